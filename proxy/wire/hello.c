@@ -1,0 +1,225 @@
+/* hello: see hello.h. Two layers: records are peeled off until the handshake message is whole,
+ * then the message is read. Only a whole message is judged, so more bytes can turn PARTIAL into
+ * anything, and nothing else into anything. */
+#include "proxy/wire/hello.h"
+
+enum {
+    RECORD_HANDSHAKE = 22,
+    RECORD_MAX = 16384, /* RFC 8446 section 5.1; the hello is never encrypted */
+    MESSAGE_CLIENT_HELLO = 1,
+    MESSAGE_HEADER = 4,
+    VERSION_TLS12 = 0x0303,
+    NAME_MAX_LEN = 255,
+
+    EXTENSION_SERVER_NAME = 0,
+    EXTENSION_ALPN = 16,
+    EXTENSION_SUPPORTED_VERSIONS = 43,
+    EXTENSION_ECH = 0xfe0d,
+};
+
+/* ---- records -> message ---- */
+
+/* What the first bytes allow to say before a record is whole. */
+static enum hello_status record_begins(struct span bytes)
+{
+    uint32_t len;
+
+    if ((bytes.len > 0 && bytes.data[0] != RECORD_HANDSHAKE) ||
+        (bytes.len > 1 && bytes.data[1] != 3)) /* the minor version is to be ignored */
+        return HELLO_NOT_TLS;
+    if (bytes.len < 5)
+        return HELLO_PARTIAL;
+    len = (uint32_t)bytes.data[3] << 8 | bytes.data[4];
+    return len == 0 || len > RECORD_MAX ? HELLO_INVALID : HELLO_DONE;
+}
+
+/* The length of the whole message, its header included; 0 while the header is not whole. */
+static enum hello_status message_len(struct span begun, size_t *out)
+{
+    uint32_t type, len;
+
+    *out = 0;
+    if (!span_take_uint(&begun, 1, &type))
+        return HELLO_PARTIAL;
+    if (type != MESSAGE_CLIENT_HELLO)
+        return HELLO_INVALID;
+    if (!span_take_uint(&begun, 3, &len))
+        return HELLO_PARTIAL;
+    *out = MESSAGE_HEADER + len;
+    return *out > HELLO_MAX ? HELLO_INVALID : HELLO_DONE;
+}
+
+/* Puts the message together. One that lies in a single record is not copied. */
+static enum hello_status message_find(struct span bytes, uint8_t *scratch, struct span *message)
+{
+    size_t gathered = 0, wanted;
+
+    for (bool first = true;; first = false) {
+        enum hello_status status = record_begins(bytes);
+        struct span fragment;
+        size_t record;
+
+        if (status == HELLO_NOT_TLS && !first)
+            return HELLO_INVALID; /* another record type inside a handshake message */
+        if (status != HELLO_DONE)
+            return status;
+        record = (size_t)bytes.data[3] << 8 | bytes.data[4];
+        fragment = span_of(bytes.data + 5, bytes.len - 5 < record ? bytes.len - 5 : record);
+        bytes.data += 5 + fragment.len;
+        bytes.len -= 5 + fragment.len;
+
+        if (first) {
+            status = message_len(fragment, &wanted);
+            if (status == HELLO_DONE && fragment.len >= wanted) {
+                *message = span_of(fragment.data, wanted);
+                return HELLO_DONE;
+            }
+        }
+        if (fragment.len > HELLO_MAX - gathered)
+            fragment.len = HELLO_MAX - gathered; /* bytes behind a hello that is whole */
+        if (fragment.len)
+            memcpy(scratch + gathered, fragment.data, fragment.len);
+        gathered += fragment.len;
+        status = message_len(span_of(scratch, gathered), &wanted);
+        if (status == HELLO_INVALID)
+            return status;
+        if (status == HELLO_DONE && gathered >= wanted) {
+            *message = span_of(scratch, wanted);
+            return HELLO_DONE;
+        }
+        if (fragment.len < record)
+            return HELLO_PARTIAL;
+    }
+}
+
+/* ---- message -> facts ---- */
+
+/* RFC 6066 section 3: at most one name of each type, and host_name is the only type there is. A NUL
+ * inside would make another name of it for whoever reads C strings. */
+static bool read_server_name(struct span data, struct hello *out)
+{
+    struct span list, name;
+    uint32_t type;
+
+    if (!span_take_vector(&data, 2, &list) || data.len || !list.len)
+        return false;
+    while (list.len) {
+        if (!span_take_uint(&list, 1, &type) || !span_take_vector(&list, 2, &name))
+            return false;
+        if (type != 0)
+            continue;
+        if (out->server_name.len || !name.len || name.len > NAME_MAX_LEN ||
+            memchr(name.data, 0, name.len))
+            return false;
+        out->server_name = name;
+    }
+    return true;
+}
+
+static bool read_alpn(struct span data, struct hello *out)
+{
+    struct span list, rest, name;
+
+    if (!span_take_vector(&data, 2, &list) || data.len || !list.len)
+        return false;
+    for (rest = list; rest.len;)
+        if (!span_take_vector(&rest, 1, &name) || !name.len)
+            return false;
+    out->alpn = list;
+    return true;
+}
+
+/* Only 0x03xx is TLS: that leaves out GREASE (RFC 8701: 0x?a?a) and drafts (0x7fxx). */
+static bool read_versions(struct span data, struct hello *out)
+{
+    struct span list;
+    uint32_t version;
+
+    if (!span_take_vector(&data, 1, &list) || data.len || !list.len || list.len % 2)
+        return false;
+    out->version_max = 0;
+    while (span_take_uint(&list, 2, &version))
+        if (version >> 8 == 3 && version > out->version_max)
+            out->version_max = (uint16_t)version;
+    return true;
+}
+
+static bool read_extensions(struct span rest, struct hello *out)
+{
+    bool server_name = false, alpn = false, versions = false;
+
+    while (rest.len) {
+        struct span data;
+        uint32_t type;
+        bool fine = true;
+
+        if (!span_take_uint(&rest, 2, &type) || !span_take_vector(&rest, 2, &data))
+            return false;
+        switch (type) { /* each at most once: RFC 8446 section 4.2 */
+        case EXTENSION_SERVER_NAME:
+            fine = !server_name && read_server_name(data, out);
+            server_name = true;
+            break;
+        case EXTENSION_ALPN:
+            fine = !alpn && read_alpn(data, out);
+            alpn = true;
+            break;
+        case EXTENSION_SUPPORTED_VERSIONS:
+            fine = !versions && read_versions(data, out);
+            versions = true;
+            break;
+        case EXTENSION_ECH:
+            fine = !out->ech;
+            out->ech = true;
+            break;
+        }
+        if (!fine)
+            return false;
+    }
+    return true;
+}
+
+static bool read_hello(struct span body, struct hello *out)
+{
+    struct span random, session, ciphers, compression, extensions;
+    uint32_t version;
+
+    if (!span_take_uint(&body, 2, &version) || !span_take(&body, 32, &random) ||
+        !span_take_vector(&body, 1, &session) || session.len > 32 ||
+        !span_take_vector(&body, 2, &ciphers) || !ciphers.len || ciphers.len % 2 ||
+        !span_take_vector(&body, 1, &compression) || !compression.len)
+        return false;
+    /* 1.3 is offered by supported_versions alone (RFC 8446 section 4.1.2) */
+    if (version >> 8 == 3)
+        out->version_max = version > VERSION_TLS12 ? VERSION_TLS12 : (uint16_t)version;
+    if (!body.len)
+        return true; /* TLS 1.0 without extensions */
+    return span_take_vector(&body, 2, &extensions) && !body.len && read_extensions(extensions, out);
+}
+
+enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello *out)
+{
+    struct hello hello = {0};
+    struct span message;
+    enum hello_status status = message_find(bytes, scratch, &message);
+
+    if (status != HELLO_DONE)
+        return status;
+    if (!read_hello(span_of(message.data + MESSAGE_HEADER, message.len - MESSAGE_HEADER), &hello))
+        return HELLO_INVALID;
+    *out = hello;
+    return HELLO_DONE;
+}
+
+bool hello_offers(const struct hello *hello, const char *protocol)
+{
+    struct span list = hello->alpn, name;
+
+    while (list.len) {
+        if (!span_take_vector(&list, 1, &name))
+            return false;
+        if (span_equal(name, span_of_text(protocol)))
+            return true;
+    }
+    return false;
+}

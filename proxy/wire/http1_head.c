@@ -1,0 +1,130 @@
+/* http1_head: questions to a head that http1.c accepted, and to bytes that may begin one. */
+#include "proxy/wire/http1.h"
+
+#include <llhttp.h>
+
+#include "base/cleanup.h"
+#include "proxy/wire/authority.h"
+
+bool http1_find(const struct http1_head *head, const uint8_t *base, const char *name,
+                struct span *value)
+{
+    for (size_t i = 0; i < head->fields_len; i++) {
+        const struct http1_field *field = &head->fields[i];
+
+        if (span_equal_nocase(span_of(base + field->name_at, field->name_len), name)) {
+            *value = span_of(base + field->value_at, field->value_len);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool http1_authority(const struct http1_head *head, const uint8_t *base, char *out, size_t size)
+{
+    struct span target = span_of(base + head->target_at, head->target_len);
+    bool connect = span_equal(span_of(base + head->method_at, head->method_len), BYTES("CONNECT"));
+    struct authority authority;
+    struct span text;
+
+    if (!authority_in_target(target, connect, &text) && !http1_find(head, base, "host", &text))
+        return false;
+    if (!authority_parse(text, &authority))
+        return false;
+    return span_to_text(span_of_text(authority.host), out, size);
+}
+
+/* ---- is this HTTP/1? ---- */
+
+#define METHOD(number, name, string) #string " ",
+static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
+#undef METHOD
+
+/* 1: bytes begin with text; -1: too few to say, but they agree so far; 0: they do not. */
+static int begins_with(struct span bytes, const char *text)
+{
+    size_t len = strlen(text), common = bytes.len < len ? bytes.len : len;
+
+    if (common && memcmp(bytes.data, text, common) != 0)
+        return 0;
+    return common == len ? 1 : -1;
+}
+
+/* The same for a scheme, which may come in capitals. */
+static int begins_with_nocase(struct span bytes, const char *text)
+{
+    char begun[16] = "";
+    size_t len = strlen(text), common = bytes.len < len ? bytes.len : len;
+
+    memcpy(begun, text, common);
+    if (!span_equal_nocase(span_of(bytes.data, common), begun))
+        return 0;
+    return common == len ? 1 : -1;
+}
+
+/* Other text protocols share methods with HTTP (RTSP, SIP, redis), but not what a target looks
+ * like. NATS' CONNECT is followed by JSON. */
+static int begins_target(struct span bytes, bool connect)
+{
+    static const char *const forms[] = {"/", "* HTTP/", "http://", "https://"};
+    int result = 0;
+
+    if (!bytes.len)
+        return -1;
+    if (connect)
+        return bytes.data[0] > ' ' && bytes.data[0] != '{';
+    for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+        int form = begins_with_nocase(bytes, forms[i]);
+
+        if (form > 0)
+            return 1;
+        result |= form;
+    }
+    return result;
+}
+
+static bool is_tchar(uint8_t c) /* RFC 9110 section 5.6.2 */
+{
+    return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
+}
+
+/* A method that llhttp does not know, told by the whole request line: a server may know it, so it
+ * must reach the parser (which refuses it) and not pass as some other protocol. */
+static int begins_unknown(struct span bytes)
+{
+    static const char version[] = " HTTP/1"; /* 2 is another protocol: RFC 9113 section 3.4 */
+    size_t at = 0;
+
+    while (at < bytes.len && is_tchar(bytes.data[at]))
+        at++;
+    if (at == bytes.len)
+        return -1;
+    if (at == 0 || bytes.data[at++] != ' ')
+        return 0;
+    while (at < bytes.len && bytes.data[at] > ' ')
+        at++;
+    return begins_with(span_of(bytes.data + at, bytes.len - at), version);
+}
+
+int http1_looks_like_request(struct span bytes)
+{
+    int result;
+
+    /* servers skip empty lines before a request (RFC 9112 section 2.2) */
+    while (bytes.len && (bytes.data[0] == '\r' || bytes.data[0] == '\n'))
+        bytes = span_of(bytes.data + 1, bytes.len - 1);
+    if (!bytes.len)
+        return -1;
+    result = begins_unknown(bytes);
+    for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+        int method = begins_with(bytes, methods[i]);
+
+        if (method > 0) {
+            size_t len = strlen(methods[i]);
+
+            return begins_target(span_of(bytes.data + len, bytes.len - len),
+                                 span_equal(BYTES("CONNECT "), span_of_text(methods[i])));
+        }
+    }
+    return result;
+}
