@@ -1,0 +1,32 @@
+/* bus: events from the threads that see them to the sinks, in order, without slowing anybody.
+ *
+ * Each producing thread owns a single-producer ring of pointers (bus_producer). The event
+ * thread wakes on a 20 ms timer or a half-full ring, merges the rings by ticket and writes
+ * batches. Tickets are taken from one counter only after room in the ring is sure, so what was
+ * delivered has no gaps and the merge is exact: if A happened before B, A is told before B. A
+ * full ring drops the event, counts it, and the count is told as a LOST event with its reason. */
+#pragma once
+
+#include "base/err.h"
+#include "events/sink.h"
+
+struct bus;
+struct bus_producer;
+
+/* Borrows the sinks, which must outlive the bus; starts the event thread. */
+int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *err);
+/* Ends the event thread after everything emitted so far was written and flushed; a sink whose
+ * reader does not read is waited for one second, then what is left is lost, and counted in the
+ * sink. No producer may emit any more. */
+void bus_free(struct bus **bus);
+
+/* A ring of its own for one thread; capacity is rounded up to a power of two. The bus owns it
+ * and frees it. Call before or after the event thread began, from any thread. */
+int bus_producer_new(struct bus_producer **out, struct bus *bus, const char *name, size_t capacity,
+                     struct err *err);
+/* Takes the event (also when it is lost, also NULL, which is counted as lost: out of memory).
+ * One thread at a time per producer; never blocks. */
+void bus_emit(struct bus_producer *producer, struct flow_event **event);
+/* Waits until all that was emitted before this call is written and flushed. Any thread but the
+ * event thread. */
+void bus_flush(struct bus *bus);

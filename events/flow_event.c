@@ -1,0 +1,123 @@
+#include "events/flow_event.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+enum { CHUNK_SIZE = 1024 }; /* the texts of one request by a plain client fit */
+
+struct flow_event_chunk {
+    struct flow_event_chunk *next;
+    size_t used, size;
+    alignas(max_align_t) char room[];
+};
+
+static const char *const names[] = {
+    [FLOW_EVENT_EXEC] = "process_exec",       [FLOW_EVENT_EXIT] = "process_exit",
+    [FLOW_EVENT_CONNECT] = "process_connect", [FLOW_EVENT_TLS] = "process_tls",
+    [FLOW_EVENT_HTTP] = "process_http",       [FLOW_EVENT_CLOSE] = "process_close",
+    [FLOW_EVENT_LOST] = "lost_events",
+};
+_Static_assert(ARRAY_SIZE(names) == FLOW_EVENT_MAX, "name every kind");
+
+uint64_t flow_event_now(void)
+{
+    return clock_read_ns(CLOCK_REALTIME);
+}
+
+struct flow_event *flow_event_new(enum flow_event_kind kind, struct process *process,
+                                  struct pod *pod)
+{
+    struct flow_event *event = calloc(1, sizeof(*event));
+
+    if (!event)
+        return NULL;
+    event->kind = kind;
+    event->time_ns = flow_event_now();
+    event->process = process_ref(process);
+    event->pod = pod_ref(pod);
+    return event;
+}
+
+void flow_event_free(struct flow_event **event)
+{
+    struct flow_event *gone = TAKE(*event);
+
+    if (!gone)
+        return;
+    while (gone->arena) {
+        struct flow_event_chunk *next = gone->arena->next;
+
+        free(gone->arena);
+        gone->arena = next;
+    }
+    process_unref(&gone->process);
+    pod_unref(&gone->pod);
+    free(gone);
+}
+
+/* Room in the newest chunk, or in a new one; what an old chunk has left is not used again. */
+static void *arena_take(struct flow_event *event, size_t size, size_t align)
+{
+    struct flow_event_chunk *chunk = event->arena;
+    size_t at = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
+
+    if (!chunk || at > chunk->size || chunk->size - at < size) {
+        size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+
+        if (room > SIZE_MAX - sizeof(*chunk))
+            return NULL;
+        chunk = malloc(sizeof(*chunk) + room);
+        if (!chunk)
+            return NULL;
+        *chunk = (struct flow_event_chunk){.next = event->arena, .size = room};
+        event->arena = chunk;
+        at = 0;
+    }
+    chunk->used = at + size;
+    return chunk->room + at;
+}
+
+const char *flow_event_text(struct flow_event *event, struct span text)
+{
+    char *copy = text.len < SIZE_MAX ? arena_take(event, text.len + 1, 1) : NULL;
+
+    if (!copy)
+        return NULL;
+    if (text.len)
+        memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    return copy;
+}
+
+struct flow_event_header *flow_event_headers(struct flow_event *event, size_t count)
+{
+    struct flow_event_header *headers;
+    size_t size;
+
+    if (__builtin_mul_overflow(count, sizeof(*headers), &size))
+        return NULL;
+    headers = arena_take(event, size, alignof(struct flow_event_header));
+    if (headers)
+        memset(headers, 0, size);
+    return headers;
+}
+
+const char *flow_event_name(enum flow_event_kind kind)
+{
+    return names[kind];
+}
+
+const char *flow_event_signal(uint32_t number, char out[FLOW_EVENT_SIGNAL_MAX])
+{
+    const char *name = sigabbrev_np((int)number);
+
+    if (name)
+        snprintf(out, FLOW_EVENT_SIGNAL_MAX, "SIG%s", name);
+    else /* a real-time signal: it has a number only */
+        snprintf(out, FLOW_EVENT_SIGNAL_MAX, "SIG%u", number);
+    return out;
+}

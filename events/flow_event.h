@@ -1,0 +1,102 @@
+/* flow_event: what happened, as plain data. Both routes, the identity and the tests speak it.
+ *
+ * An event is one allocation tree: the struct and an arena that holds every text it points to,
+ * so it can cross threads. It is made by whoever saw the thing, handed to bus_emit() (which
+ * takes it) and freed by the event thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/span.h"
+#include "policy/facts.h"
+
+enum flow_event_kind {
+    FLOW_EVENT_EXEC,    /* process_exec */
+    FLOW_EVENT_EXIT,    /* process_exit */
+    FLOW_EVENT_CONNECT, /* process_connect */
+    FLOW_EVENT_TLS,     /* process_tls */
+    FLOW_EVENT_HTTP,    /* process_http */
+    FLOW_EVENT_CLOSE,   /* process_close */
+    FLOW_EVENT_LOST,    /* events that could not be delivered: how many, and why */
+    FLOW_EVENT_MAX
+};
+
+struct flow_event_header {
+    const char *key; /* as sent */
+    const char *value;
+};
+
+struct flow_event {
+    enum flow_event_kind kind;
+    uint64_t time_ns;        /* wall clock, since 1970 */
+    uint64_t ticket;         /* set by bus_emit: the order of all events */
+    struct process *process; /* a reference, or NULL (LOST, or a process nobody knows) */
+    struct pod *pod;         /* a reference, or NULL */
+    /* CONNECT, TLS, HTTP, CLOSE */
+    struct addr src, dst;
+    uint64_t socket_cookie;
+    enum route route;
+    enum visibility visibility;
+    const char *error; /* why it failed or was refused, a sentence; NULL when it did not */
+    union {
+        struct {
+            uint32_t status; /* exit status, when signal is 0 */
+            uint32_t signal; /* number of the signal that ended it, or 0 */
+        } exit;
+        struct {
+            const char *sni;     /* NULL: none was sent */
+            const char *version; /* "TLS1.3"; NULL when there was no handshake */
+            const char *cipher;
+            const char *alpn; /* NULL: none agreed */
+            bool resumed;
+            const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */
+        } tls;
+        struct {
+            const char *host; /* the authority asked for, port cut off; NULL when there is none */
+            const char *method;
+            const char *url;      /* the target as sent: "/tetragon?x=1" */
+            const char *path;     /* the same without query */
+            const char *protocol; /* "HTTP/1.1" */
+            uint32_t stream;      /* number of the request on its connection, from 1 */
+            uint32_t code;        /* 0: no answer was seen */
+            uint64_t latency_ns;  /* request's head forwarded -> answer's head seen */
+            uint64_t request_bytes, response_bytes; /* body bytes relayed so far */
+            struct flow_event_header *request_headers, *response_headers;
+            size_t request_headers_len, response_headers_len;
+            enum verdict verdict;
+        } http;
+        struct {
+            uint64_t tx, rx;      /* bytes the program wrote and read on the socket */
+            uint64_t duration_ns; /* connect -> close */
+        } close;
+        struct {
+            uint64_t count;
+            const char *reason;
+        } lost;
+    };
+    struct flow_event_chunk *arena;
+};
+
+/* The wall clock, as time_ns has it. */
+uint64_t flow_event_now(void);
+
+/* A zeroed event with the time of now. NULL when out of memory. process and pod are borrowed:
+ * the event takes references of its own; each may be NULL. */
+struct flow_event *flow_event_new(enum flow_event_kind kind, struct process *process,
+                                  struct pod *pod);
+void flow_event_free(struct flow_event **event);
+
+/* Copies text into the event's arena; NULL when out of memory (the field is then left out).
+ * The copy ends in a NUL; NULs inside are kept as they are, so C reads up to the first. */
+const char *flow_event_text(struct flow_event *event, struct span text);
+/* Room for count headers, zeroed, aligned; NULL when out of memory. */
+struct flow_event_header *flow_event_headers(struct flow_event *event, size_t count);
+
+/* "process_exec", ... "lost_events": the JSON key of a kind. */
+const char *flow_event_name(enum flow_event_kind kind);
+
+/* "SIGKILL", or "SIG34" for one without a name; returns out. */
+enum { FLOW_EVENT_SIGNAL_MAX = 16 };
+const char *flow_event_signal(uint32_t number, char out[FLOW_EVENT_SIGNAL_MAX]);

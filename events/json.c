@@ -1,0 +1,164 @@
+/* json: one event as one line, in Tetragon's envelope and names. */
+#include "events/json_process.h"
+#include "events/json_writer.h"
+#include "events/redact.h"
+#include "events/sink.h"
+
+static void append_socket(struct buffer *out, const struct flow_event *event)
+{
+    char ip[ADDR_TEXT_MAX];
+    size_t mark = json_begin(out, "socket", '{');
+
+    json_text(out, "protocol", "TCP");
+    json_text(out, "saddr", addr_format_ip(&event->src, ip));
+    json_number(out, "sport", event->src.port);
+    json_text(out, "daddr", addr_format_ip(&event->dst, ip));
+    json_number(out, "dport", event->dst.port);
+    if (event->socket_cookie)
+        json_long(out, "cookie", event->socket_cookie);
+    json_end(out, mark, '}');
+}
+
+static void append_outcome(struct buffer *out, const struct flow_event *event)
+{
+    json_text(out, "visibility", visibility_name(event->visibility));
+    json_text(out, "error", event->error);
+    json_text(out, "route", route_name(event->route));
+}
+
+static void append_exit(struct buffer *out, const struct flow_event *event)
+{
+    char name[FLOW_EVENT_SIGNAL_MAX];
+
+    if (event->exit.signal)
+        json_text(out, "signal", flow_event_signal(event->exit.signal, name));
+    else
+        json_number(out, "status", event->exit.status);
+    json_time(out, "time", event->time_ns);
+}
+
+static void append_tls(struct buffer *out, const struct flow_event *event)
+{
+    size_t mark;
+
+    json_text(out, "sni", event->tls.sni);
+    json_text(out, "version", event->tls.version);
+    json_text(out, "cipher", event->tls.cipher);
+    json_text(out, "alpn", event->tls.alpn);
+    if (event->tls.version)
+        json_flag(out, "resumed", event->tls.resumed);
+    mark = json_begin(out, "server", '{');
+    json_text(out, "subject", event->tls.subject);
+    json_text(out, "issuer", event->tls.issuer);
+    json_text(out, "not_after", event->tls.not_after);
+    json_text(out, "sha256", event->tls.sha256);
+    json_end(out, mark, '}');
+}
+
+static void append_url(struct buffer *out, const char *key, const char *url)
+{
+    CLEANUP(buffer_fini) struct buffer storage = {0};
+
+    if (url)
+        json_text(out, key, redact_url(url, &storage));
+}
+
+static void append_headers(struct buffer *out, const char *key,
+                           const struct flow_event_header *headers, size_t len)
+{
+    size_t array = json_begin(out, key, '[');
+
+    for (size_t i = 0; headers && i < len; i++) {
+        size_t mark;
+
+        if (!headers[i].key) /* there was no memory for its name */
+            continue;
+        mark = json_begin(out, NULL, '{');
+        json_text(out, "key", headers[i].key);
+        if (redact_header(headers[i].key))
+            json_text(out, "value", REDACTED);
+        else
+            append_url(out, "value", headers[i].value);
+        json_end(out, mark, '}');
+    }
+    json_end(out, array, ']');
+}
+
+static void append_http(struct buffer *out, const struct flow_event *event)
+{
+    json_text(out, "host", event->http.host);
+    json_text(out, "method", event->http.method);
+    append_url(out, "url", event->http.url);
+    append_url(out, "path", event->http.path);
+    json_text(out, "protocol", event->http.protocol);
+    json_number(out, "stream", event->http.stream);
+    append_headers(out, "request_headers", event->http.request_headers,
+                   event->http.request_headers_len);
+    if (event->http.code)
+        json_number(out, "code", event->http.code);
+    append_headers(out, "response_headers", event->http.response_headers,
+                   event->http.response_headers_len);
+    if (event->http.code)
+        json_long(out, "latency_ns", event->http.latency_ns);
+    json_long(out, "request_bytes", event->http.request_bytes);
+    json_long(out, "response_bytes", event->http.response_bytes);
+    json_text(out, "verdict", verdict_name(event->http.verdict));
+}
+
+static void append_close(struct buffer *out, const struct flow_event *event)
+{
+    json_long(out, "tx", event->close.tx);
+    json_long(out, "rx", event->close.rx);
+    json_long(out, "duration_ns", event->close.duration_ns);
+}
+
+static void append_lost(struct buffer *out, const struct flow_event *event)
+{
+    json_long(out, "count", event->lost.count);
+    json_text(out, "reason", event->lost.reason);
+}
+
+static const struct {
+    bool has_socket;
+    void (*append)(struct buffer *out, const struct flow_event *event); /* may be NULL */
+} kinds[] = {
+    [FLOW_EVENT_EXEC] = {false, NULL},        [FLOW_EVENT_EXIT] = {false, append_exit},
+    [FLOW_EVENT_CONNECT] = {true, NULL},      [FLOW_EVENT_TLS] = {true, append_tls},
+    [FLOW_EVENT_HTTP] = {true, append_http},  [FLOW_EVENT_CLOSE] = {true, append_close},
+    [FLOW_EVENT_LOST] = {false, append_lost},
+};
+_Static_assert(ARRAY_SIZE(kinds) == FLOW_EVENT_MAX, "render every kind");
+
+static void append_who(struct buffer *out, const struct flow_event *event)
+{
+    if (event->process) {
+        json_process(out, "process", event->process);
+        json_process(out, "parent", event->process->parent);
+    } else { /* a process nobody knows, but perhaps its pod */
+        size_t mark = json_begin(out, "process", '{');
+
+        json_pod(out, event->pod);
+        json_end(out, mark, '}');
+    }
+}
+
+void json_render(struct sink *sink, const struct flow_event *event, struct buffer *out)
+{
+    size_t line = json_begin(out, NULL, '{');
+    size_t mark = json_begin(out, flow_event_name(event->kind), '{');
+
+    append_who(out, event);
+    if (kinds[event->kind].has_socket)
+        append_socket(out, event);
+    if (kinds[event->kind].append)
+        kinds[event->kind].append(out, event);
+    if (kinds[event->kind].has_socket)
+        append_outcome(out, event);
+    json_end(out, mark, '}');
+    json_text(out, "node_name", sink->node_name);
+    json_time(out, "time", event->time_ns);
+    json_long(out, "seq", sink->seq + 1);
+    json_end(out, line, '}');
+    if (!out->failed)
+        out->data[out->len - 1] = '\n'; /* in place of the comma behind the object */
+}

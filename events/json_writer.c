@@ -1,0 +1,72 @@
+#include "events/json_writer.h"
+
+#include <inttypes.h>
+
+#include "events/quote.h"
+#include "events/units.h"
+
+size_t json_begin(struct buffer *out, const char *key, char bracket)
+{
+    size_t mark = out->len;
+
+    if (key)
+        json_key(out, key);
+    buffer_append(out, &bracket, 1);
+    return mark;
+}
+
+void json_end(struct buffer *out, size_t mark, char bracket)
+{
+    if (out->failed)
+        return;
+    if (out->data[out->len - 1] != ',') {
+        out->len = mark; /* its opening bracket came last: it is empty */
+        return;
+    }
+    out->data[out->len - 1] = bracket;
+    buffer_append(out, ",", 1);
+}
+
+void json_key(struct buffer *out, const char *key)
+{
+    buffer_append(out, "\"", 1);
+    buffer_text(out, key);
+    buffer_append(out, "\":", 2);
+}
+
+void json_item(struct buffer *out, const char *text)
+{
+    quote_json(out, span_of_text(text));
+    buffer_append(out, ",", 1);
+}
+
+void json_text(struct buffer *out, const char *key, const char *text)
+{
+    if (!text || !*text)
+        return;
+    json_key(out, key);
+    json_item(out, text);
+}
+
+void json_number(struct buffer *out, const char *key, uint32_t number)
+{
+    buffer_format(out, "\"%s\":%" PRIu32 ",", key, number);
+}
+
+void json_long(struct buffer *out, const char *key, uint64_t number)
+{
+    buffer_format(out, "\"%s\":\"%" PRIu64 "\",", key, number);
+}
+
+void json_flag(struct buffer *out, const char *key, bool flag)
+{
+    buffer_format(out, "\"%s\":%s,", key, flag ? "true" : "false");
+}
+
+void json_time(struct buffer *out, const char *key, uint64_t ns)
+{
+    json_key(out, key);
+    buffer_append(out, "\"", 1);
+    units_time(out, ns);
+    buffer_append(out, "\",", 2);
+}

@@ -1,0 +1,65 @@
+#include "events/redact.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+
+/* Parts of header names, "-" standing for "_" too. Substrings, because every vendor has its own:
+ * X-Amz-Security-Token, Ocp-Apim-Subscription-Key, Mcp-Session-Id. */
+static const char *const secret_parts[] = {
+    "authorization", "cookie",     "token",       "secret",           "passw",
+    "credential",    "session",    "apikey",      "api-key",          "auth-key",
+    "access-key",    "secret-key", "private-key", "subscription-key", "functions-key",
+    "customer-key",  "x-auth",
+};
+
+static char fold(char c)
+{
+    if (c == '_')
+        return '-';
+    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
+}
+
+static bool part_at(const char *name, const char *part)
+{
+    while (*part && fold(*name) == *part) {
+        name++;
+        part++;
+    }
+    return !*part;
+}
+
+bool redact_header(const char *name)
+{
+    for (; *name; name++)
+        for (size_t i = 0; i < ARRAY_SIZE(secret_parts); i++)
+            if (fold(*name) == secret_parts[i][0] && part_at(name, secret_parts[i]))
+                return true;
+    return false;
+}
+
+/* The authority's first byte, behind "scheme://" (RFC 3986 section 3.1), or NULL. */
+static const char *find_authority(const char *text)
+{
+    const char *colon = strchr(text, ':');
+
+    if (!colon || colon == text || strncmp(colon, "://", 3) != 0)
+        return NULL;
+    if (strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                     "0123456789+-.") != (size_t)(colon - text))
+        return NULL;
+    return colon + 3;
+}
+
+const char *redact_url(const char *text, struct buffer *storage)
+{
+    const char *authority = find_authority(text);
+    const char *at = authority ? memrchr(authority, '@', strcspn(authority, "/?#")) : NULL;
+
+    if (!at)
+        return text;
+    buffer_append(storage, text, (size_t)(authority - text));
+    buffer_text(storage, REDACTED);
+    buffer_append(storage, at, strlen(at) + 1);
+    return storage->failed ? "" : storage->data;
+}

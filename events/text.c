@@ -1,0 +1,186 @@
+/* text: one event as one compact line, laid out and coloured as Tetragon's. */
+#include <inttypes.h>
+
+#include "events/quote.h"
+#include "events/redact.h"
+#include "events/sink.h"
+#include "events/units.h"
+
+#define BLUE    "\x1b[34m"
+#define GREEN   "\x1b[32m"
+#define MAGENTA "\x1b[35m"
+#define CYAN    "\x1b[36m"
+#define RED     "\x1b[31m"
+#define PLAIN   "\x1b[0m"
+
+/* Appends a field of a line with a blank behind it, as all below do; nothing for an empty one. */
+static void field(struct buffer *out, const char *text)
+{
+    if (!text || !*text)
+        return;
+    quote_text(out, span_of_text(text));
+    buffer_append(out, " ", 1);
+}
+
+static void append_arguments(struct buffer *out, const struct flow_event *event)
+{
+    if (event->process)
+        field(out, event->process->arguments);
+}
+
+static void append_socket(struct buffer *out, const struct flow_event *event)
+{
+    char src[ADDR_TEXT_MAX], dst[ADDR_TEXT_MAX];
+
+    buffer_format(out, "TCP %s => %s ", addr_format(&event->src, src),
+                  addr_format(&event->dst, dst));
+}
+
+/* What passed without being read must not look as if it had been. */
+static void append_unread(struct buffer *out, const struct flow_event *event)
+{
+    if (event->visibility == VISIBILITY_OPAQUE || event->visibility == VISIBILITY_PASSTHROUGH)
+        field(out, visibility_name(event->visibility));
+}
+
+static void append_tls(struct buffer *out, const struct flow_event *event)
+{
+    char dst[ADDR_TEXT_MAX];
+
+    field(out, addr_format(&event->dst, dst));
+    field(out, event->tls.sni);
+    field(out, event->tls.version);
+    field(out, event->tls.cipher);
+    append_unread(out, event);
+}
+
+static void append_http(struct buffer *out, const struct flow_event *event)
+{
+    CLEANUP(buffer_fini) struct buffer storage = {0};
+    char dst[ADDR_TEXT_MAX];
+
+    field(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
+    field(out, event->http.method);
+    if (event->http.path)
+        field(out, redact_url(event->http.path, &storage));
+    if (!event->http.code)
+        return;
+    buffer_format(out, "%" PRIu32 " ", event->http.code);
+    if (!event->http.latency_ns)
+        return; /* our own answer: no server took its time */
+    units_duration(out, event->http.latency_ns);
+    buffer_append(out, " ", 1);
+}
+
+static void append_close(struct buffer *out, const struct flow_event *event)
+{
+    append_socket(out, event);
+    buffer_text(out, "tx ");
+    units_bytes(out, event->close.tx);
+    buffer_text(out, " rx ");
+    units_bytes(out, event->close.rx);
+    buffer_append(out, " ", 1);
+    append_unread(out, event);
+}
+
+static void append_lost(struct buffer *out, const struct flow_event *event)
+{
+    /* the reason is our own words, never a stranger's: no need to quote it */
+    buffer_format(out, "%" PRIu64 " event%s: %s ", event->lost.count,
+                  event->lost.count == 1 ? "" : "s", event->lost.reason);
+}
+
+static const struct {
+    const char *label; /* with its sign; seven columns wide */
+    void (*details)(struct buffer *out, const struct flow_event *event);
+} kinds[] = {
+    [FLOW_EVENT_EXEC] = {"🚀 process", append_arguments},
+    [FLOW_EVENT_EXIT] = {"💥 exit   ", append_arguments},
+    [FLOW_EVENT_CONNECT] = {"🔌 connect", append_socket},
+    [FLOW_EVENT_TLS] = {"🔐 tls    ", append_tls},
+    [FLOW_EVENT_HTTP] = {"🌐 http   ", append_http},
+    [FLOW_EVENT_CLOSE] = {"🧹 close  ", append_close},
+    [FLOW_EVENT_LOST] = {"⚠️ lost   ", append_lost},
+};
+_Static_assert(ARRAY_SIZE(kinds) == FLOW_EVENT_MAX, "render every kind");
+
+static void append_label(struct buffer *out, const struct flow_event *event)
+{
+    buffer_text(out, kinds[event->kind].label);
+    buffer_append(out, " ", 1);
+}
+
+static void append_source(struct buffer *out, const struct flow_event *event)
+{
+    const struct pod *pod = event->pod;
+
+    if (event->kind == FLOW_EVENT_LOST)
+        return;
+    if (!pod && event->process)
+        pod = event->process->pod;
+    if (!pod || !*pod->name) {
+        field(out, "HOST");
+        return;
+    }
+    if (*pod->space) {
+        quote_text(out, span_of_text(pod->space));
+        buffer_append(out, "/", 1);
+    }
+    field(out, pod->name);
+}
+
+static void append_binary(struct buffer *out, const struct flow_event *event)
+{
+    if (event->kind == FLOW_EVENT_LOST)
+        return;
+    field(out, event->process && *event->process->binary ? event->process->binary : "-");
+}
+
+static void append_details(struct buffer *out, const struct flow_event *event)
+{
+    kinds[event->kind].details(out, event);
+}
+
+static void append_outcome(struct buffer *out, const struct flow_event *event)
+{
+    char name[FLOW_EVENT_SIGNAL_MAX];
+
+    if (event->kind == FLOW_EVENT_EXIT && event->exit.signal)
+        field(out, flow_event_signal(event->exit.signal, name));
+    else if (event->kind == FLOW_EVENT_EXIT)
+        buffer_format(out, "%" PRIu32 " ", event->exit.status);
+    if (event->kind == FLOW_EVENT_HTTP && event->http.verdict == VERDICT_DENY)
+        field(out, "denied");
+    if (event->error) {
+        field(out, "error:");
+        field(out, event->error);
+    }
+}
+
+void text_render(struct sink *sink, const struct flow_event *event, struct buffer *out)
+{
+    static const struct {
+        const char *color;
+        void (*append)(struct buffer *out, const struct flow_event *event);
+    } parts[] = {
+        {BLUE, append_label},   {GREEN, append_source}, {MAGENTA, append_binary},
+        {CYAN, append_details}, {RED, append_outcome},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        size_t before = out->len, start;
+
+        if (sink->color)
+            buffer_text(out, parts[i].color);
+        start = out->len;
+        parts[i].append(out, event);
+        if (out->len == start) {
+            out->len = before; /* nothing to say: no colour either */
+        } else if (sink->color) {
+            out->len--; /* the blank goes behind the coloured part */
+            buffer_text(out, PLAIN " ");
+        }
+    }
+    if (!out->failed)
+        out->data[out->len - 1] = '\n'; /* in place of the last blank */
+}

@@ -1,0 +1,91 @@
+#include "policy/facts.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+static const char *const route_names[] = {
+    [ROUTE_PROXY] = "proxy",
+    [ROUTE_KERNEL] = "kernel",
+    [ROUTE_PASSTHROUGH] = "passthrough",
+    [ROUTE_DIRECT] = "direct",
+};
+_Static_assert(ARRAY_SIZE(route_names) == ROUTE_MAX, "name every route");
+
+static const char *const visibility_names[] = {
+    [VISIBILITY_UNKNOWN] = "",
+    [VISIBILITY_TERMINATED] = "terminated",
+    [VISIBILITY_KTLS] = "ktls",
+    [VISIBILITY_PLAINTEXT] = "plaintext",
+    [VISIBILITY_PASSTHROUGH] = "passthrough",
+    [VISIBILITY_OPAQUE] = "opaque",
+    [VISIBILITY_PRE_EXISTING] = "pre-existing",
+};
+_Static_assert(ARRAY_SIZE(visibility_names) == VISIBILITY_MAX, "name every visibility");
+
+static const char *const verdict_names[] = {
+    [VERDICT_ALLOW] = "allow",
+    [VERDICT_DENY] = "deny",
+    [VERDICT_ALERT] = "alert",
+};
+_Static_assert(ARRAY_SIZE(verdict_names) == VERDICT_MAX, "name every verdict");
+
+const char *route_name(enum route route)
+{
+    return route_names[route];
+}
+
+const char *visibility_name(enum visibility visibility)
+{
+    return visibility_names[visibility];
+}
+
+const char *verdict_name(enum verdict verdict)
+{
+    return verdict_names[verdict];
+}
+
+struct process *process_ref(struct process *process)
+{
+    if (process)
+        atomic_fetch_add_explicit(&process->refs, 1, memory_order_relaxed);
+    return process;
+}
+
+void process_unref(struct process **process)
+{
+    struct process *gone = TAKE(*process);
+
+    /* a loop, not recursion: a chain of parents can be long */
+    while (gone && atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) == 1) {
+        struct process *parent = gone->parent;
+
+        pod_unref(&gone->pod);
+        free(gone->exec_id);
+        free(gone->parent_exec_id);
+        free(gone->binary);
+        free(gone->arguments);
+        free(gone->cwd);
+        free(gone->json);
+        free(gone);
+        gone = parent;
+    }
+}
+
+struct pod *pod_ref(struct pod *pod)
+{
+    if (pod)
+        atomic_fetch_add_explicit(&pod->refs, 1, memory_order_relaxed);
+    return pod;
+}
+
+void pod_unref(struct pod **pod)
+{
+    struct pod *gone = TAKE(*pod);
+
+    if (!gone || atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    free(gone->space);
+    free(gone->name);
+    free(gone);
+}

@@ -1,0 +1,85 @@
+/* facts: who asks, where to, and what was seen: the spine of both routes.
+ *
+ * Plain data, filled step by step by whoever learns it, judged by policy, told by events.
+ * Processes and pods are found by proxy/identity/ and are immutable once shared, so any thread
+ * may read one it holds a reference to. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+enum route { ROUTE_PROXY, ROUTE_KERNEL, ROUTE_PASSTHROUGH, ROUTE_DIRECT, ROUTE_MAX };
+enum visibility {
+    VISIBILITY_UNKNOWN, /* nothing seen yet: left out of events */
+    VISIBILITY_TERMINATED,
+    VISIBILITY_KTLS,
+    VISIBILITY_PLAINTEXT,
+    VISIBILITY_PASSTHROUGH,
+    VISIBILITY_OPAQUE,
+    VISIBILITY_PRE_EXISTING,
+    VISIBILITY_MAX
+};
+enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };
+
+/* The words of DESIGN section 2, as events and policies spell them; "" for UNKNOWN. */
+const char *route_name(enum route route);
+const char *visibility_name(enum visibility visibility);
+const char *verdict_name(enum verdict verdict);
+
+/* A registered workload. namespace and name are empty for what `exec` started ("HOST"). */
+struct pod {
+    atomic_uint refs;
+    uint64_t cgroup_id; /* its key in the kernel's map */
+    char *space;        /* Kubernetes' namespace, "" when none */
+    char *name;
+};
+
+struct process_namespaces {
+    uint32_t uts, ipc, mnt, pid, net, cgroup, user, time; /* inode numbers */
+};
+
+/* One process image: made at exec (or from /proc for those that lived before), never changed
+ * after it is shared, except by the fields marked. */
+struct process {
+    atomic_uint refs;
+    atomic_uint flows;      /* open flows: its exit is told after their close */
+    atomic_bool exited;     /* the kernel told its exit */
+    struct process *parent; /* a reference, or NULL */
+    struct pod *pod;        /* a reference, or NULL for a parent outside any pod */
+    char *exec_id;          /* base64 of "node:start_ns:pid", as Tetragon's */
+    char *parent_exec_id;   /* "" when unknown */
+    char *binary;           /* real path */
+    char *arguments;        /* joined by blanks, each quoted where it has one; without argv[0] */
+    char *cwd;
+    uint32_t pid, nspid, uid, euid, gid, auid;
+    uint64_t start_ns;      /* boot clock: with pid, the process */
+    uint64_t start_time_ns; /* the same as wall clock, since 1970 */
+    uint64_t cap_permitted, cap_effective, cap_inheritable;
+    struct process_namespaces ns;
+    bool arguments_cut;
+    char *json; /* rendered once by the event thread, which alone touches it */
+};
+
+struct process *process_ref(struct process *process);
+void process_unref(struct process **process); /* accepts an empty one */
+struct pod *pod_ref(struct pod *pod);
+void pod_unref(struct pod **pod);
+
+struct facts_who {
+    struct process *process; /* a reference held by the flow, or NULL when nobody knows it */
+    struct pod *pod;         /* a reference */
+};
+struct facts_where {
+    struct addr src, dst; /* as the program sees them */
+    uint64_t socket_cookie;
+    char host[256]; /* the name asked by SNI; "" when none */
+};
+struct facts {
+    struct facts_who who;
+    struct facts_where where;
+    enum route route;
+    enum visibility visibility;
+};

@@ -1,0 +1,210 @@
+#include "sample.h"
+
+#define SHELL_MEMBERS                                                                              \
+    "{\"exec_id\":\"bjE6MTox\",\"pid\":1,\"uid\":0,\"cwd\":\"/root\",\"binary\":\"/bin/bash\","    \
+    "\"flags\":\"procFS\",\"auid\":4294967295,\"tid\":1,"                                          \
+    "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}"
+#define CURL                                                                                       \
+    "\"process\":{\"exec_id\":\"bjE6Mjoy\",\"pid\":4711,\"uid\":1000,\"cwd\":\"/root\","           \
+    "\"binary\":\"/usr/bin/curl\",\"arguments\":\"https://ebpf.io/tetragon\","                     \
+    "\"flags\":\"execve\",\"start_time\":\"2026-11-23T18:00:00.000000001Z\",\"auid\":1000,"        \
+    "\"parent_exec_id\":\"bjE6MTox\",\"cap\":{\"permitted\":[\"CAP_SYS_ADMIN\","                   \
+    "\"CAP_CHECKPOINT_RESTORE\",\"CAP_41\"]},\"ns\":{\"uts\":{\"inum\":1},\"ipc\":{\"inum\":2},"   \
+    "\"mnt\":{\"inum\":3},\"pid\":{\"inum\":4},\"net\":{\"inum\":5},\"time\":{\"inum\":8},"        \
+    "\"cgroup\":{\"inum\":6},\"user\":{\"inum\":7}},\"tid\":4711,"                                 \
+    "\"process_credentials\":{\"uid\":1000,\"gid\":100,\"euid\":0}},\"parent\":" SHELL_MEMBERS
+#define CART                                                                                       \
+    "\"process\":{\"exec_id\":\"bjE6Mzoz\",\"pid\":0,\"uid\":0,\"cwd\":\"/\","                     \
+    "\"binary\":\"/usr/bin/curl\",\"arguments\":\"-s https://ebpf.io/tetragon\","                  \
+    "\"flags\":\"execve truncArgs\",\"auid\":0,"                                                   \
+    "\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"},\"tid\":0,"                           \
+    "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}"
+#define SOCKET                                                                                     \
+    "\"socket\":{\"protocol\":\"TCP\",\"saddr\":\"192.0.2.2\",\"sport\":60066,"                    \
+    "\"daddr\":\"203.0.113.10\",\"dport\":443,\"cookie\":\"4711\"}"
+#define TAIL     ",\"node_name\":\"n1\",\"time\":\"2026-11-23T18:00:00.000000001Z\",\"seq\":\"5\"}\n"
+#define REPLACED "\xef\xbf\xbd"
+#define FLOW     .src = SRC, .dst = DST, .socket_cookie = 4711, .time_ns = SAMPLE_TIME
+
+static struct flow_event_header asked[] = {
+    {"user-agent", "curl/7.88.1"},
+    {"Authorization", "Bearer abc"},
+    {"Cookie", "a=b"},
+    {"x-api-key", "k"},
+    {"X-Odd", "a\x1b\"\xff\n"},
+    {NULL, "no memory for its name"},
+    {"Referer", "https://u:p@a.example/"},
+};
+static struct flow_event_header answered[] = {{"Set-Cookie", "a=b"}, {"X-Empty", ""}};
+
+static const struct {
+    const char *name;
+    struct flow_event event;
+    const char *want;
+} cases[] = {
+    {"exec",
+     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &curl},
+     "{\"process_exec\":{" CURL "}" TAIL},
+    {"exec again: the object was kept",
+     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &curl},
+     "{\"process_exec\":{" CURL "}" TAIL},
+    {"exec of a hostile program",
+     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &villain},
+     "{\"process_exec\":{\"process\":{\"exec_id\":\"bjE6NDo0\",\"pid\":0,\"uid\":0,"
+     "\"cwd\":\"/" REPLACED "\",\"binary\":\"/tmp/\\u001b[2J" REPLACED "\\u009b\\u202eevil\","
+     "\"arguments\":\"a\\nb \\\"c\\\"\",\"flags\":\"execve\",\"auid\":0,\"tid\":0,"
+     "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}}" TAIL},
+    {"exit with a status",
+     {.kind = FLOW_EVENT_EXIT, .time_ns = SAMPLE_TIME, .process = &cart, .exit = {.status = 22}},
+     "{\"process_exit\":{" CART ",\"status\":22,\"time\":\"2026-11-23T18:00:00.000000001Z\"}" TAIL},
+    {"exit by signal",
+     {.kind = FLOW_EVENT_EXIT, .time_ns = SAMPLE_TIME, .process = &cart, .exit = {.signal = 15}},
+     "{\"process_exit\":{" CART
+     ",\"signal\":\"SIGTERM\",\"time\":\"2026-11-23T18:00:00.000000001Z\"}" TAIL},
+    {"connect",
+     {.kind = FLOW_EVENT_CONNECT, .process = &cart, FLOW},
+     "{\"process_connect\":{" CART "," SOCKET ",\"route\":\"proxy\"}" TAIL},
+    {"connect of a process nobody knows, in a pod",
+     {.kind = FLOW_EVENT_CONNECT, .pod = &cart_pod, FLOW, .error = "refused"},
+     "{\"process_connect\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"}},"
+     "" SOCKET ",\"error\":\"refused\",\"route\":\"proxy\"}" TAIL},
+    {"tls",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &cart,
+      FLOW,
+      .visibility = VISIBILITY_TERMINATED,
+      .tls = {.sni = "ebpf.io",
+              .version = "TLS1.3",
+              .cipher = "TLS_AES_128_GCM_SHA256",
+              .alpn = "http/1.1",
+              .subject = "CN=ebpf.io",
+              .issuer = "CN=R3",
+              .not_after = "2027-01-01T00:00:00Z",
+              .sha256 = "ab"}},
+     "{\"process_tls\":{" CART "," SOCKET ",\"sni\":\"ebpf.io\",\"version\":\"TLS1.3\","
+     "\"cipher\":\"TLS_AES_128_GCM_SHA256\",\"alpn\":\"http/1.1\",\"resumed\":false,"
+     "\"server\":{\"subject\":\"CN=ebpf.io\",\"issuer\":\"CN=R3\","
+     "\"not_after\":\"2027-01-01T00:00:00Z\",\"sha256\":\"ab\"},"
+     "\"visibility\":\"terminated\",\"route\":\"proxy\"}" TAIL},
+    {"tls that was never opened",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &cart,
+      FLOW,
+      .route = ROUTE_PASSTHROUGH,
+      .visibility = VISIBILITY_OPAQUE,
+      .error = "x"},
+     "{\"process_tls\":{" CART "," SOCKET
+     ",\"visibility\":\"opaque\",\"error\":\"x\",\"route\":\"passthrough\"}" TAIL},
+    {"http",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &cart,
+      FLOW,
+      .visibility = VISIBILITY_TERMINATED,
+      .http = {.host = "ebpf.io",
+               .method = "GET",
+               .url = "http://u:p@ebpf.io/tetragon?x=1",
+               .path = "http://u:p@ebpf.io/tetragon",
+               .protocol = "HTTP/1.1",
+               .stream = 1,
+               .code = 200,
+               .latency_ns = 12400000,
+               .response_bytes = 226000,
+               .request_headers = asked,
+               .request_headers_len = ARRAY_SIZE(asked),
+               .response_headers = answered,
+               .response_headers_len = ARRAY_SIZE(answered)}},
+     "{\"process_http\":{" CART "," SOCKET ",\"host\":\"ebpf.io\",\"method\":\"GET\","
+     "\"url\":\"http://*****@ebpf.io/tetragon?x=1\",\"path\":\"http://*****@ebpf.io/tetragon\","
+     "\"protocol\":\"HTTP/1.1\",\"stream\":1,\"request_headers\":["
+     "{\"key\":\"user-agent\",\"value\":\"curl/7.88.1\"},"
+     "{\"key\":\"Authorization\",\"value\":\"*****\"},{\"key\":\"Cookie\",\"value\":\"*****\"},"
+     "{\"key\":\"x-api-key\",\"value\":\"*****\"},"
+     "{\"key\":\"X-Odd\",\"value\":\"a\\u001b\\\"" REPLACED "\\n\"},"
+     "{\"key\":\"Referer\",\"value\":\"https://*****@a.example/\"}],\"code\":200,"
+     "\"response_headers\":[{\"key\":\"Set-Cookie\",\"value\":\"*****\"},{\"key\":\"X-Empty\"}],"
+     "\"latency_ns\":\"12400000\",\"request_bytes\":\"0\",\"response_bytes\":\"226000\","
+     "\"verdict\":\"allow\",\"visibility\":\"terminated\",\"route\":\"proxy\"}" TAIL},
+    {"http whose answer was not seen",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &cart,
+      FLOW,
+      .http = {.method = "GET",
+               .url = "/",
+               .path = "/",
+               .protocol = "HTTP/1.1",
+               .stream = 2,
+               .verdict = VERDICT_DENY}},
+     "{\"process_http\":{" CART "," SOCKET
+     ",\"method\":\"GET\",\"url\":\"/\",\"path\":\"/\",\"protocol\":\"HTTP/1.1\",\"stream\":2,"
+     "\"request_bytes\":\"0\",\"response_bytes\":\"0\",\"verdict\":\"deny\","
+     "\"route\":\"proxy\"}" TAIL},
+    {"close",
+     {.kind = FLOW_EVENT_CLOSE,
+      .process = &cart,
+      FLOW,
+      .visibility = VISIBILITY_PRE_EXISTING,
+      .close = {.tx = 706, .rx = 1ull << 63, .duration_ns = 31000000}},
+     "{\"process_close\":{" CART "," SOCKET ",\"tx\":\"706\",\"rx\":\"9223372036854775808\","
+     "\"duration_ns\":\"31000000\",\"visibility\":\"pre-existing\",\"route\":\"proxy\"}" TAIL},
+    {"events lost",
+     {.kind = FLOW_EVENT_LOST,
+      .time_ns = SAMPLE_TIME,
+      .lost = {.count = 5, .reason = "worker ring full"}},
+     "{\"lost_events\":{\"count\":\"5\",\"reason\":\"worker ring full\"}" TAIL},
+};
+
+static void tells_each_kind_in_tetragons_envelope(void **state)
+{
+    struct sink sink;
+
+    (void)state;
+    sink_init(&sink, json_render, -1, "n1", false);
+    sink.seq = 4;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(text_free) char *line = sample_line(&sink, &cases[i].event);
+
+        print_message("  %s\n", cases[i].name);
+        assert_string_equal(line, cases[i].want);
+    }
+}
+
+static void renders_a_process_once(void **state)
+{
+    struct flow_event event = {.kind = FLOW_EVENT_EXEC, .process = &curl};
+    CLEANUP(text_free) char *first = NULL, *second = NULL;
+    struct sink sink;
+    const char *kept;
+
+    (void)state;
+    sink_init(&sink, json_render, -1, "", false);
+    first = sample_line(&sink, &event);
+    kept = curl.json;
+    second = sample_line(&sink, &event);
+    assert_non_null(kept);
+    assert_ptr_equal(curl.json, kept);
+}
+
+static void leaves_out_a_node_without_a_name(void **state)
+{
+    struct flow_event event = {
+        .kind = FLOW_EVENT_LOST, .time_ns = SAMPLE_TIME, .lost = {.count = 1, .reason = "r"}};
+    CLEANUP(text_free) char *line = NULL;
+    struct sink sink;
+
+    (void)state;
+    sink_init(&sink, json_render, -1, "", false);
+    line = sample_line(&sink, &event);
+    assert_string_equal(line, "{\"lost_events\":{\"count\":\"1\",\"reason\":\"r\"},"
+                              "\"time\":\"2026-11-23T18:00:00.000000001Z\",\"seq\":\"1\"}\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_each_kind_in_tetragons_envelope),
+        cmocka_unit_test(renders_a_process_once),
+        cmocka_unit_test(leaves_out_a_node_without_a_name),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, sample_forget);
+}

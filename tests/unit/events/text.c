@@ -1,0 +1,184 @@
+#include "sample.h"
+
+static const struct {
+    const char *name;
+    struct flow_event event;
+    const char *want;
+} cases[] = {
+    {"exec on the host",
+     {.kind = FLOW_EVENT_EXEC, .process = &curl},
+     "🚀 process HOST /usr/bin/curl https://ebpf.io/tetragon\n"},
+    {"exec without arguments",
+     {.kind = FLOW_EVENT_EXEC, .process = &shell},
+     "🚀 process HOST /bin/bash\n"},
+    {"exec in a pod, two arguments",
+     {.kind = FLOW_EVENT_EXEC, .process = &cart},
+     "🚀 process shop/cart-7d4b /usr/bin/curl \"-s https://ebpf.io/tetragon\"\n"},
+    {"exec of a hostile name",
+     {.kind = FLOW_EVENT_EXEC, .process = &villain},
+     "🚀 process HOST \"/tmp/\\x1b[2J\\x9b\\u009b\\u202eevil\" \"a\\nb \\\"c\\\"\"\n"},
+    {"exit",
+     {.kind = FLOW_EVENT_EXIT, .process = &curl},
+     "💥 exit    HOST /usr/bin/curl https://ebpf.io/tetragon 0\n"},
+    {"exit by signal",
+     {.kind = FLOW_EVENT_EXIT, .process = &curl, .exit = {.signal = 9}},
+     "💥 exit    HOST /usr/bin/curl https://ebpf.io/tetragon SIGKILL\n"},
+    {"exit by a real-time signal",
+     {.kind = FLOW_EVENT_EXIT, .process = &shell, .exit = {.signal = 34}},
+     "💥 exit    HOST /bin/bash SIG34\n"},
+    {"connect",
+     {.kind = FLOW_EVENT_CONNECT, .process = &curl, .src = SRC, .dst = DST},
+     "🔌 connect HOST /usr/bin/curl TCP 192.0.2.2:60066 => 203.0.113.10:443\n"},
+    {"connect by IPv6, of a process nobody knows, refused",
+     {.kind = FLOW_EVENT_CONNECT,
+      .pod = &cart_pod,
+      .src = {{0x20, 1, 0x0d, 0xb8, [15] = 1}, 1},
+      .dst = {{0x20, 1, 0x0d, 0xb8, [15] = 2}, 443},
+      .error = "203.0.113.10:443: Connection refused"},
+     "🔌 connect shop/cart-7d4b - TCP [2001:db8::1]:1 => [2001:db8::2]:443 "
+     "error: \"203.0.113.10:443: Connection refused\"\n"},
+    {"tls",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &curl,
+      .dst = DST,
+      .visibility = VISIBILITY_TERMINATED,
+      .tls = {.sni = "ebpf.io", .version = "TLS1.3", .cipher = "TLS_AES_128_GCM_SHA256"}},
+     "🔐 tls     HOST /usr/bin/curl 203.0.113.10:443 ebpf.io TLS1.3 TLS_AES_128_GCM_SHA256\n"},
+    {"tls without a name, passed through",
+     {.kind = FLOW_EVENT_TLS, .process = &curl, .dst = DST, .visibility = VISIBILITY_PASSTHROUGH},
+     "🔐 tls     HOST /usr/bin/curl 203.0.113.10:443 passthrough\n"},
+    {"tls that nobody could read",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &curl,
+      .dst = DST,
+      .visibility = VISIBILITY_OPAQUE,
+      .tls = {.sni = "ebpf.io"}},
+     "🔐 tls     HOST /usr/bin/curl 203.0.113.10:443 ebpf.io opaque\n"},
+    {"tls with a hostile name that failed",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &curl,
+      .dst = DST,
+      .tls = {.sni = "a\x1b]0;b\a"},
+      .error = "certificate has expired"},
+     "🔐 tls     HOST /usr/bin/curl 203.0.113.10:443 \"a\\x1b]0;b\\a\" "
+     "error: \"certificate has expired\"\n"},
+    {"http",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .http = {.host = "ebpf.io",
+               .method = "GET",
+               .url = "/tetragon?x=1",
+               .path = "/tetragon",
+               .code = 200,
+               .latency_ns = 12400000}},
+     "🌐 http    HOST /usr/bin/curl ebpf.io GET /tetragon 200 12.4ms\n"},
+    {"http whose answer was not seen, without a host",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .dst = DST,
+      .http = {.method = "GET", .path = "/"}},
+     "🌐 http    HOST /usr/bin/curl 203.0.113.10:443 GET /\n"},
+    {"http denied",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .error = "no rule allows it",
+      .http = {.host = "ebpf.io",
+               .method = "POST",
+               .path = "/admin",
+               .code = 403,
+               .latency_ns = 850000,
+               .verdict = VERDICT_DENY}},
+     "🌐 http    HOST /usr/bin/curl ebpf.io POST /admin 403 850us denied "
+     "error: \"no rule allows it\"\n"},
+    {"http with a password in its absolute target",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .http = {.host = "ebpf.io", .method = "GET", .path = "http://me:pw@ebpf.io/a"}},
+     "🌐 http    HOST /usr/bin/curl ebpf.io GET http://*****@ebpf.io/a\n"},
+    {"http with a hostile path",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .http = {.host = "ebpf.io",
+               .method = "GET",
+               .path = "/\xc2\x9b"
+                       "2J\xff"}},
+     "🌐 http    HOST /usr/bin/curl ebpf.io GET \"/\\u009b2J\\xff\"\n"},
+    {"close",
+     {.kind = FLOW_EVENT_CLOSE,
+      .process = &curl,
+      .src = SRC,
+      .dst = DST,
+      .close = {.tx = 706, .rx = 226000}},
+     "🧹 close   HOST /usr/bin/curl TCP 192.0.2.2:60066 => 203.0.113.10:443 "
+     "tx 706 B rx 226 kB\n"},
+    {"close after a failure",
+     {.kind = FLOW_EVENT_CLOSE, .process = &curl, .src = SRC, .dst = DST, .error = "reset"},
+     "🧹 close   HOST /usr/bin/curl TCP 192.0.2.2:60066 => 203.0.113.10:443 "
+     "tx 0 B rx 0 B error: reset\n"},
+    {"events lost",
+     {.kind = FLOW_EVENT_LOST, .lost = {.count = 5, .reason = "worker ring full"}},
+     "⚠️ lost    5 events: worker ring full\n"},
+    {"one event lost",
+     {.kind = FLOW_EVENT_LOST, .lost = {.count = 1, .reason = "worker out of memory"}},
+     "⚠️ lost    1 event: worker out of memory\n"},
+};
+
+static void tells_each_kind_on_a_line(void **state)
+{
+    struct sink sink;
+
+    (void)state;
+    sink_init(&sink, text_render, -1, "n1", false);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(text_free) char *line = sample_line(&sink, &cases[i].event);
+
+        print_message("  %s\n", cases[i].name);
+        assert_string_equal(line, cases[i].want);
+    }
+}
+
+static void colours_as_tetragon_does(void **state)
+{
+    struct flow_event exec = {.kind = FLOW_EVENT_EXEC, .process = &shell};
+    struct flow_event gone = {.kind = FLOW_EVENT_EXIT, .process = &curl};
+    CLEANUP(text_free) char *exec_line = NULL, *exit_line = NULL;
+    struct sink sink;
+
+    (void)state;
+    sink_init(&sink, text_render, -1, "n1", true);
+    exec_line = sample_line(&sink, &exec);
+    exit_line = sample_line(&sink, &gone);
+    assert_string_equal(exec_line, "\x1b[34m🚀 process\x1b[0m \x1b[32mHOST\x1b[0m "
+                                   "\x1b[35m/bin/bash\x1b[0m\n");
+    assert_string_equal(exit_line, "\x1b[34m💥 exit   \x1b[0m \x1b[32mHOST\x1b[0m "
+                                   "\x1b[35m/usr/bin/curl\x1b[0m "
+                                   "\x1b[36mhttps://ebpf.io/tetragon\x1b[0m \x1b[31m0\x1b[0m\n");
+}
+
+static void tells_very_long_paths_whole(void **state)
+{
+    static char path[256 * 1024];
+    struct flow_event event = {.kind = FLOW_EVENT_HTTP,
+                               .process = &curl,
+                               .http = {.host = "h", .method = "GET", .path = path}};
+    CLEANUP(text_free) char *line = NULL;
+    struct sink sink;
+
+    (void)state;
+    memset(path, 'a', sizeof(path) - 1);
+    sink_init(&sink, text_render, -1, "n1", false);
+    line = sample_line(&sink, &event);
+    assert_int_equal(strlen(line),
+                     strlen("🌐 http    HOST /usr/bin/curl h GET \n") + sizeof(path) - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_each_kind_on_a_line),
+        cmocka_unit_test(colours_as_tetragon_does),
+        cmocka_unit_test(tells_very_long_paths_whole),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, sample_forget);
+}
