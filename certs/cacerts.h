@@ -1,0 +1,20 @@
+/* cacerts: our CA into a copy of a Java truststore.
+ *
+ * Java has read its own file since long before the system bundle existed: a key store in Java's
+ * format (JKS) or in PKCS #12, whose password is "changeit" wherever nobody changed it. */
+#pragma once
+
+#include <openssl/x509.h>
+
+#include "base/err.h"
+
+/* Writes `path` as a JKS under "changeit" (Java reads one whatever store type it was told, by
+ * default) with the trusted certificates of `original` under the aliases they had, and root as
+ * "sallyport"; with the owner, group and permissions of original. Private keys are left out. A JKS
+ * is read without looking at its password, as Java opens it by default; a PKCS #12 must have
+ * "changeit" or none. */
+int cacerts_merge(const char *path, const char *original, X509 *root, struct err *err);
+
+/* Adds what `path` trusts, read in the same way, to store; our own root in a merged copy is left
+ * out, and so is, by itself, a certificate that cannot be read. */
+int cacerts_add(X509_STORE *store, const char *path, struct err *err);

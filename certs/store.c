@@ -1,0 +1,219 @@
+/* Each leaf is on two lists: its bucket, by key, and the order of use. Slots are made once; when
+ * all are taken, the one that was used longest ago gives way. */
+#include "certs/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "certs/cert.h"
+#include "certs/err_tls.h"
+#include "certs/mint.h"
+#include "certs/own.h"
+
+enum {
+    KEY_SIZE = 32, /* SHA-256 */
+    RENEW_BEFORE = 3600,
+};
+
+struct slot {
+    uint8_t key[KEY_SIZE];
+    X509 *leaf;
+    time_t renew_at;
+    LIST_ENTRY(slot) in_bucket;
+    TAILQ_ENTRY(slot) by_use;
+};
+LIST_HEAD(bucket, slot);
+
+struct store {
+    const struct authority *authority;
+    EVP_PKEY *leaf_key;
+    size_t capacity; /* slots, and buckets too */
+
+    pthread_mutex_t lock; /* of what follows */
+    bool has_lock;
+    struct slot *slots;
+    size_t used;
+    struct bucket *buckets;
+    TAILQ_HEAD(by_use_head, slot) by_use; /* most recent first */
+};
+
+int store_new(struct store **out, const struct authority *authority, size_t capacity,
+              struct err *err)
+{
+    CLEANUP(store_free) struct store *store = calloc(1, sizeof(*store));
+
+    if (!store)
+        return err_set(err, -ENOMEM, "certificate store: out of memory");
+    if (capacity == 0)
+        return err_set(err, -EINVAL, "a certificate store must have room for one");
+    TAILQ_INIT(&store->by_use);
+    store->authority = authority;
+    store->capacity = capacity;
+    store->slots = calloc(store->capacity, sizeof(*store->slots));
+    store->buckets = calloc(store->capacity, sizeof(*store->buckets));
+    if (!store->slots || !store->buckets)
+        return err_set(err, -ENOMEM, "certificate store of %zu: out of memory", capacity);
+    store->leaf_key = EVP_EC_gen("P-256");
+    if (!store->leaf_key)
+        return err_tls(err, -EIO, "cannot make the key of the certificates");
+    if (pthread_mutex_init(&store->lock, NULL) != 0)
+        return err_set(err, -ENOMEM, "certificate store: out of memory");
+    store->has_lock = true;
+    *out = TAKE(store);
+    return 0;
+}
+
+void store_free(struct store **store)
+{
+    if (!*store)
+        return;
+    for (size_t i = 0; i < (*store)->used; i++)
+        X509_free((*store)->slots[i].leaf);
+    if ((*store)->has_lock)
+        pthread_mutex_destroy(&(*store)->lock);
+    EVP_PKEY_free((*store)->leaf_key);
+    free((*store)->slots);
+    free((*store)->buckets);
+    free(TAKE(*store));
+}
+
+/* SHA-256 over the digest of upstream's certificate and the name behind it. */
+static bool make_key(const struct store *store, const char *name, const X509 *upstream,
+                     uint8_t out[KEY_SIZE])
+{
+    uint8_t both[KEY_SIZE + MINT_NAME_SIZE];
+    size_t len = strlen(name);
+
+    memcpy(both + KEY_SIZE, name, len);
+    return X509_digest(upstream, store->authority->sha256, both, NULL) &&
+           EVP_Digest(both, KEY_SIZE + len, out, NULL, store->authority->sha256, NULL);
+}
+
+static struct bucket *bucket_of(struct store *store, const uint8_t key[KEY_SIZE])
+{
+    size_t hash;
+
+    memcpy(&hash, key, sizeof(hash));
+    return &store->buckets[hash % store->capacity];
+}
+
+static struct slot *slot_find(struct store *store, const uint8_t key[KEY_SIZE])
+{
+    struct slot *slot = LIST_FIRST(bucket_of(store, key));
+
+    while (slot && memcmp(slot->key, key, KEY_SIZE) != 0)
+        slot = LIST_NEXT(slot, in_bucket);
+    return slot;
+}
+
+/* A slot for key without a leaf yet: a fresh one, or the one least recently used. */
+static struct slot *slot_claim(struct store *store, const uint8_t key[KEY_SIZE])
+{
+    struct slot *slot;
+
+    if (store->used < store->capacity) {
+        slot = &store->slots[store->used++];
+    } else {
+        slot = TAILQ_LAST(&store->by_use, by_use_head);
+        TAILQ_REMOVE(&store->by_use, slot, by_use);
+        LIST_REMOVE(slot, in_bucket);
+        X509_free(TAKE(slot->leaf));
+    }
+    memcpy(slot->key, key, KEY_SIZE);
+    slot->renew_at = 0;
+    LIST_INSERT_HEAD(bucket_of(store, key), slot, in_bucket);
+    TAILQ_INSERT_HEAD(&store->by_use, slot, by_use);
+    return slot;
+}
+
+/* A reference on the leaf in slot, or NULL when it has too little time left. */
+static X509 *slot_use(struct store *store, struct slot *slot, time_t now)
+{
+    if (now >= slot->renew_at)
+        return NULL;
+    TAILQ_REMOVE(&store->by_use, slot, by_use);
+    TAILQ_INSERT_HEAD(&store->by_use, slot, by_use);
+    X509_up_ref(slot->leaf);
+    return slot->leaf;
+}
+
+static X509 *look_up(struct store *store, const uint8_t key[KEY_SIZE], time_t now)
+{
+    struct slot *slot;
+    X509 *leaf = NULL;
+
+    pthread_mutex_lock(&store->lock);
+    slot = slot_find(store, key);
+    if (slot)
+        leaf = slot_use(store, slot, now);
+    pthread_mutex_unlock(&store->lock);
+    return leaf;
+}
+
+/* Keeps a reference on *leaf, or exchanges it for the one that another worker minted meanwhile. */
+static void keep(struct store *store, const uint8_t key[KEY_SIZE], X509 **leaf, time_t now,
+                 time_t renew_at)
+{
+    struct slot *slot;
+    X509 *theirs;
+
+    pthread_mutex_lock(&store->lock);
+    slot = slot_find(store, key);
+    if (!slot)
+        slot = slot_claim(store, key);
+    theirs = slot_use(store, slot, now);
+    if (theirs) {
+        X509_free(*leaf);
+        *leaf = theirs;
+    } else {
+        X509_free(slot->leaf);
+        X509_up_ref(*leaf);
+        slot->leaf = *leaf;
+        slot->renew_at = renew_at;
+    }
+    pthread_mutex_unlock(&store->lock);
+}
+
+static int mint(struct store *store, const uint8_t key[KEY_SIZE], const char *name,
+                const X509 *upstream, X509 **out, struct err *err)
+{
+    struct mint_profile profile = {.name = name};
+    time_t now = time(NULL), not_before, not_after, margin;
+    int rc;
+
+    if (!cert_dates(upstream, &profile.not_before, &profile.not_after))
+        return err_tls(err, -EINVAL, "the server's certificate for %s has unreadable dates", name);
+    rc = mint_leaf(out, store->authority, store->leaf_key, &profile, now, err);
+    if (rc < 0)
+        return rc;
+    cert_dates(*out, &not_before, &not_after);
+    margin = (not_after - now) / 10;
+    keep(store, key, out, now, not_after - (margin < RENEW_BEFORE ? margin : RENEW_BEFORE));
+    return 0;
+}
+
+int store_use_leaf(struct store *store, SSL *ssl, const char *name, X509 *upstream, struct err *err)
+{
+    CLEANUP(own_x509) X509 *leaf = NULL;
+    char spelled[MINT_NAME_SIZE];
+    uint8_t key[KEY_SIZE];
+
+    if (!mint_name_spell(name, spelled))
+        return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address", name);
+    if (!make_key(store, spelled, upstream, key))
+        return err_tls(err, -EIO, "cannot look up the certificate for %s", spelled);
+    leaf = look_up(store, key, time(NULL));
+    if (!leaf) {
+        int rc = mint(store, key, spelled, upstream, &leaf, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    /* The chain goes with it even if it is empty: without one OpenSSL would search for it anew in
+     * every handshake. */
+    if (!SSL_use_cert_and_key(ssl, leaf, store->leaf_key, store->authority->chain, 1))
+        return err_tls(err, -EIO, "cannot use the certificate for %s", spelled);
+    return 0;
+}

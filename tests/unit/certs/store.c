@@ -1,0 +1,251 @@
+#include "certs/store.h"
+
+#include <errno.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include "make.h"
+
+enum { CAPACITY = 3 };
+
+static struct authority *authority;
+static struct store *store;
+static SSL_CTX *ctx;
+static struct made server; /* the certificate that upstream showed */
+static time_t offset;      /* of the clock, from the real one */
+
+/* Stands before libc's, so that the store grows old when a test says so. */
+time_t time(time_t *out)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    ts.tv_sec += offset;
+    if (out)
+        *out = ts.tv_sec;
+    return ts.tv_sec;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    offset = 0;
+    server = make_cert(&(struct make){.name = "the server"});
+    ctx = SSL_CTX_new(TLS_server_method());
+    return ctx && authority_new(&authority, "node-1", NULL) == 0 &&
+                   store_new(&store, authority, CAPACITY, NULL) == 0
+               ? 0
+               : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(ERR_peek_error(), 0); /* or it would be taken for the next caller's */
+    store_free(&store);
+    authority_free(&authority);
+    SSL_CTX_free(ctx);
+    made_free(&server);
+    return 0;
+}
+
+/* The leaf that a handshake for name would show; the caller's. */
+static X509 *leaf_for(const char *name, X509 *upstream)
+{
+    SSL *ssl = SSL_new(ctx);
+    struct err err = {0};
+    X509 *leaf;
+
+    assert_non_null(ssl);
+    if (store_use_leaf(store, ssl, name, upstream, &err) < 0)
+        fail_msg("%s", err.text);
+    leaf = SSL_get_certificate(ssl);
+    assert_true(X509_up_ref(leaf));
+    SSL_free(ssl);
+    return leaf;
+}
+
+/* Whether two calls, one after the other, show the same certificate. */
+static bool same(X509 *before, const char *name, X509 *upstream)
+{
+    CLEANUP(own_x509) X509 *after = leaf_for(name, upstream);
+
+    return X509_cmp(before, after) == 0;
+}
+
+static void serves_one_leaf_for_one_name(void **state)
+{
+    CLEANUP(own_x509) X509 *leaf = leaf_for("www.example", server.cert);
+    CLEANUP(made_free) struct made other = make_cert(&(struct make){.name = "renewed"});
+
+    (void)state;
+    assert_true(same(leaf, "www.example", server.cert));
+    assert_true(same(leaf, "WWW.Example.", server.cert));
+    assert_false(same(leaf, "www.example", other.cert)); /* another upstream, other dates */
+    assert_false(same(leaf, "example", server.cert));
+    assert_true(verifies(leaf, authority->chain, authority->root, "www.example"));
+}
+
+static void all_leaves_have_one_key_which_is_not_the_authoritys(void **state)
+{
+    CLEANUP(own_x509) X509 *one = leaf_for("one.example", server.cert);
+    CLEANUP(own_x509) X509 *two = leaf_for("two.example", server.cert);
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(one), X509_get0_pubkey(two)), 1);
+    assert_int_not_equal(EVP_PKEY_eq(X509_get0_pubkey(one), authority->key), 1);
+}
+
+static void forgets_what_was_used_longest_ago(void **state)
+{
+    CLEANUP(own_x509) X509 *a = leaf_for("a.example", server.cert);
+    CLEANUP(own_x509) X509 *b = leaf_for("b.example", server.cert);
+    CLEANUP(own_x509) X509 *c = leaf_for("c.example", server.cert);
+    CLEANUP(own_x509) X509 *d = NULL;
+
+    (void)state;
+    assert_true(same(a, "a.example", server.cert)); /* now b is the oldest */
+    d = leaf_for("d.example", server.cert);
+    assert_true(same(d, "d.example", server.cert));
+    assert_true(same(c, "c.example", server.cert));
+    assert_true(same(a, "a.example", server.cert));
+    assert_false(same(b, "b.example", server.cert));
+}
+
+static void mints_anew_before_a_leaf_ends(void **state)
+{
+    static const struct {
+        const char *name;
+        long life; /* of upstream's certificate, seconds from now */
+        long kept, gone;
+    } cases[] = {
+        {"30 days: an hour before the end", 30 * DAY, 30 * DAY - 3700, 30 * DAY - 3500},
+        {"100 minutes: a tenth before the end", 6000, 5300, 5500},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(made_free)
+        struct made upstream = make_cert(&(struct make){.from = -DAY, .until = cases[i].life});
+        CLEANUP(own_x509) X509 *leaf = NULL;
+
+        print_message("  %s\n", cases[i].name);
+        leaf = leaf_for("www.example", upstream.cert);
+        offset = cases[i].kept;
+        assert_true(same(leaf, "www.example", upstream.cert));
+        offset = cases[i].gone;
+        assert_false(same(leaf, "www.example", upstream.cert));
+        offset = 0;
+    }
+}
+
+static void refuses_what_no_leaf_can_be_made_for(void **state)
+{
+    CLEANUP(made_free)
+    struct made expired = make_cert(&(struct make){.from = -9 * DAY, .until = -DAY});
+    SSL *ssl = SSL_new(ctx);
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(store_use_leaf(store, ssl, "*.example", server.cert, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "*.example"));
+    assert_int_equal(store_use_leaf(store, ssl, "www.example", expired.cert, &err), -EKEYEXPIRED);
+    assert_non_null(strstr(err.text, "expired"));
+    assert_null(SSL_get_certificate(ssl));
+    SSL_free(ssl);
+    store_free(&store);
+    assert_int_equal(store_new(&store, authority, 0, &err), -EINVAL);
+}
+
+/* The chain is sent as the authority has it, and none is searched for when there is none. */
+static void sends_the_chain_without_the_root(void **state)
+{
+    CLEANUP(made_free) struct made root = make_cert(&(struct make){.name = "root"});
+    CLEANUP(made_free)
+    struct made signer = make_cert(&(struct make){.name = "signer", .issuer = &root});
+    CLEANUP(authority_free) struct authority *loaded = NULL;
+    SSL *ssl = SSL_new(ctx);
+    STACK_OF(X509) *chain = NULL;
+
+    write_cert(at(*state, "tls.crt"), signer.cert);
+    write_key(at(*state, "tls.key"), signer.key);
+    write_cert(at(*state, "ca.crt"), root.cert);
+    assert_int_equal(authority_load(&loaded, *state, NULL), 0);
+    assert_int_equal(store_use_leaf(store, ssl, "www.example", server.cert, NULL), 0);
+    SSL_get0_chain_certs(ssl, &chain);
+    assert_int_equal(sk_X509_num(chain), 0); /* not -1, which would be no chain */
+    store_free(&store);
+    assert_int_equal(store_new(&store, loaded, CAPACITY, NULL), 0);
+    assert_int_equal(store_use_leaf(store, ssl, "www.example", server.cert, NULL), 0);
+    SSL_get0_chain_certs(ssl, &chain);
+    assert_int_equal(sk_X509_num(chain), 1);
+    assert_int_equal(X509_cmp(sk_X509_value(chain, 0), signer.cert), 0);
+    SSL_free(ssl);
+    store_free(&store); /* before loaded goes */
+}
+
+enum { THREADS = 4, ROUNDS = 200 };
+
+/* More names than room, from every thread: each mints, finds and evicts what the others hold. */
+static void *ask_for_many(void *arg)
+{
+    unsigned seed = *(unsigned *)arg;
+    uintptr_t faults = 0;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        SSL *ssl = SSL_new(ctx);
+        char name[32];
+
+        snprintf(name, sizeof(name), "n%d.example", rand_r(&seed) % (2 * CAPACITY));
+        if (store_use_leaf(store, ssl, name, server.cert, NULL) < 0 ||
+            X509_check_host(SSL_get_certificate(ssl), name, 0, 0, NULL) != 1)
+            faults++;
+        SSL_free(ssl);
+    }
+    return (void *)faults;
+}
+
+static void serves_many_threads(void **state)
+{
+    pthread_t threads[THREADS];
+    unsigned seeds[THREADS];
+
+    (void)state;
+    for (unsigned i = 0; i < THREADS; i++) {
+        seeds[i] = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_for_many, &seeds[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *faults;
+
+        assert_int_equal(pthread_join(threads[i], &faults), 0);
+        assert_null(faults);
+    }
+}
+
+static int set_up_with_dir(void **state)
+{
+    return make_dir(state) == 0 ? set_up(state) : -1;
+}
+
+static int tear_down_with_dir(void **state)
+{
+    return tear_down(state) == 0 ? make_dir_remove(state) : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(serves_one_leaf_for_one_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(all_leaves_have_one_key_which_is_not_the_authoritys, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(forgets_what_was_used_longest_ago, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mints_anew_before_a_leaf_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refuses_what_no_leaf_can_be_made_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sends_the_chain_without_the_root, set_up_with_dir,
+                                        tear_down_with_dir),
+        cmocka_unit_test_setup_teardown(serves_many_threads, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
