@@ -1,0 +1,121 @@
+/* abi: the border between the kernel programs and the agent.
+ *
+ * The only header both sides include. Fixed widths, padding by name (map keys are compared as
+ * bytes: keep pads zero), byte order stated, sizes asserted where either compiler sees them. */
+#pragma once
+
+#include <linux/types.h>
+
+enum {
+    ABI_ARGS_MAX = 4096,  /* bytes of argv told; Tetragon's limit too */
+    ABI_PATH_MAX = 4096,  /* a path as the kernel bounds it */
+    ABI_DEPTH_MAX = 32,   /* cgroup levels searched for a registered ancestor */
+    ABI_PODS_MAX = 4096,
+    ABI_NETS_MAX = 4096,
+    ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
+};
+
+/* pods: cgroup id -> how this pod is steered. Written by proxy/pods.c, read by every program. */
+enum abi_pod_flags {
+    ABI_POD_ALL_PORTS = 1 << 0, /* every TCP port, not only those in `ports` */
+    ABI_POD_LOOPBACK = 1 << 1,  /* loopback destinations too */
+    ABI_POD_OPEN = 1 << 2,      /* no listener: let the connection go unseen, else EPERM */
+};
+struct abi_pod {
+    __u32 flags; /* enum abi_pod_flags */
+    __u32 pad;
+};
+_Static_assert(sizeof(struct abi_pod) == 8, "abi_pod: see proxy/pods.c");
+
+/* ports: which TCP ports of a pod are steered (presence is all that counts). */
+struct abi_port {
+    __u64 pod;  /* cgroup id */
+    __u16 port; /* host order */
+    __u16 pad[3];
+};
+_Static_assert(sizeof(struct abi_port) == 16, "abi_port: see proxy/pods.c");
+
+/* nets: network namespace cookie -> our listener there, and what the namespace can reach.
+ * Written by proxy/reach.c. One wildcard listener a family, both on the same port. */
+enum abi_net_flags {
+    ABI_NET_ROUTE4 = 1 << 0, /* it can reach something beyond loopback by IPv4 */
+    ABI_NET_ROUTE6 = 1 << 1, /* ... by IPv6 (link-local alone does not count) */
+};
+struct abi_net {
+    __u8 source4[16]; /* the namespace's own address (IPv4-mapped), which programs shall see as
+                         their local address; 127.0.0.1 where there is none */
+    __u8 source6[16]; /* the same for IPv6; ::1 where there is none */
+    __u16 port;       /* the listener's, host order */
+    __u16 pad;
+    __u32 flags; /* enum abi_net_flags */
+};
+_Static_assert(sizeof(struct abi_net) == 40, "abi_net: see proxy/reach.c");
+
+/* own: addresses that belong to a namespace itself, other than loopback. A connect to one never
+ * leaves the host, so it is steered only if somebody listens there (DESIGN 3, "failing as before"). */
+struct abi_own {
+    __u64 netns_cookie;
+    __u8 ip[16]; /* IPv4-mapped or IPv6 */
+};
+_Static_assert(sizeof(struct abi_own) == 24, "abi_own: see proxy/reach.c");
+
+/* origins: (namespace, source, local) -> where a steered connection meant to go and who made it.
+ * Filed by sockops before the SYN leaves, taken once by proxy/origin.c at accept. Without `local` a
+ * program could have two connections under one key: it may bind the same source twice, and loopback
+ * and own destinations keep their address when they are steered. */
+struct abi_tuple {
+    __u64 netns_cookie;
+    __u8 ip[16];    /* source address, IPv4-mapped or IPv6 */
+    __u8 local[16]; /* the address at our listener that was dialled, likewise */
+    __u16 port;     /* source port, host order */
+    __u16 pad[3];
+};
+_Static_assert(sizeof(struct abi_tuple) == 48, "abi_tuple: see proxy/origin.c");
+
+struct abi_origin {
+    __u8 ip[16];    /* the destination asked for, IPv4-mapped or IPv6 */
+    __u8 bound[16]; /* the source the program bound itself; zero when it left that to the kernel */
+    __u16 port;     /* destination port, host order */
+    __u16 family;   /* AF_INET or AF_INET6, as the program asked */
+    __u32 pid;      /* process (thread group) id in the initial namespace */
+    __u64 cookie;   /* socket cookie */
+    __u64 pod;      /* cgroup id under which the pod is registered */
+    __u64 cgroup;   /* the process's own cgroup id: the pod's, or one below it */
+    __u64 netns_cookie;
+    __u64 start_ns; /* the process's start (boot clock): pid and start are one process */
+    __u64 time_ns;  /* when it called connect (monotonic clock) */
+};
+_Static_assert(sizeof(struct abi_origin) == 88, "abi_origin: see proxy/origin.c");
+
+/* processes: ring buffer of what registered pods' processes do. */
+enum abi_process_kind { ABI_PROCESS_EXEC = 1, ABI_PROCESS_FORK = 2, ABI_PROCESS_EXIT = 3 };
+
+struct abi_process {
+    __u32 kind; /* enum abi_process_kind */
+    __u32 pid;  /* thread group id, initial namespace */
+    __u32 nspid; /* the same in the process's own pid namespace */
+    __u32 ppid; /* the parent's (for FORK: of the process that called fork) */
+    __u64 start_ns;        /* group leader's start on the boot clock: pid + start are one process */
+    __u64 parent_start_ns;
+    __u64 time_ns;         /* when this happened, boot clock */
+    __u64 cgroup;          /* cgroup id of the process */
+    __u64 pod;             /* cgroup id of the registered pod it belongs to */
+    __u64 netns_cookie;
+    __u32 uid, gid, euid, auid;
+    __u64 cap_permitted, cap_effective, cap_inheritable;
+    __u32 ns_uts, ns_ipc, ns_mnt, ns_pid, ns_net, ns_cgroup, ns_user, ns_time; /* inode numbers */
+    __u32 exit_code; /* EXIT: as wait(2) tells it: status << 8 | signal */
+    __u32 flags;     /* enum abi_process_flags */
+    /* EXEC: three texts follow each other in `text`, none NUL-terminated except argv's own NULs */
+    __u16 path_len; /* the real path of the image, "" when it could not be walked */
+    __u16 cwd_len;
+    __u16 file_len; /* the name given to execve */
+    __u16 args_len; /* argv, each argument with its NUL */
+    __u8 text[3 * ABI_PATH_MAX + ABI_ARGS_MAX]; /* sent only as far as it is filled */
+};
+enum abi_process_flags {
+    ABI_PROCESS_ARGS_CUT = 1 << 0, /* argv was longer than ABI_ARGS_MAX */
+    ABI_PROCESS_PATH_CUT = 1 << 1, /* path or cwd lost leading components */
+    ABI_PROCESS_DELETED = 1 << 2,  /* the image has no link any more, or never had (memfd) */
+};
+_Static_assert(__builtin_offsetof(struct abi_process, text) == 152, "abi_process: see proxy/identity/");

@@ -1,0 +1,88 @@
+/* maps: what the kernel programs and the agent share.
+ *
+ * Each file of programs includes this and is linked with the others into one object; __weak lets
+ * the linker merge the copies into one map. Hash maps are not preallocated: nearly all stay small.
+ */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/abi.h"
+
+/* Who is steered: cgroup id -> how. Written by proxy/pods.c, read by every program (pod.h). */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, ABI_PODS_MAX);
+    __type(key, __u64);
+    __type(value, struct abi_pod);
+} pods SEC(".maps") __weak;
+
+/* Which ports of a pod: presence is all that counts. Written by proxy/pods.c, read by connect. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16 * ABI_PODS_MAX);
+    __type(key, struct abi_port);
+    __type(value, __u8);
+} ports SEC(".maps") __weak;
+
+/* Network namespace cookie -> our listener there. Written by proxy/reach.c, read by connect. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, ABI_NETS_MAX);
+    __type(key, __u64);
+    __type(value, struct abi_net);
+} nets SEC(".maps") __weak;
+
+/* A namespace's own addresses: presence counts. Written by proxy/reach.c, read by connect. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16 * ABI_NETS_MAX);
+    __type(key, struct abi_own);
+    __type(value, __u8);
+} own SEC(".maps") __weak;
+
+/* Where a socket meant to go, until it has a source port; and for getpeername, as long as it
+ * lives. Written by connect, read by connect and sockops. */
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct abi_origin);
+} asked SEC(".maps") __weak;
+
+/* The same by the addresses it has, until accept. Written by sockops, taken by proxy/origin.c. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, ABI_ORIGINS_MAX);
+    __type(key, struct abi_tuple);
+    __type(value, struct abi_origin);
+} origins SEC(".maps") __weak;
+
+/* What pods' processes do: struct abi_process. Written by process, read by proxy/identity/. */
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 4 << 20);
+} processes SEC(".maps") __weak;
+
+/* Where process builds its next record, too large for the stack. A raw tracepoint's program keeps
+ * its CPU until it ends, so one a CPU is enough. */
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct abi_process);
+} process_scratch SEC(".maps") __weak;
+
+/* How many records found `processes` full. Counted by process, read by proxy/identity/. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} processes_lost SEC(".maps") __weak;

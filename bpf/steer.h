@@ -1,0 +1,73 @@
+/* steer: addresses as the steering programs handle them.
+ *
+ * One form for both families, IPv4 as ::ffff:a.b.c.d, in words as the kernel's contexts give them.
+ * Context fields are read one 32-bit word at a time, once, at the top: clang merges neighbouring
+ * reads into 64-bit ones and folds `cond ? ctx->a : ctx->b` into one read at a computed offset, and
+ * the verifier refuses both. */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+enum { AF_INET = 2, AF_INET6 = 10 }; /* <sys/socket.h> needs a libc for the target */
+
+/* What a cgroup program returns; the verifier wants to see that it is one of the two. */
+enum { REFUSE = 0, ALLOW = 1 };
+
+#define WORD(field) (*(volatile __u32 *)&(field))
+#define SOCK(ctx)   (*(struct bpf_sock *volatile *)&(ctx)->sk)
+
+struct ip {
+    __u32 word[4]; /* network order */
+};
+
+static __always_inline struct ip ip_of_v4(__u32 address)
+{
+    return (struct ip){{0, 0, bpf_htonl(0xffff), address}};
+}
+
+/* From or to the four words of a context, which is a macro's work: the compiler must not see an
+ * array it could copy at once. */
+#define IP_READ(words)                                                                             \
+    ((struct ip){{WORD((words)[0]), WORD((words)[1]), WORD((words)[2]), WORD((words)[3])}})
+#define IP_WRITE(words, ip)                                                                        \
+    do {                                                                                           \
+        WORD((words)[0]) = (ip).word[0];                                                           \
+        WORD((words)[1]) = (ip).word[1];                                                           \
+        WORD((words)[2]) = (ip).word[2];                                                           \
+        WORD((words)[3]) = (ip).word[3];                                                           \
+    } while (0)
+
+static __always_inline void ip_store(__u8 *to, const struct ip *ip)
+{
+    __builtin_memcpy(to, ip, sizeof(*ip));
+}
+
+static __always_inline struct ip ip_load(const __u8 *from)
+{
+    struct ip ip;
+
+    __builtin_memcpy(&ip, from, sizeof(ip));
+    return ip;
+}
+
+static __always_inline bool ip_is_v4(const struct ip *ip)
+{
+    return !ip->word[0] && !ip->word[1] && ip->word[2] == bpf_htonl(0xffff);
+}
+
+/* The address that means "none" or "any": 0.0.0.0, also as mapped, or ::. */
+static __always_inline bool ip_is_any(const struct ip *ip)
+{
+    return !ip->word[0] && !ip->word[1] && !ip->word[3] &&
+           (!ip->word[2] || ip->word[2] == bpf_htonl(0xffff));
+}
+
+static __always_inline bool ip_is_loopback(const struct ip *ip)
+{
+    if (ip_is_v4(ip))
+        return bpf_ntohl(ip->word[3]) >> 24 == 127;
+    return !ip->word[0] && !ip->word[1] && !ip->word[2] && ip->word[3] == bpf_htonl(1);
+}

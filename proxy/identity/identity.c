@@ -1,0 +1,398 @@
+/* From the kernel come exec, fork and exit, in the order they happened for any one process, for all
+ * that run in a pod. A process that was never seen to begin (it is older than its pod's
+ * registration, or the ring buffer was full) is read from /proc when somebody asks.
+ *
+ * Other threads hold references to processes and read them, so a process is finished before the
+ * first reference is handed out, and an exec makes a new one in the old one's place. */
+#include "proxy/identity/identity.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "proxy/identity/image.h"
+#include "proxy/identity/snapshot.h"
+#include "proxy/identity/table.h"
+#include "proxy/pods.h"
+#include "sallyport.skel.h"
+
+enum {
+    STEP_RECORDS_MAX =
+        32768, /* more than the ring holds; then the loop's other work has its turn */
+    SWEEP_MIN = 1024,
+};
+static const uint64_t second_ns = 1000000000;
+static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
+
+struct identity {
+    struct sallyport_bpf *bpf;
+    struct pods *pods;
+    struct bus_producer *producer;
+    struct image_host host;
+    struct ring_buffer *ring;
+    int wake_fd;
+    struct table table;
+    size_t records;    /* handled in this turn */
+    uint64_t lost;     /* by the kernel, and told */
+    uint64_t sweep_ns; /* when to look for processes whose exit was lost; 0: no need */
+    size_t sweep_len;  /* ... and from how many on */
+    void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie);
+    void *on_exec_arg;
+    void (*before_exits)(void *arg);
+    void *before_exits_arg;
+};
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+static bool is_dead(void *arg, struct table_entry *entry)
+{
+    (void)arg;
+    return !snapshot_is_alive(entry->process->pid, entry->process->start_ns);
+}
+
+/* Those whose exit was never told: it was lost, or they had been moved out of their pod. */
+static void sweep(struct identity *identity)
+{
+    table_sweep(&identity->table, is_dead, NULL);
+    identity->sweep_len = 2 * identity->table.len;
+    if (identity->sweep_len < SWEEP_MIN)
+        identity->sweep_len = SWEEP_MIN;
+    identity->sweep_ns = 0;
+}
+
+static struct table_entry *put(struct identity *identity, struct process *process)
+{
+    if (identity->table.len >= identity->sweep_len)
+        sweep(identity);
+    return table_put(&identity->table, process);
+}
+
+/* A finished process out of the table, living or just ended; borrowed, or NULL. */
+static struct process *known(struct identity *identity, uint32_t pid, uint64_t start_ns)
+{
+    struct table_entry *entry = table_find(&identity->table, pid, start_ns);
+
+    if (!entry)
+        entry = table_find_ended(&identity->table, pid, start_ns);
+    if (!entry || !image_complete(&identity->host, entry->process))
+        return NULL;
+    return entry->process;
+}
+
+/* A reference, or NULL. */
+static struct process *from_proc(struct identity *identity, uint32_t pid, uint64_t start_ns)
+{
+    CLEANUP(process_unref) struct process *process = snapshot_take(pid, start_ns);
+
+    if (!process || !image_name(&identity->host, process))
+        return NULL;
+    return TAKE(process);
+}
+
+/* Who forked the process of the record. A reference, or NULL when nobody knows. One outside any pod
+ * is read anew each time: nobody would tell us when it changes its image or ends. */
+static struct process *parent_of(struct identity *identity, const struct abi_process *record)
+{
+    struct process *parent;
+
+    if (!record->ppid)
+        return NULL;
+    parent = known(identity, record->ppid, record->parent_start_ns);
+    if (parent)
+        return process_ref(parent);
+    return from_proc(identity, record->ppid, record->parent_start_ns);
+}
+
+/* ---- what the kernel tells ---------------------------------------------------------------------
+ */
+
+static void emit(struct identity *identity, struct flow_event *event, uint64_t boot_ns)
+{
+    if (event)
+        event->time_ns = boot_ns + identity->host.wall_ns;
+    bus_emit(identity->producer, &event);
+}
+
+/* The new image, with its pod and parent. A reference; NULL when out of memory. */
+static struct process *make_image(struct identity *identity, const struct abi_process *record)
+{
+    const struct table_entry *before = table_find(&identity->table, record->pid, record->start_ns);
+    CLEANUP(process_unref) struct process *process = image_exec(&identity->host, record);
+    CLEANUP(process_unref) struct process *parent = NULL;
+
+    if (!process)
+        return NULL;
+    process->pod = pod_ref(pods_find(identity->pods, record->pod));
+    /* who forked it, even if that one is gone and init has adopted it */
+    parent = before ? process_ref(before->process->parent) : NULL;
+    if (!parent)
+        parent = parent_of(identity, record);
+    if (!image_set_parent(process, parent))
+        return NULL;
+    return TAKE(process);
+}
+
+static void handle_exec(struct identity *identity, const struct abi_process *record)
+{
+    CLEANUP(process_unref) struct process *process = make_image(identity, record);
+    struct table_entry *entry = process ? put(identity, process) : NULL;
+
+    if (identity->on_exec)
+        identity->on_exec(identity->on_exec_arg, record->pid, record->netns_cookie);
+    if (entry)
+        table_tell(&identity->table, entry);
+    emit(identity, entry ? flow_event_new(FLOW_EVENT_EXEC, process, process->pod) : NULL,
+         record->time_ns);
+}
+
+static void handle_fork(struct identity *identity, const struct abi_process *record)
+{
+    CLEANUP(process_unref) struct process *parent = parent_of(identity, record);
+    CLEANUP(process_unref) struct process *process = NULL;
+
+    /* an exec may still tell of the child, or else /proc, when somebody asks */
+    if (!parent || !(process = image_fork(record, parent)))
+        return;
+    process->pod = pod_ref(pods_find(identity->pods, record->pod));
+    put(identity, process);
+}
+
+static void handle_exit(struct identity *identity, const struct abi_process *record)
+{
+    struct table_entry *entry = table_find(&identity->table, record->pid, record->start_ns);
+
+    if (!entry)
+        return; /* older than its pod's registration; or told by two last threads at once */
+    entry->exit_code = record->exit_code;
+    entry->exit_ns = record->time_ns;
+    entry->waits = entry->told;
+    table_end(&identity->table, entry);
+    /* before the count of flows is looked at: see identity_flow_end */
+    atomic_store(&entry->process->exited, true);
+}
+
+static int on_record(void *arg, void *data, size_t len)
+{
+    struct identity *identity = arg;
+    const struct abi_process *record = data;
+
+    if (!image_is_whole(record, len))
+        return 0;
+    switch (record->kind) {
+    case ABI_PROCESS_EXEC:
+        handle_exec(identity, record);
+        break;
+    case ABI_PROCESS_FORK:
+        handle_fork(identity, record);
+        break;
+    case ABI_PROCESS_EXIT:
+        handle_exit(identity, record);
+        break;
+    }
+    return ++identity->records < STEP_RECORDS_MAX ? 0 : -EAGAIN;
+}
+
+/* False when there is more than a turn's worth. Exits are noted here and told by tell_exits(): a
+ * flow whose accept we are just handling may belong to one of them. */
+static bool read_records(struct identity *identity)
+{
+    identity->records = 0;
+    return ring_buffer__consume(identity->ring) != -EAGAIN;
+}
+
+static void tell_lost(struct identity *identity)
+{
+    uint32_t zero = 0;
+    uint64_t lost = identity->lost;
+    struct flow_event *event;
+
+    if (bpf_map_lookup_elem(bpf_map__fd(identity->bpf->maps.processes_lost), &zero, &lost) ||
+        lost == identity->lost)
+        return;
+    event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
+    if (event) {
+        event->lost.count = lost - identity->lost;
+        event->lost.reason = "the kernel's ring buffer of process events was full";
+    }
+    bus_emit(identity->producer, &event);
+    identity->lost = lost;
+    /* an exit may be among them; the process is still on its way out */
+    identity->sweep_ns = clock_read_ns(CLOCK_BOOTTIME) + second_ns;
+}
+
+static void tell_exit(struct identity *identity, struct table_entry *entry)
+{
+    struct flow_event *event = flow_event_new(FLOW_EVENT_EXIT, entry->process, entry->process->pod);
+
+    if (event) {
+        event->exit.signal = entry->exit_code & 0x7f;
+        event->exit.status = event->exit.signal ? 0 : entry->exit_code >> 8 & 0xff;
+    }
+    emit(identity, event, entry->exit_ns);
+    entry->waits = false;
+}
+
+/* Tells the exits that are due before `now`, of those until `accepted`, and forgets those who ended
+ * long enough ago. Returns when the next one is due, or UINT64_MAX. */
+static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (struct table_entry *entry = identity->table.ended; entry; entry = entry->next) {
+        uint64_t due = entry->exit_ns + exit_wait_ns;
+
+        if (!entry->waits)
+            continue;
+        if (entry->exit_ns > accepted)
+            next = now;
+        else if (now >= due || atomic_load(&entry->process->flows) == 0)
+            tell_exit(identity, entry);
+        else if (due < next)
+            next = due;
+    }
+    while (identity->table.ended && !identity->table.ended->waits &&
+           now >= identity->table.ended->exit_ns + exit_wait_ns)
+        table_drop_first_ended(&identity->table);
+    return next;
+}
+
+int identity_step(struct identity *identity)
+{
+    eventfd_t woken;
+    uint64_t accepted, now, next;
+    bool all;
+
+    eventfd_read(identity->wake_fd, &woken);
+    all = read_records(identity);
+    accepted = clock_read_ns(CLOCK_BOOTTIME);
+    if (identity->before_exits)
+        identity->before_exits(identity->before_exits_arg);
+    tell_lost(identity);
+    now = clock_read_ns(CLOCK_BOOTTIME);
+    if (identity->sweep_ns && now >= identity->sweep_ns)
+        sweep(identity);
+    next = tell_exits(identity, accepted, now);
+    if (!all)
+        return 0;
+    if (identity->sweep_ns && identity->sweep_ns < next)
+        next = identity->sweep_ns;
+    return next == UINT64_MAX ? -1 : (int)((next - now + 999999) / 1000000);
+}
+
+void identity_finish(struct identity *identity)
+{
+    read_records(identity);
+    tell_lost(identity);
+    tell_exits(identity, UINT64_MAX, UINT64_MAX);
+}
+
+size_t identity_alive(const struct identity *identity)
+{
+    return identity->table.told;
+}
+
+void identity_each(const struct identity *identity,
+                   void (*visit)(void *arg, const struct process *process), void *arg)
+{
+    table_each(&identity->table, visit, arg);
+}
+
+/* ---- flows -------------------------------------------------------------------------------------
+ */
+
+struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
+                                    uint64_t pod)
+{
+    CLEANUP(process_unref) struct process *process = NULL;
+
+    /* always: what the kernel told before the connect may be an exec, and so another image */
+    read_records(identity);
+    if (identity->records)
+        eventfd_write(identity->wake_fd, 1); /* identity_fd() is quiet now, but exits may wait */
+    process = process_ref(known(identity, pid, start_ns));
+    if (!process) {
+        process = from_proc(identity, pid, start_ns);
+        if (!process)
+            return NULL;
+        process->pod = pod_ref(pods_find(identity->pods, pod));
+        put(identity, process); /* it is in a pod, so its next exec and its exit will be told */
+    }
+    atomic_fetch_add(&process->flows, 1);
+    return TAKE(process);
+}
+
+/* Either this thread sees `exited`, or the control thread sees that the flow is gone: each writes
+ * before it reads. */
+void identity_flow_end(struct identity *identity, struct process **process)
+{
+    if (!*process)
+        return;
+    if (atomic_fetch_sub(&(*process)->flows, 1) == 1 && atomic_load(&(*process)->exited))
+        eventfd_write(identity->wake_fd, 1);
+    process_unref(process);
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------
+ */
+
+int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *pods,
+                 struct bus_producer *producer, const char *node_name, struct err *err)
+{
+    CLEANUP(identity_free) struct identity *identity = calloc(1, sizeof(*identity));
+
+    if (!identity)
+        return err_set(err, -ENOMEM, "process table: out of memory");
+    identity->bpf = bpf;
+    identity->pods = pods;
+    identity->producer = producer;
+    identity->host.node_name = node_name;
+    identity->host.wall_ns = clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+    identity->sweep_len = SWEEP_MIN;
+    identity->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (identity->wake_fd < 0)
+        return err_sys(err, -errno, "process table: eventfd");
+    if (table_init(&identity->table) < 0)
+        return err_set(err, -ENOMEM, "process table: out of memory");
+    identity->ring = ring_buffer__new(bpf_map__fd(bpf->maps.processes), on_record, identity, NULL);
+    if (!identity->ring)
+        return err_sys(err, -errno, "ring buffer of process events");
+    *out = TAKE(identity);
+    return 0;
+}
+
+void identity_free(struct identity **identity)
+{
+    if (!*identity)
+        return;
+    ring_buffer__free((*identity)->ring);
+    table_fini(&(*identity)->table);
+    fd_close(&(*identity)->wake_fd);
+    free(TAKE(*identity));
+}
+
+int identity_fd(const struct identity *identity)
+{
+    return ring_buffer__epoll_fd(identity->ring);
+}
+
+int identity_wake_fd(const struct identity *identity)
+{
+    return identity->wake_fd;
+}
+
+void identity_on_exec(struct identity *identity,
+                      void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg)
+{
+    identity->on_exec = on_exec;
+    identity->on_exec_arg = arg;
+}
+
+void identity_before_exits(struct identity *identity, void (*before_exits)(void *arg), void *arg)
+{
+    identity->before_exits = before_exits;
+    identity->before_exits_arg = arg;
+}

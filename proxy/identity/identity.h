@@ -1,0 +1,56 @@
+/* identity: who asked: kernel process events and /proc -> struct process. Control thread only, but
+ * for identity_flow_end.
+ *
+ * Reads the ring buffer that bpf/process.bpf.c fills, tells `process` and `exit` events on the bus,
+ * and keeps the table by (pid, start time). A process's exit is told only after the close of its
+ * flows, at most 500 ms later. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "events/bus.h"
+#include "policy/facts.h"
+
+struct identity;
+struct sallyport_bpf;
+struct pods;
+
+/* Borrows all; producer is the control thread's. node_name is borrowed too. */
+int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *pods,
+                 struct bus_producer *producer, const char *node_name, struct err *err);
+void identity_free(struct identity **identity);
+
+/* Readable when the kernel has process events (an epoll descriptor); borrowed. */
+int identity_fd(const struct identity *identity);
+/* Readable when identity_step has something to do without a new event: a process whose exit waits
+ * has had its last flow closed, or identity_flow_begin read events (an eventfd); borrowed. */
+int identity_wake_fd(const struct identity *identity);
+
+/* Called with (arg, pid, netns_cookie) for every exec, before its event is told: the agent uses it
+ * to listen in a namespace on first sight. May be NULL. */
+void identity_on_exec(struct identity *identity,
+                      void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg);
+
+/* Called with arg by identity_step before it tells exits: the agent accepts what waits to be
+ * accepted there, for a connection of a process that has just ended comes before its exit. May be
+ * NULL. */
+void identity_before_exits(struct identity *identity, void (*before_exits)(void *arg), void *arg);
+
+/* Reads and handles what the kernel sent and tells the exits that are due. Returns how many
+ * milliseconds until the next exit is due, -1 when none waits. */
+int identity_step(struct identity *identity);
+/* Tells all waiting exits now; for take-down. */
+void identity_finish(struct identity *identity);
+/* How many processes were told and have not exited. */
+size_t identity_alive(const struct identity *identity);
+/* Calls visit(arg, process) for each living process we know: those of pods, told or not. */
+void identity_each(const struct identity *identity,
+                   void (*visit)(void *arg, const struct process *process), void *arg);
+
+/* The process that made a flow; a reference with its flow count raised, or NULL when it cannot be
+ * found. Reads waiting kernel events first if it is not known yet, then /proc. */
+struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
+                                    uint64_t pod);
+/* The flow's close was emitted. Any thread. Drops the reference. */
+void identity_flow_end(struct identity *identity, struct process **process);

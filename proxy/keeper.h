@@ -1,0 +1,50 @@
+/* keeper: what needs root: load and attach bpf/, listeners and sockets inside pods' namespaces.
+ *
+ * One thread of its own does everything that changes network namespace (setns(2) is per thread),
+ * so no other thread ever stands in a pod's namespace. It parses nothing that pods send.
+ * Called by:  agent.c (set-up, take-down), flow/ (keeper_socket), the control thread
+ * (keeper_net_*). What the kernel programs do with what is told them here: see the heads of
+ * bpf/connect.bpf.c and sockops.bpf.c. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct keeper;
+struct keeper_net; /* one network namespace we listen in; owned by the keeper */
+struct sallyport_bpf;
+
+/* Loads the programs, attaches the cgroup ones to cgroup_fd (a directory of cgroup v2, borrowed)
+ * and pins their links in pin_dir (a directory in a bpffs), so that they outlive a killed agent;
+ * attaches the process tracepoints unpinned; starts the thread. Every failure is a sentence that
+ * says which program or map the kernel refused and why. */
+int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct err *err);
+/* Unpins, detaches, closes listeners and sockets, ends the thread. */
+void keeper_free(struct keeper **keeper);
+
+struct sallyport_bpf *keeper_bpf(struct keeper *keeper); /* for the maps; borrowed */
+
+/* Listens in the namespace that netns_fd names (borrowed; /proc/PID/ns/net) and tells the kernel
+ * programs. A namespace that is known already is returned again. Where wanted_cookie is not 0 and
+ * not the namespace's, nothing is opened there and -ESTALE returned: the pid was another process's.
+ * *out, NULL on failure, lives until keeper_net_remove, after which keeper_socket knows the
+ * namespace no more. */
+int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
+                   uint64_t wanted_cookie, struct err *err);
+void keeper_net_remove(struct keeper *keeper, struct keeper_net **net);
+
+uint64_t keeper_net_cookie(const struct keeper_net *net);
+/* The listening sockets (non-blocking), -1 where the namespace lacks the family; borrowed. */
+int keeper_net_listener4(const struct keeper_net *net);
+int keeper_net_listener6(const struct keeper_net *net);
+/* A netlink socket (non-blocking) that becomes readable when addresses or routes change; borrowed.
+ * Then call keeper_net_refresh: it drains the socket, reads both anew and updates the maps. */
+int keeper_net_watch(const struct keeper_net *net);
+int keeper_net_refresh(struct keeper *keeper, struct keeper_net *net, struct err *err);
+
+/* A non-blocking, close-on-exec TCP socket made in the namespace with this cookie; family AF_INET
+ * or AF_INET6 (v6 only). Taken from a few made ahead; waits for the keeper's thread only when there
+ * are none. Any thread. Returns the descriptor (the caller's) or a negative errno: -ENONET when the
+ * namespace is not known. */
+int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, struct err *err);

@@ -1,0 +1,87 @@
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+
+enum {
+    BACKLOG = 4096,  /* the kernel takes the namespace's net.core.somaxconn if that is less */
+    PORT_TRIES = 64, /* for one port that is free in both families */
+    LOOPBACK_LINK = 1,
+};
+
+int listener_socket(int family)
+{
+    static const int on = 1;
+    CLEANUP(fd_close)
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+
+    if (fd < 0)
+        return -errno;
+    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+        return -errno;
+    return fd_take(&fd);
+}
+
+/* The filter drops whatever did not come by lo: from outside the namespace the port looks like that
+ * of a host which is not there. (SO_BINDTODEVICE would not do: a connection to an own address comes
+ * by lo, but the kernel names the interface that has the address.) Neither SO_REUSEADDR nor
+ * SO_REUSEPORT: nobody can put a listener of his own beside ours. */
+static int open_one(int family, uint16_t port)
+{
+    static struct sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LOOPBACK_LINK, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    static const struct sock_fprog only_lo = {ARRAY_SIZE(steps), steps};
+    CLEANUP(fd_close) int fd = listener_socket(family);
+    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const struct sockaddr *any = (struct sockaddr *)&any4;
+    socklen_t len = sizeof(any4);
+
+    if (fd < 0)
+        return fd;
+    if (family == AF_INET6) {
+        any = (struct sockaddr *)&any6;
+        len = sizeof(any6);
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &only_lo, sizeof(only_lo)) < 0 ||
+        bind(fd, any, len) < 0 || listen(fd, BACKLOG) < 0)
+        return -errno;
+    return fd_take(&fd);
+}
+
+static int open_both(struct listener *out)
+{
+    CLEANUP(fd_close) int v4 = open_one(AF_INET, 0);
+    CLEANUP(fd_close) int v6 = -1;
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+
+    if (v4 < 0)
+        return v4;
+    if (getsockname(v4, (struct sockaddr *)&at, &len) < 0)
+        return -errno;
+    v6 = open_one(AF_INET6, ntohs(at.sin_port));
+    if (v6 < 0 && v6 != -EAFNOSUPPORT)
+        return v6;
+    out->v4 = fd_take(&v4);
+    out->v6 = v6 < 0 ? -1 : fd_take(&v6);
+    out->port = ntohs(at.sin_port);
+    return 0;
+}
+
+int listener_open(struct listener *out)
+{
+    int code = -EADDRINUSE;
+
+    for (int tries = 0; code == -EADDRINUSE && tries < PORT_TRIES; tries++)
+        code = open_both(out);
+    return code;
+}

@@ -1,0 +1,85 @@
+#include "proxy/origin.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "bpf/abi.h"
+#include "sallyport.skel.h"
+
+/* By SO_PEERNAME, because getpeername() says ENOTCONN of a connection that was reset in the queue,
+ * and its record is to be taken as well. It fails unless it can fill the length asked for. */
+static int peer_of(int accepted_fd, struct addr *peer)
+{
+    struct sockaddr_storage name = {0};
+    socklen_t len6 = sizeof(struct sockaddr_in6), len4 = sizeof(struct sockaddr_in);
+
+    if (getsockopt(accepted_fd, SOL_SOCKET, SO_PEERNAME, &name, &len6) < 0 &&
+        getsockopt(accepted_fd, SOL_SOCKET, SO_PEERNAME, &name, &len4) < 0)
+        return -errno;
+    return addr_from_sockaddr(&name, peer) ? 0 : -EAFNOSUPPORT;
+}
+
+static int local_of(int accepted_fd, struct addr *local)
+{
+    struct sockaddr_storage name = {0};
+    socklen_t len = sizeof(name);
+
+    if (getsockname(accepted_fd, (struct sockaddr *)&name, &len) < 0)
+        return -errno;
+    return addr_from_sockaddr(&name, local) ? 0 : -EAFNOSUPPORT;
+}
+
+/* Between which addresses the accepted socket is, as sockops filed it. */
+static int key_of(int accepted_fd, struct abi_tuple *key, struct addr *src, struct err *err)
+{
+    socklen_t len = sizeof(key->netns_cookie);
+    struct addr local;
+    int code = peer_of(accepted_fd, src);
+
+    if (code == 0)
+        code = local_of(accepted_fd, &local);
+    if (code < 0)
+        return err_sys(err, code, "addresses of an accepted connection");
+    if (getsockopt(accepted_fd, SOL_SOCKET, SO_NETNS_COOKIE, &key->netns_cookie, &len) < 0)
+        return err_sys(err, -errno, "network namespace of an accepted connection");
+    memcpy(key->ip, src->ip, sizeof(key->ip));
+    memcpy(key->local, local.ip, sizeof(key->local));
+    key->port = src->port;
+    return 0;
+}
+
+int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err)
+{
+    static const uint8_t unbound[16];
+    struct abi_tuple key = {0};
+    struct abi_origin filed;
+    struct origin origin = {0};
+    char text[ADDR_TEXT_MAX];
+    int code = key_of(accepted_fd, &key, &origin.src, err);
+
+    if (code < 0)
+        return code;
+    code = bpf_map_lookup_and_delete_elem(bpf_map__fd(bpf->maps.origins), &key, &filed);
+    if (code == -ENOENT)
+        return err_set(err, -ENOENT, "%s dialled our listener itself",
+                       addr_format(&origin.src, text));
+    if (code < 0)
+        return err_sys(err, code, "origin of %s", addr_format(&origin.src, text));
+    memcpy(origin.dst.ip, filed.ip, sizeof(origin.dst.ip));
+    origin.dst.port = filed.port;
+    origin.has_bound = memcmp(filed.bound, unbound, sizeof(unbound)) != 0;
+    memcpy(origin.bound.ip, filed.bound, sizeof(origin.bound.ip));
+    origin.cookie = filed.cookie;
+    origin.pod = filed.pod;
+    origin.cgroup = filed.cgroup;
+    origin.netns_cookie = filed.netns_cookie;
+    origin.start_ns = filed.start_ns;
+    origin.time_ns = filed.time_ns;
+    origin.pid = filed.pid;
+    *out = origin;
+    return 0;
+}

@@ -1,0 +1,173 @@
+#include "proxy/pods.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+#include "bpf/abi.h"
+#include "sallyport.skel.h"
+
+const uint16_t pods_default_ports[] = {443, 8443, 853, 80, 8080};
+const size_t pods_default_ports_len = ARRAY_SIZE(pods_default_ports);
+
+struct registered {
+    uint64_t cgroup_id; /* first: what the tree sorts by */
+    struct pod *pod;    /* a reference */
+    int ports_fd;       /* borrowed */
+    uint16_t *ports;    /* those the kernel was told */
+    size_t ports_len;
+};
+
+struct pods {
+    void *tree;            /* tsearch(3) of struct registered */
+    int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
+};
+
+static int by_cgroup(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void forget_ports(struct registered *entry)
+{
+    for (size_t i = 0; i < entry->ports_len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = entry->ports[i]};
+
+        bpf_map_delete_elem(entry->ports_fd, &key);
+    }
+    entry->ports_len = 0;
+}
+
+static void entry_free(struct registered **entry)
+{
+    if (!*entry)
+        return;
+    forget_ports(*entry);
+    free((*entry)->ports);
+    pod_unref(&(*entry)->pod);
+    free(TAKE(*entry));
+}
+
+int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err)
+{
+    struct pods *pods = calloc(1, sizeof(*pods));
+
+    if (!pods)
+        return err_set(err, -ENOMEM, "table of pods");
+    pods->pods_fd = bpf_map__fd(bpf->maps.pods);
+    pods->ports_fd = bpf_map__fd(bpf->maps.ports);
+    *out = pods;
+    return 0;
+}
+
+void pods_free(struct pods **pods)
+{
+    if (!*pods)
+        return;
+    while ((*pods)->tree) {
+        uint64_t cgroup_id = **(uint64_t **)(*pods)->tree;
+
+        pods_remove(*pods, cgroup_id, NULL);
+    }
+    free(TAKE(*pods));
+}
+
+static struct registered *find(const struct pods *pods, uint64_t cgroup_id)
+{
+    struct registered **found = tfind(&cgroup_id, &pods->tree, by_cgroup);
+
+    return found ? *found : NULL;
+}
+
+struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->pod : NULL;
+}
+
+static int entry_new(struct registered **out, const struct pods *pods, uint64_t cgroup_id,
+                     const char *space, const char *name, size_t ports_len, struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
+
+    if (!entry)
+        return err_set(err, -ENOMEM, "pod %s", name);
+    entry->cgroup_id = cgroup_id;
+    entry->ports_fd = pods->ports_fd;
+    entry->ports = calloc(ports_len + 1, sizeof(*entry->ports));
+    entry->pod = calloc(1, sizeof(*entry->pod));
+    if (!entry->ports || !entry->pod)
+        return err_set(err, -ENOMEM, "pod %s", name);
+    atomic_init(&entry->pod->refs, 1);
+    entry->pod->cgroup_id = cgroup_id;
+    entry->pod->space = strdup(space);
+    entry->pod->name = strdup(name);
+    if (!entry->pod->space || !entry->pod->name)
+        return err_set(err, -ENOMEM, "pod %s", name);
+    *out = TAKE(entry);
+    return 0;
+}
+
+static int tell_ports(struct registered *entry, const struct pods_settings *settings,
+                      struct err *err)
+{
+    uint8_t present = 1;
+
+    for (size_t i = 0; i < settings->ports_len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = settings->ports[i]};
+        int code = bpf_map_update_elem(entry->ports_fd, &key, &present, BPF_ANY);
+
+        if (code < 0)
+            return err_sys(err, code, "telling the kernel port %u of pod %s", settings->ports[i],
+                           entry->pod->name);
+        entry->ports[entry->ports_len++] = settings->ports[i];
+    }
+    return 0;
+}
+
+/* The ports first: from the moment the pod itself is in its map it is steered by them. */
+int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const char *name,
+             const struct pods_settings *settings, struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = NULL;
+    struct abi_pod told = {.flags = (settings->all_ports ? ABI_POD_ALL_PORTS : 0u) |
+                                    (settings->loopback ? ABI_POD_LOOPBACK : 0u) |
+                                    (settings->open_when_down ? ABI_POD_OPEN : 0u)};
+    int code;
+
+    if (find(pods, cgroup_id))
+        return err_set(err, -EEXIST, "cgroup %llu is registered already, as pod %s",
+                       (unsigned long long)cgroup_id, pods_find(pods, cgroup_id)->name);
+    code = entry_new(&entry, pods, cgroup_id, space, name, settings->ports_len, err);
+    if (code == 0 && !settings->all_ports)
+        code = tell_ports(entry, settings, err);
+    if (code < 0)
+        return code;
+    if (!tsearch(entry, &pods->tree, by_cgroup))
+        return err_set(err, -ENOMEM, "pod %s", name);
+    code = bpf_map_update_elem(pods->pods_fd, &cgroup_id, &told, BPF_ANY);
+    if (code < 0) {
+        tdelete(entry, &pods->tree, by_cgroup);
+        return err_sys(err, code, "telling the kernel pod %s (there is room for %d)", name,
+                       ABI_PODS_MAX);
+    }
+    TAKE(entry); /* the tree's now */
+    return 0;
+}
+
+int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return err_set(err, -ENOENT, "cgroup %llu is not registered",
+                       (unsigned long long)cgroup_id);
+    bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
+    tdelete(entry, &pods->tree, by_cgroup);
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* pods: who is registered, and the BPF maps that say so. Control thread only. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "policy/facts.h"
+
+struct pods;
+struct sallyport_bpf;
+
+struct pods_settings {
+    bool all_ports; /* else `ports` */
+    bool loopback;
+    bool open_when_down; /* no listener: let connections go unseen */
+    const uint16_t *ports;
+    size_t ports_len;
+};
+
+/* TCP ports steered when nobody says otherwise (DESIGN section 3). */
+extern const uint16_t pods_default_ports[];
+extern const size_t pods_default_ports_len;
+
+int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err); /* borrows bpf */
+void pods_free(struct pods **pods);
+
+/* Registers the cgroup (v2 cgroup id: the inode of its directory) with all below it. space and name
+ * may be "". From the return on its connects are steered. */
+int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const char *name,
+             const struct pods_settings *settings, struct err *err);
+int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
+/* Borrowed; NULL when not registered. */
+struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
