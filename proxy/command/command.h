@@ -1,0 +1,4 @@
+/* command: what main.c picks from; one file a command. Each returns the process's exit status. */
+#pragma once
+
+int command_exec(int argc, char **argv);

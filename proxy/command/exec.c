@@ -1,0 +1,434 @@
+/* exec: run a command as a pod of its own, with everything set up for it, and tell what it does.
+ *
+ * The command shares our session, process group and terminal, as with `env` or `nice`: what the
+ * terminal sends, both get, and we leave it to the command. What others send to us alone is passed
+ * on. When it stops, we stop, so that the shell's job control works as without us. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <openssl/pem.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+
+#include "base/log.h"
+#include "certs/authority.h"
+#include "proxy/agent.h"
+#include "proxy/command/child.h"
+#include "proxy/command/command.h"
+#include "proxy/host.h"
+#include "proxy/instance.h"
+#include "proxy/overlay.h"
+
+enum { FAILED = 125, PORTS_MAX = 64, SETTLE_MS = 1000 };
+
+struct options {
+    bool json;
+    const char *events_file, *ca_dir, *upstream_ca, *user;
+    bool all_ports, loopback;
+    uint16_t ports[PORTS_MAX];
+    size_t ports_len; /* 0: the default ones */
+    char **argv;
+};
+
+/* Everything one run owns, in the order it is made. */
+struct run {
+    const struct options *options;
+    char node_name[256];
+    sigset_t old_mask;
+    struct sigaction old_pipe, old_chld;
+    struct rlimit old_files;
+    int signal_fd, events_fd;
+    struct instance *instance;
+    struct authority *authority;
+    X509_STORE *roots;
+    struct overlay overlay;
+    char *root_pem;
+    struct sink sink;
+    struct agent *agent;
+    struct event *on_signal;
+    pid_t child;
+    int status; /* -1 until the command ended */
+};
+
+static const char usage_text[] =
+    "Usage: sallyport exec [OPTION…] -- CMD [ARG…]\n"
+    "\n"
+    "Runs CMD and shows, a line each, which processes it starts, where they connect, how they\n"
+    "speak TLS and what they ask for by HTTP. The exit status is CMD's.\n"
+    "\n"
+    "  -o, --output compact|json  form of the events (compact)\n"
+    "      --events-file FILE     write them there, truncated first, instead of to stderr\n"
+    "      --ca DIR               sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is\n"
+    "                             made for this run\n"
+    "      --upstream-ca FILE     trust these roots, too, when verifying servers\n"
+    "      --ports LIST|all       TCP ports to look into (443,8443,853,80,8080)\n"
+    "      --loopback             look into connections to loopback addresses, too\n"
+    "      --user USER            run CMD as USER (a name, or uid[:gid])\n"
+    "  -h, --help                 this text\n"
+    "\n"
+    "125: we failed, and said why; 126: CMD cannot be executed; 127: CMD was not found.\n";
+
+/* ---- options ---- */
+
+static int parse_ports(struct options *options, const char *list)
+{
+    if (strcmp(list, "all") == 0) {
+        options->all_ports = true;
+        return 0;
+    }
+    for (const char *at = list;; at++) {
+        char *end;
+        unsigned long port = strtoul(at, &end, 10);
+
+        if (*at < '0' || *at > '9' || port == 0 || port > 65535 || (*end && *end != ',') ||
+            options->ports_len == PORTS_MAX) {
+            fprintf(stderr,
+                    "sallyport: --ports %s: say 'all', or at most %d ports from 1 to 65535 with "
+                    "commas between, such as 443,8443\n",
+                    list, PORTS_MAX);
+            return -EINVAL;
+        }
+        options->ports[options->ports_len++] = (uint16_t)port;
+        at = end;
+        if (!*end)
+            return 0;
+    }
+}
+
+/* 0: go on; else the exit status plus one. */
+static int parse(struct options *options, int argc, char **argv)
+{
+    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, PORTS, LOOPBACK, USER };
+    static const struct option known[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"events-file", required_argument, NULL, EVENTS_FILE},
+        {"ca", required_argument, NULL, CA},
+        {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
+        {"ports", required_argument, NULL, PORTS},
+        {"loopback", no_argument, NULL, LOOPBACK},
+        {"user", required_argument, NULL, USER},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    argv[0] = (char *)"sallyport exec"; /* who complains of an option */
+    while ((option = getopt_long(argc, argv, "+o:h", known, NULL)) != -1)
+        switch (option) {
+        case 'o':
+            options->json = strcmp(optarg, "json") == 0;
+            if (!options->json && strcmp(optarg, "compact") != 0) {
+                fprintf(stderr, "sallyport: -o %s: say compact or json\n", optarg);
+                return 3;
+            }
+            break;
+        case EVENTS_FILE:
+            options->events_file = optarg;
+            break;
+        case CA:
+            options->ca_dir = optarg;
+            break;
+        case UPSTREAM_CA:
+            options->upstream_ca = optarg;
+            break;
+        case PORTS:
+            if (parse_ports(options, optarg) < 0)
+                return 3;
+            break;
+        case LOOPBACK:
+            options->loopback = true;
+            break;
+        case USER:
+            options->user = optarg;
+            break;
+        case 'h':
+            fputs(usage_text, stdout);
+            return 1;
+        default: /* getopt has said what is wrong */
+            fputs("'sallyport exec --help' tells the options.\n", stderr);
+            return 3;
+        }
+    if (optind == argc) {
+        fputs("sallyport: there is no command to run; say it behind '--'\n", stderr);
+        return 3;
+    }
+    options->argv = argv + optind;
+    return 0;
+}
+
+/* ---- signals and the terminal ---- */
+
+/* The terminal's foreground group is ours to give only while it is ours or our command's. */
+static void give_terminal(pid_t group)
+{
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+
+    if (tty < 0)
+        return;
+    if (tcgetpgrp(tty) != group)
+        tcsetpgrp(tty, group); /* SIGTTOU is blocked: we may do so from the background */
+    close(tty);
+}
+
+static bool own_terminal(void)
+{
+    int tty = open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool own = tty >= 0 && tcgetpgrp(tty) == getpgrp();
+
+    fd_close(&tty);
+    return own;
+}
+
+/* The command has stopped by the terminal: so do we, for the shell that waits for us; and when it
+ * wakes us, the command wakes, and has the terminal again if it is a shell of its own. A stop that
+ * has nothing to do with our terminal is the command's own affair: who woke the command would not
+ * wake us, and nobody would serve it. */
+static void stop_too(const struct run *run, int signal)
+{
+    pid_t group = getpgid(run->child);
+
+    if (signal == SIGSTOP && !own_terminal())
+        return;
+
+    kill(getpid(), SIGSTOP);
+    if (group > 0 && group != getpgrp() && own_terminal())
+        give_terminal(group);
+    kill(run->child, SIGCONT);
+}
+
+static void child_changed(struct run *run)
+{
+    int status;
+
+    while (waitpid(run->child, &status, WNOHANG | WUNTRACED) == run->child) {
+        if (WIFSTOPPED(status)) {
+            stop_too(run, WSTOPSIG(status));
+            continue;
+        }
+        run->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        event_base_loopbreak(agent_base(run->agent));
+        return;
+    }
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+    struct run *run = arg;
+    struct signalfd_siginfo info;
+
+    (void)what;
+    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD)
+            child_changed(run);
+        else if (info.ssi_code <= 0 && run->status < 0)
+            /* from a process, to us; what comes from the terminal the command has got itself */
+            kill(run->child, (int)info.ssi_signo);
+    }
+}
+
+static int catch_signals(struct run *run, struct err *err)
+{
+    static const int passed_on[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
+                                    SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+    sigset_t mask, caught;
+
+    sigemptyset(&caught);
+    sigaddset(&caught, SIGCHLD);
+    for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
+        sigaddset(&caught, passed_on[i]);
+    mask = caught;
+    sigaddset(&mask, SIGTSTP); /* the command's business: see stop_too() */
+    sigaddset(&mask, SIGTTIN);
+    sigaddset(&mask, SIGTTOU);
+    sigprocmask(SIG_BLOCK, &mask, &run->old_mask); /* and so in every thread made later */
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &run->old_pipe);
+    /* where our caller ignores it, the kernel would reap the command behind our back */
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, &run->old_chld);
+    run->signal_fd = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
+    return run->signal_fd < 0 ? err_sys(err, -errno, "signalfd") : 0;
+}
+
+/* ---- the parts of a run ---- */
+
+static int open_events(struct run *run, struct err *err)
+{
+    const struct options *options = run->options;
+    int fd = STDERR_FILENO;
+    bool color;
+
+    if (options->events_file) {
+        fd = run->events_fd =
+            open(options->events_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return err_sys(err, -errno, "--events-file %s", options->events_file);
+    }
+    color = isatty(fd) && !getenv("NO_COLOR");
+    sink_init(&run->sink, options->json ? json_render : text_render, fd, run->node_name, color);
+    return 0;
+}
+
+static int prepare_trust(struct run *run, struct err *err)
+{
+    const struct options *options = run->options;
+    char dir[128];
+    BIO *bio;
+    char *pem;
+    long len;
+    int result;
+
+    result = options->ca_dir ? authority_load(&run->authority, options->ca_dir, err)
+                             : authority_new(&run->authority, run->node_name, err);
+    if (result < 0)
+        return result;
+    overlay_find(&run->overlay);
+    result = overlay_roots(&run->overlay, options->upstream_ca, &run->roots, err);
+    if (result < 0)
+        return result;
+    snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
+    result = overlay_write(&run->overlay, dir, run->authority->root, err);
+    if (result < 0)
+        return result;
+    bio = BIO_new(BIO_s_mem());
+    if (bio && PEM_write_bio_X509(bio, run->authority->root)) {
+        len = BIO_get_mem_data(bio, &pem);
+        run->root_pem = strndup(pem, (size_t)len);
+    }
+    BIO_free(bio);
+    return run->root_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
+}
+
+static int start_agent(struct run *run, struct err *err)
+{
+    const struct options *options = run->options;
+    const struct pods_settings pod = {
+        .all_ports = options->all_ports,
+        .loopback = options->loopback,
+        .ports = options->ports_len ? options->ports : pods_default_ports,
+        .ports_len = options->ports_len ? options->ports_len : pods_default_ports_len,
+    };
+    struct agent_settings settings = {
+        .cgroup_fd = run->instance->cgroup_fd,
+        .authority = run->authority,
+        .roots = run->roots,
+        .sinks = &run->sink,
+        .sinks_len = 1,
+        .node_name = run->node_name,
+    };
+    char pin_dir[128];
+    cpu_set_t cpus;
+    int result;
+
+    snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);
+    settings.pin_dir = pin_dir;
+    settings.workers =
+        sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    result = agent_new(&run->agent, &settings, err);
+    if (result < 0)
+        return result;
+    run->on_signal =
+        event_new(agent_base(run->agent), run->signal_fd, EV_READ | EV_PERSIST, on_signal, run);
+    if (!run->on_signal || event_add(run->on_signal, NULL) < 0)
+        return err_set(err, -ENOMEM, "the control loop");
+    return agent_add_pod(run->agent, run->instance->cgroup_id, "", "", &pod, err);
+}
+
+/* Every flow is two sockets; what the shell allows is for one program. */
+static void raise_file_limit(struct run *run)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &run->old_files);
+    limit = (struct rlimit){run->old_files.rlim_max, run->old_files.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Takes everything down; the order matters: nothing of the command may outlive its steering. */
+static void finish(struct run *run)
+{
+    struct err err;
+
+    if (run->agent && run->child) {
+        agent_settle(run->agent, 0); /* what it did before it ended */
+        if (instance_kill(run->instance, &err) < 0) {
+            /* the pins stay, and with them what refuses the survivors' connections */
+            log_error("%s; what survives cannot connect, the next start ends it", err.text);
+            agent_flush(run->agent);
+            _exit(run->status);
+        }
+        agent_settle(run->agent, SETTLE_MS);
+    }
+    if (run->on_signal)
+        event_free(run->on_signal);
+    agent_free(&run->agent);
+    if (run->sink.lost)
+        log_error("%" PRIu64 " events could not be written to %s: %s", run->sink.lost,
+                  run->options->events_file ? run->options->events_file : "stderr",
+                  strerror(run->sink.lost_code));
+    sink_fini(&run->sink);
+    X509_STORE_free(run->roots);
+    authority_free(&run->authority);
+    instance_free(&run->instance);
+    free(run->root_pem);
+    fd_close(&run->events_fd);
+    fd_close(&run->signal_fd);
+}
+
+static int start(struct run *run, int *status, struct err *err)
+{
+    struct child_plan plan = {.argv = run->options->argv, .user = run->options->user};
+    int result = host_check(err);
+
+    *status = FAILED;
+    if (result == 0)
+        result = catch_signals(run, err);
+    if (result == 0)
+        result = open_events(run, err);
+    if (result == 0)
+        result = instance_new(&run->instance, err);
+    if (result == 0)
+        result = prepare_trust(run, err);
+    if (result == 0)
+        result = start_agent(run, err);
+    if (result < 0)
+        return result;
+    plan.instance = run->instance;
+    plan.overlay = &run->overlay;
+    plan.root_pem = run->root_pem;
+    plan.signals = run->old_mask;
+    plan.pipe = run->old_pipe;
+    plan.chld = run->old_chld;
+    plan.files = run->old_files;
+    return child_start(&run->child, &plan, status, err);
+}
+
+int command_exec(int argc, char **argv)
+{
+    struct options options = {0};
+    struct run run = {.options = &options, .signal_fd = -1, .events_fd = -1, .status = -1};
+    struct err err = {0};
+    bool had_terminal;
+    int status = parse(&options, argc, argv);
+
+    if (status)
+        return status - 1;
+    gethostname(run.node_name, sizeof(run.node_name) - 1);
+    prctl(PR_SET_DUMPABLE, 0); /* the CA's key must not end in a core dump */
+    raise_file_limit(&run);
+    had_terminal = own_terminal();
+    if (start(&run, &status, &err) < 0)
+        log_error("%s", err.text);
+    while (run.child && run.status < 0)
+        event_base_dispatch(agent_base(run.agent));
+    finish(&run);
+    if (had_terminal)
+        give_terminal(getpgrp());
+    return run.child ? run.status : status;
+}

@@ -1,0 +1,158 @@
+/* dial: the upstream leg: connect (begun at accept), client handshake with the pod's own SNI,
+ * verification against what the pod trusts. Only a good upstream leads to open.c. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+
+#include "certs/mint.h"
+#include "proxy/flow/steps.h"
+
+int dial_begin(struct flow *flow)
+{
+    const struct origin *origin = &flow->origin;
+    struct sockaddr_storage to;
+    socklen_t to_len = addr_to_sockaddr(&origin->dst, &to);
+    char address[ADDR_TEXT_MAX];
+    int fd =
+        keeper_socket(flow->worker->parts.keeper, origin->netns_cookie, to.ss_family, &flow->why);
+
+    if (fd < 0)
+        return fd;
+    flow->upstream.fd = fd; /* owned by the leg from here on, watched by flow_new() */
+    if (origin->has_bound) {
+        struct sockaddr_storage from;
+        socklen_t from_len = addr_to_sockaddr(&origin->bound, &from);
+        int yes = 1;
+
+        /* the address the program chose, any port: the program's own port is taken by itself */
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
+        if (bind(fd, (struct sockaddr *)&from, from_len) < 0)
+            return err_sys(&flow->why, -errno, "binding the upstream leg to %s",
+                           addr_format_ip(&origin->bound, address));
+    }
+    if (connect(fd, (struct sockaddr *)&to, to_len) < 0 && errno != EINPROGRESS)
+        return err_sys(&flow->why, -errno, "connecting to %s", addr_format(&origin->dst, address));
+    flow->upstream.connecting = true;
+    return 0;
+}
+
+int dial_connected(struct flow *flow)
+{
+    struct leg *leg = &flow->upstream;
+    char address[ADDR_TEXT_MAX];
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (!leg->connecting)
+        return 0;
+    if (!leg->writable)
+        return -EAGAIN;
+    getsockopt(leg->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error)
+        return err_sys(&flow->why, -error, "connecting to %s",
+                       addr_format(&flow->origin.dst, address));
+    leg->connecting = false;
+    return 0;
+}
+
+static int secure(struct flow *flow)
+{
+    static const unsigned char http1[] = "\x08http/1.1";
+    const char *host = flow->facts.where.host;
+    SSL *ssl = SSL_new(flow->worker->upstream_ctx);
+    X509_VERIFY_PARAM *param;
+    char address[ADDR_TEXT_MAX], name[MINT_NAME_SIZE];
+
+    if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
+        return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    param = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
+        return err_set(&flow->why, -EINVAL, "'%s' cannot be asked for by TLS", host);
+    /* as the leaf will spell it: without a closing dot. Some clients name an address by SNI, which
+     * RFC 6066 section 3 forbids: still an address. */
+    if (!mint_name_spell(asked_name(flow, address), name) ||
+        (!X509_VERIFY_PARAM_set1_ip_asc(param, name) &&
+         !X509_VERIFY_PARAM_set1_host(param, name, 0)))
+        return err_set(&flow->why, -EINVAL, "'%s' cannot be checked by TLS", host);
+    if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
+        return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    return 0;
+}
+
+int dial_alert(int upstream_alert, long verify_result)
+{
+    if (upstream_alert)
+        return upstream_alert;
+    switch (verify_result) {
+    case X509_V_OK: /* a protocol failure, or the connection's */
+        return SSL_AD_HANDSHAKE_FAILURE;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return SSL_AD_CERTIFICATE_EXPIRED;
+    case X509_V_ERR_CERT_REVOKED:
+        return SSL_AD_CERTIFICATE_REVOKED;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_UNTRUSTED:
+    case X509_V_ERR_INVALID_CA:
+        return SSL_AD_UNKNOWN_CA;
+    case X509_V_ERR_INVALID_PURPOSE:
+        return SSL_AD_UNSUPPORTED_CERTIFICATE;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return SSL_AD_BAD_CERTIFICATE;
+    default:
+        return SSL_AD_CERTIFICATE_UNKNOWN;
+    }
+}
+
+/* The pod learns by an alert what it would have found out itself; nothing of it went upstream. */
+static enum flow_state refuse(struct flow *flow, int alert)
+{
+    long verified = flow->upstream.ssl ? SSL_get_verify_result(flow->upstream.ssl) : X509_V_OK;
+    char address[ADDR_TEXT_MAX];
+
+    if (verified != X509_V_OK)
+        err_set(&flow->why, -EPROTO, "the certificate for %s was refused: %s",
+                asked_name(flow, address), X509_verify_cert_error_string(verified));
+    report_tls(flow);
+    open_refuse(flow, dial_alert(alert, verified));
+    return FLOW_CLOSING;
+}
+
+enum flow_state dial(struct flow *flow)
+{
+    int alert = 0;
+    int result = dial_connected(flow);
+
+    if (result == -EAGAIN && flow->timed_out)
+        result = err_set(&flow->why, -ETIMEDOUT, "connecting upstream took over 10 s");
+    if (result == -EAGAIN)
+        return FLOW_DIALLING;
+    if (result < 0) {
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
+    if (!flow->upstream.ssl && secure(flow) < 0)
+        return refuse(flow, SSL_AD_INTERNAL_ERROR);
+    result = leg_handshake(&flow->upstream, &alert, &flow->why);
+    if (result == -EAGAIN && !flow->timed_out)
+        return FLOW_DIALLING;
+    if (result == -EAGAIN)
+        err_set(&flow->why, -ETIMEDOUT, "the upstream's TLS handshake took over 10 s");
+    if (result < 0) {
+        /* a lost connection is a lost connection for the pod, too */
+        if (result == -ECONNRESET || result == -EPIPE) {
+            report_tls(flow);
+            flow->reset = true;
+            return FLOW_CLOSING;
+        }
+        return refuse(flow, alert);
+    }
+    return FLOW_OPENING;
+}

@@ -1,0 +1,228 @@
+#include "proxy/flow/flow.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "proxy/flow/steps.h"
+
+#define TO(state) (1u << (state))
+
+/* last_words: wait for the pod to take its last bytes and go, then close */
+static enum flow_state last_words(struct flow *flow);
+static enum flow_state rest(struct flow *flow);
+
+static const struct {
+    const char *name;
+    uint32_t may_become;
+    enum flow_state (*step)(struct flow *flow);
+    int seconds; /* until timed_out; renewed by moving bytes where `silence` */
+    bool silence;
+} flow_states[] = {
+    [FLOW_MEETING] = {"meeting", TO(FLOW_JUDGING) | TO(FLOW_CLOSING), peek, 10, false},
+    [FLOW_JUDGING] = {"judging",
+                      TO(FLOW_DIALLING) | TO(FLOW_RELAYING) | TO(FLOW_SPLICING) | TO(FLOW_CLOSING),
+                      judge, 10, false},
+    [FLOW_DIALLING] = {"dialling", TO(FLOW_OPENING) | TO(FLOW_CLOSING), dial, 10, false},
+    [FLOW_OPENING] = {"opening", TO(FLOW_RELAYING) | TO(FLOW_CLOSING), open_pod, 10, false},
+    [FLOW_RELAYING] = {"relaying", TO(FLOW_CLOSING), relay, 3600, true},
+    [FLOW_SPLICING] = {"splicing", TO(FLOW_CLOSING), splice_run, 3600, true},
+    [FLOW_CLOSING] = {"closing", TO(FLOW_CLOSED), last_words, 2, false},
+    [FLOW_CLOSED] = {"closed", 0, rest, 0, false},
+};
+_Static_assert(ARRAY_SIZE(flow_states) == FLOW_MAX, "name every state");
+
+enum { HALF_CLOSED_SECONDS = 300 };
+
+static int limit_seconds(const struct flow *flow)
+{
+    if (flow_states[flow->state].silence && flow->half_closed)
+        return HALF_CLOSED_SECONDS;
+    return flow_states[flow->state].seconds;
+}
+
+static void arm(struct flow *flow)
+{
+    struct timeval limit = {.tv_sec = limit_seconds(flow)};
+
+    event_add(&flow->timer, &limit);
+}
+
+/* The flow is over: told, off the books, and freed after the loop's turn. */
+static void bury(struct flow *flow)
+{
+    struct worker *worker = flow->worker;
+
+    relay_tell_unanswered(flow);
+    report_close(flow);
+    event_del(&flow->timer);
+    event_del(&flow->again);
+    relay_fini(&flow->relay, worker);
+    splice_fini(&flow->splice);
+    leg_fini(&flow->upstream, flow->reset);
+    leg_fini(&flow->pod, flow->reset);
+    if (flow->facts.who.process)
+        identity_flow_end(worker->parts.identity, &flow->facts.who.process);
+    *flow->link = flow->next;
+    if (flow->next)
+        flow->next->link = flow->link;
+    flow->next = worker->dead;
+    worker->dead = flow;
+    event_active(worker->reaper, EV_TIMEOUT, 0);
+}
+
+static void flow_move(struct flow *flow, enum flow_state to)
+{
+    if (!(flow_states[flow->state].may_become & TO(to))) {
+        log_error("a flow wanted to go from %s to %s; it is ended, please report this",
+                  flow_states[flow->state].name, flow_states[to].name);
+        flow->reset = true;
+        to = FLOW_CLOSED;
+    }
+    flow->state = to;
+    flow->timed_out = false;
+    if (to == FLOW_CLOSED)
+        bury(flow);
+    else
+        arm(flow);
+}
+
+static void flow_run(struct flow *flow)
+{
+    enum flow_state next;
+
+    while (flow->state != FLOW_CLOSED) {
+        next = flow_states[flow->state].step(flow);
+        if (next == flow->state)
+            break;
+        flow_move(flow, next);
+    }
+    if (flow->state != FLOW_CLOSED && !flow->half_closed &&
+        (flow->pod.shut || flow->upstream.shut)) {
+        flow->half_closed = true;
+        arm(flow); /* the end that is left has less time */
+    }
+}
+
+static enum flow_state rest(struct flow *flow)
+{
+    return flow->state;
+}
+
+static enum flow_state last_words(struct flow *flow)
+{
+    uint8_t discarded[4096];
+    ssize_t n;
+
+    if (flow->reset || flow->timed_out)
+        return FLOW_CLOSED;
+    leg_fini(&flow->upstream, false);
+    if (leg_shut(&flow->pod, true) < 0)
+        return FLOW_CLOSING;
+    /* closing with bytes unread would send RST, and that can overtake the last words */
+    do
+        n = recv(flow->pod.fd, discarded, sizeof(discarded), 0);
+    while (n > 0 || (n < 0 && errno == EINTR));
+    return n < 0 && errno == EAGAIN ? FLOW_CLOSING : FLOW_CLOSED;
+}
+
+static void pod_on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct flow *flow = arg;
+
+    (void)fd;
+    leg_ready(&flow->pod, what);
+    flow_run(flow);
+}
+
+static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    struct flow *flow = arg;
+
+    (void)fd;
+    leg_ready(&flow->upstream, what);
+    flow_run(flow);
+}
+
+/* Silence is measured from the last byte, so moving bytes need not touch the timer. */
+static void timer_on_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct flow *flow = arg;
+    uint64_t quiet = (clock_ns() - flow->active_ns) / 1000000000u;
+    uint64_t limit = (uint64_t)limit_seconds(flow);
+
+    (void)fd;
+    (void)what;
+    if (flow_states[flow->state].silence && quiet < limit) {
+        struct timeval left = {.tv_sec = (time_t)(limit - quiet)};
+
+        event_add(&flow->timer, &left);
+        return;
+    }
+    flow->timed_out = true;
+    flow_run(flow);
+}
+
+static void again_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    flow_run(arg);
+}
+
+struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin,
+                      struct process *process, struct pod *pod)
+{
+    struct flow *flow = calloc(1, sizeof(*flow));
+
+    if (!flow) {
+        close(fd);
+        if (process)
+            identity_flow_end(worker->parts.identity, &process);
+        return NULL;
+    }
+    flow->worker = worker;
+    flow->origin = *origin;
+    flow->facts.who.process = process;
+    flow->facts.who.pod = pod_ref(pod);
+    flow->facts.where.src = origin->src;
+    flow->facts.where.dst = origin->dst;
+    flow->facts.where.socket_cookie = origin->cookie;
+    flow->active_ns = clock_ns();
+    flow->next = worker->flows;
+    flow->link = &worker->flows;
+    if (flow->next)
+        flow->next->link = &flow->next;
+    worker->flows = flow;
+    leg_init(&flow->pod, worker);
+    leg_init(&flow->upstream, worker);
+    splice_init(&flow->splice);
+    evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
+    evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
+    arm(flow);
+    report_connect(flow);
+    if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || dial_begin(flow) < 0 ||
+        leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow) < 0) {
+        flow->reset = true;
+        flow_move(flow, FLOW_CLOSING);
+    }
+    flow_run(flow);
+    return flow;
+}
+
+void flow_abort(struct flow *flow)
+{
+    if (flow->state == FLOW_CLOSED)
+        return;
+    flow->reset = true;
+    flow->state = FLOW_CLOSED;
+    bury(flow);
+}
+
+void flow_free(struct flow **flow)
+{
+    if (!*flow)
+        return;
+    pod_unref(&(*flow)->facts.who.pod);
+    free(TAKE(*flow));
+}

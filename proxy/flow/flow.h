@@ -1,0 +1,64 @@
+/* flow: one intercepted connection: its states, its moves, its end.
+ *
+ * Everything about a flow happens on its worker's thread. Its path, file by file:
+ *   peek.c   what does the pod say?            meeting   (the upstream connect is under way)
+ *   judge.c  what to do with it?               judging
+ *   dial.c   TLS with the upstream             dialling
+ *   open.c   TLS with the pod                  opening
+ *   relay.c  bytes both ways, request.c reads  relaying
+ *   splice.c passed untouched                  splicing */
+#pragma once
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "base/err.h"
+#include "policy/facts.h"
+#include "proxy/flow/leg.h"
+#include "proxy/flow/relay.h"
+#include "proxy/flow/splice.h"
+#include "proxy/origin.h"
+
+enum flow_state {
+    FLOW_MEETING, /* peeking at the pod while the upstream connect is under way */
+    FLOW_JUDGING,
+    FLOW_DIALLING, /* TLS upstream */
+    FLOW_OPENING,  /* TLS with the pod */
+    FLOW_RELAYING,
+    FLOW_SPLICING,
+    FLOW_CLOSING, /* last words: an alert, a 400, a FIN; then waiting for the pod's end */
+    FLOW_CLOSED,
+    FLOW_MAX
+};
+
+struct flow {
+    struct worker *worker;
+    enum flow_state state;
+    struct facts facts;
+    struct origin origin;
+    struct leg pod, upstream;
+    struct event timer; /* the state's time-out; in relaying and splicing, of silence */
+    struct event again; /* more to do after the others had their turn */
+    uint64_t active_ns; /* when bytes last moved, monotonic */
+    bool timed_out;     /* the state's time is up: its step decides what that means */
+    bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
+    bool half_closed;   /* one end is done, the other is not */
+    bool reset;         /* the end is an RST on both legs */
+    struct relay relay;
+    struct splice splice;
+    struct err why;            /* what went wrong, told with the next event */
+    struct flow *next, **link; /* in worker->flows, then worker->dead */
+};
+
+/* Begins a flow: takes fd and process, borrows pod. Returns NULL (and closed fd) when out of
+ * memory. */
+struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin,
+                      struct process *process, struct pod *pod);
+/* Ends a flow at once, whatever it was doing (the agent goes down). */
+void flow_abort(struct flow *flow);
+/* For SSL_CTX_set_alpn_select_cb on the pods' side: a pod is answered with upstream's protocol, and
+ * with none where upstream chose none. */
+int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                     const unsigned char *in, unsigned in_len, void *arg);
+/* Only the worker's reaper, after the loop's turn: no callback may still point at it. */
+void flow_free(struct flow **flow);

@@ -1,0 +1,40 @@
+/* judge: what to do with a flow now that its first bytes are known: end its TLS, read it as it is,
+ * or pass it on untouched. */
+#include "certs/mint.h"
+#include "proxy/flow/steps.h"
+
+bool judge_can_open(const struct hello *hello)
+{
+    if (hello->alpn.len && !hello_offers(hello, "http/1.1"))
+        return false;
+    return hello->version_max >= 0x0303; /* our own floor is TLS 1.2 */
+}
+
+const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX])
+{
+    if (flow->facts.where.host[0])
+        return flow->facts.where.host;
+    return addr_format_ip(&flow->facts.where.dst, out);
+}
+
+enum flow_state judge(struct flow *flow)
+{
+    char address[ADDR_TEXT_MAX];
+
+    switch (flow->facts.visibility) {
+    case VISIBILITY_TERMINATED:
+        if (mint_name_ok(asked_name(flow, address)))
+            return FLOW_DIALLING;
+        flow->facts.visibility = VISIBILITY_OPAQUE; /* no leaf can be made for such a name */
+        break;
+    case VISIBILITY_PLAINTEXT:
+        relay_init(&flow->relay, RELAY_HTTP);
+        return FLOW_RELAYING;
+    default:
+        break;
+    }
+    flow->facts.route = ROUTE_PASSTHROUGH;
+    if (flow->facts.where.host[0])
+        report_tls(flow); /* the name was seen, the rest was not */
+    return FLOW_SPLICING;
+}

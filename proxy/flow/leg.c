@@ -1,0 +1,345 @@
+/* leg: see leg.h. Why a BIO of our own: OpenSSL's socket BIO costs two reads a record (header,
+ * body) and one more for EAGAIN; ours takes up to four records with one recv(2) into memory that
+ * the whole worker shares, so an idle leg owns no buffer. */
+#include "proxy/flow/leg.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "certs/err_tls.h"
+#include "proxy/worker.h"
+
+/* One recv into where, with what it says about the next one. */
+static ssize_t receive(struct leg *leg, void *where, size_t len)
+{
+    ssize_t n;
+
+    if (leg->connecting || !leg->readable)
+        return -EAGAIN;
+    do
+        n = recv(leg->fd, where, len, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            leg->readable = leg->unsure = false;
+        return -errno;
+    }
+    leg->rx += (uint64_t)n;
+    if (n == 0)
+        leg->at_end = true;
+    else if ((size_t)n < len && !leg->hung_up && !leg->unsure)
+        leg->readable = false;
+    return n;
+}
+
+static ssize_t transmit(struct leg *leg, const void *data, size_t len)
+{
+    ssize_t n;
+
+    if (leg->connecting || !leg->writable)
+        return -EAGAIN;
+    do
+        n = send(leg->fd, data, len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            leg->writable = false;
+        return -errno;
+    }
+    leg->tx += (uint64_t)n;
+    return n;
+}
+
+/* ---- the BIO ---- */
+
+/* Makes the worker's inbox ours; what another leg left there moves to that leg's own memory. */
+static bool inbox_claim(struct leg *leg)
+{
+    struct inbox *inbox = &leg->worker->inbox;
+    size_t rest = inbox->len - inbox->at;
+
+    if (inbox->owner && inbox->owner != leg && rest) {
+        struct leg *other = inbox->owner;
+
+        other->stash = malloc(rest);
+        if (!other->stash)
+            return false;
+        memcpy(other->stash, inbox->data + inbox->at, rest);
+        other->stash_at = 0;
+        other->stash_len = rest;
+    }
+    if (inbox->owner != leg)
+        inbox->at = inbox->len = 0;
+    inbox->owner = leg;
+    return true;
+}
+
+static size_t take_stash(struct leg *leg, char *out, size_t len)
+{
+    size_t rest = leg->stash_len - leg->stash_at;
+
+    if (len > rest)
+        len = rest;
+    memcpy(out, leg->stash + leg->stash_at, len);
+    leg->stash_at += len;
+    if (leg->stash_at == leg->stash_len) {
+        free(leg->stash);
+        leg->stash = NULL;
+    }
+    return len;
+}
+
+static int bio_read(BIO *bio, char *out, size_t len, size_t *done)
+{
+    struct leg *leg = BIO_get_data(bio);
+    struct inbox *inbox = &leg->worker->inbox;
+
+    BIO_clear_retry_flags(bio);
+    *done = 0;
+    if (leg->stash) {
+        *done = take_stash(leg, out, len);
+        return 1;
+    }
+    if (!inbox_claim(leg))
+        return 0;
+    if (inbox->at == inbox->len) {
+        ssize_t n = receive(leg, inbox->data, sizeof(inbox->data));
+
+        if (n <= 0) {
+            if (n == -EAGAIN)
+                BIO_set_retry_read(bio);
+            errno = n < 0 ? (int)-n : 0;
+            return 0;
+        }
+        inbox->at = 0;
+        inbox->len = (size_t)n;
+    }
+    if (len > inbox->len - inbox->at)
+        len = inbox->len - inbox->at;
+    memcpy(out, inbox->data + inbox->at, len);
+    inbox->at += len;
+    *done = len;
+    return 1;
+}
+
+static int bio_write(BIO *bio, const char *data, size_t len, size_t *done)
+{
+    ssize_t n = transmit(BIO_get_data(bio), data, len);
+
+    BIO_clear_retry_flags(bio);
+    *done = n > 0 ? (size_t)n : 0;
+    if (n == -EAGAIN)
+        BIO_set_retry_write(bio);
+    if (n < 0)
+        errno = (int)-n;
+    return n > 0;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)number;
+    (void)pointer;
+    if (command == BIO_CTRL_EOF) /* OpenSSL asks it to tell the peer's end from a failure */
+        return ((const struct leg *)BIO_get_data(bio))->at_end;
+    return command == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+
+static void make_bio_method(void)
+{
+    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "leg");
+    if (!bio_method)
+        return;
+    BIO_meth_set_read_ex(bio_method, bio_read);
+    BIO_meth_set_write_ex(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
+/* ---- the leg ---- */
+
+void leg_init(struct leg *leg, struct worker *worker)
+{
+    *leg = (struct leg){.worker = worker, .fd = -1};
+}
+
+void leg_fini(struct leg *leg, bool reset)
+{
+    if (leg->watched)
+        event_del(&leg->event);
+    leg->watched = false;
+    if (leg->worker->inbox.owner == leg)
+        leg->worker->inbox.owner = NULL;
+    free(leg->stash);
+    leg->stash = NULL;
+    SSL_free(leg->ssl);
+    leg->ssl = NULL;
+    if (leg->fd >= 0 && reset)
+        setsockopt(leg->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
+    fd_close(&leg->fd);
+}
+
+int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg)
+{
+    int yes = 1, idle = 60;
+
+    leg->fd = fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    if (event_assign(&leg->event, leg->worker->base, fd,
+                     EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_ready, arg) < 0 ||
+        event_add(&leg->event, NULL) < 0)
+        return -EIO;
+    leg->watched = true;
+    return 0;
+}
+
+void leg_ready(struct leg *leg, short what)
+{
+    if (what & EV_CLOSED)
+        leg->hung_up = true;
+    if (what & (EV_READ | EV_CLOSED))
+        leg->readable = true;
+    if (what & EV_WRITE)
+        leg->writable = true;
+    /* libevent tells EPOLLERR like this, too: an RST may have come behind the bytes */
+    if ((what & EV_READ) && (what & EV_WRITE))
+        leg->unsure = true;
+}
+
+int leg_secure(struct leg *leg, SSL *ssl, bool accept)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    BIO *bio;
+
+    leg->ssl = ssl;
+    pthread_once(&once, make_bio_method);
+    bio = bio_method ? BIO_new(bio_method) : NULL;
+    if (!bio)
+        return -ENOMEM;
+    BIO_set_data(bio, leg);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio); /* takes bio */
+    if (accept)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return 0;
+}
+
+static void forget_errors(void)
+{
+    ERR_clear_error();
+    errno = 0;
+}
+
+int leg_handshake(struct leg *leg, int *alert, struct err *err)
+{
+    int result, reason;
+
+    *alert = 0;
+    forget_errors();
+    result = SSL_do_handshake(leg->ssl);
+    if (result == 1)
+        return 0;
+    switch (SSL_get_error(leg->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return -EAGAIN;
+    case SSL_ERROR_SYSCALL:
+        return err_sys(err, errno ? -errno : -ECONNRESET, "connection lost in the TLS handshake");
+    default:
+        reason = ERR_GET_REASON(ERR_peek_error());
+        if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+            ERR_clear_error();
+            return err_set(err, -ECONNRESET, "connection closed in the TLS handshake");
+        }
+        if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
+            *alert = reason - SSL_AD_REASON_OFFSET;
+        return err_tls(err, -EPROTO, "TLS handshake");
+    }
+}
+
+/* What a failed SSL_read_ex or SSL_write_ex means. 0: the end of the peer's bytes. */
+static ssize_t ssl_failed(struct leg *leg, int result)
+{
+    switch (SSL_get_error(leg->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return -EAGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        leg->ended = leg->ended_well = true;
+        return 0;
+    case SSL_ERROR_SYSCALL:
+        return errno ? -errno : -ECONNRESET;
+    default:
+        /* FIN without close_notify: a cut, which the other side must be able to notice */
+        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+            leg->ended = true;
+            ERR_clear_error();
+            return 0;
+        }
+        ERR_clear_error();
+        return -EPROTO;
+    }
+}
+
+ssize_t leg_read(struct leg *leg, void *data, size_t len)
+{
+    size_t done;
+    ssize_t n;
+    int result;
+
+    if (leg->ended)
+        return 0;
+    if (leg->ssl) {
+        forget_errors();
+        result = SSL_read_ex(leg->ssl, data, len, &done);
+        return result == 1 ? (ssize_t)done : ssl_failed(leg, result);
+    }
+    n = receive(leg, data, len);
+    if (n == 0)
+        leg->ended = leg->ended_well = true;
+    return n;
+}
+
+ssize_t leg_write(struct leg *leg, const void *data, size_t len)
+{
+    size_t done;
+    ssize_t n;
+    int result;
+
+    if (!leg->ssl)
+        return transmit(leg, data, len);
+    forget_errors();
+    result = SSL_write_ex(leg->ssl, data, len, &done);
+    if (result == 1)
+        return (ssize_t)done;
+    n = ssl_failed(leg, result);
+    return n ? n : -EPIPE;
+}
+
+int leg_shut(struct leg *leg, bool well)
+{
+    int result;
+
+    if (leg->shut || leg->fd < 0)
+        return 0;
+    if (leg->ssl && well && SSL_is_init_finished(leg->ssl)) {
+        ERR_clear_error();
+        result = SSL_shutdown(leg->ssl); /* says close_notify, does not wait for the peer's */
+        if (result < 0 && SSL_get_error(leg->ssl, result) == SSL_ERROR_WANT_WRITE)
+            return -EAGAIN;
+        ERR_clear_error();
+    }
+    leg->shut = true;
+    shutdown(leg->fd, SHUT_WR);
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* leg: one side of a flow, plain or TLS, behind one interface.
+ *
+ * Sockets are non-blocking and watched edge-triggered: `readable` and `writable` stay true until
+ * the kernel said EAGAIN, or a read came short. Short means drained, unless the peer has hung up or
+ * failed: then the end or the error is still to be read, and no further edge will tell. Every
+ * function returns a negative errno on failure, -EAGAIN when it has to wait for an edge. */
+#pragma once
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct worker;
+
+struct leg {
+    struct worker *worker;
+    int fd;   /* owned; -1: none */
+    SSL *ssl; /* owned; NULL: plain */
+    struct event event;
+    bool watched;
+    bool connecting; /* connect(2) under way: neither read nor write */
+    bool readable, writable;
+    bool hung_up;    /* the peer sent FIN */
+    bool unsure;     /* an error may wait behind the bytes: read until the kernel says */
+    bool at_end;     /* the FIN was read from the socket */
+    bool ended;      /* the end of the peer's bytes was read */
+    bool ended_well; /* ... by close_notify where there is TLS */
+    bool shut;       /* our own end was sent */
+    uint64_t rx, tx; /* bytes received and sent on the socket */
+    uint8_t *stash;  /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
+    size_t stash_at, stash_len;
+};
+
+void leg_init(struct leg *leg, struct worker *worker);
+/* Closes. reset: by RST instead of FIN. */
+void leg_fini(struct leg *leg, bool reset);
+
+/* Takes fd and watches it: on_ready(fd, EV_…, arg) for every edge; the caller passes `what` on to
+ * leg_ready() first. */
+int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg);
+void leg_ready(struct leg *leg, short what);
+
+/* Makes it a TLS leg; takes ssl. accept: as the server. */
+int leg_secure(struct leg *leg, SSL *ssl, bool accept);
+/* 0 when done. On failure err has the sentence and *alert the peer's alert (RFC 8446 section 6.2),
+ * or 0 when the failure is ours or the connection's. */
+int leg_handshake(struct leg *leg, int *alert, struct err *err);
+
+/* > 0 bytes; 0: the end (leg->ended_well says how). */
+ssize_t leg_read(struct leg *leg, void *data, size_t len);
+ssize_t leg_write(struct leg *leg, const void *data, size_t len);
+/* Sends our end: close_notify where there is TLS and `well`, then FIN. 0 when sent (now or before),
+ * -EAGAIN when the peer must first take what it was sent: try again at the next edge, for FIN
+ * without close_notify would look like a cut. */
+int leg_shut(struct leg *leg, bool well);

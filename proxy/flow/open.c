@@ -1,0 +1,85 @@
+/* open: the pod leg: a leaf for the asked name, and the server's side of the handshake. Only now is
+ * the pod answered, so what it hears is what a good upstream allows. Leads to relay.c. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "proxy/flow/steps.h"
+
+void open_refuse(struct flow *flow, int alert)
+{
+    /* level fatal; the record version that every client takes before it knows better */
+    const uint8_t record[] = {21, 3, 3, 0, 2, 2, (uint8_t)alert};
+    struct leg *pod = &flow->pod;
+
+    if (pod->ssl) /* OpenSSL has sent its own */
+        return;
+    if (send(pod->fd, record, sizeof(record), MSG_NOSIGNAL) == (ssize_t)sizeof(record))
+        pod->tx += sizeof(record);
+}
+
+int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                     const unsigned char *in, unsigned in_len, void *arg)
+{
+    const struct flow *flow = SSL_get_app_data(ssl);
+    const unsigned char *chosen;
+    unsigned len;
+
+    (void)arg;
+    (void)in;
+    (void)in_len;
+    /* upstream was offered nothing but HTTP/1.1, and that only if judge.c saw the pod offer it */
+    SSL_get0_alpn_selected(flow->upstream.ssl, &chosen, &len);
+    if (!len)
+        return SSL_TLSEXT_ERR_NOACK;
+    *out = chosen;
+    *out_len = (unsigned char)len;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int secure(struct flow *flow)
+{
+    struct worker *worker = flow->worker;
+    SSL *ssl = SSL_new(worker->pod_ctx);
+    X509 *upstream = SSL_get1_peer_certificate(flow->upstream.ssl);
+    char address[ADDR_TEXT_MAX];
+    int result;
+
+    if (!ssl || leg_secure(&flow->pod, ssl, true) < 0)
+        result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
+    else if (SSL_set_app_data(ssl, flow) != 1)
+        result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
+    else
+        result = store_use_leaf(worker->parts.store, ssl, asked_name(flow, address), upstream,
+                                &flow->why);
+    X509_free(upstream);
+    return result;
+}
+
+enum flow_state open_pod(struct flow *flow)
+{
+    int alert, result;
+
+    if (!flow->pod.ssl && secure(flow) < 0) {
+        SSL_free(TAKE(flow->pod.ssl));
+        report_tls(flow);
+        open_refuse(flow, SSL_AD_INTERNAL_ERROR);
+        return FLOW_CLOSING;
+    }
+    result = leg_handshake(&flow->pod, &alert, &flow->why);
+    if (result == -EAGAIN && !flow->timed_out)
+        return FLOW_OPENING;
+    if (result == 0) {
+        report_tls(flow);
+        relay_init(&flow->relay, RELAY_UNDECIDED);
+        return FLOW_RELAYING;
+    }
+    if (result == -EAGAIN)
+        err_set(&flow->why, -ETIMEDOUT, "the program's TLS handshake took over 10 s");
+    else if (alert)
+        err_set(&flow->why, -EPROTO, "the program refused our certificate: alert '%s'",
+                SSL_alert_desc_string_long(alert));
+    else
+        err_wrap(&flow->why, "the program's side");
+    report_tls(flow);
+    return FLOW_CLOSING;
+}

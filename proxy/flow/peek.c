@@ -1,0 +1,83 @@
+/* peek: what does the pod say first? Looked at with MSG_PEEK, never consumed, so that a flow we
+ * pass on is passed on whole. Leads to judge.c. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "proxy/flow/steps.h"
+#include "proxy/wire/http1.h"
+
+enum peek_kind peek_step(struct span seen, bool timed_out, uint8_t *scratch, struct hello *hello)
+{
+    if (seen.len) {
+        switch (hello_parse(seen, scratch, hello)) {
+        case HELLO_DONE:
+            return PEEK_TLS;
+        case HELLO_PARTIAL:
+            break;
+        case HELLO_NOT_TLS:
+            switch (http1_looks_like_request(seen)) {
+            case 1:
+                return PEEK_HTTP;
+            case 0:
+                return PEEK_OPAQUE;
+            }
+            break;
+        case HELLO_INVALID:
+            return PEEK_OPAQUE;
+        }
+    }
+    return timed_out ? PEEK_OPAQUE : PEEK_WAIT;
+}
+
+/* Who speaks first decides: an upstream that does makes the flow an opaque relay. */
+static bool upstream_spoke(struct flow *flow)
+{
+    char byte;
+
+    return dial_connected(flow) == 0 && flow->upstream.readable &&
+           recv(flow->upstream.fd, &byte, 1, MSG_PEEK) > 0;
+}
+
+enum flow_state peek(struct flow *flow)
+{
+    struct worker *worker = flow->worker;
+    struct hello hello = {0};
+    ssize_t n = recv(flow->pod.fd, worker->peeked, sizeof(worker->peeked), MSG_PEEK);
+    int result = dial_connected(flow);
+
+    if (result < 0 && result != -EAGAIN) { /* as an unsteered connect would have failed */
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        err_sys(&flow->why, -errno, "the program's side");
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
+    /* nothing said and the end already sent: a probe, or a client that only listens */
+    flow->facts.visibility = VISIBILITY_OPAQUE;
+    if (n == 0)
+        return FLOW_JUDGING;
+    switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n),
+                      flow->timed_out || n == sizeof(worker->peeked), worker->scratch, &hello)) {
+    case PEEK_WAIT:
+        if (upstream_spoke(flow))
+            return FLOW_JUDGING;
+        flow->facts.visibility = VISIBILITY_UNKNOWN;
+        return FLOW_MEETING;
+    case PEEK_TLS:
+        /* copied: the spans die with the worker's buffers */
+        if (!span_to_text(hello.server_name, flow->facts.where.host,
+                          sizeof(flow->facts.where.host)))
+            return FLOW_JUDGING;
+        flow->offers_alpn = hello.alpn.len > 0;
+        flow->facts.visibility = judge_can_open(&hello) ? VISIBILITY_TERMINATED : VISIBILITY_OPAQUE;
+        return FLOW_JUDGING;
+    case PEEK_HTTP:
+        flow->facts.visibility = VISIBILITY_PLAINTEXT;
+        return FLOW_JUDGING;
+    case PEEK_OPAQUE:
+        break;
+    }
+    return FLOW_JUDGING;
+}

@@ -1,0 +1,236 @@
+#include "proxy/flow/relay.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proxy/flow/request.h"
+#include "proxy/flow/steps.h"
+
+enum { TURN_BYTES = 1 << 20 }; /* one flow's turn, then the others' */
+
+void relay_init(struct relay *relay, enum relay_kind kind)
+{
+    relay->kind = kind;
+    relay->up.in_head = relay->down.in_head = true;
+}
+
+static void release(struct pipeline *line, struct worker *worker)
+{
+    if (line->size == WORKER_BUFFER)
+        worker_buffer_put(worker, line->data);
+    else
+        free(line->data);
+    line->data = NULL;
+    line->size = line->start = line->ready = line->parsed = line->len = 0;
+}
+
+void relay_fini(struct relay *relay, struct worker *worker)
+{
+    release(&relay->up, worker);
+    release(&relay->down, worker);
+    http1_free(&relay->request);
+    http1_free(&relay->response);
+}
+
+void relay_tell_unanswered(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+
+    for (; relay->pending_len; relay->pending_len--) {
+        report_emit(flow, &relay->pending[relay->pending_at].event);
+        relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
+    }
+    if (relay->refusal)
+        report_emit(flow, &relay->refusal);
+}
+
+/* Room for more: bytes that went on make way; a head that does not fit makes the buffer grow, up to
+ * what http1 takes; else the sender waits. */
+static bool make_room(struct pipeline *line, struct worker *worker)
+{
+    size_t size;
+    uint8_t *data;
+
+    if (!line->data) {
+        line->data = worker_buffer_get(worker);
+        line->size = line->data ? WORKER_BUFFER : 0;
+        return line->data;
+    }
+    if (line->len < line->size)
+        return true;
+    if (line->start) {
+        memmove(line->data, line->data + line->start, line->len - line->start);
+        line->ready -= line->start;
+        line->parsed -= line->start;
+        line->len -= line->start;
+        line->start = 0;
+        return true;
+    }
+    if (!line->in_head || line->ready || line->size > HTTP1_HEAD_MAX)
+        return false;
+    size = line->size * 2;
+    data = malloc(size);
+    if (!data)
+        return false;
+    memcpy(data, line->data, line->len);
+    if (line->size == WORKER_BUFFER)
+        worker_buffer_put(worker, line->data);
+    else
+        free(line->data);
+    line->data = data;
+    line->size = size;
+    return true;
+}
+
+/* One read. > 0: bytes came or the end was read; 0: nothing to do; < 0: broken. */
+static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
+{
+    ssize_t n;
+
+    if (line->ended || from->connecting || !make_room(line, flow->worker))
+        return 0;
+    n = leg_read(from, line->data + line->len, line->size - line->len);
+    if (n > 0) {
+        line->len += (size_t)n;
+        return n;
+    }
+    if (n == 0) {
+        line->ended = true;
+        line->ended_well = from->ended_well;
+        return 1;
+    }
+    return n == -EAGAIN ? 0 : n;
+}
+
+/* One write of what is ready; the end is passed on when everything before it was. */
+static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
+{
+    ssize_t n = 0;
+
+    if (to->connecting)
+        return 0;
+    if (line->ready > line->start) {
+        n = leg_write(to, line->data + line->start, line->ready - line->start);
+        if (n == -EAGAIN)
+            return 0;
+        if (n < 0)
+            return n;
+        line->start += (size_t)n;
+    }
+    if (line->data && line->start == line->len)
+        release(line, flow->worker);
+    if (line->ended && line->start == line->ready && !to->shut)
+        return leg_shut(to, line->ended_well) == 0 ? 1 : n;
+    return n;
+}
+
+/* TLS inside which nobody knows yet what is spoken: the first bytes tell. */
+static void decide(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    const struct pipeline *up = &relay->up;
+    int looks = http1_looks_like_request(span_of(up->data, up->len));
+
+    if (looks == 1 && !relay->down.len) {
+        relay->kind = RELAY_HTTP;
+    } else if (looks == 0 || up->ended || relay->down.len) { /* or the server spoke first */
+        relay->kind = RELAY_RAW;
+        flow->facts.visibility = VISIBILITY_OPAQUE;
+    }
+}
+
+static bool think(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+
+    if (relay->kind == RELAY_UNDECIDED && (relay->up.len || relay->up.ended || relay->down.len))
+        decide(flow);
+    if (relay->kind == RELAY_HTTP &&
+        (request_feed_up(flow) != REQUEST_OK || request_feed_down(flow) != REQUEST_OK))
+        return false;
+    if (relay->kind == RELAY_RAW) { /* also from inside the two calls above */
+        relay->up.parsed = relay->up.ready = relay->up.len;
+        relay->down.parsed = relay->down.ready = relay->down.len;
+    }
+    return true;
+}
+
+/* Both ends were passed on, or nobody can want anything more. */
+static bool finished(const struct flow *flow)
+{
+    const struct relay *relay = &flow->relay;
+    bool delivered = relay->down.start == relay->down.len;
+
+    if (relay->ending)
+        return delivered;
+    if (flow->pod.shut && (flow->upstream.shut || relay->stuck))
+        return true;
+    return relay->kind == RELAY_HTTP && relay->up.ended && relay->up.start == relay->up.ready &&
+           relay->pending_len == 0 && relay->down.in_head && delivered;
+}
+
+/* Every request that went up has had its whole answer. */
+static bool answered_in_full(const struct relay *relay)
+{
+    return relay->kind == RELAY_HTTP && relay->requests && !relay->pending_len &&
+           relay->down.in_head;
+}
+
+/* The first failure is told; but not that a connection which has served its purpose is reset:
+ * programs close with our close_notify unread all the time. */
+static void note_failure(struct flow *flow, ssize_t result, const char *whose)
+{
+    if (result >= 0 || flow->why.text[0] || answered_in_full(&flow->relay))
+        return;
+    if (result == -EPROTO)
+        err_set(&flow->why, (int)result, "%s: its TLS makes no sense", whose);
+    else
+        err_sys(&flow->why, (int)result, "%s", whose);
+}
+
+enum flow_state relay(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    int result = dial_connected(flow);
+    ssize_t n[4] = {0};
+    size_t moved = 0;
+
+    if (result < 0 && result != -EAGAIN) {
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
+    if (flow->timed_out)
+        return FLOW_CLOSING;
+    do {
+        n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
+        n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
+        if (!think(flow)) {
+            flow->reset = true;
+            return FLOW_CLOSING;
+        }
+        n[2] = relay->ending || relay->stuck ? 0 : push(flow, &relay->up, &flow->upstream);
+        n[3] = push(flow, &relay->down, &flow->pod);
+        if (n[2] < 0) { /* the answer that says why may have come already */
+            relay->stuck = true;
+            flow->upstream.readable = true;
+            n[2] = 1;
+        }
+        relay->cut = relay->cut || n[1] < 0;
+        note_failure(flow, n[1], "the upstream's side");
+        note_failure(flow, n[0] < 0 ? n[0] : n[3], "the program's side");
+        if (n[0] < 0 || n[3] < 0 || (relay->cut && relay->down.start == relay->down.ready)) {
+            /* a client in the middle of its upload gets time to read why it was stopped */
+            flow->reset = n[0] < 0 || n[3] < 0 || !answered_in_full(relay);
+            return FLOW_CLOSING;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(n); i++)
+            moved += n[i] > 0 ? (size_t)n[i] : 0;
+        if (finished(flow))
+            return FLOW_CLOSING;
+    } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
+    if (moved)
+        flow->active_ns = clock_ns();
+    if (moved >= TURN_BYTES)
+        event_active(&flow->again, EV_TIMEOUT, 0);
+    return FLOW_RELAYING;
+}

@@ -1,0 +1,64 @@
+/* relay: bytes both ways between two legs, with backpressure and half-close; what is HTTP is read
+ * by request.c on its way, and only what was read goes on. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "events/flow_event.h"
+#include "proxy/wire/http1.h"
+
+struct flow;
+struct worker;
+enum flow_state;
+
+enum relay_kind {
+    RELAY_UNDECIDED, /* inside TLS: the first bytes tell */
+    RELAY_HTTP,
+    RELAY_RAW,
+};
+
+/* Bytes on their way: [start, ready) may go on, [ready, parsed) is a head that is not complete,
+ * [parsed, len) was not looked at. */
+struct pipeline {
+    uint8_t *data;
+    size_t size, start, ready, parsed, len;
+    bool in_head; /* between messages, or in a head: nothing of it goes on yet */
+    bool ended;   /* the sender's end was read */
+    bool ended_well;
+    bool over; /* ... and the parser was told */
+};
+
+/* A request that waits for its answer. */
+struct pending {
+    struct flow_event *event; /* filled but for the answer */
+    uint64_t sent_ns;
+    bool head, connect, upgrade;
+};
+
+enum { RELAY_PENDING_MAX = 64 }; /* further pipelined requests wait in the pod's socket */
+
+struct relay {
+    enum relay_kind kind;
+    struct pipeline up, down; /* pod to upstream, upstream to pod */
+    struct http1 *request, *response;
+    struct pending pending[RELAY_PENDING_MAX];
+    unsigned pending_at, pending_len;
+    uint32_t requests; /* heads seen */
+    bool settling;     /* a request asked to leave HTTP: nothing goes up until it is answered */
+    bool refused;      /* a request was refused: nothing more is read, the answer waits its turn */
+    struct flow_event *refusal; /* ... and is told then, too */
+    bool ending;                /* what is in `down` are the last bytes for the pod */
+    bool stuck;   /* upstream takes no more: only its answer, if any, is still wanted */
+    bool cut;     /* upstream broke: reset when what came before was passed on */
+    bool parting; /* the answer under way was not asked for: the last one */
+};
+
+void relay_init(struct relay *relay, enum relay_kind kind);
+void relay_fini(struct relay *relay, struct worker *worker); /* at ease with a zeroed one */
+/* Tells requests that were never answered; before relay_fini. */
+void relay_tell_unanswered(struct flow *flow);
+
+/* The step of FLOW_RELAYING. */
+enum flow_state relay(struct flow *flow);

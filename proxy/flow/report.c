@@ -1,0 +1,141 @@
+/* report: a flow's events, made from its facts. The only file of this folder that knows what the
+ * sinks want to hear. */
+#include <openssl/err.h>
+#include <string.h>
+
+#include "proxy/flow/steps.h"
+
+struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)
+{
+    const struct facts *facts = &flow->facts;
+    struct flow_event *event = flow_event_new(kind, facts->who.process, facts->who.pod);
+
+    if (!event)
+        return NULL;
+    event->src = facts->where.src;
+    event->dst = facts->where.dst;
+    event->socket_cookie = facts->where.socket_cookie;
+    event->route = facts->route;
+    event->visibility = facts->visibility;
+    return event;
+}
+
+void report_emit(const struct flow *flow, struct flow_event **event)
+{
+    bus_emit(flow->worker->producer, event);
+}
+
+static const char *why(const struct flow *flow, struct flow_event *event)
+{
+    return flow->why.text[0] ? flow_event_text(event, span_of_text(flow->why.text)) : NULL;
+}
+
+void report_connect(const struct flow *flow)
+{
+    struct flow_event *event = report_new(flow, FLOW_EVENT_CONNECT);
+
+    report_emit(flow, &event);
+}
+
+void report_close(const struct flow *flow)
+{
+    struct flow_event *event = report_new(flow, FLOW_EVENT_CLOSE);
+
+    if (event) {
+        event->close.tx = flow->pod.rx;
+        event->close.rx = flow->pod.tx;
+        event->close.duration_ns = clock_ns() - flow->origin.time_ns;
+        event->error = why(flow, event);
+    }
+    report_emit(flow, &event);
+}
+
+/* "TLSv1.3" as OpenSSL says it, "TLS1.3" as we do. */
+static const char *version(struct flow_event *event, const SSL *ssl)
+{
+    const char *name = SSL_get_version(ssl);
+    char text[16];
+
+    if (strncmp(name, "TLSv", 4) != 0)
+        return NULL;
+    snprintf(text, sizeof(text), "TLS%.8s", name + 4);
+    return flow_event_text(event, span_of_text(text));
+}
+
+static const char *name_text(struct flow_event *event, const X509_NAME *name)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    const char *text = NULL;
+    char *data;
+    long len;
+
+    /* RFC 2253, so that no name of a stranger's can look like two */
+    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
+        len = BIO_get_mem_data(bio, &data);
+        text = flow_event_text(event, span_of(data, len > 0 ? (size_t)len : 0));
+    }
+    BIO_free(bio);
+    return text;
+}
+
+static const char *time_text(struct flow_event *event, const ASN1_TIME *time)
+{
+    char text[32];
+    struct tm tm;
+
+    if (!ASN1_TIME_to_tm(time, &tm) || !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return NULL;
+    return flow_event_text(event, span_of_text(text));
+}
+
+static const char *digest_text(struct flow_event *event, const X509 *cert)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    char text[2 * EVP_MAX_MD_SIZE + 1] = "";
+    unsigned len = 0;
+
+    if (!X509_digest(cert, EVP_sha256(), digest, &len))
+        return NULL;
+    for (unsigned i = 0; i < len; i++)
+        snprintf(text + 2 * (size_t)i, 3, "%02x", digest[i]);
+    return flow_event_text(event, span_of_text(text));
+}
+
+/* What crossed the network is what is told: the upstream's side, not ours with the program. */
+static void fill_tls(struct flow_event *event, SSL *ssl)
+{
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+    const unsigned char *alpn;
+    unsigned alpn_len;
+
+    if (cipher && SSL_is_init_finished(ssl)) {
+        event->tls.version = version(event, ssl);
+        event->tls.cipher = flow_event_text(event, span_of_text(SSL_CIPHER_standard_name(cipher)));
+        event->tls.resumed = SSL_session_reused(ssl);
+    }
+    SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
+    if (alpn_len)
+        event->tls.alpn = flow_event_text(event, span_of(alpn, alpn_len));
+    if (cert) {
+        event->tls.subject = name_text(event, X509_get_subject_name(cert));
+        event->tls.issuer = name_text(event, X509_get_issuer_name(cert));
+        event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
+        event->tls.sha256 = digest_text(event, cert);
+    }
+    ERR_clear_error();
+}
+
+void report_tls(const struct flow *flow)
+{
+    struct flow_event *event = report_new(flow, FLOW_EVENT_TLS);
+
+    if (event) {
+        if (flow->facts.where.host[0])
+            event->tls.sni = flow_event_text(event, span_of_text(flow->facts.where.host));
+        if (flow->upstream.ssl)
+            fill_tls(event, flow->upstream.ssl);
+        event->error = why(flow, event);
+    }
+    report_emit(flow, &event);
+}

@@ -1,0 +1,52 @@
+/* steps: what the step files share; private to this folder.
+ *
+ * A step looks at its flow, does what can be done without waiting, and returns the state that
+ * follows, or the flow's own state to wait for an edge or a time-out. flow.c moves. */
+#pragma once
+
+#include "base/clock.h"
+#include "proxy/flow/flow.h"
+#include "proxy/wire/hello.h"
+#include "proxy/worker.h"
+
+enum flow_state peek(struct flow *flow);
+enum flow_state judge(struct flow *flow);
+enum flow_state dial(struct flow *flow);
+enum flow_state open_pod(struct flow *flow);
+
+/* What the pod's first bytes are. */
+enum peek_kind {
+    PEEK_WAIT,   /* too few to say */
+    PEEK_TLS,    /* a ClientHello: *hello is filled */
+    PEEK_HTTP,   /* plain HTTP/1 */
+    PEEK_OPAQUE, /* something else, or nobody spoke in time */
+};
+/* Pure. scratch as hello_parse wants it. */
+enum peek_kind peek_step(struct span seen, bool timed_out, uint8_t *scratch, struct hello *hello);
+
+/* Pure: TLS that we can end (the client speaks HTTP/1.1, or names no protocol at all). */
+bool judge_can_open(const struct hello *hello);
+
+/* The TLS alert to answer a client with when its upstream was refused (RFC 8446 section 6.2):
+ * upstream's own alert where it sent one, else by the verification's result (X509_V_ERR_…).
+ * Pure. */
+int dial_alert(int upstream_alert, long verify_result);
+
+/* Begins the TCP connect upstream; a failure that is known at once is in flow->why. */
+int dial_begin(struct flow *flow);
+/* Whether the connect is done: 0, -EAGAIN, or why it failed (flow->why has the sentence). */
+int dial_connected(struct flow *flow);
+
+/* Last words to a client that waits for a ServerHello: a fatal alert, in the clear. */
+void open_refuse(struct flow *flow, int alert);
+
+/* The name that a leaf is made for and upstream is checked against: the SNI, else the address.
+ * Writes into out when it is the address. */
+const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX]);
+
+/* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
+void report_connect(const struct flow *flow);
+void report_tls(const struct flow *flow);
+void report_close(const struct flow *flow);
+struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);
+void report_emit(const struct flow *flow, struct flow_event **event);

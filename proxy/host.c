@@ -1,0 +1,70 @@
+#include "proxy/host.h"
+
+#include <errno.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+static int find_cgroup2(char out[PATH_MAX])
+{
+    FILE *mounts = setmntent("/proc/self/mounts", "re");
+    struct mntent *mount;
+    int result = -ENOENT;
+
+    if (!mounts)
+        return -errno;
+    while (result < 0 && (mount = getmntent(mounts)))
+        if (strcmp(mount->mnt_type, "cgroup2") == 0 && strlen(mount->mnt_dir) < PATH_MAX) {
+            strcpy(out, mount->mnt_dir);
+            result = 0;
+        }
+    endmntent(mounts);
+    return result;
+}
+
+int host_own_cgroup(char out[PATH_MAX], struct err *err)
+{
+    char line[PATH_MAX], mount[PATH_MAX];
+    FILE *file;
+    int result;
+
+    if (find_cgroup2(mount) < 0)
+        return err_set(err, -ENOENT,
+                       "no cgroup v2 is mounted here; mount it (mount -t cgroup2 none "
+                       "/sys/fs/cgroup), or if 'ip netns exec' hides it, use nsenter "
+                       "--net=/run/netns/NAME instead");
+    file = fopen("/proc/self/cgroup", "re");
+    if (!file)
+        return err_sys(err, -errno, "/proc/self/cgroup");
+    result = err_set(err, -ENOENT, "this process is in no cgroup of v2 (%s)", mount);
+    while (result < 0 && fgets(line, sizeof(line), file)) {
+        line[strcspn(line, "\n")] = 0;
+        if (strncmp(line, "0::/", 4) != 0)
+            continue;
+        if (snprintf(out, PATH_MAX, "%s%s", mount, line[4] ? line + 3 : "") < PATH_MAX)
+            result = 0;
+    }
+    fclose(file);
+    return result;
+}
+
+int host_check(struct err *err)
+{
+    if (geteuid() != 0)
+        return err_set(err, -EPERM, "steering connections needs root; run it with sudo");
+    if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+        return err_set(
+            err, -ENOENT,
+            "this kernel has no BTF (/sys/kernel/btf/vmlinux), so BPF programs cannot be "
+            "fitted to it; use a kernel built with CONFIG_DEBUG_INFO_BTF, as distributions do");
+
+    CLEANUP(fd_close) int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sallyport_try", 4, 4, 1, NULL);
+
+    if (map < 0)
+        return err_sys(err, -errno,
+                       "the kernel does not let us use BPF (bpf(2)); a container needs CAP_BPF or "
+                       "CAP_SYS_ADMIN, and a seccomp profile that allows it");
+    return 0;
+}

@@ -1,0 +1,55 @@
+/* main: picks the command; nothing else. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "proxy/command/command.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *does;
+} commands[] = {
+    {"exec", command_exec, "run a command and show what it says over the network"},
+};
+
+static int usage(FILE *out, int status)
+{
+    fputs("Usage: sallyport COMMAND [OPTION…]\n\nCommands:\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
+    fputs("\n'sallyport COMMAND --help' tells a command's options; --version the version.\n", out);
+    return status;
+}
+
+/* Started without stdin, stdout or stderr, our own descriptors would take their numbers, and what
+ * is meant for a person would go into them. Close-on-exec: the command finds them as we did. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_descriptors();
+    if (argc < 2)
+        return usage(stderr, 2);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("sallyport " SALLYPORT_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return usage(stdout, 0);
+    fprintf(stderr, "sallyport: there is no command '%s'\n", argv[1]);
+    return usage(stderr, 2);
+}

@@ -1,0 +1,165 @@
+#include "proxy/overlay.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "certs/cacerts.h"
+#include "certs/trust.h"
+
+/* Java keeps its own: Debian's path, then where JDKs of other makers have it. */
+static const char *const java_stores[] = {
+    "/etc/ssl/certs/java/cacerts",
+    "/etc/pki/ca-trust/extracted/java/cacerts",
+    "/etc/pki/java/cacerts",
+    NULL,
+};
+
+/* Directories that OpenSSL searches by subject hash where a file does not have the root. */
+static const char *const hashed_dirs[] = {"/etc/ssl/certs", "/etc/pki/tls/certs", NULL};
+
+/* ---- which places matter ---- */
+
+static void add_place(struct overlay_places *to, struct span path, enum overlay_kind kind,
+                      bool roots)
+{
+    if (path.len && to->len < OVERLAY_PLACES_MAX)
+        to->all[to->len++] = (struct overlay_place){path, kind, roots};
+}
+
+static void add_places(struct overlay_places *to, const char *const *paths, enum overlay_kind kind,
+                       bool roots)
+{
+    for (size_t i = 0; paths[i]; i++)
+        add_place(to, span_of_text(paths[i]), kind, roots);
+}
+
+/* Colons between, as in PATH. */
+static void add_list(struct overlay_places *to, const char *list)
+{
+    for (;;) {
+        size_t len = strcspn(list, ":");
+
+        add_place(to, span_of(list, len), OVERLAY_DIR, true);
+        if (!list[len])
+            return;
+        list += len + 1;
+    }
+}
+
+static bool is_set(const char *value)
+{
+    return value && *value;
+}
+
+void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *name))
+{
+    const char *file = look_up("SSL_CERT_FILE"), *dirs = look_up("SSL_CERT_DIR");
+    const char *home = look_up("JAVA_HOME");
+
+    out->len = 0;
+    add_places(out, java_stores, OVERLAY_JAVA, true);
+    if (is_set(home) && snprintf(out->java_home, sizeof(out->java_home), "%s/lib/security/cacerts",
+                                 home) < (int)sizeof(out->java_home))
+        add_place(out, span_of_text(out->java_home), OVERLAY_JAVA, true);
+    add_places(out, trust_bundles, OVERLAY_PEM, !is_set(file));
+    for (size_t i = 0; trust_variables[i]; i++) {
+        const char *value = look_up(trust_variables[i]);
+
+        if (is_set(value))
+            add_place(out, span_of_text(value), OVERLAY_PEM, true);
+    }
+    if (is_set(dirs))
+        add_list(out, dirs);
+    else
+        add_places(out, hashed_dirs, OVERLAY_DIR, true);
+}
+
+/* ---- which of them there are ---- */
+
+/* One file may stand under several names: whoever reads it under one of them trusts it. */
+static void add_file(struct overlay *overlay, const char *path, const struct overlay_place *place)
+{
+    struct overlay_file *file = &overlay->files[overlay->len];
+    struct stat stat_;
+
+    if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) ||
+        stat(file->path, &stat_) < 0 || !S_ISREG(stat_.st_mode))
+        return;
+    file->kind = place->kind;
+    file->roots = place->roots;
+    for (size_t i = 0; i < overlay->len; i++)
+        if (strcmp(overlay->files[i].path, file->path) == 0) {
+            overlay->files[i].roots |= place->roots;
+            return;
+        }
+    overlay->len++;
+}
+
+static void add_dir(struct overlay *overlay, const char *path)
+{
+    struct stat stat_;
+
+    if (overlay->dirs_len < OVERLAY_MAX && stat(path, &stat_) == 0 && S_ISDIR(stat_.st_mode))
+        strcpy(overlay->dirs[overlay->dirs_len++], path);
+}
+
+void overlay_find(struct overlay *overlay)
+{
+    struct overlay_places places;
+    char path[PATH_MAX];
+
+    overlay_choose(&places, getenv);
+    overlay->len = overlay->dirs_len = 0;
+    for (size_t i = 0; i < places.len; i++) {
+        const struct overlay_place *place = &places.all[i];
+
+        if (!span_to_text(place->path, path, sizeof(path)))
+            continue;
+        if (place->kind == OVERLAY_DIR)
+            add_dir(overlay, path);
+        else
+            add_file(overlay, path, place);
+    }
+}
+
+/* ---- what is done with them ---- */
+
+int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
+                  struct err *err)
+{
+    const char *paths[2 * OVERLAY_MAX + 1];
+    bool required[2 * OVERLAY_MAX + 1] = {false};
+    size_t len = 0;
+    int result;
+
+    for (size_t i = 0; i < overlay->len; i++)
+        if (overlay->files[i].roots && overlay->files[i].kind == OVERLAY_PEM)
+            paths[len++] = overlay->files[i].path;
+    for (size_t i = 0; i < overlay->dirs_len; i++)
+        paths[len++] = overlay->dirs[i];
+    if (extra) {
+        required[len] = true;
+        paths[len++] = extra;
+    }
+    result = trust_roots_new(out, paths, required, len, err);
+    for (size_t i = 0; result == 0 && i < overlay->len; i++)
+        if (overlay->files[i].roots && overlay->files[i].kind == OVERLAY_JAVA)
+            cacerts_add(*out, overlay->files[i].path, NULL); /* skipped, as an unreadable bundle */
+    return result;
+}
+
+int overlay_write(struct overlay *overlay, const char *dir, X509 *root, struct err *err)
+{
+    for (size_t i = 0; i < overlay->len; i++) {
+        struct overlay_file *file = &overlay->files[i];
+        int result;
+
+        snprintf(file->with, sizeof(file->with), "%s/%zu", dir, i);
+        result = file->kind == OVERLAY_JAVA ? cacerts_merge(file->with, file->path, root, err)
+                                            : trust_merge(file->with, file->path, root, err);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}

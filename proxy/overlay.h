@@ -1,0 +1,66 @@
+/* overlay: which files a command must see otherwise so that it trusts our leaves, and what it
+ * trusted before.
+ *
+ * Files only: merged copies are mounted over the originals in the command's private mount
+ * namespace (command/child.c), so nothing of the host changes and no program notices a variable. */
+#pragma once
+
+#include <limits.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/span.h"
+
+enum { OVERLAY_MAX = 32, OVERLAY_PLACES_MAX = 2 * OVERLAY_MAX };
+
+enum overlay_kind {
+    OVERLAY_PEM,
+    OVERLAY_JAVA, /* a Java truststore */
+    OVERLAY_DIR,  /* files under hashed names; read, never hidden */
+};
+
+/* Where programs may look for roots; it need not exist. */
+struct overlay_place {
+    struct span path;
+    enum overlay_kind kind;
+    bool roots; /* some do look there, as the environment is */
+};
+
+struct overlay_places { /* borrows from the environment; not to be copied */
+    struct overlay_place all[OVERLAY_PLACES_MAX];
+    size_t len;
+    char java_home[PATH_MAX];
+};
+
+struct overlay_file {
+    char path[PATH_MAX]; /* real path of what is hidden */
+    char with[PATH_MAX]; /* what is mounted over it */
+    enum overlay_kind kind;
+    bool roots;
+};
+
+struct overlay {
+    struct overlay_file files[OVERLAY_MAX];
+    size_t len;
+    char dirs[OVERLAY_MAX][PATH_MAX]; /* hashed directories of roots */
+    size_t dirs_len;
+};
+
+/* Pure: the places that matter in an environment, which look_up reads as getenv() does. As with
+ * OpenSSL, the file that SSL_CERT_FILE names stands in for the system's bundles, and the
+ * directories of SSL_CERT_DIR for the system's; other variables are read by other programs, and
+ * so add. */
+void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *name));
+
+/* Finds which of the places for this process's environment there are. */
+void overlay_find(struct overlay *overlay);
+
+/* What the pod trusted before, and extra (may be NULL) besides: what its upstreams are verified
+ * against. *out is the caller's (X509_STORE_free). */
+int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
+                  struct err *err);
+
+/* Writes the merged copies into dir and fills every `with`. */
+int overlay_write(struct overlay *overlay, const char *dir, X509 *root, struct err *err);

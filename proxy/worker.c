@@ -1,0 +1,255 @@
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+
+#include "certs/err_tls.h"
+#include "proxy/flow/flow.h"
+
+enum { PRODUCER_EVENTS = 16384 };
+
+/* An accepted connection on its way from the acceptor's thread. */
+struct given {
+    struct given *next;
+    int fd;
+    struct origin origin;
+    struct process *process;
+    struct pod *pod;
+};
+
+struct handover {
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock;
+    struct given *first, **last; /* under lock */
+    bool stop;                   /* under lock */
+    int wake;                    /* eventfd */
+    struct event *on_wake;
+    atomic_uint load;
+};
+
+static SSL_CTX *context(const SSL_METHOD *method)
+{
+    SSL_CTX *ctx = SSL_CTX_new(method);
+
+    if (!ctx)
+        return NULL;
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    return ctx;
+}
+
+static int make_contexts(struct worker *worker, struct err *err)
+{
+    worker->upstream_ctx = context(TLS_client_method());
+    worker->pod_ctx = context(TLS_server_method());
+    if (!worker->upstream_ctx || !worker->pod_ctx)
+        return err_tls(err, -ENOMEM, "TLS contexts");
+    SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
+    SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
+    SSL_CTX_set_alpn_select_cb(worker->pod_ctx, open_choose_alpn, NULL);
+    return 0;
+}
+
+static void reap(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *worker = arg;
+
+    (void)fd;
+    (void)what;
+    while (worker->dead) {
+        struct flow *flow = worker->dead;
+
+        worker->dead = flow->next;
+        flow_free(&flow);
+        atomic_fetch_sub(&worker->handovers->load, 1);
+    }
+}
+
+static void begin(struct worker *worker, struct given *given)
+{
+    if (!flow_new(worker, given->fd, &given->origin, given->process, given->pod))
+        atomic_fetch_sub(&worker->handovers->load, 1);
+    pod_unref(&given->pod);
+    free(given);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *worker = arg;
+    struct handover *handovers = worker->handovers;
+    struct given *given;
+    eventfd_t count;
+    bool stop;
+
+    (void)what;
+    eventfd_read(fd, &count);
+    pthread_mutex_lock(&handovers->lock);
+    given = handovers->first;
+    handovers->first = NULL;
+    handovers->last = &handovers->first;
+    stop = handovers->stop;
+    pthread_mutex_unlock(&handovers->lock);
+    while (given) {
+        struct given *next = given->next;
+
+        begin(worker, given);
+        given = next;
+    }
+    if (stop)
+        event_base_loopbreak(worker->base);
+}
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+
+    event_base_dispatch(worker->base);
+    while (worker->flows)
+        flow_abort(worker->flows);
+    reap(-1, 0, worker);
+    OPENSSL_thread_stop();
+    return NULL;
+}
+
+static int start(struct worker *worker, unsigned number, struct err *err)
+{
+    struct handover *handovers = worker->handovers;
+    struct event_config *config = event_config_new();
+    char name[16];
+    int result;
+
+    /* one thread a base: libevent need not lock */
+    if (config)
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    worker->base = config ? event_base_new_with_config(config) : NULL;
+    event_config_free(config);
+    handovers->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!worker->base || handovers->wake < 0)
+        return err_set(err, -ENOMEM, "event loop of worker %u", number);
+    worker->reaper = evtimer_new(worker->base, reap, worker);
+    handovers->on_wake =
+        event_new(worker->base, handovers->wake, EV_READ | EV_PERSIST, on_wake, worker);
+    if (!worker->reaper || !handovers->on_wake || event_add(handovers->on_wake, NULL) < 0)
+        return err_set(err, -ENOMEM, "event loop of worker %u", number);
+    snprintf(name, sizeof(name), "worker %u", number);
+    result = bus_producer_new(&worker->producer, worker->parts.bus, name, PRODUCER_EVENTS, err);
+    if (result < 0)
+        return result;
+    result = pthread_create(&handovers->thread, NULL, run, worker);
+    if (result)
+        return err_sys(err, -result, "thread of worker %u", number);
+    handovers->running = true;
+    pthread_setname_np(handovers->thread, name);
+    return 0;
+}
+
+int worker_new(struct worker **out, const struct worker_parts *parts, unsigned number,
+               struct err *err)
+{
+    CLEANUP(worker_free) struct worker *worker = calloc(1, sizeof(*worker));
+    int result;
+
+    if (!worker)
+        return err_set(err, -ENOMEM, "worker %u", number);
+    worker->parts = *parts;
+    worker->handovers = calloc(1, sizeof(*worker->handovers));
+    if (!worker->handovers)
+        return err_set(err, -ENOMEM, "worker %u", number);
+    worker->handovers->wake = -1;
+    worker->handovers->last = &worker->handovers->first;
+    pthread_mutex_init(&worker->handovers->lock, NULL);
+    result = make_contexts(worker, err);
+    if (result == 0)
+        result = start(worker, number, err);
+    if (result < 0)
+        return result;
+    *out = TAKE(worker);
+    return 0;
+}
+
+static void stop(struct handover *handovers)
+{
+    if (!handovers->running)
+        return;
+    pthread_mutex_lock(&handovers->lock);
+    handovers->stop = true;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
+    pthread_join(handovers->thread, NULL);
+}
+
+void worker_free(struct worker **worker)
+{
+    struct worker *gone = TAKE(*worker);
+
+    if (!gone)
+        return;
+    if (gone->handovers) {
+        stop(gone->handovers);
+        if (gone->handovers->on_wake)
+            event_free(gone->handovers->on_wake);
+        fd_close(&gone->handovers->wake);
+        pthread_mutex_destroy(&gone->handovers->lock);
+        free(gone->handovers);
+    }
+    if (gone->reaper)
+        event_free(gone->reaper);
+    if (gone->base)
+        event_base_free(gone->base);
+    while (gone->spare_len)
+        free(gone->spare[--gone->spare_len]);
+    SSL_CTX_free(gone->upstream_ctx);
+    SSL_CTX_free(gone->pod_ctx);
+    free(gone);
+}
+
+int worker_give(struct worker *worker, int fd, const struct origin *origin, struct process *process,
+                struct pod *pod)
+{
+    struct handover *handovers = worker->handovers;
+    struct given *given = malloc(sizeof(*given));
+
+    if (!given) {
+        close(fd);
+        if (process)
+            identity_flow_end(worker->parts.identity, &process);
+        return -ENOMEM;
+    }
+    *given = (struct given){.fd = fd, .origin = *origin, .process = process, .pod = pod_ref(pod)};
+    atomic_fetch_add(&handovers->load, 1);
+    pthread_mutex_lock(&handovers->lock);
+    *handovers->last = given;
+    handovers->last = &given->next;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
+    return 0;
+}
+
+unsigned worker_load(const struct worker *worker)
+{
+    return atomic_load(&worker->handovers->load);
+}
+
+uint8_t *worker_buffer_get(struct worker *worker)
+{
+    if (worker->spare_len)
+        return worker->spare[--worker->spare_len];
+    return malloc(WORKER_BUFFER);
+}
+
+void worker_buffer_put(struct worker *worker, uint8_t *buffer)
+{
+    if (buffer && worker->spare_len < WORKER_SPARE_BUFFERS)
+        worker->spare[worker->spare_len++] = buffer;
+    else
+        free(buffer);
+}

@@ -1,0 +1,75 @@
+/* worker: one loop a core, with its flows and what they share: TLS contexts, buffers, a ring.
+ *
+ * A flow lives and dies on its worker's thread; nothing in struct worker is touched by another one
+ * but the hand-over queue behind worker_give(). */
+#pragma once
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+
+#include "base/err.h"
+#include "base/span.h"
+#include "certs/store.h"
+#include "events/bus.h"
+#include "proxy/identity/identity.h"
+#include "proxy/keeper.h"
+#include "proxy/origin.h"
+
+enum {
+    WORKER_INBOX = 65536,      /* bytes one recv(2) may bring: four TLS records */
+    WORKER_BUFFER = 65536,     /* bytes a direction holds before its sender must wait */
+    WORKER_SPARE_BUFFERS = 32, /* buffers kept for reuse */
+};
+
+struct flow;
+struct leg;
+
+/* What every worker needs; all borrowed, all outlive the workers. */
+struct worker_parts {
+    struct keeper *keeper;
+    struct identity *identity;
+    struct store *store;
+    X509_STORE *roots; /* what upstreams are verified against */
+    struct bus *bus;
+};
+
+/* The bytes of one recv(2). They belong to the leg that read last; when another leg wants to read
+ * they move to the first one's own memory (leg.c), which is rare: OpenSSL takes all it can. */
+struct inbox {
+    struct leg *owner;
+    size_t at, len;
+    uint8_t data[WORKER_INBOX];
+};
+
+struct worker {
+    struct worker_parts parts;
+    struct event_base *base;
+    SSL_CTX *upstream_ctx, *pod_ctx;
+    struct bus_producer *producer;
+    struct flow *flows; /* all live ones */
+    struct flow *dead;  /* freed at the end of the loop's turn */
+    struct event *reaper;
+    uint8_t *spare[WORKER_SPARE_BUFFERS];
+    size_t spare_len;
+    struct inbox inbox;
+    uint8_t peeked[65536 + 64]; /* flow/peek.c: bytes as MSG_PEEK shows them */
+    uint8_t scratch[65536];     /* wire/hello.c: the ClientHello put together */
+    struct handover *handovers; /* private to worker.c */
+};
+
+/* Starts the thread. */
+int worker_new(struct worker **out, const struct worker_parts *parts, unsigned number,
+               struct err *err);
+/* Closes every flow, ends the thread. */
+void worker_free(struct worker **worker);
+
+/* Hands over an accepted connection: takes fd and process (a reference whose flow count was raised
+ * by identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
+int worker_give(struct worker *worker, int fd, const struct origin *origin, struct process *process,
+                struct pod *pod);
+/* How many flows it has or is about to have. Any thread. */
+unsigned worker_load(const struct worker *worker);
+
+/* WORKER_BUFFER bytes, or NULL when out of memory; worker_buffer_put accepts NULL. */
+uint8_t *worker_buffer_get(struct worker *worker);
+void worker_buffer_put(struct worker *worker, uint8_t *buffer);

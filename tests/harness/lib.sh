@@ -1,0 +1,316 @@
+# lib: what the scripts in tests/netns and tests/vm share. Source it first.
+#
+# Gives a temporary directory ($T), a private CA, real origins (nginx, openssl s_server),
+# namespaces joined by veth, assertions, and takes everything down at the end, by pid and by name of
+# what it made. $SALLYPORT is the program under test. Exit status 77 means skipped.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # variables that only the scripts use
+
+set -Eeuo pipefail
+shopt -s inherit_errexit
+
+exec 9>&2 # a failure is told there, wherever the command that failed has sent its own stderr
+fail() { echo "FAIL: $*" >&9; exit 1; }
+skip() { echo "SKIP: $*"; exit 77; }
+
+[ "$(id -u)" = 0 ] || fail "${0##*/} must run as root"
+SALLYPORT=$(realpath -e "${SALLYPORT:?the program under test: SALLYPORT=build/dev/sallyport $0}")
+HERE=$(dirname "$(realpath "$0")")
+FULL=${SALLYPORT_FULL:-}
+
+# Others may enter but not list it: commands under --user read what they are told of.
+T=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-test.XXXXXX")
+chmod 711 "$T"
+EVENTS=$T/events
+PIDS=()
+NAMESPACES=()
+
+# shellcheck disable=SC2317 # called by the trap
+tear_down() {
+    local status=$? pid ns
+    trap - EXIT ERR
+    set +e
+    exec 2>&9
+    if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+        for log in "$EVENTS" "$T"/*.err "$T"/nginx.log; do
+            [ -s "$log" ] || continue
+            echo "--- end of ${log##*/}:" # without who did it, which is most of a JSON line
+            tail -n 12 "$log" | sed -E 's/"process":.*"process_credentials":[^}]*[}]+,?//' | cut -c 1-400
+        done >&9
+    fi
+    for pid in "${PIDS[@]}"; do kill -CONT "$pid"; kill -TERM "$pid"; done 2>/dev/null
+    for pid in "${PIDS[@]}"; do
+        for _ in {1..100}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+        kill -KILL "$pid" 2>/dev/null
+    done
+    wait
+    for ns in "${NAMESPACES[@]}"; do
+        for pid in $(ip netns pids "$ns"); do kill -KILL "$pid"; done
+        ip netns del "$ns"
+    done
+    rm -rf "$T"
+    exit "$status"
+}
+trap tear_down EXIT
+trap 'echo "FAIL: ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&9' ERR
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# ---- assertions -------------------------------------------------------------
+
+expect_eq() { # what, wanted, got
+    [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"
+}
+
+expect_grep() { # what, extended regular expression, file
+    grep -qE -e "$2" "$3" || { head -n 40 "$3" >&9; fail "$1: nothing in ${3##*/} matches '$2'"; }
+}
+
+expect_no_grep() { # what, extended regular expression, file
+    if grep -E -e "$2" "$3" >&9; then fail "$1: a line in ${3##*/} matches '$2'"; fi
+}
+
+expect_same() { # what, file, file it must be equal to
+    cmp "$2" "$3" || fail "$1 came changed"
+}
+
+# expect_lines WHAT FILE REGEX...: each matches a line of its own, in this order.
+expect_lines() {
+    local what=$1 file=$2 lines at=0 regex
+    shift 2
+    mapfile -t lines <"$file"
+    for regex in "$@"; do
+        until [[ ${lines[at]:-} =~ $regex ]]; do
+            at=$((at + 1))
+            [ "$at" -lt ${#lines[@]} ] || { cat "$file" >&9; fail "$what: no line, in its place, matches '$regex'"; }
+        done
+        at=$((at + 1))
+    done
+}
+
+# expect_status WHAT WANTED CMD...
+expect_status() {
+    local what=$1 wanted=$2 got=0
+    shift 2
+    "$@" || got=$?
+    expect_eq "exit status of $what" "$wanted" "$got"
+}
+
+# wait_for SECONDS CMD...: until the command succeeds; its failure at the end is ours.
+wait_for() {
+    local seconds=$1 deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -le $deadline ] || fail "not within $seconds s: $*"
+        sleep 0.05
+    done
+}
+
+# alive PID: it runs (a zombie that nobody has waited for yet does not).
+alive() { grep -qs '^State:[^Z]*$' "/proc/$1/status"; }
+dead() { ! alive "$1"; }
+
+# ---- running things ---------------------------------------------------------
+
+# Machines export SSL_CERT_FILE, http_proxy and the like: nothing of that reaches a client.
+CLEAN=(env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME="$T"
+       TERM=dumb LC_ALL=C)
+clean() { "${CLEAN[@]}" "$@"; }
+
+# background PROGRAM ARGS...: its pid is $! and is ended at the end. No function: that would run in
+# a shell of its own, whose pid says nothing about the program.
+background() {
+    [ "$(type -t "$1")" != function ] || fail "background: $1 is a function"
+    "$@" <&0 & # else bash gives it /dev/null
+    PIDS+=("$!")
+}
+
+# `sallyport exec` as most tests want it: loopback, all ports, our CA, events as JSON in $EVENTS.
+EXEC_LOCAL=("${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$EVENTS" --loopback --ports all
+            --upstream-ca "$T/ca.pem")
+sallyport() { clean "$SALLYPORT" "$@"; }
+exec_local() { "${EXEC_LOCAL[@]}" "$@"; }
+
+# events FILTER: a jq filter over the array of all events in $EVENTS.
+events() { jq -s -r "$1" "$EVENTS"; }
+
+# "seq counts per sink without a gap": from 1 to the number of lines.
+expect_all_seq() {
+    expect_eq "seq without a gap" true \
+        "$(events '[.[].seq | tonumber] == [range(1; length + 1)]')"
+}
+
+# ---- certificates -----------------------------------------------------------
+
+# make_ca NAME: $T/NAME.pem and $T/NAME.key.
+make_ca() {
+    printf '[req]\ndistinguished_name=dn\n[dn]\n' >"$T/openssl.cnf"
+    openssl req -config "$T/openssl.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -keyout "$T/$1.key" -out "$T/$1.pem" -days 30 -subj "/CN=test $1" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
+        -addext subjectKeyIdentifier=hash 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
+}
+
+# make_cert NAME CA SAN [DAYS]: $T/NAME.pem and $T/NAME.key, signed by CA ("self": by itself).
+# Negative DAYS make an expired one.
+make_cert() {
+    local signer=(-CA "$T/$2.pem" -CAkey "$T/$2.key" -CAcreateserial)
+    [ "$2" != self ] || signer=(-signkey "$T/$1.key")
+    {
+        openssl req -config "$T/openssl.cnf" -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+            -keyout "$T/$1.key" -out "$T/$1.csr" -subj "/CN=test $1" &&
+        openssl x509 -req -in "$T/$1.csr" "${signer[@]}" -days "${4:-20}" -out "$T/$1.pem" -extfile - <<EXT
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth
+subjectAltName=$3
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+EXT
+    } 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
+}
+
+ORIGIN_SAN=DNS:localhost,DNS:origin.test,IP:127.0.0.1,IP:::1,IP:203.0.113.10,IP:2001:db8:2::10
+
+# ---- origins ----------------------------------------------------------------
+
+# free_ports N: that many TCP ports nobody uses now, on one line.
+free_ports() {
+    /usr/bin/python3 - "$1" <<'PY'
+import socket, sys
+sockets = [socket.socket(socket.AF_INET6) for _ in range(int(sys.argv[1]))]
+for s in sockets:
+    s.bind(("::", 0))
+print(*(s.getsockname()[1] for s in sockets))
+PY
+}
+
+# listening ADDRESS PORT: somebody accepts there (in this namespace).
+listening() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# nginx_server PORT [CERT [DIRECTIVES]]: one more server for start_nginx, with TLS if CERT is named.
+NGINX_SERVERS=''
+NGINX_PORTS=()
+NGINX_LISTEN=(127.0.0.1 '[::1]')
+nginx_server() {
+    local address tls=''
+    NGINX_PORTS+=("$1")
+    NGINX_SERVERS+="server {"
+    [ -z "${2:-}" ] || tls=' ssl'
+    for address in "${NGINX_LISTEN[@]}"; do NGINX_SERVERS+=" listen $address:$1$tls;"; done
+    [ -z "${2:-}" ] || NGINX_SERVERS+=" ssl_certificate $T/$2.pem; ssl_certificate_key $T/$2.key;"
+    NGINX_SERVERS+=" ${3:-} include $T/locations; }"$'\n'
+}
+
+# start_nginx [PROGRAM ARGS...]: nginx with what nginx_server asked for, started by PROGRAM (nsenter).
+# It serves $T/www, logs to $T/access what it saw of each request, and stores what is put into /put
+# (or posted to /post) in $T/put.
+start_nginx() {
+    mkdir -p "$T/www" "$T/put" "$T/nginx.tmp"
+    cat >"$T/locations" <<CONF
+        root $T/www;
+        location /chunked/ { ssi on; ssi_types *; alias $T/www/; }
+        location /204 { return 204; }
+        location /put/ { alias $T/put/; dav_methods PUT; client_max_body_size 1g; }
+        location /post/ { client_max_body_size 1g; proxy_method PUT; proxy_pass http://unix:$T/put.sock:/; }
+CONF
+    cat >"$T/nginx.conf" <<CONF
+user root; worker_processes 2; daemon off; pid $T/nginx.pid; error_log $T/nginx.log;
+events { worker_connections 2048; }
+http {
+    default_type application/octet-stream; sendfile on; keepalive_requests 100000;
+    client_body_temp_path $T/nginx.tmp/body; proxy_temp_path $T/nginx.tmp/proxy;
+    fastcgi_temp_path $T/nginx.tmp/fastcgi; uwsgi_temp_path $T/nginx.tmp/uwsgi;
+    scgi_temp_path $T/nginx.tmp/scgi;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    log_format all escape=json '\$server_port \$request \$status length=\$request_length '
+        'host=\$http_host agent=\$http_user_agent accept=\$http_accept from=\$remote_addr '
+        'sni=\$ssl_server_name \$ssl_protocol added=\$http_via\$http_x_forwarded_for\$http_forwarded';
+    access_log $T/access all;
+$NGINX_SERVERS
+    server { listen unix:$T/put.sock; access_log off; client_max_body_size 1g;
+             location / { alias $T/put/; dav_methods PUT; } }
+}
+CONF
+    : >"$T/access"
+    background "${CLEAN[@]}" "$@" nginx -c "$T/nginx.conf" -e "$T/nginx.log"
+    local port
+    for port in "${NGINX_PORTS[@]}"; do
+        wait_for 20 clean "$@" bash -c "exec 3<>/dev/tcp/${NGINX_LISTEN[0]}/$port"
+    done
+}
+
+# start_s_server PORT CERT OPTIONS...: openssl s_server on [::1] with the responder's stdin from the
+# pipe $T/s_server.PORT.in and what the client sent in $T/s_server.PORT.out.
+start_s_server() {
+    local port=$1 cert=$2 pipe=$T/s_server.$1.in
+    shift 2
+    mkfifo "$pipe"
+    background "${CLEAN[@]}" openssl s_server -accept "[::1]:$port" -cert "$T/$cert.pem" -key "$T/$cert.key" \
+        "$@" <>"$pipe" >>"$T/s_server.$port.out" 2>"$T/s_server.$port.err"
+    wait_for 20 grep -q ":$(printf %04X "$port") 0*:0000 0A" /proc/net/tcp6
+}
+
+# ---- namespaces -------------------------------------------------------------
+
+POD=sallyport-test-$$-pod
+UPSTREAM=sallyport-test-$$-up
+IN_POD=(nsenter --net="/run/netns/$POD")
+IN_UPSTREAM=(nsenter --net="/run/netns/$UPSTREAM")
+
+# make_namespaces: a pod's (192.0.2.2, 2001:db8:1::2) and an upstream (192.0.2.1, 2001:db8:1::1),
+# which routes to itself 203.0.113.10 and 2001:db8:2::10, where origins live.
+make_namespaces() {
+    local ns
+    for ns in "$POD" "$UPSTREAM"; do
+        ip netns add "$ns"
+        NAMESPACES+=("$ns")
+        ip -n "$ns" link set lo up
+    done
+    ip link add eth0 netns "$POD" type veth peer name eth0 netns "$UPSTREAM"
+    ip -n "$POD" address add 192.0.2.2/24 dev eth0
+    ip -n "$POD" address add 2001:db8:1::2/64 dev eth0 nodad
+    ip -n "$UPSTREAM" address add 192.0.2.1/24 dev eth0
+    ip -n "$UPSTREAM" address add 2001:db8:1::1/64 dev eth0 nodad
+    ip -n "$UPSTREAM" address add 203.0.113.10/32 dev lo
+    ip -n "$UPSTREAM" address add 2001:db8:2::10/128 dev lo nodad
+    ip -n "$POD" link set eth0 up
+    ip -n "$UPSTREAM" link set eth0 up
+    ip -n "$POD" route add default via 192.0.2.1
+    ip -n "$POD" route add default via 2001:db8:1::1
+    wait_for 10 "${IN_POD[@]}" bash -c '! ip -6 address show dev eth0 tentative | grep -q inet6'
+}
+
+# ---- what is left behind ----------------------------------------------------
+
+cgroup2() { awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts; }
+
+# Everything an instance could leave, one thing a line. systemd's own programs (sd_...) come and
+# go as they like.
+leftovers() {
+    find "$(cgroup2)" -type d -name '*sallyport*' -printf 'cgroup %p\n' || true
+    find /run/sallyport -printf 'file %p\n' 2>/dev/null || true
+    find /sys/fs/bpf -name '*sallyport*' -printf 'pin %p\n' 2>/dev/null || true
+    find "${TMPDIR:-/tmp}" /dev/shm -maxdepth 1 -name '*sallyport*' ! -name 'sallyport-test.*' \
+        ! -name 'sallyport-vm.*' -printf 'file %p\n'
+    awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
+    bpftool -j prog list | jq -r '.[] | select(.name // "" | startswith("sd_") | not) | "program \(.id) \(.name)"'
+    bpftool -j link list | jq -r '.[] | "link \(.id) \(.type)"'
+    bpftool -j map list | jq -r '.[] | select(.name // "" | startswith("sd_") | not) | "map \(.id) \(.name)"'
+    ip -o link | awk '{ print "device", $2 }'
+    ip netns list | awk '{ print "namespace", $1 }'
+    find /proc -maxdepth 2 -name exe -lname "$SALLYPORT" -printf 'process %p\n' 2>/dev/null || true
+}
+
+# expect_leftovers FILE: the same as when `leftovers >FILE` was made. The kernel frees programs and
+# cgroups a moment after their last user is gone.
+expect_leftovers() {
+    local _
+    for _ in {1..50}; do
+        leftovers >"$T/leftovers.now"
+        cmp -s "$1" "$T/leftovers.now" && return
+        sleep 0.1
+    done
+    diff "$1" "$T/leftovers.now" >&9
+    fail "something was left behind (lines with >) or taken away (<)"
+}

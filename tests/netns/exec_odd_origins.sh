@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Promise: an origin that cuts, resets, answers early, too much or unasked, speaks first or leaves
+# HTTP is met by the program as it would be direct, and what is told is what happened.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+
+make_ca ca
+make_cert origin ca "$ORIGIN_SAN"
+background /usr/bin/python3 "$(dirname "$0")/odd_server.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
+all_listen() { [ "$(wc -l <"$T/ports")" = 10 ]; }
+wait_for 10 all_listen
+port() { awk -v name="$1" '$1 == name { print $2 }' "$T/ports"; }
+http() { events '.[].process_http // empty | "\(.method) \(.path) \(.code) \(.verdict)"'; }
+closes() { events '.[].process_close // empty | .error // "well"'; }
+
+# ---- TLS that ends without close_notify ------------------------------------------
+for rate in 1000M 20M; do # as fast as it goes, and a reader that is slower than the origin
+    expect_status "a length that is kept" 0 exec_local -- \
+        curl -sS --limit-rate $rate -o "$T/answer" "https://localhost:$(port tls_cut_length)/" 2>"$T/client.err"
+    expect_eq "bytes of it" 5000000 "$(wc -c <"$T/answer")"
+done
+# without a length a strict reader can tell the cut only by the missing close_notify
+printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | exec_local -- openssl s_client -quiet -servername localhost \
+    -connect "localhost:$(port tls_cut_close)" >"$T/answer" 2>"$T/client.err" || true
+expect_eq "bytes before the cut" 5000000 "$(tr -cd x <"$T/answer" | wc -c)"
+expect_grep "a cut is a cut" 'unexpected eof' "$T/client.err"
+echo "ok: close_notify missing"
+
+# ---- plain HTTP -----------------------------------------------------------------
+for _ in 1 2 3 4 5; do # a race of the bytes with the RST: either order must end at once
+    expect_status "a reset behind bytes" 56 exec_local -- timeout 20 \
+        curl -sS -o "$T/answer" "http://localhost:$(port reset_behind_bytes)/" 2>"$T/client.err"
+done
+head -c 50000000 /dev/zero >"$T/upload"
+for _ in 1 2 3; do
+    expect_eq "an early answer to an upload" 413 "$(exec_local -- curl -s -o /dev/null -w '%{http_code}' \
+        -T "$T/upload" -H Expect: "http://localhost:$(port early_413)/up")"
+    expect_eq "how it is told" "PUT /up 413 allow" "$(http)"
+done
+echo "ok: resets"
+
+raw() { # PORT BYTES: all that comes back
+    exec_local -- /usr/bin/python3 -c 'import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
+if len(sys.argv) > 3: s.shutdown(socket.SHUT_WR)
+while d := s.recv(65536): sys.stdout.buffer.write(d)' "$@"
+}
+get='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+expect_eq "bytes nobody asked for do not go on" "200" \
+    "$(raw "$(port two_bytes_too_many)" "$get" end | awk '/^HTTP/ { print $2 }' | xargs)"
+expect_eq "an answer nobody asked for does not go on" "200" \
+    "$(raw "$(port unasked_answer)" "$get" end | awk '/^HTTP/ { print $2 }' | xargs)"
+expect_eq "and the end is told with its reason" \
+    "the upstream's answer was refused: an answer to no request" "$(closes)"
+echo "ok: unasked answers"
+
+# ---- not HTTP --------------------------------------------------------------------
+expect_eq "half-close" dcba "$(raw "$(port echo_after_end)" '\x01abcd' end | tr -d '\001')"
+expect_eq "the server speaks first" "220 hello you said hi" "$(raw "$(port speaks_first)" hi | tr -d '\r' | xargs)"
+expect_eq "told" opaque "$(events '.[].process_close // empty | .visibility')"
+expect_eq "an upgrade" ABC "$(exec_local -- /usr/bin/python3 -c 'import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.sendall(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+data = b""
+while b"\r\n\r\n" not in data: data += s.recv(1000)
+s.sendall(b"abc")
+print(s.recv(10).decode())' "$(port upgrade)")"
+expect_eq "told" "GET /ws 101 allow" "$(http)"
+echo "ok: not HTTP"
+
+# ---- what a lenient server takes cannot hide from the events ------------------------
+hidden() {
+    exec_local -- /usr/bin/python3 -c 'import socket, ssl, sys
+c = ssl.create_default_context()
+s = c.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")
+s.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
+print(s.recv(1000).split()[1].decode())' "$(port tls_lenient)" "$1"
+}
+expect_eq "an empty line before a request" 200 "$(hidden '\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
+expect_eq "is told" "GET /hidden 200 allow" "$(http)"
+expect_eq "a method nobody knows" 400 "$(hidden 'FOO /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
+expect_eq "is told, too" "null null 400 deny" "$(http)"
+echo "ok: nothing hides"

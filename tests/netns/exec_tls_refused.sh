@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Promise: what the pod would not have trusted, it is not shown as trusted: a bad upstream
+# certificate is a TLS alert for the client and a reason in the event, and no byte of the request
+# leaves. TLS 1.2 works on either side. What we cannot speak passes through untouched.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+
+make_ca ca
+make_ca stranger
+make_cert origin ca "$ORIGIN_SAN"
+make_cert expired ca "$ORIGIN_SAN" -1
+make_cert wrong ca DNS:other.test,IP:192.0.2.99
+make_cert self self "$ORIGIN_SAN"
+make_cert unknown stranger "$ORIGIN_SAN"
+read -r good old expired wrong self unknown h2 <<<"$(free_ports 7)"
+nginx_server "$good" origin
+nginx_server "$old" origin 'ssl_protocols TLSv1.2;'
+nginx_server "$expired" expired
+nginx_server "$wrong" wrong
+nginx_server "$self" self
+nginx_server "$unknown" unknown
+start_nginx
+echo small >"$T/www/small"
+
+# ---- refused --------------------------------------------------------------------
+
+refused() { # port, words in the reason, curl's exit status for such an alert
+    local port=$1 words=$2
+    : >"$T/access"
+    expect_status "curl: $words" "$3" exec_local -- curl -sS "https://localhost:$port/small" >"$T/out" 2>"$T/client.err"
+    expect_eq "requests that reached the origin: $words" 0 "$(wc -l <"$T/access")"
+    expect_eq "http events: $words" 0 "$(events '[.[].process_http // empty] | length')"
+    expect_eq "tls events: $words" 1 "$(events '[.[].process_tls // empty] | length')"
+    events '.[].process_tls // empty | .error' >"$T/reason"
+    expect_grep "reason" "$words" "$T/reason"
+    expect_status "openssl s_client: $words" 1 exec_local -- openssl s_client -connect "localhost:$port" \
+        -servername localhost </dev/null >"$T/out" 2>"$T/client.err"
+    expect_grep "alert for openssl: $words" 'alert' "$T/client.err"
+    expect_no_grep "certificates shown: $words" 'BEGIN CERTIFICATE' "$T/out"
+    expect_status "wget: $words" 4 exec_local -- wget -q -t 1 -O /dev/null "https://localhost:$port/small"
+    echo "ok: $(cat "$T/reason")"
+}
+refused "$expired" 'expired' 60
+refused "$wrong" '[Hh]ostname mismatch|name' 35
+refused "$self" 'self.signed' 35
+refused "$unknown" 'unable to get (local )?issuer|unknown|self.signed' 35
+
+# without --upstream-ca the pod trusts what it did before, which is not our CA
+expect_status "no --upstream-ca" 35 sallyport exec --loopback --ports all --events-file "$EVENTS" -- \
+    curl -sS "https://localhost:$good/small" 2>"$T/client.err"
+# and what the caller's own variable adds is trusted as before
+expect_status "SSL_CERT_FILE of the command" 0 clean SSL_CERT_FILE="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all \
+    --events-file "$EVENTS" -- curl -sS -o "$T/answer" "https://localhost:$good/small"
+
+# ---- versions -------------------------------------------------------------------
+
+version() { # what, port, version the client ends up with, upstream's version, curl options...
+    local what=$1 port=$2 pod=$3 upstream=$4
+    shift 4
+    : >"$T/access"
+    expect_status "$what" 0 exec_local -- curl -sSv -o "$T/answer" "$@" "https://localhost:$port/small" 2>"$T/client.err"
+    expect_eq "$what" small "$(cat "$T/answer")"
+    expect_grep "$what, pod leg" "SSL connection using $pod " "$T/client.err"
+    expect_grep "$what, upstream leg" " $upstream " "$T/access"
+    expect_eq "$what, events" 1 "$(events '[.[].process_http // empty] | length')"
+}
+version "TLS 1.3 on both legs" "$good" TLSv1.3 TLSv1.3
+version "a client with TLS 1.2 only" "$good" TLSv1.2 'TLSv1[.][23]' --tls-max 1.2
+version "a server with TLS 1.2 only" "$old" 'TLSv1[.][23]' TLSv1.2
+version "both with TLS 1.2 only" "$old" TLSv1.2 TLSv1.2 --tls-max 1.2
+
+# ---- passed through: only h2 is offered -------------------------------------------
+
+start_s_server "$h2" origin -alpn h2 -quiet
+(sleep 1 && echo hello) | exec_local -- timeout 20 openssl s_client -connect "[::1]:$h2" -alpn h2 \
+    -servername origin.test -CAfile "$T/ca.pem" -verify_return_error -showcerts \
+    -no_ign_eof >"$T/seen" 2>"$T/client.err" || fail "s_client: $(cat "$T/client.err")"
+expect_grep "ALPN" '^ALPN protocol: h2' "$T/seen"
+openssl x509 -in "$T/seen" -out "$T/leaf.pem"
+expect_eq "the origin's own certificate" "$(openssl x509 -in "$T/origin.pem")" "$(cat "$T/leaf.pem")"
+wait_for 5 grep -q hello "$T/s_server.$h2.out"
+expect_eq "how it is told" "origin.test opaque" "$(events '.[].process_tls // empty | "\(.sni) \(.visibility)"')"
+expect_eq "how its close is told" "opaque" "$(events '.[].process_close // empty | .visibility')"
+expect_eq "http events of it" 0 "$(events '[.[].process_http // empty] | length')"

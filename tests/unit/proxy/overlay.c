@@ -1,0 +1,321 @@
+#include "proxy/overlay.h"
+
+#include <errno.h>
+
+#include "../certs/make.h"
+#include "certs/trust.h"
+
+/* An environment: "NAME=value", NULL-terminated. */
+static const char *const *environment;
+
+static char *look_up(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; environment[i]; i++)
+        if (strncmp(environment[i], name, len) == 0 && environment[i][len] == '=')
+            return (char *)environment[i] + len + 1;
+    return NULL;
+}
+
+/* "roots" when programs look for roots there, "hidden" when it is only hidden, "no" when it is no
+ * place at all; with the kind in front. */
+static const char *said_of(const struct overlay_places *places, const char *path)
+{
+    static const char *const kinds[] = {"PEM", "Java", "directory"};
+    static char out[32];
+
+    for (size_t i = 0; i < places->len; i++)
+        if (span_equal(places->all[i].path, span_of_text(path))) {
+            snprintf(out, sizeof(out), "%s %s", kinds[places->all[i].kind],
+                     places->all[i].roots ? "roots" : "hidden");
+            return out;
+        }
+    return "no";
+}
+
+static void chooses_what_programs_read(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *environment[4];
+        const char *path, *want;
+    } cases[] = {
+        {"the system's bundle", {NULL}, "/etc/ssl/certs/ca-certificates.crt", "PEM roots"},
+        {"another distribution's", {NULL}, "/etc/ssl/ca-bundle.pem", "PEM roots"},
+        {"the system's directory", {NULL}, "/etc/ssl/certs", "directory roots"},
+        {"the system's truststore of Java", {NULL}, "/etc/ssl/certs/java/cacerts", "Java roots"},
+        {"SSL_CERT_FILE", {"SSL_CERT_FILE=/x/roots.pem"}, "/x/roots.pem", "PEM roots"},
+        {"the bundle that it stands in for, which gets our root all the same",
+         {"SSL_CERT_FILE=/x/roots.pem"},
+         "/etc/ssl/certs/ca-certificates.crt",
+         "PEM hidden"},
+        {"another such bundle",
+         {"SSL_CERT_FILE=/x/roots.pem"},
+         "/etc/pki/tls/certs/ca-bundle.crt",
+         "PEM hidden"},
+        {"the system's directory, for which a file does not stand in",
+         {"SSL_CERT_FILE=/x/roots.pem"},
+         "/etc/ssl/certs",
+         "directory roots"},
+        {"Java's truststore, for which neither does",
+         {"SSL_CERT_FILE=/x/roots.pem", "SSL_CERT_DIR=/x"},
+         "/etc/ssl/certs/java/cacerts",
+         "Java roots"},
+        {"the bundle when SSL_CERT_FILE is empty",
+         {"SSL_CERT_FILE="},
+         "/etc/ssl/certs/ca-certificates.crt",
+         "PEM roots"},
+        {"a program's own variable", {"CURL_CA_BUNDLE=/x/curl.pem"}, "/x/curl.pem", "PEM roots"},
+        {"the bundle, to which that one adds",
+         {"CURL_CA_BUNDLE=/x/curl.pem"},
+         "/etc/ssl/certs/ca-certificates.crt",
+         "PEM roots"},
+        {"a program's own variable beside SSL_CERT_FILE",
+         {"SSL_CERT_FILE=/x/roots.pem", "NODE_EXTRA_CA_CERTS=/x/node.pem"},
+         "/x/node.pem",
+         "PEM roots"},
+        {"a PEM file with the name of Java's",
+         {"REQUESTS_CA_BUNDLE=/x/cacerts"},
+         "/x/cacerts",
+         "PEM roots"},
+        {"the truststore of a JAVA_HOME",
+         {"JAVA_HOME=/x/jdk"},
+         "/x/jdk/lib/security/cacerts",
+         "Java roots"},
+        {"no truststore of an empty JAVA_HOME", {"JAVA_HOME="}, "/lib/security/cacerts", "no"},
+        {"SSL_CERT_DIR", {"SSL_CERT_DIR=/x"}, "/x", "directory roots"},
+        {"the system's directory, which it stands in for",
+         {"SSL_CERT_DIR=/x"},
+         "/etc/ssl/certs",
+         "no"},
+        {"the system's bundle, which it does not",
+         {"SSL_CERT_DIR=/x"},
+         "/etc/ssl/certs/ca-certificates.crt",
+         "PEM roots"},
+        {"the system's directory when SSL_CERT_DIR is empty",
+         {"SSL_CERT_DIR="},
+         "/etc/ssl/certs",
+         "directory roots"},
+        {"the system's directory when SSL_CERT_DIR names it",
+         {"SSL_CERT_DIR=/x:/etc/ssl/certs"},
+         "/etc/ssl/certs",
+         "directory roots"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct overlay_places places;
+
+        print_message("  %s\n", cases[i].name);
+        environment = cases[i].environment;
+        overlay_choose(&places, look_up);
+        assert_string_equal(said_of(&places, cases[i].path), cases[i].want);
+    }
+}
+
+static void splits_ssl_cert_dir_at_colons(void **state)
+{
+    static const struct {
+        const char *name, *variable;
+        const char *want; /* a space behind each */
+    } cases[] = {
+        {"one", "SSL_CERT_DIR=/x", "/x "},
+        {"three", "SSL_CERT_DIR=/x:/y/z:w", "/x /y/z w "},
+        {"empty ones between and at the ends", "SSL_CERT_DIR=:/x::/y:", "/x /y "},
+        {"colons alone", "SSL_CERT_DIR=::", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct overlay_places places;
+        char got[64] = "";
+
+        print_message("  %s\n", cases[i].name);
+        environment = (const char *const[]){cases[i].variable, NULL};
+        overlay_choose(&places, look_up);
+        for (size_t j = 0; j < places.len; j++)
+            if (places.all[j].kind == OVERLAY_DIR) {
+                strncat(got, (const char *)places.all[j].path.data, places.all[j].path.len);
+                strcat(got, " ");
+            }
+        assert_string_equal(got, cases[i].want);
+    }
+}
+
+static void has_room_for_only_so_many(void **state)
+{
+    char many[4 * OVERLAY_PLACES_MAX] = "SSL_CERT_DIR=";
+    struct overlay_places places;
+
+    (void)state;
+    for (size_t i = 0; i < OVERLAY_PLACES_MAX; i++)
+        strcat(many, "/x:");
+    environment = (const char *const[]){many, NULL};
+    overlay_choose(&places, look_up);
+    assert_int_equal(places.len, OVERLAY_PLACES_MAX);
+}
+
+/* ---- with files ---- */
+
+static struct made one, two, three, four;
+static struct overlay overlay;
+
+static int set_up(void **state)
+{
+    one = make_cert(&(struct make){.name = "root one"});
+    two = make_cert(&(struct make){.name = "root two"});
+    three = make_cert(&(struct make){.name = "root three"});
+    four = make_cert(&(struct make){.name = "root four"});
+    overlay.len = overlay.dirs_len = 0;
+    for (size_t i = 0; trust_variables[i]; i++)
+        unsetenv(trust_variables[i]);
+    return make_dir(state);
+}
+
+static int tear_down(void **state)
+{
+    made_free(&one);
+    made_free(&two);
+    made_free(&three);
+    made_free(&four);
+    return make_dir_remove(state);
+}
+
+static const struct overlay_file *found(const char *path)
+{
+    for (size_t i = 0; i < overlay.len; i++)
+        if (strcmp(overlay.files[i].path, path) == 0)
+            return &overlay.files[i];
+    return NULL;
+}
+
+static void finds_a_file_once_under_all_its_names(void **state)
+{
+    const char *file = at(*state, "roots.pem"), *name = at(*state, "link.pem");
+    const struct overlay_file *bundle;
+    char system[PATH_MAX];
+    size_t before;
+
+    write_cert(file, one.cert);
+    assert_int_equal(symlink("roots.pem", name), 0);
+    setenv("SSL_CERT_FILE", file, 1);
+    overlay_find(&overlay);
+    before = overlay.len;
+    assert_true(found(file)->roots);
+    setenv("CURL_CA_BUNDLE", name, 1);
+    setenv("PIP_CERT", at(*state, "missing.pem"), 1);
+    setenv("AWS_CA_BUNDLE", *state, 1); /* a directory */
+    overlay_find(&overlay);
+    assert_int_equal(overlay.len, before);
+
+    if (!realpath(trust_bundles[0], system))
+        skip();
+    bundle = found(system);
+    assert_non_null(bundle);
+    assert_false(bundle->roots);
+    setenv("CURL_CA_BUNDLE", trust_bundles[0], 1); /* hidden already, and now read too */
+    overlay_find(&overlay);
+    assert_int_equal(overlay.len, before);
+    assert_true(found(system)->roots);
+}
+
+static void put_file(const char *path, enum overlay_kind kind, bool roots)
+{
+    struct overlay_file *file = &overlay.files[overlay.len++];
+
+    strcpy(file->path, path);
+    file->kind = kind;
+    file->roots = roots;
+}
+
+static bool trusts(X509_STORE *store, X509 *root)
+{
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    bool ok;
+
+    assert_true(X509_STORE_CTX_init(ctx, store, root, NULL));
+    ok = X509_verify_cert(ctx) == 1;
+    X509_STORE_CTX_free(ctx);
+    return ok;
+}
+
+/* A JKS with one entry: version 2, alias "a". */
+static void write_java(const char *path, X509 *cert)
+{
+    static const char before[] = "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1"
+                                 "\0\0\0\2\0\1a\0\0\0\0\0\0\0\0\0\5X.509\0";
+    static const char digest[] = "twenty bytes nobody ";
+    uint8_t *der = NULL;
+    int len = i2d_X509(cert, &der);
+    FILE *file = fopen(path, "w");
+
+    assert_true(len > 0 && len < 1 << 16);
+    fwrite(before, 1, sizeof(before) - 1, file);
+    fprintf(file, "%c%c%c", 0, len >> 8, len & 0xff);
+    fwrite(der, 1, (size_t)len, file);
+    fwrite(digest, 1, 20, file);
+    assert_int_equal(fclose(file), 0);
+    OPENSSL_free(der);
+}
+
+static void gathers_roots_where_programs_look(void **state)
+{
+    CLEANUP(own_x509_store) X509_STORE *store = NULL;
+    struct err err = {0};
+
+    write_cert(at(*state, "read.pem"), one.cert);
+    write_cert(at(*state, "hidden.pem"), two.cert);
+    write_java(at(*state, "cacerts"), three.cert);
+    write_text(at(*state, "broken"), "no truststore");
+    write_cert(at(*state, "extra.pem"), four.cert);
+    put_file(at(*state, "read.pem"), OVERLAY_PEM, true);
+    put_file(at(*state, "hidden.pem"), OVERLAY_PEM, false);
+    put_file(at(*state, "broken"), OVERLAY_JAVA, true);
+    put_file(at(*state, "cacerts"), OVERLAY_JAVA, true);
+    assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
+    assert_true(trusts(store, one.cert));
+    assert_false(trusts(store, two.cert));
+    assert_true(trusts(store, three.cert));
+    assert_false(trusts(store, four.cert));
+    own_x509_store(&store);
+    assert_int_equal(overlay_roots(&overlay, at(*state, "extra.pem"), &store, &err), 0);
+    assert_true(trusts(store, four.cert)); /* adds, always */
+    assert_false(trusts(store, two.cert));
+    own_x509_store(&store);
+    store = NULL;
+    assert_int_equal(overlay_roots(&overlay, at(*state, "missing.pem"), &store, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "/missing.pem"));
+}
+
+static void puts_our_root_into_every_copy(void **state)
+{
+    const char *pem = at(*state, "roots.pem"), *java = at(*state, "cacerts");
+    CLEANUP(text_free) char *in_pem = NULL, *in_java = NULL;
+    size_t len;
+    struct err err = {0};
+
+    write_cert(pem, one.cert);
+    write_java(java, two.cert);
+    put_file(pem, OVERLAY_PEM, false);
+    put_file(java, OVERLAY_JAVA, true);
+    assert_int_equal(overlay_write(&overlay, *state, four.cert, &err), 0);
+    in_pem = read_text(overlay.files[0].with, &len);
+    assert_non_null(strstr(in_pem, "Sallyport"));
+    in_java = read_text(overlay.files[1].with, &len);
+    assert_memory_equal(in_java, "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\2", 12); /* two entries now */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chooses_what_programs_read),
+        cmocka_unit_test(splits_ssl_cert_dir_at_colons),
+        cmocka_unit_test(has_room_for_only_so_many),
+        cmocka_unit_test_setup_teardown(finds_a_file_once_under_all_its_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gathers_roots_where_programs_look, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(puts_our_root_into_every_copy, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
