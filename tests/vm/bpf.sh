@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Promise: every test of tests/bpf passes on this kernel, and none is skipped. bpf.sh BUILD-DIRECTORY
+set -euo pipefail
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+ctest --test-dir "$1" -L '^bpf$' --output-on-failure --no-tests=error | tee "$output"
+if grep -q '(Skipped)' "$output"; then
+    echo "FAIL: a test was skipped on $(uname -r)" >&2
+    exit 1
+fi
