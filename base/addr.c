@@ -12,13 +12,6 @@ bool addr_is_v4(const struct addr *addr)
     return memcmp(addr->ip, mapped, sizeof(mapped)) == 0;
 }
 
-bool addr_is_loopback(const struct addr *addr)
-{
-    if (addr_is_v4(addr))
-        return addr->ip[12] == 127;
-    return IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)addr->ip);
-}
-
 const char *addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_MAX])
 {
     bool v4 = addr_is_v4(addr);

@@ -13,7 +13,6 @@ struct addr {
 enum { ADDR_TEXT_MAX = 64 }; /* "[ipv6]:port" and its NUL fit */
 
 bool addr_is_v4(const struct addr *addr);
-bool addr_is_loopback(const struct addr *addr); /* 127.0.0.0/8 or ::1 */
 
 /* "192.0.2.1:443" or "[2001:db8::1]:443"; returns out. */
 const char *addr_format(const struct addr *addr, char out[ADDR_TEXT_MAX]);
