@@ -10,12 +10,11 @@
 
 /* last_words: wait for the pod to take its last bytes and go, then close */
 static enum flow_state last_words(struct flow *flow);
-static enum flow_state rest(struct flow *flow);
 
 static const struct {
     const char *name;
     uint32_t may_become;
-    enum flow_state (*step)(struct flow *flow);
+    enum flow_state (*step)(struct flow *flow); /* NULL: the end */
     int seconds; /* until timed_out; renewed by moving bytes where `silence` */
     bool silence;
 } flow_states[] = {
@@ -28,7 +27,7 @@ static const struct {
     [FLOW_RELAYING] = {"relaying", TO(FLOW_CLOSING), relay, 3600, true},
     [FLOW_SPLICING] = {"splicing", TO(FLOW_CLOSING), splice_run, 3600, true},
     [FLOW_CLOSING] = {"closing", TO(FLOW_CLOSED), last_words, 2, false},
-    [FLOW_CLOSED] = {"closed", 0, rest, 0, false},
+    [FLOW_CLOSED] = {"closed", 0, NULL, 0, false},
 };
 _Static_assert(ARRAY_SIZE(flow_states) == FLOW_MAX, "name every state");
 
@@ -102,11 +101,6 @@ static void flow_run(struct flow *flow)
         flow->half_closed = true;
         arm(flow); /* the end that is left has less time */
     }
-}
-
-static enum flow_state rest(struct flow *flow)
-{
-    return flow->state;
 }
 
 static enum flow_state last_words(struct flow *flow)
