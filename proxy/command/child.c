@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -18,7 +19,7 @@
 static const char state_dir[] = "/run/sallyport";
 #define ROOT_PATH "/run/sallyport/ca.pem"
 
-enum { GROUPS_MAX = 256 };
+enum { GROUPS_MAX = 256, LOOK_MS = 20 };
 
 struct identity_wanted {
     bool wanted;
@@ -232,11 +233,24 @@ static int explain(const struct failure *failure, int *status, struct err *err)
     return err_sys(err, -failure->error, "%.300s", failure->what);
 }
 
-static int wait_for_start(pid_t pid, int report, int *status, struct err *err)
+/* A child that the terminal stops before it could execve closes nothing: so we look at it, too. */
+static void wait_for_report(const struct child_plan *plan, pid_t pid, int report)
+{
+    struct pollfd wait = {.fd = report, .events = POLLIN};
+    int status;
+
+    while (poll(&wait, 1, LOOK_MS) <= 0)
+        if (waitpid(pid, &status, WNOHANG | WUNTRACED) == pid && WIFSTOPPED(status))
+            plan->on_stop(pid, WSTOPSIG(status));
+}
+
+static int wait_for_start(const struct child_plan *plan, pid_t pid, int report, int *status,
+                          struct err *err)
 {
     struct failure failure;
     ssize_t n;
 
+    wait_for_report(plan, pid, report);
     do
         n = read(report, &failure, sizeof(failure));
     while (n < 0 && errno == EINTR);
@@ -283,7 +297,7 @@ int child_start(pid_t *pid, const struct child_plan *plan, int *status, struct e
         waitpid(child, NULL, 0);
         return result < 0 ? result : err_sys(err, -errno, "starting the command");
     }
-    result = wait_for_start(child, report_read, status, err);
+    result = wait_for_start(plan, child, report_read, status, err);
     if (result == 0)
         *pid = child;
     return result;

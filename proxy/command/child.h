@@ -21,6 +21,8 @@ struct child_plan { /* all borrowed */
     sigset_t signals;            /* the mask */
     struct sigaction pipe, chld; /* the dispositions of SIGPIPE and SIGCHLD */
     struct rlimit files;         /* the limit on open files */
+    /* the command was stopped between fork and execve: returns when it is to be waited for again */
+    void (*on_stop)(pid_t child, int signal);
 };
 
 /* Starts the command and waits until it runs. 0 and *pid; or the sentence, and *status what shells

@@ -191,9 +191,9 @@ static bool own_terminal(void)
  * wakes us, the command wakes, and has the terminal again if it is a shell of its own. A stop that
  * has nothing to do with our terminal is the command's own affair: who woke the command would not
  * wake us, and nobody would serve it. */
-static void stop_too(const struct run *run, int signal)
+static void stop_too(pid_t child, int signal)
 {
-    pid_t group = getpgid(run->child);
+    pid_t group = getpgid(child);
 
     if (signal == SIGSTOP && !own_terminal())
         return;
@@ -201,7 +201,18 @@ static void stop_too(const struct run *run, int signal)
     kill(getpid(), SIGSTOP);
     if (group > 0 && group != getpgrp() && own_terminal())
         give_terminal(group);
-    kill(run->child, SIGCONT);
+    kill(child, SIGCONT);
+}
+
+/* What came before there was a command to get it, except from a process: that still waits in our
+ * signalfd, and on_signal() passes it on. */
+static void pass_on_early(pid_t child, const sigset_t *early)
+{
+    static const int from_terminal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
+
+    for (size_t i = 0; i < ARRAY_SIZE(from_terminal); i++)
+        if (sigismember(early, from_terminal[i]))
+            kill(child, from_terminal[i]);
 }
 
 static void child_changed(struct run *run)
@@ -210,7 +221,7 @@ static void child_changed(struct run *run)
 
     while (waitpid(run->child, &status, WNOHANG | WUNTRACED) == run->child) {
         if (WIFSTOPPED(status)) {
-            stop_too(run, WSTOPSIG(status));
+            stop_too(run->child, WSTOPSIG(status));
             continue;
         }
         run->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -384,6 +395,7 @@ static void finish(struct run *run)
 static int start(struct run *run, int *status, struct err *err)
 {
     struct child_plan plan = {.argv = run->options->argv, .user = run->options->user};
+    sigset_t early;
     int result = host_check(err);
 
     *status = FAILED;
@@ -406,7 +418,12 @@ static int start(struct run *run, int *status, struct err *err)
     plan.pipe = run->old_pipe;
     plan.chld = run->old_chld;
     plan.files = run->old_files;
-    return child_start(&run->child, &plan, status, err);
+    plan.on_stop = stop_too;
+    sigpending(&early);
+    result = child_start(&run->child, &plan, status, err);
+    if (result == 0)
+        pass_on_early(run->child, &early);
+    return result;
 }
 
 int command_exec(int argc, char **argv)

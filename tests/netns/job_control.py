@@ -36,6 +36,33 @@ def send(text):
     os.write(terminal, text.encode())
 
 
+def wait_until(what, condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"FAIL: job control: {what} did not come to pass within {seconds} s")
+        time.sleep(0.01)
+
+
+def told(line):
+    """An event of the run under way ends in this."""
+    try:
+        with open(f"{directory}/events.tty", encoding="utf-8") as events:
+            return any(event.rstrip().endswith(line) for event in events)
+    except FileNotFoundError:
+        return False
+
+
+def sleep_in_foreground():
+    with open(f"/proc/{os.tcgetpgrp(terminal)}/comm", encoding="utf-8") as comm:
+        return comm.read() == "sleep\n"
+
+
+def in_foreground():
+    """Another process group than the outer shell's has the terminal."""
+    return os.tcgetpgrp(terminal) not in (pid, -1)
+
+
 def settings():
     return termios.tcgetattr(terminal)[:4]
 
@@ -53,7 +80,7 @@ before = settings()
 send(f"PS1='inner> ' {run} bash --norc --noprofile --noediting -i\n")
 expect(rb"inner> ")
 send("sleep 100\n")
-time.sleep(0.5)
+wait_until("sleep's start", lambda: told("/sleep 100"))
 send("\x1a")
 expect(rb"Stopped +sleep 100\s+inner> ")
 send("bg\n")
@@ -62,7 +89,7 @@ send("jobs\n")
 expect(rb"Running +sleep 100 &\s+inner> ")
 send("fg\n")
 expect(rb"sleep 100\s")
-time.sleep(0.5)
+wait_until("sleep in the foreground", sleep_in_foreground)
 send("\x03")
 expect(rb"inner> ")
 send("echo status $?\n")
@@ -78,14 +105,26 @@ expect(rb"status 5\s+outer> ")
 if settings() != before:
     sys.exit(f"FAIL: job control: terminal settings changed: {before} {settings()}")
 
-# exec itself as a job
+# exec itself as a job: stopped and ended when its command runs, and before it could start one
+os.unlink(f"{directory}/events.tty")
+for when in "late", "early":
+    send(f"{run} sleep 100\n")
+    if when == "late":
+        wait_until("sleep's start", lambda: told("/sleep 100"))
+    else:
+        wait_until("exec in the foreground", in_foreground)
+    send("\x1a")
+    expect(rb"Stopped +.*sleep 100\s+outer> ")
+    send("fg\n")
+    expect(rb"sleep 100\s")
+    wait_until("exec in the foreground", in_foreground)
+    wait_until("sleep's start", lambda: told("/sleep 100"))
+    send("\x03")
+    expect(rb"outer> ")
+    send("echo status $?\n")
+    expect(rb"status 130\s+outer> ")
 send(f"{run} sleep 100\n")
-time.sleep(2)
-send("\x1a")
-expect(rb"Stopped +.*sleep 100\s+outer> ")
-send("fg\n")
-expect(rb"sleep 100\s")
-time.sleep(0.5)
+wait_until("exec in the foreground", in_foreground)
 send("\x03")
 expect(rb"outer> ")
 send("echo status $?\n")
