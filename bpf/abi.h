@@ -7,12 +7,14 @@
 #include <linux/types.h>
 
 enum {
-    ABI_ARGS_MAX = 4096,  /* bytes of argv told; Tetragon's limit too */
-    ABI_PATH_MAX = 4096,  /* a path as the kernel bounds it */
-    ABI_DEPTH_MAX = 32,   /* cgroup levels searched for a registered ancestor */
+    ABI_ARGS_MAX = 4096, /* bytes of argv told; Tetragon's limit too */
+    ABI_PATH_MAX = 4096, /* a path as the kernel bounds it */
+    ABI_DEPTH_MAX = 32,  /* cgroup levels searched for a registered ancestor */
     ABI_PODS_MAX = 4096,
     ABI_NETS_MAX = 4096,
     ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
+    ABI_ASKERS_MAX = 8192,   /* sockets that ask name servers through us */
+    ABI_PEERS = 4,           /* destinations that one datagram socket is followed to at a time */
 };
 
 /* pods: cgroup id -> how this pod is steered. Written by proxy/pods.c, read by every program. */
@@ -35,8 +37,10 @@ struct abi_port {
 };
 _Static_assert(sizeof(struct abi_port) == 16, "abi_port: see proxy/pods.c");
 
-/* nets: network namespace cookie -> our listener there, and what the namespace can reach.
- * Written by proxy/reach.c. One wildcard listener a family, both on the same port. */
+/* nets: network namespace cookie -> our listeners there, and what the namespace can reach.
+ * Written by proxy/reach.c. One wildcard listener a family, both on the same port; and as many for
+ * datagrams as a socket has peers: by the port it was turned to, a datagram tells whom it was for,
+ * and by the port it comes from, an answer tells whom it is from. */
 enum abi_net_flags {
     ABI_NET_ROUTE4 = 1 << 0, /* it can reach something beyond loopback by IPv4 */
     ABI_NET_ROUTE6 = 1 << 1, /* ... by IPv6 (link-local alone does not count) */
@@ -46,13 +50,15 @@ struct abi_net {
                          their local address; 127.0.0.1 where there is none */
     __u8 source6[16]; /* the same for IPv6; ::1 where there is none */
     __u16 port;       /* the listener's, host order */
+    __u16 datagram_ports[ABI_PEERS]; /* likewise, by peer */
     __u16 pad;
     __u32 flags; /* enum abi_net_flags */
 };
-_Static_assert(sizeof(struct abi_net) == 40, "abi_net: see proxy/reach.c");
+_Static_assert(sizeof(struct abi_net) == 48, "abi_net: see proxy/reach.c");
 
 /* own: addresses that belong to a namespace itself, other than loopback. A connect to one never
- * leaves the host, so it is steered only if somebody listens there (DESIGN 3, "failing as before"). */
+ * leaves the host, so it is steered only if somebody listens there (DESIGN 3, "failing as before").
+ */
 struct abi_own {
     __u64 netns_cookie;
     __u8 ip[16]; /* IPv4-mapped or IPv6 */
@@ -65,10 +71,11 @@ _Static_assert(sizeof(struct abi_own) == 24, "abi_own: see proxy/reach.c");
  * and own destinations keep their address when they are steered. */
 struct abi_tuple {
     __u64 netns_cookie;
-    __u8 ip[16];    /* source address, IPv4-mapped or IPv6 */
-    __u8 local[16]; /* the address at our listener that was dialled, likewise */
-    __u16 port;     /* source port, host order */
-    __u16 pad[3];
+    __u8 ip[16];      /* source address, IPv4-mapped or IPv6 */
+    __u8 local[16];   /* the address at our listener that was dialled, likewise */
+    __u16 port;       /* source port, host order */
+    __u16 local_port; /* of a datagram: the listener's that it was turned to; else 0 */
+    __u16 pad[2];
 };
 _Static_assert(sizeof(struct abi_tuple) == 48, "abi_tuple: see proxy/origin.c");
 
@@ -87,19 +94,52 @@ struct abi_origin {
 };
 _Static_assert(sizeof(struct abi_origin) == 88, "abi_origin: see proxy/origin.c");
 
-/* processes: ring buffer of what registered pods' processes do. */
-enum abi_process_kind { ABI_PROCESS_EXEC = 1, ABI_PROCESS_FORK = 2, ABI_PROCESS_EXIT = 3 };
+/* askers: the same key -> who sends these datagrams to which name server. Filed before the first
+ * one leaves, dropped by proxy/resolver.c when the socket is gone. */
+
+/* records: ring buffer of what registered pods' processes and their sockets do. Each begins with
+ * its kind. */
+enum abi_record_kind {
+    ABI_PROCESS_EXEC = 1, /* struct abi_process */
+    ABI_PROCESS_FORK,
+    ABI_PROCESS_EXIT,
+    ABI_SOCKET_CONNECT, /* struct abi_socket: its first packet is about to leave */
+    ABI_SOCKET_STATS,   /* a long exchange of datagrams goes on */
+    ABI_SOCKET_CLOSE,   /* the program has let go of it, or of this destination */
+};
+
+/* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
+struct abi_socket {
+    __u32 kind; /* enum abi_record_kind */
+    __u32 pid;  /* whose connect or first datagram it was: thread group id, initial namespace */
+    __u64 start_ns;
+    __u64 pod, cgroup;
+    __u64 netns_cookie;
+    __u64 cookie;             /* socket cookie */
+    __u64 time_ns;            /* when this happened, boot clock */
+    __u8 src[16], dst[16];    /* as the program sees them: IPv4-mapped or IPv6 */
+    __u16 src_port, dst_port; /* host order */
+    __u8 protocol;            /* IPPROTO_TCP or IPPROTO_UDP */
+    __u8 flags;               /* enum abi_socket_flags */
+    __u16 error;              /* CLOSE of a connection: the errno it ended with, or 0 */
+    __u64 tx, rx;             /* bytes the program wrote and read so far */
+};
+enum abi_socket_flags {
+    ABI_SOCKET_STEERED = 1 << 0, /* it comes to one of our listeners */
+    ABI_SOCKET_REFUSED = 1 << 1, /* QUIC: its datagrams get EPERM */
+};
+_Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
 
 struct abi_process {
-    __u32 kind; /* enum abi_process_kind */
-    __u32 pid;  /* thread group id, initial namespace */
-    __u32 nspid; /* the same in the process's own pid namespace */
-    __u32 ppid; /* the parent's (for FORK: of the process that called fork) */
-    __u64 start_ns;        /* group leader's start on the boot clock: pid + start are one process */
+    __u32 kind;     /* enum abi_record_kind */
+    __u32 pid;      /* thread group id, initial namespace */
+    __u32 nspid;    /* the same in the process's own pid namespace */
+    __u32 ppid;     /* the parent's (for FORK: of the process that called fork) */
+    __u64 start_ns; /* group leader's start on the boot clock: pid + start are one process */
     __u64 parent_start_ns;
-    __u64 time_ns;         /* when this happened, boot clock */
-    __u64 cgroup;          /* cgroup id of the process */
-    __u64 pod;             /* cgroup id of the registered pod it belongs to */
+    __u64 time_ns; /* when this happened, boot clock */
+    __u64 cgroup;  /* cgroup id of the process */
+    __u64 pod;     /* cgroup id of the registered pod it belongs to */
     __u64 netns_cookie;
     __u32 uid, gid, euid, auid;
     __u64 cap_permitted, cap_effective, cap_inheritable;
@@ -109,8 +149,8 @@ struct abi_process {
     /* EXEC: three texts follow each other in `text`, none NUL-terminated except argv's own NULs */
     __u16 path_len; /* the real path of the image, "" when it could not be walked */
     __u16 cwd_len;
-    __u16 file_len; /* the name given to execve */
-    __u16 args_len; /* argv, each argument with its NUL */
+    __u16 file_len;                             /* the name given to execve */
+    __u16 args_len;                             /* argv, each argument with its NUL */
     __u8 text[3 * ABI_PATH_MAX + ABI_ARGS_MAX]; /* sent only as far as it is filled */
 };
 enum abi_process_flags {
@@ -118,4 +158,5 @@ enum abi_process_flags {
     ABI_PROCESS_PATH_CUT = 1 << 1, /* path or cwd lost leading components */
     ABI_PROCESS_DELETED = 1 << 2,  /* the image has no link any more, or never had (memfd) */
 };
-_Static_assert(__builtin_offsetof(struct abi_process, text) == 152, "abi_process: see proxy/identity/");
+_Static_assert(__builtin_offsetof(struct abi_process, text) == 152,
+               "abi_process: see proxy/identity/");

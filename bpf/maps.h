@@ -64,11 +64,21 @@ struct {
     __type(value, struct abi_origin);
 } origins SEC(".maps") __weak;
 
-/* What pods' processes do: struct abi_process. Written by process, read by proxy/identity/. */
+/* Who sends datagrams to a name server through us, by the addresses they have. Written by sockets,
+ * read and dropped by proxy/resolver.c; what is forgotten there must not stay for ever. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, ABI_ASKERS_MAX);
+    __type(key, struct abi_tuple);
+    __type(value, struct abi_origin);
+} askers SEC(".maps") __weak;
+
+/* What pods' processes and their sockets do: struct abi_process and abi_socket. Written by process,
+ * sockets and sockops, read by proxy/identity/. */
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 4 << 20);
-} processes SEC(".maps") __weak;
+} records SEC(".maps") __weak;
 
 /* Where process builds its next record, too large for the stack. A raw tracepoint's program keeps
  * its CPU until it ends, so one a CPU is enough. */
@@ -79,10 +89,10 @@ struct {
     __type(value, struct abi_process);
 } process_scratch SEC(".maps") __weak;
 
-/* How many records found `processes` full. Counted by process, read by proxy/identity/. */
+/* How many records found `records` full. Counted by who wrote them, read by proxy/identity/. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
     __type(key, __u32);
     __type(value, __u64);
-} processes_lost SEC(".maps") __weak;
+} records_lost SEC(".maps") __weak;

@@ -45,7 +45,7 @@ struct {
 static __always_inline void count_lost(void)
 {
     __u32 zero = 0;
-    __u64 *lost = bpf_map_lookup_elem(&processes_lost, &zero);
+    __u64 *lost = bpf_map_lookup_elem(&records_lost, &zero);
 
     if (lost)
         __sync_fetch_and_add(lost, 1);
@@ -103,7 +103,7 @@ static __always_inline void fill_credentials(struct abi_process *record, struct 
 }
 
 /* All but the texts. A process is its thread group's leader: threads come and go. */
-static __always_inline void fill(struct abi_process *record, enum abi_process_kind kind,
+static __always_inline void fill(struct abi_process *record, enum abi_record_kind kind,
                                  struct task_struct *task, struct task_struct *parent, __u64 pod)
 {
     struct task_struct *leader = BPF_CORE_READ(task, group_leader);
@@ -250,7 +250,7 @@ static __always_inline void tell_exec(struct task_struct *task, const struct lin
     if (len > 1)
         used += record->file_len = len - 1; /* without the NUL */
     used += record->args_len = append_args(record, used, mm);
-    if (bpf_ringbuf_output(&processes, record, __builtin_offsetof(struct abi_process, text) + used,
+    if (bpf_ringbuf_output(&records, record, __builtin_offsetof(struct abi_process, text) + used,
                            0))
         count_lost();
 }
@@ -267,11 +267,11 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* A record without texts. */
-static __always_inline void tell(enum abi_process_kind kind, struct task_struct *task,
+static __always_inline void tell(enum abi_record_kind kind, struct task_struct *task,
                                  struct task_struct *parent, __u64 pod, __u32 exit_code)
 {
     struct abi_process *record =
-        bpf_ringbuf_reserve(&processes, __builtin_offsetof(struct abi_process, text), 0);
+        bpf_ringbuf_reserve(&records, __builtin_offsetof(struct abi_process, text), 0);
 
     if (!record) {
         count_lost();

@@ -187,8 +187,8 @@ static int listen_in(struct agent *agent, int netns_fd, uint64_t wanted_cookie, 
             known->guest = known->guest && net->guest;
             return 0;
         }
-    net->on_accept4 = watch(agent, keeper_net_listener4(net->net), on_accept, agent);
-    net->on_accept6 = watch(agent, keeper_net_listener6(net->net), on_accept, agent);
+    net->on_accept4 = watch(agent, keeper_net_listeners(net->net)->stream.v4, on_accept, agent);
+    net->on_accept6 = watch(agent, keeper_net_listeners(net->net)->stream.v6, on_accept, agent);
     net->on_change = watch(agent, keeper_net_watch(net->net), on_change, net);
     if (!net->on_accept4 && !net->on_accept6)
         return err_set(err, -ENOMEM, "watching the listeners of a network namespace");
@@ -241,8 +241,8 @@ static void before_exits(void *arg)
     struct agent *agent = arg;
 
     for (struct agent_net *net = agent->nets; net; net = net->next) {
-        accept_all(agent, keeper_net_listener4(net->net));
-        accept_all(agent, keeper_net_listener6(net->net));
+        accept_all(agent, keeper_net_listeners(net->net)->stream.v4);
+        accept_all(agent, keeper_net_listeners(net->net)->stream.v6);
     }
 }
 

@@ -20,11 +20,18 @@
 #include "proxy/reach.h"
 
 enum {
-    SOCKETS_AHEAD = 8, /* of a namespace and family, once it was asked for one */
+    SOCKETS_AHEAD = 8, /* of a namespace and kind, once it was asked for one */
     SOCKETS_LOW = 4,   /* make more when fewer are left */
 };
-enum { V4, V6, FAMILIES };
-static const int families[FAMILIES] = {AF_INET, AF_INET6};
+enum { KINDS = 4 };
+static const struct {
+    int family, type;
+} kinds[KINDS] = {
+    {AF_INET, SOCK_STREAM},
+    {AF_INET6, SOCK_STREAM},
+    {AF_INET, SOCK_DGRAM},
+    {AF_INET6, SOCK_DGRAM},
+};
 
 struct ahead {
     int fds[SOCKETS_AHEAD];
@@ -39,10 +46,10 @@ struct keeper_net {
     struct keeper_net *next_queued;
     bool queued;
     struct err *opening; /* for the story, while the listeners are wanted; else NULL */
-    struct ahead ahead[FAMILIES];
+    struct ahead ahead[KINDS];
 
     int netns_fd; /* from here on: set before others see it, then the control thread's */
-    struct listener listener;
+    struct listeners listeners;
     int watch, ask; /* rtnetlink */
     struct reach reach;
 };
@@ -84,25 +91,24 @@ static void open_all(struct keeper_net *net, struct err *err)
     if (code == 0 && wanted_cookie && wanted_cookie != net->reach.netns_cookie)
         code = -ESTALE;
     if (code == 0)
-        code = listener_open(&net->listener);
+        code = listeners_open(&net->listeners);
     if (code < 0) {
         err_sys(err, code, "listening there");
         return;
     }
-    net->reach.port = net->listener.port;
-    net->reach.has_v6 = net->listener.v6 >= 0;
+    net->reach.listeners = &net->listeners;
     net->watch = net_open_watch(err);
     if (net->watch >= 0)
         net->ask = net_open_ask(err);
 }
 
-static size_t open_ahead(int family, int *fds, size_t wanted, int *code)
+static size_t open_ahead(int family, int type, int *fds, size_t wanted, int *code)
 {
     size_t len = 0;
 
     *code = 0;
     while (len < wanted) {
-        fds[len] = listener_socket(family);
+        fds[len] = listener_socket(family, type);
         if (fds[len] < 0) {
             *code = fds[len];
             break;
@@ -119,13 +125,13 @@ struct job {
         int fds[SOCKETS_AHEAD];
         size_t wanted, len;
         int code;
-    } ahead[FAMILIES];
+    } ahead[KINDS];
 };
 
 static void do_job(const struct keeper *keeper, struct job *job)
 {
     if (setns(job->net->netns_fd, CLONE_NEWNET) < 0) {
-        for (int i = 0; i < FAMILIES; i++)
+        for (int i = 0; i < KINDS; i++)
             job->ahead[i].code = -errno;
         if (job->opening)
             err_sys(job->opening, -errno, "entering it");
@@ -133,9 +139,9 @@ static void do_job(const struct keeper *keeper, struct job *job)
     }
     if (job->opening)
         open_all(job->net, job->opening);
-    for (int i = 0; i < FAMILIES; i++)
-        job->ahead[i].len =
-            open_ahead(families[i], job->ahead[i].fds, job->ahead[i].wanted, &job->ahead[i].code);
+    for (int i = 0; i < KINDS; i++)
+        job->ahead[i].len = open_ahead(kinds[i].family, kinds[i].type, job->ahead[i].fds,
+                                       job->ahead[i].wanted, &job->ahead[i].code);
     /* not to keep a pod's namespace alive by standing in it */
     setns(keeper->home_fd, CLONE_NEWNET);
 }
@@ -151,7 +157,7 @@ static void begin_job(struct keeper *keeper, struct job *job)
     net->queued = false;
     keeper->busy = net;
     *job = (struct job){.net = net, .opening = net->opening};
-    for (int i = 0; i < FAMILIES; i++) {
+    for (int i = 0; i < KINDS; i++) {
         job->ahead[i].wanted = net->ahead[i].wanted ? SOCKETS_AHEAD - net->ahead[i].len : 0;
         net->ahead[i].wanted = false;
     }
@@ -160,7 +166,7 @@ static void begin_job(struct keeper *keeper, struct job *job)
 /* Under the lock. Only the thread adds sockets, so there is room for those it made. */
 static void end_job(struct keeper *keeper, const struct job *job)
 {
-    for (int i = 0; i < FAMILIES; i++) {
+    for (int i = 0; i < KINDS; i++) {
         struct ahead *ahead = &job->net->ahead[i];
 
         for (size_t j = 0; j < job->ahead[i].len; j++)
@@ -267,9 +273,8 @@ static void net_free(struct keeper_net **net)
 {
     if (!*net)
         return;
-    fd_close(&(*net)->listener.v4);
-    fd_close(&(*net)->listener.v6);
-    for (int i = 0; i < FAMILIES; i++) {
+    listeners_fini(&(*net)->listeners);
+    for (int i = 0; i < KINDS; i++) {
         for (size_t j = 0; j < (*net)->ahead[i].len; j++)
             fd_close(&(*net)->ahead[i].fds[j]);
     }
@@ -331,7 +336,8 @@ static int net_new(struct keeper_net **out, int netns_fd, uint64_t wanted_cookie
 
     if (!net)
         return err_set(err, -ENOMEM, "network namespace");
-    net->listener.v4 = net->listener.v6 = net->watch = net->ask = -1;
+    net->watch = net->ask = -1;
+    listeners_init(&net->listeners);
     net->reach.netns_cookie = wanted_cookie;
     net->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
     if (net->netns_fd < 0)
@@ -421,14 +427,9 @@ uint64_t keeper_net_cookie(const struct keeper_net *net)
     return net->reach.netns_cookie;
 }
 
-int keeper_net_listener4(const struct keeper_net *net)
+const struct listeners *keeper_net_listeners(const struct keeper_net *net)
 {
-    return net->listener.v4;
-}
-
-int keeper_net_listener6(const struct keeper_net *net)
-{
-    return net->listener.v6;
+    return &net->listeners;
 }
 
 int keeper_net_watch(const struct keeper_net *net)
@@ -471,14 +472,17 @@ static int wait_ahead(struct keeper *keeper, const struct keeper_net *net, int i
     return net ? net->ahead[i].code : -ENONET;
 }
 
-int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, struct err *err)
+int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, int type,
+                  struct err *err)
 {
-    int i = family == AF_INET6 ? V6 : V4;
+    int i = 0;
     struct keeper_net *net;
     int fd = -EAGAIN, code;
 
+    while (kinds[i].family != family || kinds[i].type != type)
+        i++;
     if (netns_cookie == keeper->home_cookie) {
-        fd = listener_socket(family);
+        fd = listener_socket(family, type);
         return fd < 0 ? err_sys(err, fd, "upstream socket") : fd;
     }
     pthread_mutex_lock(&keeper->lock);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "proxy/listener.h"
 
 struct keeper;
 struct keeper_net; /* one network namespace we listen in; owned by the keeper */
@@ -35,16 +36,16 @@ int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
 void keeper_net_remove(struct keeper *keeper, struct keeper_net **net);
 
 uint64_t keeper_net_cookie(const struct keeper_net *net);
-/* The listening sockets (non-blocking), -1 where the namespace lacks the family; borrowed. */
-int keeper_net_listener4(const struct keeper_net *net);
-int keeper_net_listener6(const struct keeper_net *net);
+/* What we listen to there; borrowed. */
+const struct listeners *keeper_net_listeners(const struct keeper_net *net);
 /* A netlink socket (non-blocking) that becomes readable when addresses or routes change; borrowed.
  * Then call keeper_net_refresh: it drains the socket, reads both anew and updates the maps. */
 int keeper_net_watch(const struct keeper_net *net);
 int keeper_net_refresh(struct keeper *keeper, struct keeper_net *net, struct err *err);
 
-/* A non-blocking, close-on-exec TCP socket made in the namespace with this cookie; family AF_INET
- * or AF_INET6 (v6 only). Taken from a few made ahead; waits for the keeper's thread only when there
- * are none. Any thread. Returns the descriptor (the caller's) or a negative errno: -ENONET when the
- * namespace is not known. */
-int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, struct err *err);
+/* A non-blocking, close-on-exec socket made in the namespace with this cookie; family AF_INET or
+ * AF_INET6 (v6 only), type SOCK_STREAM (TCP) or SOCK_DGRAM (UDP). Taken from a few made ahead;
+ * waits for the keeper's thread only when there are none. Any thread. Returns the descriptor (the
+ * caller's) or a negative errno: -ENONET when the namespace is not known. */
+int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, int type,
+                  struct err *err);

@@ -11,13 +11,13 @@ enum {
     BACKLOG = 4096,  /* the kernel takes the namespace's net.core.somaxconn if that is less */
     PORT_TRIES = 64, /* for one port that is free in both families */
     LOOPBACK_LINK = 1,
+    DATAGRAM_ROOM = 1 << 20, /* bytes that may wait while the agent does something else */
 };
 
-int listener_socket(int family)
+int listener_socket(int family, int type)
 {
     static const int on = 1;
-    CLEANUP(fd_close)
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    CLEANUP(fd_close) int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -errno;
@@ -26,11 +26,21 @@ int listener_socket(int family)
     return fd_take(&fd);
 }
 
+/* Answers must come from the very address that was written to. */
+static int ask_for_destination(int fd, int family)
+{
+    static const int on = 1, room = DATAGRAM_ROOM;
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)); /* the usual room does, too */
+    return family == AF_INET ? setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on))
+                             : setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
+}
+
 /* The filter drops whatever did not come by lo: from outside the namespace the port looks like that
  * of a host which is not there. (SO_BINDTODEVICE would not do: a connection to an own address comes
  * by lo, but the kernel names the interface that has the address.) Neither SO_REUSEADDR nor
  * SO_REUSEPORT: nobody can put a listener of his own beside ours. */
-static int open_one(int family, uint16_t port)
+static int open_one(int family, int type, uint16_t port)
 {
     static struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_IFINDEX)),
@@ -39,7 +49,7 @@ static int open_one(int family, uint16_t port)
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
     static const struct sock_fprog only_lo = {ARRAY_SIZE(steps), steps};
-    CLEANUP(fd_close) int fd = listener_socket(family);
+    CLEANUP(fd_close) int fd = listener_socket(family, type);
     struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     const struct sockaddr *any = (struct sockaddr *)&any4;
@@ -52,14 +62,16 @@ static int open_one(int family, uint16_t port)
         len = sizeof(any6);
     }
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &only_lo, sizeof(only_lo)) < 0 ||
-        bind(fd, any, len) < 0 || listen(fd, BACKLOG) < 0)
+        bind(fd, any, len) < 0)
+        return -errno;
+    if (type == SOCK_STREAM ? listen(fd, BACKLOG) < 0 : ask_for_destination(fd, family) < 0)
         return -errno;
     return fd_take(&fd);
 }
 
-static int open_both(struct listener *out)
+static int open_both(int type, struct listener *out)
 {
-    CLEANUP(fd_close) int v4 = open_one(AF_INET, 0);
+    CLEANUP(fd_close) int v4 = open_one(AF_INET, type, 0);
     CLEANUP(fd_close) int v6 = -1;
     struct sockaddr_in at;
     socklen_t len = sizeof(at);
@@ -68,7 +80,7 @@ static int open_both(struct listener *out)
         return v4;
     if (getsockname(v4, (struct sockaddr *)&at, &len) < 0)
         return -errno;
-    v6 = open_one(AF_INET6, ntohs(at.sin_port));
+    v6 = open_one(AF_INET6, type, ntohs(at.sin_port));
     if (v6 < 0 && v6 != -EAFNOSUPPORT)
         return v6;
     out->v4 = fd_take(&v4);
@@ -77,11 +89,37 @@ static int open_both(struct listener *out)
     return 0;
 }
 
-int listener_open(struct listener *out)
+static int open_somewhere(int type, struct listener *out)
 {
     int code = -EADDRINUSE;
 
     for (int tries = 0; code == -EADDRINUSE && tries < PORT_TRIES; tries++)
-        code = open_both(out);
+        code = open_both(type, out);
+    return code;
+}
+
+void listeners_init(struct listeners *listeners)
+{
+    *listeners = (struct listeners){.stream = {-1, -1, 0}};
+    for (size_t i = 0; i < ABI_PEERS; i++)
+        listeners->datagram[i] = listeners->stream;
+}
+
+void listeners_fini(struct listeners *listeners)
+{
+    fd_close(&listeners->stream.v4);
+    fd_close(&listeners->stream.v6);
+    for (size_t i = 0; i < ABI_PEERS; i++) {
+        fd_close(&listeners->datagram[i].v4);
+        fd_close(&listeners->datagram[i].v6);
+    }
+}
+
+int listeners_open(struct listeners *out)
+{
+    int code = open_somewhere(SOCK_STREAM, &out->stream);
+
+    for (size_t i = 0; code == 0 && i < ABI_PEERS; i++)
+        code = open_somewhere(SOCK_DGRAM, &out->datagram[i]);
     return code;
 }

@@ -56,14 +56,17 @@ static void forget_own(const struct reach *reach, int map_fd, const struct net_v
 static int tell_net(const struct reach *reach, int map_fd, const struct net_view *view,
                     struct err *err)
 {
-    struct abi_net net = {.port = reach->port};
+    const struct listeners *listeners = reach->listeners;
+    struct abi_net net = {.port = listeners->stream.port};
     int code;
 
+    for (size_t i = 0; i < ABI_PEERS; i++)
+        net.datagram_ports[i] = listeners->datagram[i].port;
     net_view_source4(view, net.source4);
     net_view_source6(view, net.source6);
     if (view->way4.reaches)
         net.flags |= ABI_NET_ROUTE4;
-    if (view->way6.reaches && reach->has_v6)
+    if (view->way6.reaches && listeners->stream.v6 >= 0)
         net.flags |= ABI_NET_ROUTE6;
     code = bpf_map_update_elem(map_fd, &reach->netns_cookie, &net, BPF_ANY);
     if (code < 0)
@@ -90,7 +93,7 @@ int reach_tell(struct reach *reach, struct sallyport_bpf *bpf, struct net_view *
     return 0;
 }
 
-static void forget_origins(const struct reach *reach, int map_fd)
+static void forget_tuples(const struct reach *reach, int map_fd)
 {
     struct abi_tuple key, next;
     int code = bpf_map_get_next_key(map_fd, NULL, &next);
@@ -109,6 +112,7 @@ void reach_forget(struct reach *reach, struct sallyport_bpf *bpf)
 
     bpf_map_delete_elem(bpf_map__fd(bpf->maps.nets), &reach->netns_cookie);
     forget_own(reach, bpf_map__fd(bpf->maps.own), &nothing);
-    forget_origins(reach, bpf_map__fd(bpf->maps.origins));
+    forget_tuples(reach, bpf_map__fd(bpf->maps.origins));
+    forget_tuples(reach, bpf_map__fd(bpf->maps.askers));
     net_view_fini(&reach->view);
 }

@@ -6,15 +6,15 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "proxy/listener.h"
 #include "proxy/net.h"
 
 struct sallyport_bpf;
 
 struct reach {
     uint64_t netns_cookie;
-    uint16_t port;        /* our listener's */
-    bool has_v6;          /* we listen by IPv6, too */
-    struct net_view view; /* as it was told */
+    const struct listeners *listeners; /* open; borrowed */
+    struct net_view view;              /* as it was told */
 };
 
 /* Replaces what was told by view, which is emptied; on failure the old is mostly still in force. */

@@ -14,8 +14,8 @@ int dial_begin(struct flow *flow)
     struct sockaddr_storage to;
     socklen_t to_len = addr_to_sockaddr(&origin->dst, &to);
     char address[ADDR_TEXT_MAX];
-    int fd =
-        keeper_socket(flow->worker->parts.keeper, origin->netns_cookie, to.ss_family, &flow->why);
+    int fd = keeper_socket(flow->worker->parts.keeper, origin->netns_cookie, to.ss_family,
+                           SOCK_STREAM, &flow->why);
 
     if (fd < 0)
         return fd;

@@ -210,7 +210,7 @@ static void tell_lost(struct identity *identity)
     uint64_t lost = identity->lost;
     struct flow_event *event;
 
-    if (bpf_map_lookup_elem(bpf_map__fd(identity->bpf->maps.processes_lost), &zero, &lost) ||
+    if (bpf_map_lookup_elem(bpf_map__fd(identity->bpf->maps.records_lost), &zero, &lost) ||
         lost == identity->lost)
         return;
     event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
@@ -357,7 +357,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
         return err_sys(err, -errno, "process table: eventfd");
     if (table_init(&identity->table) < 0)
         return err_set(err, -ENOMEM, "process table: out of memory");
-    identity->ring = ring_buffer__new(bpf_map__fd(bpf->maps.processes), on_record, identity, NULL);
+    identity->ring = ring_buffer__new(bpf_map__fd(bpf->maps.records), on_record, identity, NULL);
     if (!identity->ring)
         return err_sys(err, -errno, "ring buffer of process events");
     *out = TAKE(identity);

@@ -136,7 +136,7 @@ int our_listener(const struct dial *dial)
 {
     bool v4 = dial->family == AF_INET || strncmp(dial->to, "::ffff:", 7) == 0;
 
-    return v4 ? keeper_net_listener4(fx.net) : keeper_net_listener6(fx.net);
+    return v4 ? keeper_net_listeners(fx.net)->stream.v4 : keeper_net_listeners(fx.net)->stream.v6;
 }
 
 uint16_t our_port(void)
@@ -144,7 +144,8 @@ uint16_t our_port(void)
     struct sockaddr_in at;
     socklen_t len = sizeof(at);
 
-    assert_int_equal(getsockname(keeper_net_listener4(fx.net), (struct sockaddr *)&at, &len), 0);
+    assert_int_equal(
+        getsockname(keeper_net_listeners(fx.net)->stream.v4, (struct sockaddr *)&at, &len), 0);
     return ntohs(at.sin_port);
 }
 

@@ -151,8 +151,8 @@ static void set_lost(uint64_t lost)
 {
     uint32_t zero = 0;
 
-    assert_int_equal(bpf_map__update_elem(watch.bpf->maps.processes_lost, &zero, sizeof(zero),
-                                          &lost, sizeof(lost), 0),
+    assert_int_equal(bpf_map__update_elem(watch.bpf->maps.records_lost, &zero, sizeof(zero), &lost,
+                                          sizeof(lost), 0),
                      0);
 }
 

@@ -441,7 +441,7 @@ static void what_does_not_fit_is_counted(void **state)
     (void)state;
     for (; !lost && execs < WATCH_RING / 1024; execs++) { /* a record is about 4 kB */
         watch_run(&watch, "/pod", exec_with_huge_argument, NULL);
-        assert_int_equal(bpf_map__lookup_elem(watch.bpf->maps.processes_lost, &zero, sizeof(zero),
+        assert_int_equal(bpf_map__lookup_elem(watch.bpf->maps.records_lost, &zero, sizeof(zero),
                                               &lost, sizeof(lost), 0),
                          0);
     }

@@ -97,7 +97,7 @@ static void a_second_connect_elsewhere_forgets_the_first(void **state)
                                                        .first_port = 443,
                                                        .to = "198.51.100.1",
                                                        .port = 9000});
-    CLEANUP(fd_close) int first = accept_within(keeper_net_listener4(fx.net), SOON_MS);
+    CLEANUP(fd_close) int first = accept_within(keeper_net_listeners(fx.net)->stream.v4, SOON_MS);
 
     (void)state;
     assert_int_equal(report.code, 0);
@@ -115,7 +115,8 @@ static void who_dials_the_listener_has_no_origin(void **state)
         struct report report =
             dial_from(who[i], fx.bed.pod,
                       (struct dial){.family = AF_INET, .to = "192.0.2.1", .port = our_port()});
-        CLEANUP(fd_close) int accepted = accept_within(keeper_net_listener4(fx.net), SOON_MS);
+        CLEANUP(fd_close)
+        int accepted = accept_within(keeper_net_listeners(fx.net)->stream.v4, SOON_MS);
         struct origin origin;
 
         print_message("  %s\n", who[i]);
@@ -141,7 +142,7 @@ static void a_record_goes_with_its_socket_unless_it_waits_in_the_queue(void **st
     report = dial_from_pod(dial);
     assert_int_equal(report.code, 0);
     assert_int_equal(records_waiting(), 0);
-    accepted = accept_within(keeper_net_listener4(fx.net), SOON_MS);
+    accepted = accept_within(keeper_net_listeners(fx.net)->stream.v4, SOON_MS);
     assert_int_equal(origin_take(keeper_bpf(fx.keeper), accepted, &origin, NULL), -ENOENT);
     fd_close(&accepted);
 }
@@ -223,20 +224,24 @@ static void one_source_may_have_two_destinations_on_this_host(void **state)
 
 static void the_keeper_makes_sockets_where_they_are_wanted(void **state)
 {
-    static const int families[] = {AF_INET, AF_INET6};
+    static const int families[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
 
     (void)state;
-    for (int i = 0; i < 40; i++) { /* more than are ever made ahead */
+    for (int i = 0; i < 80; i++) { /* more than are ever made ahead */
         uint64_t cookie = 0;
-        socklen_t len = sizeof(cookie);
+        socklen_t len = sizeof(cookie), type_len = sizeof(int);
+        int type = 0;
         CLEANUP(fd_close)
-        int fd = keeper_socket(fx.keeper, keeper_net_cookie(fx.net), families[i / 4 % 2], &fx.err);
+        int fd = keeper_socket(fx.keeper, keeper_net_cookie(fx.net), families[i / 4 % 2],
+                               types[i / 8 % 2], &fx.err);
 
         assert_ok(fd);
         assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len), 0);
         assert_int_equal(cookie, keeper_net_cookie(fx.net));
+        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len), 0);
+        assert_int_equal(type, types[i / 8 % 2]);
     }
-    assert_int_equal(keeper_socket(fx.keeper, 1ull << 60, AF_INET, NULL), -ENONET);
+    assert_int_equal(keeper_socket(fx.keeper, 1ull << 60, AF_INET, SOCK_STREAM, NULL), -ENONET);
 }
 
 static void a_namespace_is_entered_once_and_left_clean(void **state)

@@ -131,8 +131,8 @@ static void an_unknown_namespace_is_closed(void **state)
 /* Ours are closed for good here, so this namespace is left and entered anew afterwards. */
 static void shut_listeners(void)
 {
-    assert_int_equal(shutdown(keeper_net_listener4(fx.net), SHUT_RDWR), 0);
-    assert_int_equal(shutdown(keeper_net_listener6(fx.net), SHUT_RDWR), 0);
+    assert_int_equal(shutdown(keeper_net_listeners(fx.net)->stream.v4, SHUT_RDWR), 0);
+    assert_int_equal(shutdown(keeper_net_listeners(fx.net)->stream.v6, SHUT_RDWR), 0);
 }
 
 static void reopen_listeners(void)

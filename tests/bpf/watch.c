@@ -61,7 +61,7 @@ static void load(struct watch *watch)
     bpf_object__for_each_program(program, watch->bpf->obj)
         bpf_program__set_autoload(program, strncmp(bpf_program__name(program), "process_", 8) == 0);
     /* small, so that filling it up does not take a slow guest minutes */
-    must(bpf_map__set_max_entries(watch->bpf->maps.processes, WATCH_RING) == 0, "size the ring");
+    must(bpf_map__set_max_entries(watch->bpf->maps.records, WATCH_RING) == 0, "size the ring");
     must(sallyport_bpf__load(watch->bpf) == 0, "load the programs");
     watch->bpf->links.process_exec = bpf_program__attach(watch->bpf->progs.process_exec);
     watch->bpf->links.process_fork = bpf_program__attach(watch->bpf->progs.process_fork);
@@ -198,7 +198,7 @@ static int on_record(void *arg, void *data, size_t len)
 
 void watch_listen(struct watch *watch)
 {
-    watch->ring = ring_buffer__new(bpf_map__fd(watch->bpf->maps.processes), on_record, watch, NULL);
+    watch->ring = ring_buffer__new(bpf_map__fd(watch->bpf->maps.records), on_record, watch, NULL);
     must(watch->ring, "ring buffer");
 }
 
@@ -208,7 +208,7 @@ void watch_look(struct watch *watch)
     must(ring_buffer__consume(watch->ring) >= 0, "ring buffer");
 }
 
-const struct abi_process *watch_find(const struct watch *watch, enum abi_process_kind kind,
+const struct abi_process *watch_find(const struct watch *watch, enum abi_record_kind kind,
                                      pid_t pid)
 {
     const struct abi_process *found = NULL;

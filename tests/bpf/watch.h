@@ -39,7 +39,7 @@ void watch_listen(struct watch *watch);
 void watch_look(struct watch *watch);
 /* The record of this kind and process, NULL when there is none; exits when there are more. By the
  * pid that we see, which is not the kernel's in a container. */
-const struct abi_process *watch_find(const struct watch *watch, enum abi_process_kind kind,
+const struct abi_process *watch_find(const struct watch *watch, enum abi_record_kind kind,
                                      pid_t pid);
 
 struct watch_text {
