@@ -15,13 +15,18 @@ struct flow_event_chunk {
     alignas(max_align_t) char room[];
 };
 
-static const char *const names[] = {
-    [FLOW_EVENT_EXEC] = "process_exec",       [FLOW_EVENT_EXIT] = "process_exit",
-    [FLOW_EVENT_CONNECT] = "process_connect", [FLOW_EVENT_TLS] = "process_tls",
-    [FLOW_EVENT_HTTP] = "process_http",       [FLOW_EVENT_CLOSE] = "process_close",
+static const char *const kind_names[] = {
+    [FLOW_EVENT_EXEC] = "process_exec",
+    [FLOW_EVENT_EXIT] = "process_exit",
+    [FLOW_EVENT_CONNECT] = "process_connect",
+    [FLOW_EVENT_DNS] = "process_dns",
+    [FLOW_EVENT_TLS] = "process_tls",
+    [FLOW_EVENT_HTTP] = "process_http",
+    [FLOW_EVENT_SOCK_STATS] = "process_sock_stats",
+    [FLOW_EVENT_CLOSE] = "process_close",
     [FLOW_EVENT_LOST] = "lost_events",
 };
-_Static_assert(ARRAY_SIZE(names) == FLOW_EVENT_MAX, "name every kind");
+_Static_assert(ARRAY_SIZE(kind_names) == FLOW_EVENT_MAX, "name every kind");
 
 uint64_t flow_event_now(void)
 {
@@ -81,6 +86,17 @@ static void *arena_take(struct flow_event *event, size_t size, size_t align)
     return chunk->room + at;
 }
 
+/* Room for count things, zeroed. */
+static void *arena_array(struct flow_event *event, size_t count, size_t size, size_t align)
+{
+    void *array;
+
+    if (__builtin_mul_overflow(count, size, &size))
+        return NULL;
+    array = arena_take(event, size, align);
+    return array ? memset(array, 0, size) : NULL;
+}
+
 const char *flow_event_text(struct flow_event *event, struct span text)
 {
     char *copy = text.len < SIZE_MAX ? arena_take(event, text.len + 1, 1) : NULL;
@@ -95,20 +111,34 @@ const char *flow_event_text(struct flow_event *event, struct span text)
 
 struct flow_event_header *flow_event_headers(struct flow_event *event, size_t count)
 {
-    struct flow_event_header *headers;
-    size_t size;
+    return arena_array(event, count, sizeof(struct flow_event_header),
+                       alignof(struct flow_event_header));
+}
 
-    if (__builtin_mul_overflow(count, sizeof(*headers), &size))
-        return NULL;
-    headers = arena_take(event, size, alignof(struct flow_event_header));
-    if (headers)
-        memset(headers, 0, size);
-    return headers;
+bool flow_event_set_list(struct flow_event *event, const char *const *texts, size_t len,
+                         const char ***out, size_t *out_len)
+{
+    const char **list =
+        len ? arena_array(event, len, sizeof(const char *), alignof(const char *)) : NULL;
+    bool whole = list || !len;
+
+    for (size_t i = 0; list && i < len; i++) {
+        list[i] = flow_event_text(event, span_of_text(texts[i]));
+        whole &= list[i] != NULL;
+    }
+    *out = list;
+    *out_len = list ? len : 0;
+    return whole;
+}
+
+bool flow_event_set_names(struct flow_event *event, const char *const *names, size_t len)
+{
+    return flow_event_set_list(event, names, len, &event->names, &event->names_len);
 }
 
 const char *flow_event_name(enum flow_event_kind kind)
 {
-    return names[kind];
+    return kind_names[kind];
 }
 
 const char *flow_event_signal(uint32_t number, char out[FLOW_EVENT_SIGNAL_MAX])

@@ -13,13 +13,15 @@
 #include "policy/facts.h"
 
 enum flow_event_kind {
-    FLOW_EVENT_EXEC,    /* process_exec */
-    FLOW_EVENT_EXIT,    /* process_exit */
-    FLOW_EVENT_CONNECT, /* process_connect */
-    FLOW_EVENT_TLS,     /* process_tls */
-    FLOW_EVENT_HTTP,    /* process_http */
-    FLOW_EVENT_CLOSE,   /* process_close */
-    FLOW_EVENT_LOST,    /* events that could not be delivered: how many, and why */
+    FLOW_EVENT_EXEC,       /* process_exec */
+    FLOW_EVENT_EXIT,       /* process_exit */
+    FLOW_EVENT_CONNECT,    /* process_connect */
+    FLOW_EVENT_DNS,        /* process_dns: a question, or its answer */
+    FLOW_EVENT_TLS,        /* process_tls */
+    FLOW_EVENT_HTTP,       /* process_http */
+    FLOW_EVENT_SOCK_STATS, /* process_sock_stats: bytes so far, before the close */
+    FLOW_EVENT_CLOSE,      /* process_close */
+    FLOW_EVENT_LOST,       /* events that could not be delivered: how many, and why */
     FLOW_EVENT_MAX
 };
 
@@ -34,17 +36,31 @@ struct flow_event {
     uint64_t ticket;         /* set by bus_emit: the order of all events */
     struct process *process; /* a reference, or NULL (LOST, or a process nobody knows) */
     struct pod *pod;         /* a reference, or NULL */
-    /* CONNECT, TLS, HTTP, CLOSE */
+    /* all but EXEC, EXIT and LOST */
+    enum protocol protocol;
     struct addr src, dst;
     uint64_t socket_cookie;
     enum route route;
     enum visibility visibility;
-    const char *error; /* why it failed or was refused, a sentence; NULL when it did not */
+    const char *error;  /* why it failed or was refused, a sentence; NULL when it did not */
+    const char **names; /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
+    size_t names_len;
     union {
         struct {
             uint32_t status; /* exit status, when signal is 0 */
             uint32_t signal; /* number of the signal that ended it, or 0 */
         } exit;
+        struct {
+            bool response;     /* an answer; what follows `qtype` is empty in a question */
+            const char *name;  /* asked for: "ebpf.io." */
+            const char *qtype; /* "A", "TYPE65400" */
+            const char *rcode; /* "NOERROR" */
+            const char **ips, **cnames;
+            size_t ips_len, cnames_len;
+            uint32_t ttl;          /* seconds: the least of the records behind ips and cnames */
+            const char **stripped; /* what we took out, so that TLS stays visible: "ech", "h3" */
+            size_t stripped_len;
+        } dns;
         struct {
             const char *sni;     /* NULL: none was sent */
             const char *version; /* "TLS1.3"; NULL when there was no handshake */
@@ -69,8 +85,8 @@ struct flow_event {
         } http;
         struct {
             uint64_t tx, rx;      /* bytes the program wrote and read on the socket */
-            uint64_t duration_ns; /* connect -> close */
-        } close;
+            uint64_t duration_ns; /* connect -> close; not of SOCK_STATS */
+        } close;                  /* and SOCK_STATS */
         struct {
             uint64_t count;
             const char *reason;
@@ -91,6 +107,12 @@ void flow_event_free(struct flow_event **event);
 /* Copies text into the event's arena; NULL when out of memory (the field is then left out).
  * The copy ends in a NUL; NULs inside are kept as they are, so C reads up to the first. */
 const char *flow_event_text(struct flow_event *event, struct span text);
+/* Copies texts into the event's arena as a list: event->dns.ips and the like. False when out of
+ * memory: then one that is missing is NULL, and sinks leave it out, or the list is empty. */
+bool flow_event_set_list(struct flow_event *event, const char *const *texts, size_t len,
+                         const char ***out, size_t *out_len);
+/* The same for event->names. */
+bool flow_event_set_names(struct flow_event *event, const char *const *names, size_t len);
 /* Room for count headers, zeroed, aligned; NULL when out of memory. */
 struct flow_event_header *flow_event_headers(struct flow_event *event, size_t count);
 

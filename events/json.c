@@ -9,7 +9,7 @@ static void append_socket(struct buffer *out, const struct flow_event *event)
     char ip[ADDR_TEXT_MAX];
     size_t mark = json_begin(out, "socket", '{');
 
-    json_text(out, "protocol", "TCP");
+    json_text(out, "protocol", protocol_name(event->protocol));
     json_text(out, "saddr", addr_format_ip(&event->src, ip));
     json_number(out, "sport", event->src.port);
     json_text(out, "daddr", addr_format_ip(&event->dst, ip));
@@ -17,6 +17,7 @@ static void append_socket(struct buffer *out, const struct flow_event *event)
     if (event->socket_cookie)
         json_long(out, "cookie", event->socket_cookie);
     json_end(out, mark, '}');
+    json_list(out, "destination_names", event->names, event->names_len);
 }
 
 static void append_outcome(struct buffer *out, const struct flow_event *event)
@@ -35,6 +36,22 @@ static void append_exit(struct buffer *out, const struct flow_event *event)
     else
         json_number(out, "status", event->exit.status);
     json_time(out, "time", event->time_ns);
+}
+
+static void append_dns(struct buffer *out, const struct flow_event *event)
+{
+    size_t mark = json_begin(out, "dns", '{');
+
+    json_list(out, "names", &event->dns.name, 1);
+    json_list(out, "qtypes", &event->dns.qtype, 1);
+    json_flag(out, "response", event->dns.response);
+    json_text(out, "rcode", event->dns.rcode);
+    json_list(out, "ips", event->dns.ips, event->dns.ips_len);
+    json_list(out, "cnames", event->dns.cnames, event->dns.cnames_len);
+    if (event->dns.ips_len || event->dns.cnames_len)
+        json_number(out, "ttl", event->dns.ttl);
+    json_end(out, mark, '}');
+    json_list(out, "stripped", event->dns.stripped, event->dns.stripped_len);
 }
 
 static void append_tls(struct buffer *out, const struct flow_event *event)
@@ -105,10 +122,15 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     json_text(out, "verdict", verdict_name(event->http.verdict));
 }
 
-static void append_close(struct buffer *out, const struct flow_event *event)
+static void append_sock_stats(struct buffer *out, const struct flow_event *event)
 {
     json_long(out, "tx", event->close.tx);
     json_long(out, "rx", event->close.rx);
+}
+
+static void append_close(struct buffer *out, const struct flow_event *event)
+{
+    append_sock_stats(out, event);
     json_long(out, "duration_ns", event->close.duration_ns);
 }
 
@@ -122,9 +144,14 @@ static const struct {
     bool has_socket;
     void (*append)(struct buffer *out, const struct flow_event *event); /* may be NULL */
 } kinds[] = {
-    [FLOW_EVENT_EXEC] = {false, NULL},        [FLOW_EVENT_EXIT] = {false, append_exit},
-    [FLOW_EVENT_CONNECT] = {true, NULL},      [FLOW_EVENT_TLS] = {true, append_tls},
-    [FLOW_EVENT_HTTP] = {true, append_http},  [FLOW_EVENT_CLOSE] = {true, append_close},
+    [FLOW_EVENT_EXEC] = {false, NULL},
+    [FLOW_EVENT_EXIT] = {false, append_exit},
+    [FLOW_EVENT_CONNECT] = {true, NULL},
+    [FLOW_EVENT_DNS] = {true, append_dns},
+    [FLOW_EVENT_TLS] = {true, append_tls},
+    [FLOW_EVENT_HTTP] = {true, append_http},
+    [FLOW_EVENT_SOCK_STATS] = {true, append_sock_stats},
+    [FLOW_EVENT_CLOSE] = {true, append_close},
     [FLOW_EVENT_LOST] = {false, append_lost},
 };
 _Static_assert(ARRAY_SIZE(kinds) == FLOW_EVENT_MAX, "render every kind");

@@ -48,6 +48,16 @@ void json_text(struct buffer *out, const char *key, const char *text)
     json_item(out, text);
 }
 
+void json_list(struct buffer *out, const char *key, const char *const *texts, size_t len)
+{
+    size_t mark = json_begin(out, key, '[');
+
+    for (size_t i = 0; i < len; i++)
+        if (texts[i] && *texts[i])
+            json_item(out, texts[i]);
+    json_end(out, mark, ']');
+}
+
 void json_number(struct buffer *out, const char *key, uint32_t number)
 {
     buffer_format(out, "\"%s\":%" PRIu32 ",", key, number);

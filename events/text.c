@@ -28,12 +28,28 @@ static void append_arguments(struct buffer *out, const struct flow_event *event)
         field(out, event->process->arguments);
 }
 
+/* "[ebpf.io. www.ebpf.io.] ": a blank inside a text puts that one in quotes. */
+static void list(struct buffer *out, const char *const *texts, size_t len)
+{
+    size_t start;
+
+    buffer_append(out, "[", 1);
+    start = out->len;
+    for (size_t i = 0; i < len; i++)
+        field(out, texts[i]);
+    if (out->len > start)
+        out->len--; /* the blank behind the last */
+    buffer_append(out, "] ", 2);
+}
+
 static void append_socket(struct buffer *out, const struct flow_event *event)
 {
     char src[ADDR_TEXT_MAX], dst[ADDR_TEXT_MAX];
 
-    buffer_format(out, "TCP %s => %s ", addr_format(&event->src, src),
-                  addr_format(&event->dst, dst));
+    buffer_format(out, "%s %s => %s ", protocol_name(event->protocol),
+                  addr_format(&event->src, src), addr_format(&event->dst, dst));
+    if (event->names_len)
+        list(out, event->names, event->names_len);
 }
 
 /* What passed without being read must not look as if it had been. */
@@ -41,6 +57,26 @@ static void append_unread(struct buffer *out, const struct flow_event *event)
 {
     if (event->visibility == VISIBILITY_OPAQUE || event->visibility == VISIBILITY_PASSTHROUGH)
         field(out, visibility_name(event->visibility));
+}
+
+static void append_dns(struct buffer *out, const struct flow_event *event)
+{
+    field(out, event->dns.rcode);
+    list(out, &event->dns.name, 1);
+    list(out, &event->dns.qtype, 1);
+    if (event->dns.response)
+        list(out, event->dns.ips, event->dns.ips_len);
+    if (!event->dns.stripped_len)
+        return;
+    buffer_text(out, "stripped ");
+    for (size_t i = 0; i < event->dns.stripped_len; i++) { /* our own words: no need to quote */
+        const char *stripped = event->dns.stripped[i];
+
+        if (stripped)
+            buffer_format(out, "%s,", stripped);
+    }
+    if (!out->failed)
+        out->data[out->len - 1] = ' '; /* in place of the last comma */
 }
 
 static void append_tls(struct buffer *out, const struct flow_event *event)
@@ -72,7 +108,7 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     buffer_append(out, " ", 1);
 }
 
-static void append_close(struct buffer *out, const struct flow_event *event)
+static void append_counts(struct buffer *out, const struct flow_event *event)
 {
     append_socket(out, event);
     buffer_text(out, "tx ");
@@ -80,6 +116,11 @@ static void append_close(struct buffer *out, const struct flow_event *event)
     buffer_text(out, " rx ");
     units_bytes(out, event->close.rx);
     buffer_append(out, " ", 1);
+}
+
+static void append_close(struct buffer *out, const struct flow_event *event)
+{
+    append_counts(out, event);
     append_unread(out, event);
 }
 
@@ -97,8 +138,10 @@ static const struct {
     [FLOW_EVENT_EXEC] = {"🚀 process", append_arguments},
     [FLOW_EVENT_EXIT] = {"💥 exit   ", append_arguments},
     [FLOW_EVENT_CONNECT] = {"🔌 connect", append_socket},
+    [FLOW_EVENT_DNS] = {"📖 dns    ", append_dns},
     [FLOW_EVENT_TLS] = {"🔐 tls    ", append_tls},
     [FLOW_EVENT_HTTP] = {"🌐 http   ", append_http},
+    [FLOW_EVENT_SOCK_STATS] = {"📄 socket ", append_counts},
     [FLOW_EVENT_CLOSE] = {"🧹 close  ", append_close},
     [FLOW_EVENT_LOST] = {"⚠️ lost   ", append_lost},
 };

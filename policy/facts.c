@@ -30,6 +30,12 @@ static const char *const verdict_names[] = {
 };
 _Static_assert(ARRAY_SIZE(verdict_names) == VERDICT_MAX, "name every verdict");
 
+static const char *const protocol_names[] = {
+    [PROTOCOL_TCP] = "TCP",
+    [PROTOCOL_UDP] = "UDP",
+};
+_Static_assert(ARRAY_SIZE(protocol_names) == PROTOCOL_MAX, "name every protocol");
+
 const char *route_name(enum route route)
 {
     return route_names[route];
@@ -43,6 +49,11 @@ const char *visibility_name(enum visibility visibility)
 const char *verdict_name(enum verdict verdict)
 {
     return verdict_names[verdict];
+}
+
+const char *protocol_name(enum protocol protocol)
+{
+    return protocol_names[protocol];
 }
 
 struct process *process_ref(struct process *process)

@@ -23,11 +23,14 @@ enum visibility {
     VISIBILITY_MAX
 };
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };
+enum protocol { PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_MAX };
 
 /* The words of DESIGN section 2, as events and policies spell them; "" for UNKNOWN. */
 const char *route_name(enum route route);
 const char *visibility_name(enum visibility visibility);
 const char *verdict_name(enum verdict verdict);
+/* "TCP", "UDP" */
+const char *protocol_name(enum protocol protocol);
 
 /* A registered workload. namespace and name are empty for what `exec` started ("HOST"). */
 struct pod {
@@ -73,6 +76,7 @@ struct facts_who {
     struct pod *pod;         /* a reference */
 };
 struct facts_where {
+    enum protocol protocol;
     struct addr src, dst; /* as the program sees them */
     uint64_t socket_cookie;
     char host[256]; /* the name asked by SNI; "" when none */

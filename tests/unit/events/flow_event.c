@@ -39,6 +39,45 @@ static void makes_room_for_headers_between_texts(void **state)
     flow_event_free(&event);
 }
 
+static void copies_lists(void **state)
+{
+    struct flow_event *event = flow_event_new(FLOW_EVENT_DNS, NULL, NULL);
+    char first[] = "ebpf.io.", second[2000], *texts[] = {first, second, NULL};
+    const char *const *borrowed = (const char *const *)texts;
+
+    (void)state;
+    memset(second, 'a', sizeof(second));
+    second[sizeof(second) - 1] = 0;
+    assert_string_equal(flow_event_text(event, BYTES("odd")), "odd");
+    assert_true(flow_event_set_names(event, borrowed, 3));
+    assert_true(flow_event_set_list(event, borrowed, 1, &event->dns.ips, &event->dns.ips_len));
+    memset(first, 'x', sizeof(first) - 1); /* nothing is borrowed */
+    memset(second, 'x', sizeof(second) - 1);
+    assert_int_equal(event->names_len, 3);
+    assert_string_equal(event->names[0], "ebpf.io.");
+    assert_int_equal(strspn(event->names[1], "a"), sizeof(second) - 1);
+    assert_string_equal(event->names[2], "");
+    assert_int_equal(event->dns.ips_len, 1);
+    assert_string_equal(event->dns.ips[0], "ebpf.io.");
+    flow_event_free(&event);
+}
+
+static void leaves_a_list_empty(void **state)
+{
+    struct flow_event *event = flow_event_new(FLOW_EVENT_CONNECT, NULL, NULL);
+    const char *text = "a";
+
+    (void)state;
+    assert_true(flow_event_set_names(event, NULL, 0));
+    assert_int_equal(event->names_len, 0);
+    /* no memory: not a size that wrapped round, and nothing for a sink to read */
+    event->names_len = 1;
+    assert_false(flow_event_set_names(event, &text, SIZE_MAX / sizeof(text) + 2));
+    assert_null(event->names);
+    assert_int_equal(event->names_len, 0);
+    flow_event_free(&event);
+}
+
 static void holds_references_while_it_lives(void **state)
 {
     unsigned int process = atomic_load(&curl.refs), pod = atomic_load(&cart_pod.refs);
@@ -57,6 +96,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_its_texts_whatever_their_length),
         cmocka_unit_test(makes_room_for_headers_between_texts),
+        cmocka_unit_test(copies_lists),
+        cmocka_unit_test(leaves_a_list_empty),
         cmocka_unit_test(holds_references_while_it_lives),
     };
 

@@ -19,8 +19,10 @@
     "\"flags\":\"execve truncArgs\",\"auid\":0,"                                                   \
     "\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"},\"tid\":0,"                           \
     "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}"
-#define SOCKET                                                                                     \
-    "\"socket\":{\"protocol\":\"TCP\",\"saddr\":\"192.0.2.2\",\"sport\":60066,"                    \
+#define SOCKET     SOCKET_OF("TCP")
+#define SOCKET_UDP SOCKET_OF("UDP")
+#define SOCKET_OF(protocol)                                                                        \
+    "\"socket\":{\"protocol\":\"" protocol "\",\"saddr\":\"192.0.2.2\",\"sport\":60066,"           \
     "\"daddr\":\"203.0.113.10\",\"dport\":443,\"cookie\":\"4711\"}"
 #define TAIL     ",\"node_name\":\"n1\",\"time\":\"2026-11-23T18:00:00.000000001Z\",\"seq\":\"5\"}\n"
 #define REPLACED "\xef\xbf\xbd"
@@ -35,6 +37,9 @@ static struct flow_event_header asked[] = {
     {NULL, "no memory for its name"},
     {"Referer", "https://u:p@a.example/"},
 };
+static const char *names[] = {"ebpf.io.", NULL, "a\x1b\"\xff."};
+static const char *ips[] = {"203.0.113.10", "203.0.113.11"};
+static const char *stripped[] = {"ech", "h3"};
 static struct flow_event_header answered[] = {{"Set-Cookie", "a=b"}, {"X-Empty", ""}};
 
 static const struct {
@@ -68,6 +73,57 @@ static const struct {
      {.kind = FLOW_EVENT_CONNECT, .pod = &cart_pod, FLOW, .error = "refused"},
      "{\"process_connect\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"}},"
      "" SOCKET ",\"error\":\"refused\",\"route\":\"proxy\"}" TAIL},
+    {"connect by UDP",
+     {.kind = FLOW_EVENT_CONNECT, .process = &cart, FLOW, .protocol = PROTOCOL_UDP},
+     "{\"process_connect\":{" CART "," SOCKET_UDP ",\"route\":\"proxy\"}" TAIL},
+    {"connect to names",
+     {.kind = FLOW_EVENT_CONNECT,
+      .process = &cart,
+      FLOW,
+      .names = names,
+      .names_len = ARRAY_SIZE(names)},
+     "{\"process_connect\":{" CART "," SOCKET ",\"destination_names\":[\"ebpf.io.\","
+     "\"a\\u001b\\\"" REPLACED ".\"],\"route\":\"proxy\"}" TAIL},
+    {"a question",
+     {.kind = FLOW_EVENT_DNS,
+      .process = &cart,
+      FLOW,
+      .protocol = PROTOCOL_UDP,
+      .visibility = VISIBILITY_PLAINTEXT,
+      .dns = {.name = "ebpf.io.", .qtype = "A"}},
+     "{\"process_dns\":{" CART "," SOCKET_UDP ",\"dns\":{\"names\":[\"ebpf.io.\"],"
+     "\"qtypes\":[\"A\"],\"response\":false},\"visibility\":\"plaintext\","
+     "\"route\":\"proxy\"}" TAIL},
+    {"its answer, from which something was taken",
+     {.kind = FLOW_EVENT_DNS,
+      .process = &cart,
+      FLOW,
+      .dns = {.response = true,
+              .name = "ebpf.io.",
+              .qtype = "HTTPS",
+              .rcode = "NOERROR",
+              .ips = ips,
+              .ips_len = 2,
+              .cnames = names,
+              .cnames_len = 2,
+              .stripped = stripped,
+              .stripped_len = 2}},
+     "{\"process_dns\":{" CART "," SOCKET ",\"dns\":{\"names\":[\"ebpf.io.\"],"
+     "\"qtypes\":[\"HTTPS\"],\"response\":true,\"rcode\":\"NOERROR\","
+     "\"ips\":[\"203.0.113.10\",\"203.0.113.11\"],\"cnames\":[\"ebpf.io.\"],\"ttl\":0},"
+     "\"stripped\":[\"ech\",\"h3\"],\"route\":\"proxy\"}" TAIL},
+    {"an answer for which there was no memory",
+     {.kind = FLOW_EVENT_DNS, .process = &cart, FLOW, .error = "x", .dns = {.response = true}},
+     "{\"process_dns\":{" CART "," SOCKET
+     ",\"dns\":{\"response\":true},\"error\":\"x\",\"route\":\"proxy\"}" TAIL},
+    {"bytes of a socket so far",
+     {.kind = FLOW_EVENT_SOCK_STATS,
+      .process = &cart,
+      FLOW,
+      .protocol = PROTOCOL_UDP,
+      .close = {.tx = 50, .rx = 131}},
+     "{\"process_sock_stats\":{" CART "," SOCKET_UDP
+     ",\"tx\":\"50\",\"rx\":\"131\",\"route\":\"proxy\"}" TAIL},
     {"tls",
      {.kind = FLOW_EVENT_TLS,
       .process = &cart,
@@ -142,9 +198,12 @@ static const struct {
      {.kind = FLOW_EVENT_CLOSE,
       .process = &cart,
       FLOW,
+      .names = names,
+      .names_len = 1,
       .visibility = VISIBILITY_PRE_EXISTING,
       .close = {.tx = 706, .rx = 1ull << 63, .duration_ns = 31000000}},
-     "{\"process_close\":{" CART "," SOCKET ",\"tx\":\"706\",\"rx\":\"9223372036854775808\","
+     "{\"process_close\":{" CART "," SOCKET
+     ",\"destination_names\":[\"ebpf.io.\"],\"tx\":\"706\",\"rx\":\"9223372036854775808\","
      "\"duration_ns\":\"31000000\",\"visibility\":\"pre-existing\",\"route\":\"proxy\"}" TAIL},
     {"events lost",
      {.kind = FLOW_EVENT_LOST,

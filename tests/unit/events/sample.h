@@ -20,6 +20,8 @@
 #define SRC V4(192, 0, 2, 2, 60066)
 #define DST V4(203, 0, 113, 10, 443)
 
+#define RESOLVER V4(198, 51, 100, 53, 53)
+
 static struct pod host_pod = {.refs = 1, .space = "", .name = ""};
 static struct pod cart_pod = {.refs = 1, .space = "shop", .name = "cart-7d4b"};
 
