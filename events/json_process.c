@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "events/json_writer.h"
+#include "events/redact.h"
 
 static const char *const cap_names[] = {
     "CAP_CHOWN",
@@ -113,6 +114,7 @@ static const char *flags_of(const struct process *process)
 
 static void append_members(struct buffer *out, const struct process *process)
 {
+    CLEANUP(buffer_fini) struct buffer storage = {0};
     size_t mark;
 
     json_text(out, "exec_id", process->exec_id);
@@ -120,7 +122,7 @@ static void append_members(struct buffer *out, const struct process *process)
     json_number(out, "uid", process->uid);
     json_text(out, "cwd", process->cwd);
     json_text(out, "binary", process->binary);
-    json_text(out, "arguments", process->arguments);
+    json_text(out, "arguments", redact_arguments(process->arguments, &storage));
     json_text(out, "flags", flags_of(process));
     if (process->start_time_ns)
         json_time(out, "start_time", process->start_time_ns);

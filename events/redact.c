@@ -20,22 +20,27 @@ static char fold(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
-static bool part_at(const char *name, const char *part)
+static bool part_at(const char *name, const char *end, const char *part)
 {
-    while (*part && fold(*name) == *part) {
+    while (*part && name < end && fold(*name) == *part) {
         name++;
         part++;
     }
     return !*part;
 }
 
-bool redact_header(const char *name)
+bool redact_name(const char *name, size_t len)
 {
-    for (; *name; name++)
+    for (const char *end = name + len; name < end; name++)
         for (size_t i = 0; i < ARRAY_SIZE(secret_parts); i++)
-            if (fold(*name) == secret_parts[i][0] && part_at(name, secret_parts[i]))
+            if (part_at(name, end, secret_parts[i]))
                 return true;
     return false;
+}
+
+bool redact_header(const char *name)
+{
+    return redact_name(name, strlen(name));
 }
 
 /* The authority's first byte, behind "scheme://" (RFC 3986 section 3.1), or NULL. */

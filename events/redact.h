@@ -9,7 +9,13 @@
 
 /* Whether the values of headers of this name are secrets: credentials, cookies, tokens, keys. */
 bool redact_header(const char *name);
+/* The same for the first len bytes of name, whatever it names: an option, a variable. */
+bool redact_name(const char *name, size_t len);
 
 /* The text, or, where it begins as a URL with user information ("https://user:secret@host"), a
  * copy of it in storage with that replaced. Ends in a NUL; "" when out of memory. */
 const char *redact_url(const char *text, struct buffer *storage);
+
+/* The same for a process's arguments: user information in any URL, values of headers and options
+ * whose names say that they are secrets, passwords of logins ("-u me:secret"). */
+const char *redact_arguments(const char *text, struct buffer *storage);

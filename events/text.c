@@ -24,8 +24,10 @@ static void field(struct buffer *out, const char *text)
 
 static void append_arguments(struct buffer *out, const struct flow_event *event)
 {
+    CLEANUP(buffer_fini) struct buffer storage = {0};
+
     if (event->process)
-        field(out, event->process->arguments);
+        field(out, redact_arguments(event->process->arguments, &storage));
 }
 
 /* "[ebpf.io. www.ebpf.io.] ": a blank inside a text puts that one in quotes. */

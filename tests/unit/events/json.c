@@ -59,6 +59,13 @@ static const struct {
      "\"cwd\":\"/" REPLACED "\",\"binary\":\"/tmp/\\u001b[2J" REPLACED "\\u009b\\u202eevil\","
      "\"arguments\":\"a\\nb \\\"c\\\"\",\"flags\":\"execve\",\"auid\":0,\"tid\":0,"
      "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}}" TAIL},
+    {"exec with secrets",
+     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &login},
+     "{\"process_exec\":{\"process\":{\"exec_id\":\"bjE6NTo1\",\"pid\":0,\"uid\":0,"
+     "\"cwd\":\"/\",\"binary\":\"/usr/bin/curl\","
+     "\"arguments\":\"--oauth2-bearer-token=***** https://*****@a.example/\","
+     "\"flags\":\"execve\",\"auid\":0,\"tid\":0,"
+     "\"process_credentials\":{\"uid\":0,\"gid\":0,\"euid\":0}}}" TAIL},
     {"exit with a status",
      {.kind = FLOW_EVENT_EXIT, .time_ns = SAMPLE_TIME, .process = &cart, .exit = {.status = 22}},
      "{\"process_exit\":{" CART ",\"status\":22,\"time\":\"2026-11-23T18:00:00.000000001Z\"}" TAIL},

@@ -75,9 +75,75 @@ static void hides_user_information_in_urls(void **state)
     }
 }
 
+static const struct {
+    const char *text, *want;
+} arguments[] = {
+    {"", ""},
+    {"https://ebpf.io/tetragon", "https://ebpf.io/tetragon"},
+    {"-s --max-time 5 -o /dev/null https://a.example:8443/@b", /* nothing to hide */
+     "-s --max-time 5 -o /dev/null https://a.example:8443/@b"},
+    {"https://me:pw@a.example/x http://b.example/ ftp://me@c.example",
+     "https://*****@a.example/x http://b.example/ ftp://*****@c.example"},
+    {"sh -c \"git clone 'https://me:p@w@a.example'; ls\"",
+     "sh -c \"git clone 'https://*****@a.example'; ls\""},
+    {"https://a.example/?token=abc&x=1", /* the query stays, as that of a request */
+     "https://a.example/?token=abc&x=1"},
+    {"-H \"Authorization: Bearer abc\" https://a.example/",
+     "-H \"Authorization: *****\" https://a.example/"},
+    {"-H \"Authorization: Digest username=\"me\", response=\"abc\"\" -s",
+     "-H \"Authorization: *****\" -s"},
+    {"\"-HCookie: a=b; c=d\" -s", "\"-HCookie: *****\" -s"},
+    {"-HX-Api-Key:abc --header=x-token:def -s", "-HX-Api-Key:***** --header=x-token:***** -s"},
+    {"\"--header=Authorization: Basic bWU6cHc=\" -s", "\"--header=Authorization: *****\" -s"},
+    {"-c \"curl -H 'Authorization: Bearer abc' https://a.example/\"",
+     "-c \"curl -H 'Authorization: *****' https://a.example/\""},
+    {"-c \"curl -H \\\"Authorization: Bearer abc\\\" https://a.example/\"",
+     "-c \"curl -H \\\"Authorization: *****\\\" https://a.example/\""},
+    {"\"GET / HTTP/1.1\r\nAuthorization: Bearer abc\r\nHost: a\r\n\"",
+     "\"GET / HTTP/1.1\r\nAuthorization: *****\r\nHost: a\r\n\""},
+    {"-H \"Authorization: Bearer abc", "-H \"Authorization: *****"}, /* the line was cut */
+    {"-H Accept:x/y -H \"User-Agent: me\"", "-H Accept:x/y -H \"User-Agent: me\""},
+    {"--password=abc --token=\"d e\" x", "--password=***** --token=\"*****\" x"},
+    {"\"--password=a b\" x", "\"--password=*****\" x"},
+    {"--password abc --api-key \"d e\" -v", "--password ***** --api-key \"*****\" -v"},
+    {"--password", "--password"},
+    {"--no-session -v --password= x", "--no-session -v --password= x"},
+    {"--token-file /run/t --password-stdin host --cookie-jar c",
+     "--token-file /run/t --password-stdin host --cookie-jar c"},
+    {"--no-cookies https://a.example/", "--no-cookies https://a.example/"},
+    {"PGPASSWORD=abc AWS_SECRET_ACCESS_KEY=def psql",
+     "PGPASSWORD=***** AWS_SECRET_ACCESS_KEY=***** psql"},
+    {"-d {\"user\":\"me\",\"password\":\"abc\"} -v",
+     "-d {\"user\":\"me\",\"password\":\"*****\"} -v"},
+    {"-d \"{\"token\": \"a b\"}\" -v", "-d \"{\"token\": \"*****\"}\" -v"},
+    {"-d {\\\"token\\\":\\\"a\\\",\\\"b\\\":\\\"c\\\"}",
+     "-d {\\\"token\\\":\\\"*****\\\",\\\"b\\\":\\\"c\\\"}"},
+    {"-d {\"token\":\"a\\\",b\",\"c\":1}", "-d {\"token\":\"*****\",\"c\":1}"},
+    {"-d {\"token\":123} -v", "-d {\"token\":***** -v"},
+    {"-d user=me&password=abc&x=y -v", "-d user=me&password=***** -v"},
+    {"-u me:abc x", "-u me:***** x"},
+    {"-sSu \"me:a b\" x", "-sSu \"me:*****\" x"},
+    {"-ume:abc -Uproxy:abc x", "-ume:***** -Uproxy:***** x"},
+    {"--user me:abc --proxy-user=me:abc x", "--user me:***** --proxy-user=me:***** x"},
+    {"-u me --user me -u", "-u me --user me -u"},
+    {"-c \"curl -u me:abc\"", "-c \"curl -u me:*****\""},
+};
+
+static void hides_secrets_in_arguments(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(arguments); i++) {
+        CLEANUP(buffer_fini) struct buffer storage = {0};
+
+        print_message("  %s\n", arguments[i].text);
+        assert_string_equal(redact_arguments(arguments[i].text, &storage), arguments[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hides_secrets_in_arguments),
         cmocka_unit_test(knows_the_headers_that_hold_secrets),
         cmocka_unit_test(hides_user_information_in_urls),
     };

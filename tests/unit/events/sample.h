@@ -1,4 +1,5 @@
-/* sample: the people of these tests: curl in no pod, curl in a pod, and a hostile program. */
+/* sample: the people of these tests: curl in no pod, in a pod, and with secrets, and a hostile
+ * program. */
 #pragma once
 
 #include <setjmp.h>
@@ -78,6 +79,16 @@ static struct process villain = {
     .cwd = "/\xff",
 };
 
+static struct process login = {
+    .refs = 1,
+    .pod = &host_pod,
+    .exec_id = "bjE6NTo1",
+    .parent_exec_id = "",
+    .binary = "/usr/bin/curl",
+    .arguments = "--oauth2-bearer-token=abc https://me:pw@a.example/",
+    .cwd = "/",
+};
+
 /* What the tests do with a sink: one event in, its line out. The caller frees it. */
 static inline char *sample_line(struct sink *sink, const struct flow_event *event)
 {
@@ -97,5 +108,6 @@ static inline int sample_forget(void **state)
     free(TAKE(curl.json));
     free(TAKE(cart.json));
     free(TAKE(villain.json));
+    free(TAKE(login.json));
     return 0;
 }
