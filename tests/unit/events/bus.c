@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "events/bus.h"
@@ -225,6 +228,79 @@ static void a_flush_tells_what_a_sink_could_not_write(void **state)
     stage_close(&stage);
 }
 
+/* "SEQ LOST\n", 0 for an event. */
+static void render_count(struct sink *sink, const struct flow_event *event, struct buffer *out)
+{
+    buffer_format(out, "%llu %llu\n", (unsigned long long)sink->seq + 1,
+                  event->kind == FLOW_EVENT_LOST ? (unsigned long long)event->lost.count : 0);
+}
+
+/* A full disk, as far as a process can make one: what would grow past the limit fails. */
+static void limit_file_size(rlim_t size)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Emits until the file has this size; returns how many. */
+static uint64_t emit_until(struct bus_producer *producer, int fd, off_t size)
+{
+    uint64_t emitted = 0;
+    struct stat stat;
+
+    do {
+        emit(producer, 0, 0);
+        emitted++;
+        assert_int_equal(fstat(fd, &stat), 0);
+    } while (stat.st_size < size);
+    return emitted;
+}
+
+/* Rings overflow and the disk is full, again and again: the file itself says what is missing. */
+static void what_a_file_has_and_tells_lost_is_all(void **state)
+{
+    FILE *file = tmpfile();
+    CLEANUP(sink_fini) struct sink sink;
+    struct worker workers[PRODUCERS];
+    unsigned long long seq, lost, lines = 0, delivered = 0, missing = 0;
+    uint64_t emitted = PRODUCERS * EACH;
+    struct bus_producer *producer;
+    struct bus *bus;
+
+    (void)state;
+    assert_non_null(file);
+    sink_init(&sink, render_count, fileno(file), "", false);
+    assert_int_equal(bus_new(&bus, &sink, 1, NULL), 0);
+    for (uint32_t i = 0; i < PRODUCERS; i++) {
+        workers[i] = (struct worker){.bus = bus, .who = i, .capacity = 512};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, produce, &workers[i]), 0);
+    }
+    assert_int_equal(bus_producer_new(&producer, bus, "control", 64, NULL), 0);
+    for (off_t full = 2001; full < 20000; full += 2001) { /* in the middle of lines, mostly */
+        limit_file_size((rlim_t)full);
+        emitted += emit_until(producer, fileno(file), full);
+        bus_flush(bus); /* fails, and counts */
+    }
+    limit_file_size(RLIM_INFINITY);
+    for (uint32_t i = 0; i < PRODUCERS; i++)
+        pthread_join(workers[i].thread, NULL);
+    bus_free(&bus);
+    rewind(file);
+    while (fscanf(file, "%llu %llu\n", &seq, &lost) == 2) {
+        assert_int_equal(seq, ++lines);
+        delivered += lost == 0;
+        missing += lost;
+    }
+    assert_true(feof(file));
+    assert_int_equal(sink.lost, 0);
+    assert_true(missing > 0);
+    assert_int_equal(delivered + missing, emitted);
+    fclose(file);
+}
+
 static uint64_t now_ns(void)
 {
     struct timespec now;
@@ -320,9 +396,11 @@ int main(void)
         cmocka_unit_test(flush_waits_for_what_came_before),
         cmocka_unit_test(delivers_without_a_flush_or_a_full_ring),
         cmocka_unit_test(a_flush_tells_what_a_sink_could_not_write),
+        cmocka_unit_test(what_a_file_has_and_tells_lost_is_all),
         cmocka_unit_test(a_half_full_ring_does_not_wait_for_the_timer),
         cmocka_unit_test(tells_in_the_order_things_happened),
     };
 
+    signal(SIGXFSZ, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
