@@ -265,6 +265,8 @@ void bus_free(struct bus **bus)
         wake(gone);
         pthread_join(gone->thread, NULL);
     }
+    for (size_t i = 0; i < gone->sinks_len; i++)
+        sink_give_up(&gone->sinks[i]);
     producer = atomic_load(&gone->producers);
     while (producer) {
         struct bus_producer *next = producer->next;

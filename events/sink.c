@@ -140,15 +140,29 @@ void sink_flush(struct sink *sink)
     for (size_t i = 0; i < len; i++) {
         if (lines[i].start < done) {
             keep = lines[i].end;
+            sink->begun = lines[i].events;
         } else { /* not begun: gone, and its number goes to another */
             sink->lost += lines[i].events;
-            sink->lost_code = code;
             sink->seq--;
         }
     }
+    if (code)
+        sink->lost_code = code;
     keep = keep > done ? keep - done : 0;
     if (keep)
         memmove(sink->pending.data, sink->pending.data + done, keep);
+    else
+        sink->begun = 0;
     sink->pending.len = keep;
     sink->lines.len = 0;
+}
+
+void sink_give_up(struct sink *sink)
+{
+    if (!sink->begun)
+        return;
+    sink->lost += sink->begun;
+    sink->seq--;
+    sink->begun = 0;
+    sink->pending.len = 0;
 }

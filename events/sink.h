@@ -23,6 +23,7 @@ struct sink {
     bool is_file;                 /* a write to it never waits for a reader */
     _Atomic uint64_t deadline_ns; /* monotonic; 0 as long as a slow reader is waited for */
     struct buffer pending;        /* rendered, not yet written; may begin inside a line */
+    uint64_t begun;               /* events of that line; 0: it does not */
     struct buffer lines;          /* a struct of sink.c for each whole line in pending */
 };
 
@@ -44,3 +45,5 @@ void sink_write(struct sink *sink, const struct flow_event *event);
  * seq back; the next line that gets out is a LOST event that tells how many and why. A line cut
  * in two by the failure is kept, so that its rest comes first. SIGPIPE must be blocked. */
 void sink_flush(struct sink *sink);
+/* After the last flush: counts a line that was cut in two and never got its rest as lost. */
+void sink_give_up(struct sink *sink);

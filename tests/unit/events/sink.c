@@ -75,6 +75,46 @@ static void drops_whole_lines_and_tells_how_many(void **state)
     assert_int_equal(sink.lost, 0);
 }
 
+static void counts_a_line_that_never_got_its_rest(void **state)
+{
+    CLEANUP(fd_close) int fd = memfd_create("lines", MFD_CLOEXEC);
+    CLEANUP(sink_fini) struct sink sink;
+
+    (void)state;
+    sink_init(&sink, render_plain, fd, "", false);
+    limit_file_size(6);
+    write_exit(&sink, 10);
+    write_exit(&sink, 11);
+    sink_flush(&sink);
+    write_exit(&sink, 12);
+    sink_flush(&sink); /* does not even get the rest of the line before it written */
+    assert_int_equal(sink.lost, 1);
+    sink_give_up(&sink);
+    sink_give_up(&sink); /* it is gone once */
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(sink.lost, 2);
+    assert_int_equal(sink.seq, 1);
+    assert_int_equal(sink.lost_code, EFBIG);
+}
+
+static void gives_up_nothing_that_was_written(void **state)
+{
+    CLEANUP(fd_close) int fd = memfd_create("lines", MFD_CLOEXEC);
+    CLEANUP(sink_fini) struct sink sink;
+
+    (void)state;
+    sink_init(&sink, render_plain, fd, "", false);
+    limit_file_size(6);
+    write_exit(&sink, 10);
+    write_exit(&sink, 11);
+    sink_flush(&sink);
+    limit_file_size(RLIM_INFINITY);
+    sink_flush(&sink);
+    sink_give_up(&sink);
+    assert_int_equal(sink.lost, 0);
+    assert_int_equal(sink.seq, 2);
+}
+
 static void tells_a_loss_although_nothing_follows(void **state)
 {
     CLEANUP(fd_close) int fd = memfd_create("lines", MFD_CLOEXEC);
@@ -182,6 +222,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(drops_whole_lines_and_tells_how_many),
+        cmocka_unit_test(counts_a_line_that_never_got_its_rest),
+        cmocka_unit_test(gives_up_nothing_that_was_written),
         cmocka_unit_test(tells_a_loss_although_nothing_follows),
         cmocka_unit_test(counts_what_a_lost_line_told_of),
         cmocka_unit_test(survives_a_reader_that_left),
