@@ -12,6 +12,7 @@ static const struct {
     const char *does;
 } commands[] = {
     {"exec", command_exec, "run a command and show what it says over the network"},
+    {"probe", command_probe, "tell what this machine offers of what we need"},
 };
 
 static int usage(FILE *out, int status)

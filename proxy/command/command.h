@@ -2,3 +2,4 @@
 #pragma once
 
 int command_exec(int argc, char **argv);
+int command_probe(int argc, char **argv);
