@@ -38,6 +38,7 @@ struct pod {
     uint64_t cgroup_id; /* its key in the kernel's map */
     char *space;        /* Kubernetes' namespace, "" when none */
     char *name;
+    bool tls_read; /* its connections to port 443 come to us */
 };
 
 struct process_namespaces {

@@ -90,8 +90,18 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return entry ? entry->pod : NULL;
 }
 
+static bool steers(const struct pods_settings *settings, uint16_t port)
+{
+    bool listed = settings->all_ports;
+
+    for (size_t i = 0; i < settings->ports_len; i++)
+        listed = listed || settings->ports[i] == port;
+    return listed;
+}
+
 static int entry_new(struct registered **out, const struct pods *pods, uint64_t cgroup_id,
-                     const char *space, const char *name, size_t ports_len, struct err *err)
+                     const char *space, const char *name, const struct pods_settings *settings,
+                     struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
 
@@ -99,12 +109,13 @@ static int entry_new(struct registered **out, const struct pods *pods, uint64_t 
         return err_set(err, -ENOMEM, "pod %s", name);
     entry->cgroup_id = cgroup_id;
     entry->ports_fd = pods->ports_fd;
-    entry->ports = calloc(ports_len + 1, sizeof(*entry->ports));
+    entry->ports = calloc(settings->ports_len + 1, sizeof(*entry->ports));
     entry->pod = calloc(1, sizeof(*entry->pod));
     if (!entry->ports || !entry->pod)
         return err_set(err, -ENOMEM, "pod %s", name);
     atomic_init(&entry->pod->refs, 1);
     entry->pod->cgroup_id = cgroup_id;
+    entry->pod->tls_read = steers(settings, 443);
     entry->pod->space = strdup(space);
     entry->pod->name = strdup(name);
     if (!entry->pod->space || !entry->pod->name)
@@ -143,7 +154,7 @@ int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const cha
     if (find(pods, cgroup_id))
         return err_set(err, -EEXIST, "cgroup %llu is registered already, as pod %s",
                        (unsigned long long)cgroup_id, pods_find(pods, cgroup_id)->name);
-    code = entry_new(&entry, pods, cgroup_id, space, name, settings->ports_len, err);
+    code = entry_new(&entry, pods, cgroup_id, space, name, settings, err);
     if (code == 0 && !settings->all_ports)
         code = tell_ports(entry, settings, err);
     if (code < 0)

@@ -1,0 +1,57 @@
+/* lookups: questions to a name server and what their answers mean, for datagrams and connections
+ * alike: who asked what is told, and what was answered is bound to the pod before it is released.
+ *
+ * Touches no socket: bytes in, and what to send on out. An answer that nobody asked for is not
+ * released; one that two readers could understand differently becomes a SERVFAIL, after which
+ * resolvers turn to their next server. What a program sends is passed on whatever it is.
+ * Called by:  resolver.c, flow/query.c.
+ * Leads to:   names.c, and events. */
+#pragma once
+
+#include "base/span.h"
+#include "events/bus.h"
+#include "policy/facts.h"
+
+struct names;
+
+enum {
+    LOOKUPS_OPEN_MAX = 64, /* questions that wait for an answer; further ones push out the oldest */
+    LOOKUPS_FAULTS_MAX = 8,    /* messages that make no sense are told so often, of one exchange */
+    LOOKUPS_REFUSAL_MAX = 512, /* bytes of an answer of our own */
+};
+
+/* One exchange with one name server. Whoever embeds it fills in the upper part, all borrowed, and
+ * zeroes the rest. */
+struct lookups {
+    struct names *names;
+    struct bus_producer *producer; /* the calling thread's */
+    struct process *process;       /* may be NULL */
+    struct pod *pod;               /* likewise: then nothing is bound */
+    struct addr src, dst;          /* as the program sees them */
+    uint64_t cookie;
+    enum protocol protocol;
+
+    struct lookups_question *open[LOOKUPS_OPEN_MAX]; /* the oldest first */
+    size_t open_len;
+    bool asked;      /* at least once */
+    bool foreign;    /* the program sent what is no question: what comes back is passed on, too */
+    unsigned faults; /* told so far */
+};
+void lookups_fini(struct lookups *lookups); /* at ease with a zeroed one */
+
+/* The program sends this to the server. False when it is not a question of the DNS. */
+bool lookups_ask(struct lookups *lookups, struct span message);
+
+enum lookups_result {
+    LOOKUPS_RELAY,   /* release it as it came */
+    LOOKUPS_CHANGED, /* release what is in out instead */
+    LOOKUPS_DROP,
+};
+/* The server sends this to the program. out has room for as much as message and for
+ * LOOKUPS_REFUSAL_MAX bytes. */
+enum lookups_result lookups_answer(struct lookups *lookups, struct span message, uint8_t *out,
+                                   size_t *out_len);
+
+/* The server cannot be reached (a negative errno): answers the oldest open question by SERVFAIL.
+ * Returns the answer's length; 0 when no question is open. */
+size_t lookups_refuse(struct lookups *lookups, int code, uint8_t out[LOOKUPS_REFUSAL_MAX]);
