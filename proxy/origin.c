@@ -52,34 +52,59 @@ static int key_of(int accepted_fd, struct abi_tuple *key, struct addr *src, stru
     return 0;
 }
 
-int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err)
+static void from_filed(const struct abi_tuple *key, const struct abi_origin *filed,
+                       struct origin *out)
 {
     static const uint8_t unbound[16];
+    struct origin origin = {.src = {.port = key->port}};
+
+    memcpy(origin.src.ip, key->ip, sizeof(origin.src.ip));
+    memcpy(origin.dst.ip, filed->ip, sizeof(origin.dst.ip));
+    origin.dst.port = filed->port;
+    origin.has_bound = memcmp(filed->bound, unbound, sizeof(unbound)) != 0;
+    memcpy(origin.bound.ip, filed->bound, sizeof(origin.bound.ip));
+    origin.cookie = filed->cookie;
+    origin.pod = filed->pod;
+    origin.cgroup = filed->cgroup;
+    origin.netns_cookie = filed->netns_cookie;
+    origin.start_ns = filed->start_ns;
+    origin.time_ns = filed->time_ns;
+    origin.pid = filed->pid;
+    *out = origin;
+}
+
+int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err)
+{
     struct abi_tuple key = {0};
     struct abi_origin filed;
-    struct origin origin = {0};
+    struct addr src;
     char text[ADDR_TEXT_MAX];
-    int code = key_of(accepted_fd, &key, &origin.src, err);
+    int code = key_of(accepted_fd, &key, &src, err);
 
     if (code < 0)
         return code;
     code = bpf_map_lookup_and_delete_elem(bpf_map__fd(bpf->maps.origins), &key, &filed);
     if (code == -ENOENT)
-        return err_set(err, -ENOENT, "%s dialled our listener itself",
-                       addr_format(&origin.src, text));
+        return err_set(err, -ENOENT, "%s dialled our listener itself", addr_format(&src, text));
     if (code < 0)
-        return err_sys(err, code, "origin of %s", addr_format(&origin.src, text));
-    memcpy(origin.dst.ip, filed.ip, sizeof(origin.dst.ip));
-    origin.dst.port = filed.port;
-    origin.has_bound = memcmp(filed.bound, unbound, sizeof(unbound)) != 0;
-    memcpy(origin.bound.ip, filed.bound, sizeof(origin.bound.ip));
-    origin.cookie = filed.cookie;
-    origin.pod = filed.pod;
-    origin.cgroup = filed.cgroup;
-    origin.netns_cookie = filed.netns_cookie;
-    origin.start_ns = filed.start_ns;
-    origin.time_ns = filed.time_ns;
-    origin.pid = filed.pid;
-    *out = origin;
+        return err_sys(err, code, "origin of %s", addr_format(&src, text));
+    from_filed(&key, &filed, out);
     return 0;
+}
+
+int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, struct origin *out,
+                    struct err *err)
+{
+    struct abi_origin filed;
+    int code = bpf_map_lookup_elem(bpf_map__fd(bpf->maps.askers), key, &filed);
+
+    if (code < 0)
+        return err_sys(err, code, "who sent a datagram to our listener");
+    from_filed(key, &filed, out);
+    return 0;
+}
+
+void origin_forget_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key)
+{
+    bpf_map_delete_elem(bpf_map__fd(bpf->maps.askers), key);
 }

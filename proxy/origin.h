@@ -1,4 +1,5 @@
-/* origin: an accepted connection -> where the pod meant to go, and who it was. */
+/* origin: an accepted connection, or a datagram that came to us -> where the pod meant to go, and
+ * who it was. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,9 +9,10 @@
 #include "base/err.h"
 
 struct sallyport_bpf;
+struct abi_tuple;
 
 struct origin {
-    struct addr src;   /* the program's side, as accept() saw it */
+    struct addr src;   /* the program's side, as we see it */
     struct addr dst;   /* where it meant to go */
     struct addr bound; /* the source address the program bound itself (port 0), if has_bound */
     bool has_bound;
@@ -21,3 +23,9 @@ struct origin {
 /* Takes (and so removes: a record is used once) what sockops filed for this accepted socket.
  * -ENOENT: nothing was filed, a stranger dialled the listener; close the connection. */
 int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err);
+
+/* What was filed for the socket that sends such datagrams; it stays until it is forgotten. -ENOENT:
+ * a stranger's. */
+int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, struct origin *out,
+                    struct err *err);
+void origin_forget_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key);

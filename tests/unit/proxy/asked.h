@@ -60,6 +60,9 @@ static inline void told_list(const char *const *texts, size_t len, const char *a
         told_add(texts[i], ahead, "");
 }
 
+/* What else a test wants to see when something is told; or NULL. */
+static void (*when_told)(const struct flow_event *event);
+
 /* In the place of the bus. */
 void bus_emit(struct bus_producer *producer, struct flow_event **event)
 {
@@ -68,6 +71,8 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event)
 
     (void)producer;
     assert_non_null(told_event);
+    if (when_told)
+        when_told(told_event);
     if (told_event->kind == FLOW_EVENT_DNS) {
         assert_int_equal(told_event->route, ROUTE_PROXY);
         assert_int_equal(told_event->visibility, VISIBILITY_PLAINTEXT);

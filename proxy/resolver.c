@@ -1,0 +1,504 @@
+#include "proxy/resolver.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <search.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/datagram.h"
+#include "proxy/identity/identity.h"
+#include "proxy/keeper.h"
+#include "proxy/lookups.h"
+#include "proxy/origin.h"
+#include "proxy/pods.h"
+
+enum {
+    ASKED_A_TURN = 256,
+    DRAIN_TURNS = 8,
+    ANSWERS_A_TURN = 64,
+    LOST_TOLD_NS = 1000000000,
+};
+
+/* One of our listeners. */
+struct ear {
+    struct watched *net;
+    int fd; /* borrowed */
+    uint16_t port;
+    struct event *event;
+};
+
+struct watched {
+    struct watched *next;
+    struct resolver *resolver;
+    const struct keeper_net *net; /* borrowed */
+    struct ear ears[2 * ABI_PEERS];
+    size_t ears_len;
+};
+
+struct exchange {
+    struct abi_tuple key; /* first: what the tree sorts by */
+    struct resolver *resolver;
+    const struct ear *ear;
+    struct origin origin;
+    struct process *process; /* its flow count is raised; or NULL */
+    struct pod *pod;         /* a reference, or NULL */
+    struct lookups lookups;
+    int fd; /* upstream; -1 while it has none */
+    struct event event;
+    struct exchange *newer, *older; /* by when they were used last */
+};
+
+struct resolver {
+    struct resolver_parts parts;
+    struct watched *nets;
+    void *tree; /* tsearch(3) of struct exchange */
+    struct exchange *newest, *oldest;
+    size_t sockets;   /* exchanges that have one */
+    bool busy;        /* the batch is in use */
+    uint64_t lost_ns; /* when a loss was told */
+    struct datagrams *batch;
+    uint8_t answer[DATAGRAM_MAX], changed[DATAGRAM_MAX + LOOKUPS_REFUSAL_MAX];
+};
+
+/* Datagrams get lost; that is theirs to bear, but somebody may want to know. */
+static void note_lost(struct resolver *resolver, const char *what, int error)
+{
+    uint64_t now = clock_ns();
+
+    if (resolver->lost_ns && now - resolver->lost_ns < LOST_TOLD_NS)
+        return;
+    resolver->lost_ns = now;
+    log_warn("%s of name servers are lost: %s", what, strerror(error));
+}
+
+/* ---- exchanges: the books ---- */
+
+static int by_key(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct abi_tuple));
+}
+
+static void link_newest(struct exchange *exchange)
+{
+    struct resolver *resolver = exchange->resolver;
+
+    exchange->newer = NULL;
+    exchange->older = resolver->newest;
+    *(resolver->newest ? &resolver->newest->newer : &resolver->oldest) = exchange;
+    resolver->newest = exchange;
+}
+
+static void unlink_exchange(struct exchange *exchange)
+{
+    struct resolver *resolver = exchange->resolver;
+
+    *(exchange->newer ? &exchange->newer->older : &resolver->newest) = exchange->older;
+    *(exchange->older ? &exchange->older->newer : &resolver->oldest) = exchange->newer;
+}
+
+/* What it waits for will not come any more. (Without a socket it waits for nothing.) */
+static void close_upstream(struct exchange *exchange)
+{
+    if (exchange->fd < 0)
+        return;
+    event_del(&exchange->event);
+    fd_close(&exchange->fd);
+    exchange->resolver->sockets--;
+    lookups_fini(&exchange->lookups);
+}
+
+/* A socket may write to one server after another, and a port may be another socket's by now. */
+static bool is_of(const struct exchange *exchange, const struct origin *origin)
+{
+    const struct addr *dst = &exchange->origin.dst;
+
+    return exchange->origin.cookie == origin->cookie && dst->port == origin->dst.port &&
+           memcmp(dst->ip, origin->dst.ip, sizeof(dst->ip)) == 0;
+}
+
+static void exchange_end(struct exchange *exchange)
+{
+    struct resolver *resolver = exchange->resolver;
+    struct sallyport_bpf *bpf = keeper_bpf(resolver->parts.keeper);
+    struct origin filed;
+
+    close_upstream(exchange);
+    identity_flow_end(resolver->parts.identity, &exchange->process);
+    pod_unref(&exchange->pod);
+    if (origin_of_asker(bpf, &exchange->key, &filed, NULL) == 0 && is_of(exchange, &filed))
+        origin_forget_asker(bpf, &exchange->key);
+    tdelete(exchange, &resolver->tree, by_key);
+    unlink_exchange(exchange);
+    free(exchange);
+}
+
+/* A new exchange of this pod is about to be: an old one may have to go. */
+static void bound_exchanges(struct resolver *resolver, uint64_t pod)
+{
+    struct exchange *oldest = NULL;
+    size_t of_pod = 0, all = 0;
+
+    for (struct exchange *at = resolver->newest; at; at = at->older) {
+        all++;
+        if (at->origin.pod == pod) {
+            of_pod++;
+            oldest = at;
+        }
+    }
+    if (of_pod >= RESOLVER_EXCHANGES_OF_POD)
+        exchange_end(oldest);
+    else if (all >= ABI_ASKERS_MAX)
+        exchange_end(resolver->oldest);
+}
+
+/* The same for upstream sockets. */
+static void bound_sockets(struct resolver *resolver, uint64_t pod)
+{
+    struct exchange *oldest = NULL, *oldest_of_pod = NULL;
+    size_t of_pod = 0;
+
+    for (struct exchange *at = resolver->newest; at; at = at->older) {
+        if (at->fd < 0)
+            continue;
+        oldest = at;
+        if (at->origin.pod == pod) {
+            of_pod++;
+            oldest_of_pod = at;
+        }
+    }
+    if (of_pod >= RESOLVER_SOCKETS_OF_POD)
+        close_upstream(oldest_of_pod);
+    else if (resolver->sockets >= RESOLVER_SOCKETS_MAX)
+        close_upstream(oldest);
+}
+
+/* ---- to the program ---- */
+
+/* From the address that was written to, by the socket it came to: the kernel then shows the program
+ * the server it asked. */
+static void release(const struct exchange *exchange, const uint8_t *bytes, size_t len)
+{
+    struct addr from = {.port = 0};
+    int code;
+
+    memcpy(from.ip, exchange->key.local, sizeof(from.ip));
+    code = datagram_send(exchange->ear->fd, &from, &exchange->origin.src, span_of(bytes, len));
+    if (code < 0)
+        note_lost(exchange->resolver, "answers", -code);
+}
+
+/* A program without us would have been told by its socket; ours is told by its resolver. */
+static void refuse_all(struct exchange *exchange, int code)
+{
+    uint8_t refusal[LOOKUPS_REFUSAL_MAX];
+    size_t len;
+
+    while ((len = lookups_refuse(&exchange->lookups, code, refusal)))
+        release(exchange, refusal, len);
+}
+
+static void answered(struct exchange *exchange, struct span answer)
+{
+    uint8_t *changed = exchange->resolver->changed;
+    size_t changed_len;
+
+    switch (lookups_answer(&exchange->lookups, answer, changed, &changed_len)) {
+    case LOOKUPS_RELAY:
+        release(exchange, answer.data, answer.len);
+        break;
+    case LOOKUPS_CHANGED:
+        release(exchange, changed, changed_len);
+        break;
+    case LOOKUPS_DROP:
+        break;
+    }
+}
+
+static void on_answer(evutil_socket_t fd, short what, void *arg)
+{
+    struct exchange *exchange = arg;
+    uint8_t *bytes = exchange->resolver->answer;
+
+    (void)what;
+    for (int i = 0; i < ANSWERS_A_TURN; i++) {
+        ssize_t n = recv(fd, bytes, DATAGRAM_MAX, 0);
+
+        if (n >= 0)
+            answered(exchange, span_of(bytes, (size_t)n));
+        else if (errno == EAGAIN)
+            break;
+        else if (errno != EINTR)
+            refuse_all(exchange, -errno);
+    }
+}
+
+/* ---- to the server ---- */
+
+static int connect_upstream(int fd, const struct origin *origin)
+{
+    struct sockaddr_storage to, from;
+    socklen_t to_len = addr_to_sockaddr(&origin->dst, &to), from_len;
+
+    if (origin->has_bound) {
+        from_len = addr_to_sockaddr(&origin->bound, &from);
+        if (bind(fd, (struct sockaddr *)&from, from_len) < 0)
+            return -errno;
+    }
+    return connect(fd, (struct sockaddr *)&to, to_len) < 0 ? -errno : 0;
+}
+
+/* The port is the kernel's choice, and hard to guess. */
+static int open_upstream(struct exchange *exchange)
+{
+    struct resolver *resolver = exchange->resolver;
+    const struct origin *origin = &exchange->origin;
+    CLEANUP(fd_close) int fd = -1;
+    int code;
+
+    bound_sockets(resolver, origin->pod);
+    fd = keeper_socket(resolver->parts.keeper, origin->netns_cookie,
+                       addr_is_v4(&origin->dst) ? AF_INET : AF_INET6, SOCK_DGRAM, NULL);
+    code = fd < 0 ? fd : connect_upstream(fd, origin);
+    if (code < 0)
+        return code;
+    if (event_assign(&exchange->event, resolver->parts.base, fd, EV_READ | EV_PERSIST, on_answer,
+                     exchange) < 0 ||
+        event_add(&exchange->event, NULL) < 0)
+        return -ENOMEM;
+    exchange->fd = fd_take(&fd);
+    resolver->sockets++;
+    return 0;
+}
+
+static void asked(struct exchange *exchange, struct span question)
+{
+    int code = 0, error = 0;
+    socklen_t len = sizeof(error);
+
+    if (exchange->fd < 0)
+        code = open_upstream(exchange);
+    else if (getsockopt(exchange->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
+        refuse_all(exchange, -error); /* of what was asked before */
+    lookups_ask(&exchange->lookups, question);
+    if (code == 0 &&
+        send(exchange->fd, question.data, question.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        code = -errno;
+    if (exchange->fd >= 0 && (code == -EAGAIN || code == -ENOBUFS))
+        note_lost(exchange->resolver, "questions", -code);
+    else if (code < 0)
+        refuse_all(exchange, code);
+}
+
+/* ---- from the program ---- */
+
+static struct exchange *exchange_new(struct resolver *resolver, const struct ear *ear,
+                                     const struct abi_tuple *key, const struct origin *origin)
+{
+    const struct resolver_parts *parts = &resolver->parts;
+    struct exchange *exchange;
+    struct process *process;
+
+    /* first: identity may call back, and change what is below */
+    process = identity_flow_begin(parts->identity, origin->pid, origin->start_ns, origin->pod);
+    bound_exchanges(resolver, origin->pod);
+    exchange = calloc(1, sizeof(*exchange));
+    if (exchange)
+        exchange->key = *key;
+    if (!exchange || !tsearch(exchange, &resolver->tree, by_key)) {
+        free(exchange);
+        identity_flow_end(parts->identity, &process);
+        return NULL;
+    }
+    exchange->resolver = resolver;
+    exchange->ear = ear;
+    exchange->origin = *origin;
+    exchange->process = process;
+    exchange->pod = pod_ref(pods_find(parts->pods, origin->pod));
+    exchange->fd = -1;
+    exchange->lookups = (struct lookups){
+        .names = parts->names,
+        .producer = parts->producer,
+        .process = process,
+        .pod = exchange->pod,
+        .src = origin->src,
+        .dst = origin->dst,
+        .cookie = origin->cookie,
+        .protocol = PROTOCOL_UDP,
+    };
+    link_newest(exchange);
+    return exchange;
+}
+
+static void heard(struct resolver *resolver, const struct ear *ear, const struct datagram *datagram)
+{
+    struct abi_tuple key = {.netns_cookie = keeper_net_cookie(ear->net->net),
+                            .port = datagram->from.port,
+                            .local_port = ear->port};
+    struct exchange **found, *exchange;
+    struct origin origin;
+    bool filed;
+
+    memcpy(key.ip, datagram->from.ip, sizeof(key.ip));
+    memcpy(key.local, datagram->to.ip, sizeof(key.local));
+    filed = origin_of_asker(keeper_bpf(resolver->parts.keeper), &key, &origin, NULL) == 0;
+    found = tfind(&key, &resolver->tree, by_key);
+    exchange = found ? *found : NULL;
+    if (exchange && filed && !is_of(exchange, &origin)) {
+        exchange_end(exchange);
+        exchange = NULL;
+    }
+    if (!exchange && filed)
+        exchange = exchange_new(resolver, ear, &key, &origin);
+    if (!exchange)
+        return; /* a stranger's: nobody is told anything */
+    unlink_exchange(exchange);
+    link_newest(exchange);
+    asked(exchange, datagram->bytes);
+}
+
+static void hear(struct resolver *resolver, const struct ear *ear, int most)
+{
+    struct datagram datagrams[DATAGRAM_BATCH];
+    size_t len;
+    int n = DATAGRAM_BATCH;
+
+    if (resolver->busy)
+        return;
+    resolver->busy = true;
+    for (; n == DATAGRAM_BATCH && most > 0; most -= n) {
+        n = datagrams_receive(resolver->batch, ear->fd, datagrams, &len);
+        for (size_t i = 0; i < len; i++)
+            heard(resolver, ear, &datagrams[i]);
+    }
+    resolver->busy = false;
+}
+
+static void on_asked(evutil_socket_t fd, short what, void *arg)
+{
+    const struct ear *ear = arg;
+
+    (void)fd;
+    (void)what;
+    hear(ear->net->resolver, ear, ASKED_A_TURN);
+}
+
+void resolver_drain(struct resolver *resolver)
+{
+    for (const struct watched *net = resolver->nets; net; net = net->next)
+        for (size_t i = 0; i < net->ears_len; i++)
+            hear(resolver, &net->ears[i], DRAIN_TURNS * ASKED_A_TURN);
+}
+
+void resolver_forget_socket(struct resolver *resolver, uint64_t cookie)
+{
+    struct exchange *older;
+
+    for (struct exchange *at = resolver->newest; at; at = older) {
+        older = at->older;
+        if (at->origin.cookie == cookie)
+            exchange_end(at);
+    }
+}
+
+/* ---- set-up ---- */
+
+static void watched_free(struct watched **net)
+{
+    struct watched *gone = TAKE(*net);
+
+    if (!gone)
+        return;
+    for (size_t i = 0; i < gone->ears_len; i++)
+        event_free(gone->ears[i].event);
+    free(gone);
+}
+
+static int add_ear(struct watched *net, int fd, uint16_t port)
+{
+    struct ear *ear = &net->ears[net->ears_len];
+
+    if (fd < 0)
+        return 0;
+    *ear = (struct ear){.net = net, .fd = fd, .port = port};
+    ear->event = event_new(net->resolver->parts.base, fd, EV_READ | EV_PERSIST, on_asked, ear);
+    if (!ear->event)
+        return -ENOMEM;
+    net->ears_len++;
+    return event_add(ear->event, NULL) < 0 ? -ENOMEM : 0;
+}
+
+int resolver_watch(struct resolver *resolver, struct keeper_net *keeper_net, struct err *err)
+{
+    const struct listeners *listeners = keeper_net_listeners(keeper_net);
+    CLEANUP(watched_free) struct watched *net = calloc(1, sizeof(*net));
+    int code = net ? 0 : -ENOMEM;
+
+    if (net) {
+        net->resolver = resolver;
+        net->net = keeper_net;
+    }
+    for (size_t i = 0; code == 0 && i < ABI_PEERS; i++) {
+        code = add_ear(net, listeners->datagram[i].v4, listeners->datagram[i].port);
+        if (code == 0)
+            code = add_ear(net, listeners->datagram[i].v6, listeners->datagram[i].port);
+    }
+    if (code < 0)
+        return err_set(err, code, "watching the datagrams of a network namespace");
+    net->next = resolver->nets;
+    resolver->nets = TAKE(net);
+    return 0;
+}
+
+void resolver_unwatch(struct resolver *resolver, const struct keeper_net *keeper_net)
+{
+    struct watched **at = &resolver->nets, *net;
+    struct exchange *older;
+
+    while (*at && (*at)->net != keeper_net)
+        at = &(*at)->next;
+    if (!(net = *at))
+        return;
+    for (struct exchange *exchange = resolver->newest; exchange; exchange = older) {
+        older = exchange->older;
+        if (exchange->ear->net == net)
+            exchange_end(exchange);
+    }
+    *at = net->next;
+    watched_free(&net);
+}
+
+int resolver_new(struct resolver **out, const struct resolver_parts *parts, struct err *err)
+{
+    CLEANUP(resolver_free) struct resolver *resolver = calloc(1, sizeof(*resolver));
+    int code;
+
+    if (!resolver)
+        return err_set(err, -ENOMEM, "resolver");
+    resolver->parts = *parts;
+    code = datagrams_new(&resolver->batch, err);
+    if (code < 0)
+        return code;
+    *out = TAKE(resolver);
+    return 0;
+}
+
+void resolver_free(struct resolver **resolver)
+{
+    if (!*resolver)
+        return;
+    while ((*resolver)->newest)
+        exchange_end((*resolver)->newest);
+    while ((*resolver)->nets) {
+        struct watched *net = (*resolver)->nets;
+
+        (*resolver)->nets = net->next;
+        watched_free(&net);
+    }
+    datagrams_free(&(*resolver)->batch);
+    free(TAKE(*resolver));
+}

@@ -1,0 +1,55 @@
+/* resolver: look-ups over datagrams. What a pod's program sends to port 53 comes to our listeners
+ * in its namespace; it is read, sent on to the name server that was asked, and the answer is bound
+ * to the pod and told before it is released. Control thread only.
+ *
+ * An exchange is what one socket of a program says to one server. It has an upstream socket of its
+ * own, connected to that server, so nobody else is heard; it lasts until the program's socket is
+ * gone, for an answer may come late. How many there are is bounded for each pod and in all: the one
+ * that was quiet longest loses its upstream socket, and gets another when it is used again.
+ * Called by:  agent.c.
+ * Leads to:   lookups.c. Connections to port 53 are flows: flow/query.c. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct resolver;
+struct event_base;
+struct keeper;
+struct keeper_net;
+struct identity;
+struct pods;
+struct names;
+struct bus_producer;
+
+enum {
+    RESOLVER_SOCKETS_MAX = 4096, /* upstream sockets, in all */
+    RESOLVER_SOCKETS_OF_POD = 256,
+    RESOLVER_EXCHANGES_OF_POD = 1024, /* with those that have no upstream socket now */
+};
+
+/* All borrowed, all outlive the resolver; base and producer are the control thread's. */
+struct resolver_parts {
+    struct event_base *base;
+    struct keeper *keeper;
+    struct identity *identity;
+    struct pods *pods;
+    struct names *names;
+    struct bus_producer *producer;
+};
+
+int resolver_new(struct resolver **out, const struct resolver_parts *parts, struct err *err);
+void resolver_free(struct resolver **resolver);
+
+/* Begins to listen in a namespace. It may be called from within identity's on_exec. */
+int resolver_watch(struct resolver *resolver, struct keeper_net *net, struct err *err);
+/* Ends what goes on there; before keeper_net_remove. A namespace that is not watched is none. */
+void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net);
+
+/* Handles every datagram of pods that waits now, up to a bound: before a socket's or a process's
+ * end is told. */
+void resolver_drain(struct resolver *resolver);
+/* The program's socket is gone: after a drain, and never from within a callback of identity's, for
+ * we may be asking that who sent a datagram. */
+void resolver_forget_socket(struct resolver *resolver, uint64_t cookie);
