@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/names.h"
 #include "proxy/origin.h"
 #include "proxy/worker.h"
 
@@ -41,6 +42,7 @@ struct agent {
     struct pods *pods;
     struct identity *identity;
     struct store *store;
+    struct names *names;
     struct worker **workers;
     unsigned workers_len;
     struct event *on_process, *on_flow_end, *exit_due, *look_due;
@@ -325,6 +327,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
+        .names = agent->names,
         .roots = settings->roots,
         .bus = agent->bus,
     };
@@ -361,6 +364,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
                               agent->producer, settings->node_name, err);
     if (result == 0)
         result = store_new(&agent->store, settings->authority, LEAVES, err);
+    if (result == 0)
+        result = names_new(&agent->names, err);
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result < 0)
@@ -418,6 +423,7 @@ void agent_free(struct agent **agent)
     if (gone->look_due)
         event_free(gone->look_due);
     store_free(&gone->store);
+    names_free(&gone->names);
     identity_free(&gone->identity);
     pods_free(&gone->pods);
     keeper_free(&gone->keeper);

@@ -47,8 +47,8 @@ enum lookups_result {
     LOOKUPS_CHANGED, /* release what is in out instead */
     LOOKUPS_DROP,
 };
-/* The server sends this to the program. out has room for as much as message and for
- * LOOKUPS_REFUSAL_MAX bytes. */
+/* The server sends this to the program. out has room for as much as message, and for
+ * LOOKUPS_REFUSAL_MAX bytes at least. */
 enum lookups_result lookups_answer(struct lookups *lookups, struct span message, uint8_t *out,
                                    size_t *out_len);
 

@@ -62,7 +62,7 @@ struct resolver {
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
     struct datagrams *batch;
-    uint8_t answer[DATAGRAM_MAX], changed[DATAGRAM_MAX + LOOKUPS_REFUSAL_MAX];
+    uint8_t answer[DATAGRAM_MAX], changed[DATAGRAM_MAX];
 };
 
 /* Datagrams get lost; that is theirs to bear, but somebody may want to know. */

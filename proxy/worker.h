@@ -23,12 +23,14 @@ enum {
 
 struct flow;
 struct leg;
+struct names;
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
+    struct names *names;
     X509_STORE *roots; /* what upstreams are verified against */
     struct bus *bus;
 };
@@ -53,7 +55,7 @@ struct worker {
     size_t spare_len;
     struct inbox inbox;
     uint8_t peeked[65536 + 64]; /* flow/peek.c: bytes as MSG_PEEK shows them */
-    uint8_t scratch[65536];     /* wire/hello.c: the ClientHello put together */
+    uint8_t scratch[65536];     /* wire/hello.c: the ClientHello put together; flow/query.c */
     struct handover *handovers; /* private to worker.c */
 };
 

@@ -5,7 +5,7 @@
  *   judge.c  what to do with it?               judging
  *   dial.c   TLS with the upstream             dialling
  *   open.c   TLS with the pod                  opening
- *   relay.c  bytes both ways, request.c reads  relaying
+ *   relay.c  bytes both ways; request.c, query.c read  relaying
  *   splice.c passed untouched                  splicing */
 #pragma once
 
@@ -42,6 +42,7 @@ struct flow {
     uint64_t active_ns; /* when bytes last moved, monotonic */
     bool timed_out;     /* the state's time is up: its step decides what that means */
     bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
+    bool speaks_dns;    /* what it says is for a name server */
     bool half_closed;   /* one end is done, the other is not */
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;

@@ -1,6 +1,7 @@
 /* judge: what to do with a flow now that its first bytes are known: end its TLS, read it as it is,
  * or pass it on untouched. */
 #include "certs/mint.h"
+#include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
 
 bool judge_can_open(const struct hello *hello)
@@ -28,7 +29,9 @@ enum flow_state judge(struct flow *flow)
         flow->facts.visibility = VISIBILITY_OPAQUE; /* no leaf can be made for such a name */
         break;
     case VISIBILITY_PLAINTEXT:
-        relay_init(&flow->relay, RELAY_HTTP);
+        relay_init(&flow->relay, flow->speaks_dns ? RELAY_DNS : RELAY_HTTP);
+        if (flow->speaks_dns)
+            query_init(flow);
         return FLOW_RELAYING;
     default:
         break;

@@ -6,7 +6,17 @@
 #include "proxy/flow/steps.h"
 #include "proxy/wire/http1.h"
 
-enum peek_kind peek_step(struct span seen, bool timed_out, uint8_t *scratch, struct hello *hello)
+enum { DNS_PORT = 53 };
+
+/* A DNS message has no mark of its own. It begins with its length, which may look like the
+ * beginning of anything: what only looks like it goes to query.c, which knows. */
+static enum peek_kind otherwise(uint16_t port)
+{
+    return port == DNS_PORT ? PEEK_DNS : PEEK_OPAQUE;
+}
+
+enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
+                         struct hello *hello)
 {
     if (seen.len) {
         switch (hello_parse(seen, scratch, hello)) {
@@ -19,14 +29,14 @@ enum peek_kind peek_step(struct span seen, bool timed_out, uint8_t *scratch, str
             case 1:
                 return PEEK_HTTP;
             case 0:
-                return PEEK_OPAQUE;
+                return otherwise(port);
             }
             break;
         case HELLO_INVALID:
-            return PEEK_OPAQUE;
+            return otherwise(port);
         }
     }
-    return timed_out ? PEEK_OPAQUE : PEEK_WAIT;
+    return timed_out ? otherwise(port) : PEEK_WAIT;
 }
 
 /* Who speaks first decides: an upstream that does makes the flow an opaque relay. */
@@ -58,7 +68,7 @@ enum flow_state peek(struct flow *flow)
     flow->facts.visibility = VISIBILITY_OPAQUE;
     if (n == 0)
         return FLOW_JUDGING;
-    switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n),
+    switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), flow->facts.where.dst.port,
                       flow->timed_out || n == sizeof(worker->peeked), worker->scratch, &hello)) {
     case PEEK_WAIT:
         if (upstream_spoke(flow))
@@ -74,6 +84,10 @@ enum flow_state peek(struct flow *flow)
         flow->facts.visibility = judge_can_open(&hello) ? VISIBILITY_TERMINATED : VISIBILITY_OPAQUE;
         return FLOW_JUDGING;
     case PEEK_HTTP:
+        flow->facts.visibility = VISIBILITY_PLAINTEXT;
+        return FLOW_JUDGING;
+    case PEEK_DNS:
+        flow->speaks_dns = true;
         flow->facts.visibility = VISIBILITY_PLAINTEXT;
         return FLOW_JUDGING;
     case PEEK_OPAQUE:

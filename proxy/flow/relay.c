@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proxy/flow/query.h"
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
 
@@ -30,6 +31,7 @@ void relay_fini(struct relay *relay, struct worker *worker)
     release(&relay->down, worker);
     http1_free(&relay->request);
     http1_free(&relay->response);
+    lookups_fini(&relay->lookups);
 }
 
 void relay_tell_unanswered(struct flow *flow)
@@ -44,8 +46,8 @@ void relay_tell_unanswered(struct flow *flow)
         report_emit(flow, &relay->refusal);
 }
 
-/* Room for more: bytes that went on make way; a head that does not fit makes the buffer grow, up to
- * what http1 takes; else the sender waits. */
+/* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the
+ * buffer grow, up to what http1 takes; else the sender waits. */
 static bool make_room(struct pipeline *line, struct worker *worker)
 {
     size_t size;
@@ -148,7 +150,9 @@ static bool think(struct flow *flow)
     if (relay->kind == RELAY_HTTP &&
         (request_feed_up(flow) != REQUEST_OK || request_feed_down(flow) != REQUEST_OK))
         return false;
-    if (relay->kind == RELAY_RAW) { /* also from inside the two calls above */
+    if (relay->kind == RELAY_DNS && !query_feed(flow))
+        return false;
+    if (relay->kind == RELAY_RAW) { /* also from inside the calls above */
         relay->up.parsed = relay->up.ready = relay->up.len;
         relay->down.parsed = relay->down.ready = relay->down.len;
     }
@@ -172,6 +176,8 @@ static bool finished(const struct flow *flow)
 /* Every request that went up has had its whole answer. */
 static bool answered_in_full(const struct relay *relay)
 {
+    if (relay->kind == RELAY_DNS)
+        return relay->lookups.asked && !relay->lookups.open_len;
     return relay->kind == RELAY_HTTP && relay->requests && !relay->pending_len &&
            relay->down.in_head;
 }

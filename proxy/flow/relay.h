@@ -1,5 +1,5 @@
 /* relay: bytes both ways between two legs, with backpressure and half-close; what is HTTP is read
- * by request.c on its way, and only what was read goes on. */
+ * by request.c on its way, DNS by query.c, and only what was read goes on. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "events/flow_event.h"
+#include "proxy/lookups.h"
 #include "proxy/wire/http1.h"
 
 struct flow;
@@ -16,15 +17,16 @@ enum flow_state;
 enum relay_kind {
     RELAY_UNDECIDED, /* inside TLS: the first bytes tell */
     RELAY_HTTP,
+    RELAY_DNS,
     RELAY_RAW,
 };
 
 /* Bytes on their way: [start, ready) may go on, [ready, parsed) is a head that is not complete,
- * [parsed, len) was not looked at. */
+ * [parsed, len) was not looked at, or is a part of a DNS message. */
 struct pipeline {
     uint8_t *data;
     size_t size, start, ready, parsed, len;
-    bool in_head; /* between messages, or in a head: nothing of it goes on yet */
+    bool in_head; /* between messages, or in a head: nothing of it goes on yet (of DNS: always) */
     bool ended;   /* the sender's end was read */
     bool ended_well;
     bool over; /* ... and the parser was told */
@@ -50,9 +52,10 @@ struct relay {
     bool refused;      /* a request was refused: nothing more is read, the answer waits its turn */
     struct flow_event *refusal; /* ... and is told then, too */
     bool ending;                /* what is in `down` are the last bytes for the pod */
-    bool stuck;   /* upstream takes no more: only its answer, if any, is still wanted */
-    bool cut;     /* upstream broke: reset when what came before was passed on */
-    bool parting; /* the answer under way was not asked for: the last one */
+    bool stuck;             /* upstream takes no more: only its answer, if any, is still wanted */
+    bool cut;               /* upstream broke: reset when what came before was passed on */
+    bool parting;           /* the answer under way was not asked for: the last one */
+    struct lookups lookups; /* of RELAY_DNS */
 };
 
 void relay_init(struct relay *relay, enum relay_kind kind);

@@ -19,10 +19,12 @@ enum peek_kind {
     PEEK_WAIT,   /* too few to say */
     PEEK_TLS,    /* a ClientHello: *hello is filled */
     PEEK_HTTP,   /* plain HTTP/1 */
+    PEEK_DNS,    /* whatever it is, it goes to a name server */
     PEEK_OPAQUE, /* something else, or nobody spoke in time */
 };
-/* Pure. scratch as hello_parse wants it. */
-enum peek_kind peek_step(struct span seen, bool timed_out, uint8_t *scratch, struct hello *hello);
+/* Pure. port: where it goes. scratch as hello_parse wants it. */
+enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
+                         struct hello *hello);
 
 /* Pure: TLS that we can end (the client speaks HTTP/1.1, or names no protocol at all). */
 bool judge_can_open(const struct hello *hello);

@@ -29,6 +29,23 @@ static const struct {
      PEEK_OPAQUE},
 };
 
+static const struct {
+    const char *name;
+    struct span seen;
+    bool timed_out;
+    enum peek_kind want;
+} asked[] = {
+    {"the length of a DNS message", BYTES("\x00\x1d"), false, PEEK_DNS},
+    {"half of its length", BYTES("\x00"), false, PEEK_DNS},
+    {"a length like the beginning of TLS", BYTES("\x16\x03"), false, PEEK_WAIT},
+    {"... and a message behind it", BYTES("\x16\x03id\x01\x00\x00\x01"), false, PEEK_DNS},
+    {"a length like the beginning of HTTP", BYTES("GE"), false, PEEK_WAIT},
+    {"... and a message behind it", BYTES("GEid\x01\x00\x00\x01"), false, PEEK_DNS},
+    {"HTTP to a name server's port", BYTES("GET / HTTP/1.1\r\n"), false, PEEK_HTTP},
+    {"a program that asks later", BYTES(""), true, PEEK_DNS},
+    {"a program that asks soon", BYTES(""), false, PEEK_WAIT},
+};
+
 static void peek_says_what_the_pod_speaks(void **state)
 {
     static uint8_t scratch[HELLO_MAX];
@@ -38,8 +55,22 @@ static void peek_says_what_the_pod_speaks(void **state)
         struct hello hello = {0};
 
         print_message("  %s\n", peeks[i].name);
-        assert_int_equal(peek_step(peeks[i].seen, peeks[i].timed_out, scratch, &hello),
+        assert_int_equal(peek_step(peeks[i].seen, 443, peeks[i].timed_out, scratch, &hello),
                          peeks[i].want);
+    }
+}
+
+static void peek_knows_where_name_servers_are(void **state)
+{
+    static uint8_t scratch[HELLO_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+        struct hello hello = {0};
+
+        print_message("  %s\n", asked[i].name);
+        assert_int_equal(peek_step(asked[i].seen, 53, asked[i].timed_out, scratch, &hello),
+                         asked[i].want);
     }
 }
 
@@ -100,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peek_says_what_the_pod_speaks),
+        cmocka_unit_test(peek_knows_where_name_servers_are),
         cmocka_unit_test(judge_opens_what_speaks_http1),
         cmocka_unit_test(dial_tells_the_pod_why),
     };
