@@ -275,15 +275,12 @@ static int open_upstream(struct exchange *exchange)
     return 0;
 }
 
+/* What send(2) says may be about an earlier question: whoever refused that refuses this one, too.
+ */
 static void asked(struct exchange *exchange, struct span question)
 {
-    int code = 0, error = 0;
-    socklen_t len = sizeof(error);
+    int code = exchange->fd < 0 ? open_upstream(exchange) : 0;
 
-    if (exchange->fd < 0)
-        code = open_upstream(exchange);
-    else if (getsockopt(exchange->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
-        refuse_all(exchange, -error); /* of what was asked before */
     lookups_ask(&exchange->lookups, question);
     if (code == 0 &&
         send(exchange->fd, question.data, question.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

@@ -50,6 +50,6 @@ void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net);
 /* Handles every datagram of pods that waits now, up to a bound: before a socket's or a process's
  * end is told. */
 void resolver_drain(struct resolver *resolver);
-/* The program's socket is gone: after a drain, and never from within a callback of identity's, for
- * we may be asking that who sent a datagram. */
+/* The program's socket is gone: after a drain. Never from where identity handles a record, for we
+ * may be asking it just then who sent a datagram. */
 void resolver_forget_socket(struct resolver *resolver, uint64_t cookie);
