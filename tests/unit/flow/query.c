@@ -242,6 +242,17 @@ static void a_malformed_answer_is_servfail(void **state)
     expect(program, BYTES(ANSWER("ie", IO, AAAA, NONE)));
 }
 
+static void a_long_malformed_answer_is_servfail(void **state)
+{
+    static const uint8_t rubbish[300] = "id";
+
+    (void)state;
+    ask(QUESTION);
+    say(server, span_of(rubbish, sizeof(rubbish)));
+    assert_int_equal(run(), FLOW_RELAYING);
+    expect(program, BYTES(REFUSED("id", IO, A)));
+}
+
 static void a_servfail_without_room_is_a_reset(void **state)
 {
     static uint8_t rest[WORKER_BUFFER] = {0xff, 0xff};
@@ -354,6 +365,7 @@ int main(void)
         TEST(what_was_not_asked_is_taken_out),
         TEST(an_answer_that_is_made_shorter_has_its_length),
         TEST(a_malformed_answer_is_servfail),
+        TEST(a_long_malformed_answer_is_servfail),
         TEST(a_servfail_without_room_is_a_reset),
         TEST(the_longest_messages_pass),
         TEST(a_program_that_has_asked_all_waits_for_its_answers),
