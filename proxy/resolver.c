@@ -48,7 +48,8 @@ struct exchange {
     struct process *process; /* its flow count is raised; or NULL */
     struct pod *pod;         /* a reference, or NULL */
     struct lookups lookups;
-    int fd; /* upstream; -1 while it has none */
+    int fd;       /* upstream; -1 while it has none */
+    bool forlorn; /* the program's socket was gone when its first datagram was read */
     struct event event;
     struct exchange *newer, *older; /* by when they were used last */
 };
@@ -59,6 +60,7 @@ struct resolver {
     void *tree; /* tsearch(3) of struct exchange */
     struct exchange *newest, *oldest;
     size_t sockets;   /* exchanges that have one */
+    uint64_t meeting; /* the socket for which an exchange is being made; 0 when it is gone */
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
     struct datagrams *batch;
@@ -300,7 +302,8 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     struct exchange *exchange;
     struct process *process;
 
-    /* first: identity may call back, and change what is below */
+    /* first: identity reads what the kernel tells, and then others may be forgotten, or this one */
+    resolver->meeting = origin->cookie;
     process = identity_flow_begin(parts->identity, origin->pid, origin->start_ns, origin->pod);
     bound_exchanges(resolver, origin->pod);
     exchange = calloc(1, sizeof(*exchange));
@@ -313,6 +316,7 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     }
     exchange->resolver = resolver;
     exchange->ear = ear;
+    exchange->forlorn = !resolver->meeting;
     exchange->origin = *origin;
     exchange->process = process;
     exchange->pod = pod_ref(pods_find(parts->pods, origin->pod));
@@ -356,6 +360,8 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
     unlink_exchange(exchange);
     link_newest(exchange);
     asked(exchange, datagram->bytes);
+    if (exchange->forlorn)
+        exchange_end(exchange);
 }
 
 static void hear(struct resolver *resolver, const struct ear *ear, int most)
@@ -395,6 +401,8 @@ void resolver_forget_socket(struct resolver *resolver, uint64_t cookie)
 {
     struct exchange *older;
 
+    if (resolver->meeting == cookie)
+        resolver->meeting = 0;
     for (struct exchange *at = resolver->newest; at; at = older) {
         older = at->older;
         if (at->origin.cookie == cookie)

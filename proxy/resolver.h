@@ -48,8 +48,8 @@ int resolver_watch(struct resolver *resolver, struct keeper_net *net, struct err
 void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net);
 
 /* Handles every datagram of pods that waits now, up to a bound: before a socket's or a process's
- * end is told. */
+ * end is told. From where identity handles a record it may do nothing: we may be asking it just
+ * then who sent a datagram, and those before that one were handled. */
 void resolver_drain(struct resolver *resolver);
-/* The program's socket is gone: after a drain. Never from where identity handles a record, for we
- * may be asking it just then who sent a datagram. */
+/* The program's socket is gone: after a drain. From anywhere on the control thread. */
 void resolver_forget_socket(struct resolver *resolver, uint64_t cookie);

@@ -29,6 +29,7 @@ static struct process process;
 static struct origin filed; /* of whoever writes to us, while has_filed */
 static bool has_filed;
 static unsigned forgotten;
+static void (*while_asked)(void); /* what identity finds when it is asked; or NULL */
 
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper)
 {
@@ -63,6 +64,8 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
     assert_int_equal(pid, 42);
     assert_int_equal(start_ns, 43);
     assert_int_equal(cgroup, pod.cgroup_id);
+    if (while_asked)
+        while_asked();
     atomic_fetch_add(&process.flows, 1);
     return process_ref(&process);
 }
@@ -268,6 +271,7 @@ static int end(void **state)
 {
     (void)state;
     when_told = NULL;
+    while_asked = NULL;
     close(program);
     close(server);
     resolver_free(&resolver);
@@ -500,6 +504,29 @@ static void a_socket_that_is_gone_is_forgotten(void **state)
     assert_false(waits(program));
 }
 
+static void forget_while_asked(void)
+{
+    resolver_drain(resolver);
+    resolver_forget_socket(resolver, COOKIE);
+    resolver_forget_socket(resolver, COOKIE + 1);
+}
+
+static void a_socket_may_be_gone_before_it_is_met(void **state)
+{
+    struct addr at = ear("127.0.0.1", 0), other = ear("127.0.0.1", 1);
+
+    (void)state;
+    ask(&at);
+    filed.cookie++;
+    while_asked = forget_while_asked;
+    ask(&other); /* its datagrams still are what they are */
+    assert_int_equal(process.flows, 0);
+    while_asked = NULL;
+    filed.cookie++;
+    ask(&other);
+    assert_int_equal(process.flows, 1);
+}
+
 static void a_port_that_another_socket_has_now_is_another_exchange(void **state)
 {
     struct addr at = ear("127.0.0.1", 0), first = ask(&at), second;
@@ -561,6 +588,25 @@ static void a_drain_does_not_wait_for_the_loop(void **state)
     }
 }
 
+static void drain_while_asked(void)
+{
+    resolver_drain(resolver);
+}
+
+static void a_drain_within_a_batch_leaves_it_alone(void **state)
+{
+    struct addr at = ear("127.0.0.1", 0), from;
+    char query[] = QUERY("id", IO, A);
+
+    (void)state;
+    while_asked = drain_while_asked;
+    for (query[1] = 'a'; query[1] < 'a' + 20; query[1]++) /* more than a batch has */
+        send_to(program, &at, span_of(query, sizeof(query) - 1));
+    resolver_drain(resolver);
+    for (query[1] = 'a'; query[1] < 'a' + 20; query[1]++)
+        expect(server, span_of(query, sizeof(query) - 1), &from);
+}
+
 static void a_flood_has_its_turn_and_no_more(void **state)
 {
     struct addr at = ear("127.0.0.1", 0);
@@ -619,10 +665,12 @@ int main(void)
         TEST(strangers_are_not_heard),
         TEST(what_is_no_dns_passes_and_is_told_once),
         TEST(a_socket_that_is_gone_is_forgotten),
+        TEST(a_socket_may_be_gone_before_it_is_met),
         TEST(a_port_that_another_socket_has_now_is_another_exchange),
         TEST(a_socket_that_asks_another_server_is_another_exchange),
         TEST(a_namespace_we_leave_is_left),
         TEST(a_drain_does_not_wait_for_the_loop),
+        TEST(a_drain_within_a_batch_leaves_it_alone),
         TEST(a_flood_has_its_turn_and_no_more),
         TEST(exchanges_of_a_pod_are_bounded),
     };
