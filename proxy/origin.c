@@ -77,7 +77,7 @@ int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, 
 {
     struct abi_tuple key = {0};
     struct abi_origin filed;
-    struct addr src;
+    struct addr src = {.port = 0};
     char text[ADDR_TEXT_MAX];
     int code = key_of(accepted_fd, &key, &src, err);
 

@@ -59,7 +59,6 @@ struct resolver {
     struct watched *nets;
     void *tree; /* tsearch(3) of struct exchange */
     struct exchange *newest, *oldest;
-    size_t sockets;   /* exchanges that have one */
     uint64_t meeting; /* the socket for which an exchange is being made; 0 when it is gone */
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
@@ -110,7 +109,6 @@ static void close_upstream(struct exchange *exchange)
         return;
     event_del(&exchange->event);
     fd_close(&exchange->fd);
-    exchange->resolver->sockets--;
     lookups_fini(&exchange->lookups);
 }
 
@@ -161,12 +159,13 @@ static void bound_exchanges(struct resolver *resolver, uint64_t pod)
 /* The same for upstream sockets. */
 static void bound_sockets(struct resolver *resolver, uint64_t pod)
 {
-    struct exchange *oldest = NULL, *oldest_of_pod = NULL;
-    size_t of_pod = 0;
+    struct exchange *oldest = NULL, *oldest_of_pod = NULL, *quiet = NULL;
+    size_t of_pod = 0, all = 0;
 
     for (struct exchange *at = resolver->newest; at; at = at->older) {
         if (at->fd < 0)
             continue;
+        all++;
         oldest = at;
         if (at->origin.pod == pod) {
             of_pod++;
@@ -174,9 +173,11 @@ static void bound_sockets(struct resolver *resolver, uint64_t pod)
         }
     }
     if (of_pod >= RESOLVER_SOCKETS_OF_POD)
-        close_upstream(oldest_of_pod);
-    else if (resolver->sockets >= RESOLVER_SOCKETS_MAX)
-        close_upstream(oldest);
+        quiet = oldest_of_pod;
+    else if (all >= RESOLVER_SOCKETS_MAX)
+        quiet = oldest;
+    if (quiet)
+        close_upstream(quiet);
 }
 
 /* ---- to the program ---- */
@@ -273,7 +274,6 @@ static int open_upstream(struct exchange *exchange)
         event_add(&exchange->event, NULL) < 0)
         return -ENOMEM;
     exchange->fd = fd_take(&fd);
-    resolver->sockets++;
     return 0;
 }
 
