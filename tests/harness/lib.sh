@@ -1,8 +1,9 @@
 # lib: what the scripts in tests/netns and tests/vm share. Source it first.
 #
-# Gives a temporary directory ($T), a private CA, real origins (nginx, openssl s_server),
-# namespaces joined by veth, assertions, and takes everything down at the end, by pid and by name of
-# what it made. $SALLYPORT is the program under test. Exit status 77 means skipped.
+# Gives a temporary directory ($T), real origins (nginx, openssl s_server), assertions, what
+# deploy/internet.sh has (a private CA, namespaces joined by veth, a DNS server), and takes everything
+# down at the end, by pid and by name of what it made. $SALLYPORT is the program under test. Exit
+# status 77 means skipped.
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # variables that only the scripts use
 
@@ -22,12 +23,13 @@ FULL=${SALLYPORT_FULL:-}
 T=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-test.XXXXXX")
 chmod 711 "$T"
 EVENTS=$T/events
-PIDS=()
-NAMESPACES=()
+INTERNET=sallyport-test
+# shellcheck source=../../deploy/internet.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/internet.sh"
 
 # shellcheck disable=SC2317 # called by the trap
 tear_down() {
-    local status=$? pid ns
+    local status=$?
     trap - EXIT ERR
     set +e
     exec 2>&9
@@ -38,16 +40,7 @@ tear_down() {
             tail -n 12 "$log" | sed -E 's/"process":.*"process_credentials":[^}]*[}]+,?//' | cut -c 1-400
         done >&9
     fi
-    for pid in "${PIDS[@]}"; do kill -CONT "$pid"; kill -TERM "$pid"; done 2>/dev/null
-    for pid in "${PIDS[@]}"; do
-        for _ in {1..100}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
-        kill -KILL "$pid" 2>/dev/null
-    done
-    wait
-    for ns in "${NAMESPACES[@]}"; do
-        for pid in $(ip netns pids "$ns"); do kill -KILL "$pid"; done
-        ip netns del "$ns"
-    done
+    internet_down
     rm -rf "$T"
     exit "$status"
 }
@@ -96,34 +89,13 @@ expect_status() {
     expect_eq "exit status of $what" "$wanted" "$got"
 }
 
-# wait_for SECONDS CMD...: until the command succeeds; its failure at the end is ours.
-wait_for() {
-    local seconds=$1 deadline=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -le $deadline ] || fail "not within $seconds s: $*"
-        sleep 0.05
-    done
-}
-
 # alive PID: it runs (a zombie that nobody has waited for yet does not).
 alive() { grep -qs '^State:[^Z]*$' "/proc/$1/status"; }
 dead() { ! alive "$1"; }
 
 # ---- running things ---------------------------------------------------------
 
-# Machines export SSL_CERT_FILE, http_proxy and the like: nothing of that reaches a client.
-CLEAN=(env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME="$T"
-       TERM=dumb LC_ALL=C)
 clean() { "${CLEAN[@]}" "$@"; }
-
-# background PROGRAM ARGS...: its pid is $! and is ended at the end. No function: that would run in
-# a shell of its own, whose pid says nothing about the program.
-background() {
-    [ "$(type -t "$1")" != function ] || fail "background: $1 is a function"
-    "$@" <&0 & # else bash gives it /dev/null
-    PIDS+=("$!")
-}
 
 # `sallyport exec` as most tests want it: loopback, all ports, our CA, events as JSON in $EVENTS.
 EXEC_LOCAL=("${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$EVENTS" --loopback --ports all
@@ -138,36 +110,6 @@ events() { jq -s -r "$1" "$EVENTS"; }
 expect_all_seq() {
     expect_eq "seq without a gap" true \
         "$(events '[.[].seq | tonumber] == [range(1; length + 1)]')"
-}
-
-# ---- certificates -----------------------------------------------------------
-
-# make_ca NAME: $T/NAME.pem and $T/NAME.key.
-make_ca() {
-    printf '[req]\ndistinguished_name=dn\n[dn]\n' >"$T/openssl.cnf"
-    openssl req -config "$T/openssl.cnf" -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-        -keyout "$T/$1.key" -out "$T/$1.pem" -days 30 -subj "/CN=test $1" \
-        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
-        -addext subjectKeyIdentifier=hash 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
-}
-
-# make_cert NAME CA SAN [DAYS]: $T/NAME.pem and $T/NAME.key, signed by CA ("self": by itself).
-# Negative DAYS make an expired one.
-make_cert() {
-    local signer=(-CA "$T/$2.pem" -CAkey "$T/$2.key" -CAcreateserial)
-    [ "$2" != self ] || signer=(-signkey "$T/$1.key")
-    {
-        openssl req -config "$T/openssl.cnf" -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-            -keyout "$T/$1.key" -out "$T/$1.csr" -subj "/CN=test $1" &&
-        openssl x509 -req -in "$T/$1.csr" "${signer[@]}" -days "${4:-20}" -out "$T/$1.pem" -extfile - <<EXT
-basicConstraints=critical,CA:FALSE
-keyUsage=critical,digitalSignature
-extendedKeyUsage=serverAuth
-subjectAltName=$3
-subjectKeyIdentifier=hash
-authorityKeyIdentifier=keyid
-EXT
-    } 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
 }
 
 ORIGIN_SAN=DNS:localhost,DNS:origin.test,IP:127.0.0.1,IP:::1,IP:203.0.113.10,IP:2001:db8:2::10
@@ -249,36 +191,6 @@ start_s_server() {
     background "${CLEAN[@]}" openssl s_server -accept "[::1]:$port" -cert "$T/$cert.pem" -key "$T/$cert.key" \
         "$@" <>"$pipe" >>"$T/s_server.$port.out" 2>"$T/s_server.$port.err"
     wait_for 20 grep -q ":$(printf %04X "$port") 0*:0000 0A" /proc/net/tcp6
-}
-
-# ---- namespaces -------------------------------------------------------------
-
-POD=sallyport-test-$$-pod
-UPSTREAM=sallyport-test-$$-up
-IN_POD=(nsenter --net="/run/netns/$POD")
-IN_UPSTREAM=(nsenter --net="/run/netns/$UPSTREAM")
-
-# make_namespaces: a pod's (192.0.2.2, 2001:db8:1::2) and an upstream (192.0.2.1, 2001:db8:1::1),
-# which routes to itself 203.0.113.10 and 2001:db8:2::10, where origins live.
-make_namespaces() {
-    local ns
-    for ns in "$POD" "$UPSTREAM"; do
-        ip netns add "$ns"
-        NAMESPACES+=("$ns")
-        ip -n "$ns" link set lo up
-    done
-    ip link add eth0 netns "$POD" type veth peer name eth0 netns "$UPSTREAM"
-    ip -n "$POD" address add 192.0.2.2/24 dev eth0
-    ip -n "$POD" address add 2001:db8:1::2/64 dev eth0 nodad
-    ip -n "$UPSTREAM" address add 192.0.2.1/24 dev eth0
-    ip -n "$UPSTREAM" address add 2001:db8:1::1/64 dev eth0 nodad
-    ip -n "$UPSTREAM" address add 203.0.113.10/32 dev lo
-    ip -n "$UPSTREAM" address add 2001:db8:2::10/128 dev lo nodad
-    ip -n "$POD" link set eth0 up
-    ip -n "$UPSTREAM" link set eth0 up
-    ip -n "$POD" route add default via 192.0.2.1
-    ip -n "$POD" route add default via 2001:db8:1::1
-    wait_for 10 "${IN_POD[@]}" bash -c '! ip -6 address show dev eth0 tentative | grep -q inet6'
 }
 
 # ---- what is left behind ----------------------------------------------------
