@@ -56,6 +56,30 @@ const char *protocol_name(enum protocol protocol)
     return protocol_names[protocol];
 }
 
+struct process_life *process_life_new(void)
+{
+    struct process_life *life = calloc(1, sizeof(*life));
+
+    if (life)
+        atomic_init(&life->refs, 1);
+    return life;
+}
+
+struct process_life *process_life_ref(struct process_life *life)
+{
+    if (life)
+        atomic_fetch_add_explicit(&life->refs, 1, memory_order_relaxed);
+    return life;
+}
+
+void process_life_unref(struct process_life **life)
+{
+    struct process_life *gone = TAKE(*life);
+
+    if (gone && atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) == 1)
+        free(gone);
+}
+
 struct process *process_ref(struct process *process)
 {
     if (process)
@@ -72,6 +96,7 @@ void process_unref(struct process **process)
         struct process *parent = gone->parent;
 
         pod_unref(&gone->pod);
+        process_life_unref(&gone->life);
         free(gone->exec_id);
         free(gone->parent_exec_id);
         free(gone->binary);

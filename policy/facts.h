@@ -45,18 +45,25 @@ struct process_namespaces {
     uint32_t uts, ipc, mnt, pid, net, cgroup, user, time; /* inode numbers */
 };
 
+/* A process from fork to exit, shared by the images it runs: a socket that one opened is often
+ * closed by the next. */
+struct process_life {
+    atomic_uint refs;
+    atomic_uint flows;  /* open ones: its exit is told after their close */
+    atomic_bool exited; /* the kernel told its exit */
+};
+
 /* One process image: made at exec (or from /proc for those that lived before), never changed
  * after it is shared, except by the fields marked. */
 struct process {
     atomic_uint refs;
-    atomic_uint flows;      /* open flows: its exit is told after their close */
-    atomic_bool exited;     /* the kernel told its exit */
-    struct process *parent; /* a reference, or NULL */
-    struct pod *pod;        /* a reference, or NULL for a parent outside any pod */
-    char *exec_id;          /* base64 of "node:start_ns:pid", as Tetragon's */
-    char *parent_exec_id;   /* "" when unknown */
-    char *binary;           /* real path */
-    char *arguments;        /* joined by blanks, each quoted where it has one; without argv[0] */
+    struct process_life *life; /* a reference; NULL for one that is only known as a parent */
+    struct process *parent;    /* a reference, or NULL */
+    struct pod *pod;           /* a reference, or NULL for a parent outside any pod */
+    char *exec_id;             /* base64 of "node:start_ns:pid", as Tetragon's */
+    char *parent_exec_id;      /* "" when unknown */
+    char *binary;              /* real path */
+    char *arguments;           /* joined by blanks, each quoted where it has one; without argv[0] */
     char *cwd;
     uint32_t pid, nspid, uid, euid, gid, auid;
     uint64_t start_ns;      /* boot clock: with pid, the process */
@@ -67,6 +74,9 @@ struct process {
     char *json; /* rendered once by the event thread, which alone touches it */
 };
 
+struct process_life *process_life_new(void); /* a reference; NULL when out of memory */
+struct process_life *process_life_ref(struct process_life *life);
+void process_life_unref(struct process_life **life); /* accepts an empty one */
 struct process *process_ref(struct process *process);
 void process_unref(struct process **process); /* accepts an empty one */
 struct pod *pod_ref(struct pod *pod);

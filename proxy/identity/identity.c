@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -35,6 +36,7 @@ struct identity {
     struct ring_buffer *ring;
     int wake_fd;
     struct table table;
+    bool reading;      /* a record of the ring, inside which no other can be */
     size_t records;    /* handled in this turn */
     uint64_t lost;     /* by the kernel, and told */
     uint64_t sweep_ns; /* when to look for processes whose exit was lost; 0: no need */
@@ -43,6 +45,8 @@ struct identity {
     void *on_exec_arg;
     void (*before_exits)(void *arg);
     void *before_exits_arg;
+    void (*on_socket)(void *arg, const struct abi_socket *record);
+    void *on_socket_arg;
 };
 
 /* ---- the table ---------------------------------------------------------------------------------
@@ -64,8 +68,15 @@ static void sweep(struct identity *identity)
     identity->sweep_ns = 0;
 }
 
+/* Before anybody else sees the process: it goes on with the life of the image before. */
 static struct table_entry *put(struct identity *identity, struct process *process)
 {
+    const struct table_entry *before =
+        table_find(&identity->table, process->pid, process->start_ns);
+
+    process->life = before ? process_life_ref(before->process->life) : process_life_new();
+    if (!process->life)
+        return NULL;
     if (identity->table.len >= identity->sweep_len)
         sweep(identity);
     return table_put(&identity->table, process);
@@ -113,7 +124,7 @@ static struct process *parent_of(struct identity *identity, const struct abi_pro
 static void emit(struct identity *identity, struct flow_event *event, uint64_t boot_ns)
 {
     if (event)
-        event->time_ns = boot_ns + identity->host.wall_ns;
+        event->time_ns = identity_wall_ns(identity, boot_ns);
     bus_emit(identity->producer, &event);
 }
 
@@ -172,16 +183,11 @@ static void handle_exit(struct identity *identity, const struct abi_process *rec
     entry->waits = entry->told;
     table_end(&identity->table, entry);
     /* before the count of flows is looked at: see identity_flow_end */
-    atomic_store(&entry->process->exited, true);
+    atomic_store(&entry->process->life->exited, true);
 }
 
-static int on_record(void *arg, void *data, size_t len)
+static void handle_process(struct identity *identity, const struct abi_process *record)
 {
-    struct identity *identity = arg;
-    const struct abi_process *record = data;
-
-    if (!image_is_whole(record, len))
-        return 0;
     switch (record->kind) {
     case ABI_PROCESS_EXEC:
         handle_exec(identity, record);
@@ -193,6 +199,22 @@ static int on_record(void *arg, void *data, size_t len)
         handle_exit(identity, record);
         break;
     }
+}
+
+static int on_record(void *arg, void *data, size_t len)
+{
+    struct identity *identity = arg;
+    uint32_t kind;
+
+    if (len < sizeof(kind))
+        return 0;
+    memcpy(&kind, data, sizeof(kind));
+    if (kind >= ABI_SOCKET_CONNECT) {
+        if (identity->on_socket && len >= sizeof(struct abi_socket))
+            identity->on_socket(identity->on_socket_arg, data);
+    } else if (image_is_whole(data, len)) {
+        handle_process(identity, data);
+    }
     return ++identity->records < STEP_RECORDS_MAX ? 0 : -EAGAIN;
 }
 
@@ -200,8 +222,13 @@ static int on_record(void *arg, void *data, size_t len)
  * flow whose accept we are just handling may belong to one of them. */
 static bool read_records(struct identity *identity)
 {
+    bool all;
+
+    identity->reading = true;
     identity->records = 0;
-    return ring_buffer__consume(identity->ring) != -EAGAIN;
+    all = ring_buffer__consume(identity->ring) != -EAGAIN;
+    identity->reading = false;
+    return all;
 }
 
 static void tell_lost(struct identity *identity)
@@ -216,7 +243,7 @@ static void tell_lost(struct identity *identity)
     event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
     if (event) {
         event->lost.count = lost - identity->lost;
-        event->lost.reason = "the kernel's ring buffer of process events was full";
+        event->lost.reason = "the kernel's ring buffer of processes and sockets was full";
     }
     bus_emit(identity->producer, &event);
     identity->lost = lost;
@@ -249,7 +276,7 @@ static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_
             continue;
         if (entry->exit_ns > accepted)
             next = now;
-        else if (now >= due || atomic_load(&entry->process->flows) == 0)
+        else if (now >= due || atomic_load(&entry->process->life->flows) == 0)
             tell_exit(identity, entry);
         else if (due < next)
             next = due;
@@ -310,9 +337,12 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
     CLEANUP(process_unref) struct process *process = NULL;
 
     /* always: what the kernel told before the connect may be an exec, and so another image */
-    read_records(identity);
-    if (identity->records)
-        eventfd_write(identity->wake_fd, 1); /* identity_fd() is quiet now, but exits may wait */
+    if (!identity->reading) {
+        read_records(identity);
+        if (identity->records)
+            eventfd_write(identity->wake_fd,
+                          1); /* identity_fd() is quiet now, but exits may wait */
+    }
     process = process_ref(known(identity, pid, start_ns));
     if (!process) {
         process = from_proc(identity, pid, start_ns);
@@ -321,8 +351,14 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
         process->pod = pod_ref(pods_find(identity->pods, pod));
         put(identity, process); /* it is in a pod, so its next exec and its exit will be told */
     }
-    atomic_fetch_add(&process->flows, 1);
+    atomic_fetch_add(&process->life->flows, 1);
     return TAKE(process);
+}
+
+struct process *identity_flow_again(struct process *process)
+{
+    atomic_fetch_add(&process->life->flows, 1);
+    return process_ref(process);
 }
 
 /* Either this thread sees `exited`, or the control thread sees that the flow is gone: each writes
@@ -331,7 +367,8 @@ void identity_flow_end(struct identity *identity, struct process **process)
 {
     if (!*process)
         return;
-    if (atomic_fetch_sub(&(*process)->flows, 1) == 1 && atomic_load(&(*process)->exited))
+    if (atomic_fetch_sub(&(*process)->life->flows, 1) == 1 &&
+        atomic_load(&(*process)->life->exited))
         eventfd_write(identity->wake_fd, 1);
     process_unref(process);
 }
@@ -389,6 +426,18 @@ void identity_on_exec(struct identity *identity,
 {
     identity->on_exec = on_exec;
     identity->on_exec_arg = arg;
+}
+
+void identity_on_socket(struct identity *identity,
+                        void (*on_socket)(void *arg, const struct abi_socket *record), void *arg)
+{
+    identity->on_socket = on_socket;
+    identity->on_socket_arg = arg;
+}
+
+uint64_t identity_wall_ns(const struct identity *identity, uint64_t boot_ns)
+{
+    return boot_ns + identity->host.wall_ns;
 }
 
 void identity_before_exits(struct identity *identity, void (*before_exits)(void *arg), void *arg)

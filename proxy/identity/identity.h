@@ -13,6 +13,7 @@
 #include "policy/facts.h"
 
 struct identity;
+struct abi_socket;
 struct sallyport_bpf;
 struct pods;
 
@@ -37,6 +38,11 @@ void identity_on_exec(struct identity *identity,
  * NULL. */
 void identity_before_exits(struct identity *identity, void (*before_exits)(void *arg), void *arg);
 
+/* Called with (arg, record) for every record of a socket, among the processes' in the order in
+ * which things happened. May be NULL. */
+void identity_on_socket(struct identity *identity,
+                        void (*on_socket)(void *arg, const struct abi_socket *record), void *arg);
+
 /* Reads and handles what the kernel sent and tells the exits that are due. Returns how many
  * milliseconds until the next exit is due, -1 when none waits. */
 int identity_step(struct identity *identity);
@@ -52,5 +58,10 @@ void identity_each(const struct identity *identity,
  * found. Reads waiting kernel events first if it is not known yet, then /proc. */
 struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
                                     uint64_t pod);
+/* One more flow of the same process: a further reference, with its flow count raised. */
+struct process *identity_flow_again(struct process *process);
 /* The flow's close was emitted. Any thread. Drops the reference. */
 void identity_flow_end(struct identity *identity, struct process **process);
+
+/* A time of the kernel's records (boot clock) as the wall clock's, since 1970. */
+uint64_t identity_wall_ns(const struct identity *identity, uint64_t boot_ns);

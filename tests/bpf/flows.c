@@ -13,6 +13,8 @@
 #include "base/cleanup.h"
 #include "told.h"
 
+static int go_pipe[2];
+
 static void an_exit_waits_for_its_flows(void **state)
 {
     struct process *flow[2];
@@ -80,6 +82,46 @@ static void an_exit_waits_half_a_second_at_most(void **state)
     expect_events(2);
     assert_in_range(exited - events[1]->time_ns, 499 * 1000000, 2000000000);
     identity_flow_end(identity, &flow);
+}
+
+/* Its sockets go over to the next image. */
+static void become_another_image(void)
+{
+    dup2(go_pipe[0], STDIN_FILENO);
+    execl("/bin/sh", "sh", "-c", "read go; exec sleep 60", NULL);
+}
+
+static void wait_for_events(size_t count)
+{
+    while (events_len < count)
+        identity_step(identity);
+    expect_events(count);
+}
+
+static void an_exit_waits_for_flows_of_earlier_images(void **state)
+{
+    struct process *flow;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(go_pipe), 0);
+    pid = watch_start(&watch, "/pod", become_another_image);
+    wait_for_events(1);
+    flow =
+        identity_flow_begin(identity, (uint32_t)pid, events[0]->process->start_ns, pod.cgroup_id);
+    assert_ptr_equal(flow, events[0]->process);
+    assert_int_equal(write(go_pipe[1], "\n", 1), 1);
+    wait_for_events(2);
+    expect_event(1, FLOW_EVENT_EXEC, "/bin/sleep", "60");
+    assert_ptr_not_equal(events[1]->process, flow);
+    end_process(pid);
+    assert_in_range(identity_step(identity), 1, 500);
+    expect_events(2);
+    identity_flow_end(identity, &flow);
+    assert_int_equal(identity_step(identity), -1);
+    expect_events(3);
+    close(go_pipe[0]);
+    close(go_pipe[1]);
 }
 
 static void take_down_tells_the_exits_that_wait(void **state)
@@ -223,7 +265,7 @@ static void a_process_that_began_unseen_is_read_from_proc(void **state)
     assert_ptr_equal(first->pod, &pod);
     again = identity_flow_begin(identity, (uint32_t)pid, 0, pod.cgroup_id);
     assert_ptr_equal(again, first);
-    assert_int_equal(first->flows, 2);
+    assert_int_equal(first->life->flows, 2);
     identity_flow_end(identity, &again);
     identity_flow_end(identity, &first);
     end_cat(pid);
@@ -262,6 +304,7 @@ int main(void)
         TEST(an_exit_waits_for_its_flows),
         TEST(an_exit_read_by_a_flows_begin_is_told_without_waiting),
         TEST(an_exit_waits_half_a_second_at_most),
+        TEST(an_exit_waits_for_flows_of_earlier_images),
         TEST(take_down_tells_the_exits_that_wait),
         TEST(flows_end_on_other_threads),
         TEST(a_flow_belongs_to_the_image_that_connected),
