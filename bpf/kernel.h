@@ -145,4 +145,16 @@ struct task_struct {
     struct css_set *cgroups;
 };
 
+struct sock_common {
+    unsigned long skc_flags;
+};
+struct sock {
+    struct sock_common __sk_common;
+    int sk_err;
+};
+struct tcp_sock { /* begins with a struct sock */
+    __u32 write_seq, copied_seq, rcv_nxt;
+    __u64 bytes_received, bytes_acked;
+};
+
 #pragma clang attribute pop

@@ -46,16 +46,8 @@ struct {
     __type(value, __u8);
 } own SEC(".maps") __weak;
 
-/* Where a socket meant to go, until it has a source port; and for getpeername, as long as it
- * lives. Written by connect, read by connect and sockops. */
-struct {
-    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct abi_origin);
-} asked SEC(".maps") __weak;
-
-/* The same by the addresses it has, until accept. Written by sockops, taken by proxy/origin.c. */
+/* Where a steered connection meant to go, by the addresses it has, until accept. Written by
+ * sockops, taken by proxy/origin.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -96,3 +88,12 @@ struct {
     __type(key, __u32);
     __type(value, __u64);
 } records_lost SEC(".maps") __weak;
+
+static __always_inline void count_lost(void)
+{
+    __u32 zero = 0;
+    __u64 *lost = bpf_map_lookup_elem(&records_lost, &zero);
+
+    if (lost)
+        __sync_fetch_and_add(lost, 1);
+}

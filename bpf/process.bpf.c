@@ -42,15 +42,6 @@ struct {
     __type(value, struct walk);
 } process_walk SEC(".maps");
 
-static __always_inline void count_lost(void)
-{
-    __u32 zero = 0;
-    __u64 *lost = bpf_map_lookup_elem(&records_lost, &zero);
-
-    if (lost)
-        __sync_fetch_and_add(lost, 1);
-}
-
 /* The deepest registered cgroup the task is in, 0 for none. Not pod_of_current(): a fork is told by
  * the parent's hand, and the child may have been born into another cgroup. From the root down, so
  * that cgroups nested beyond ABI_DEPTH_MAX cannot hide a pod above them. */

@@ -1,5 +1,5 @@
-/* sockops: file where a steered connection meant to go under the addresses it has, where accept()
- * finds it.
+/* sockops: a pod's connection begins: it is told, and where a steered one meant to go is filed
+ * under the addresses it has, where accept() finds it.
  *
  * BPF_SOCK_OPS_TCP_CONNECT_CB comes after the kernel chose the source port and before the SYN
  * leaves: the record is there before anybody can accept the connection. proxy/origin.c takes it.
@@ -7,23 +7,31 @@
  * A connection that is never accepted leaves its record, and whoever got the same port later would
  * be taken for it. So the socket takes its record along when it ends - unless the other side
  * acknowledged more than our SYN: then the connection stands in the listener's queue, where one
- * that sends a few bytes and closes at once is perfectly in order. */
+ * that sends a few bytes and closes at once is perfectly in order.
+ *
+ * Its end is told by sockets.bpf.c; the sequence numbers which that counts by are noted here. */
 #include <linux/bpf.h>
 
-#include "bpf/maps.h"
-#include "bpf/steer.h"
+#include "bpf/socket.h"
+
+static __always_inline void read_addresses(struct bpf_sock_ops *ctx, struct ip *source,
+                                           struct ip *to)
+{
+    struct ip source4 = ip_of_v4(WORD(ctx->local_ip4)), to4 = ip_of_v4(WORD(ctx->remote_ip4));
+    struct ip source6 = IP_READ(ctx->local_ip6); /* IPv4-mapped comes as such */
+    struct ip to6 = IP_READ(ctx->remote_ip6);
+    bool v4 = WORD(ctx->family) == AF_INET;
+
+    *source = v4 ? source4 : source6;
+    *to = v4 ? to4 : to6;
+}
 
 static __always_inline struct abi_tuple tuple_of(struct bpf_sock_ops *ctx, __u64 netns_cookie)
 {
     struct abi_tuple tuple = {.netns_cookie = netns_cookie, .port = WORD(ctx->local_port)};
-    struct ip source4 = ip_of_v4(WORD(ctx->local_ip4)), to4 = ip_of_v4(WORD(ctx->remote_ip4));
-    struct ip source = IP_READ(ctx->local_ip6); /* IPv4-mapped comes as such */
-    struct ip to = IP_READ(ctx->remote_ip6);
+    struct ip source, to;
 
-    if (WORD(ctx->family) == AF_INET) {
-        source = source4;
-        to = to4;
-    }
+    read_addresses(ctx, &source, &to);
     ip_store(tuple.ip, &source);
     ip_store(tuple.local, &to);
     return tuple;
@@ -35,7 +43,6 @@ static __always_inline void file_record(struct bpf_sock_ops *ctx, const struct a
 
     /* full: the listener finds nothing and closes, which for the pod is a reset */
     bpf_map_update_elem(&origins, &tuple, origin, BPF_ANY);
-    bpf_sock_ops_cb_flags_set(ctx, WORD(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void drop_record(struct bpf_sock_ops *ctx, const struct abi_origin *origin)
@@ -47,22 +54,64 @@ static __always_inline void drop_record(struct bpf_sock_ops *ctx, const struct a
         bpf_map_delete_elem(&origins, &tuple);
 }
 
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connection *connection,
+                                       const struct tcp_sock *tcp)
+{
+    struct ip source, to;
+
+    if (connection->steered)
+        file_record(ctx, &connection->origin);
+    read_addresses(ctx, &source, &to);
+    ip_store(connection->src, &source);
+    connection->src_port = WORD(ctx->local_port);
+    connection->first_tx = BPF_CORE_READ(tcp, write_seq);
+    connection->told = true;
+    tell_connection(ABI_SOCKET_CONNECT, connection);
+    bpf_sock_ops_cb_flags_set(ctx, WORD(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection *connection,
+                                     const void *sk)
+{
+    __u32 state = WORD(ctx->args[1]);
+    const struct sock *sock = sk;
+
+    if (state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_LAST_ACK)
+        connection->fin_sent = true; /* it will have a sequence number */
+    if (state != BPF_TCP_CLOSE)
+        return;
+    if (connection->steered && ctx->bytes_acked <= 1)
+        drop_record(ctx, &connection->origin);
+    count_connection(connection, sk);
+    connection->error = BPF_CORE_READ(sock, sk_err);
+    connection->closed = true;
+}
+
 SEC("sockops")
-int file_origin(struct bpf_sock_ops *ctx)
+int follow_connection(struct bpf_sock_ops *ctx)
 {
     __u32 op = WORD(ctx->op);
     struct bpf_sock *sk = SOCK(ctx);
-    const struct abi_origin *origin;
+    struct connection *connection;
+    const struct tcp_sock *tcp;
 
-    if (!sk || (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_STATE_CB))
+    if (!sk || (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+                op != BPF_SOCK_OPS_STATE_CB))
         return ALLOW;
-    origin = bpf_sk_storage_get(&asked, sk, NULL, 0);
-    if (!origin)
-        return ALLOW; /* not steered */
-    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
-        file_record(ctx, origin);
-    else if (WORD(ctx->args[1]) == BPF_TCP_CLOSE && ctx->bytes_acked <= 1)
-        drop_record(ctx, origin);
+    connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    if (!connection)
+        return ALLOW; /* no pod's */
+    tcp = bpf_skc_to_tcp_sock(sk);
+    if (!tcp)
+        return ALLOW;
+    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+        on_connect(ctx, connection, tcp);
+    } else if (op == BPF_SOCK_OPS_STATE_CB) {
+        on_state(ctx, connection, tcp);
+    } else {
+        connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
+        connection->established = true;
+    }
     return ALLOW;
 }
 

@@ -11,7 +11,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-enum { AF_INET = 2, AF_INET6 = 10 }; /* <sys/socket.h> needs a libc for the target */
+/* <sys/socket.h> and <net/ethernet.h> need a libc for the target */
+enum { AF_INET = 2, AF_INET6 = 10, ETH_P_IP = 0x0800 };
 
 /* What a cgroup program returns; the verifier wants to see that it is one of the two. */
 enum { REFUSE = 0, ALLOW = 1 };
@@ -51,6 +52,12 @@ static __always_inline struct ip ip_load(const __u8 *from)
 
     __builtin_memcpy(&ip, from, sizeof(ip));
     return ip;
+}
+
+static __always_inline bool ip_equal(const struct ip *a, const struct ip *b)
+{
+    return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+           a->word[3] == b->word[3];
 }
 
 static __always_inline bool ip_is_v4(const struct ip *ip)

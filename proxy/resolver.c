@@ -222,13 +222,29 @@ static void answered(struct exchange *exchange, struct span answer)
     }
 }
 
+static void hear(struct resolver *resolver, const struct ear *ear, int most);
+
+/* What was asked meanwhile is told before the answer. That may end the exchange: one program's
+ * question can be the end of another's oldest exchange. */
+static struct exchange *hear_first(struct exchange *exchange)
+{
+    struct resolver *resolver = exchange->resolver;
+    const struct abi_tuple key = exchange->key;
+    const int fd = exchange->fd;
+    struct exchange **found;
+
+    hear(resolver, exchange->ear, ASKED_A_TURN);
+    found = tfind(&key, &resolver->tree, by_key);
+    return found && (*found)->fd == fd ? *found : NULL;
+}
+
 static void on_answer(evutil_socket_t fd, short what, void *arg)
 {
-    struct exchange *exchange = arg;
-    uint8_t *bytes = exchange->resolver->answer;
+    struct exchange *exchange = hear_first(arg);
+    uint8_t *bytes = exchange ? exchange->resolver->answer : NULL;
 
     (void)what;
-    for (int i = 0; i < ANSWERS_A_TURN; i++) {
+    for (int i = 0; exchange && i < ANSWERS_A_TURN; i++) {
         ssize_t n = recv(fd, bytes, DATAGRAM_MAX, 0);
 
         if (n >= 0)

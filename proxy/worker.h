@@ -14,6 +14,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/origin.h"
+#include "proxy/sockets.h"
 
 enum {
     WORKER_INBOX = 65536,      /* bytes one recv(2) may bring: four TLS records */
@@ -33,6 +34,7 @@ struct worker_parts {
     struct names *names;
     X509_STORE *roots; /* what upstreams are verified against */
     struct bus *bus;
+    struct sockets *sockets;
 };
 
 /* The bytes of one recv(2). They belong to the leg that read last; when another leg wants to read

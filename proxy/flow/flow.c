@@ -53,7 +53,7 @@ static void bury(struct flow *flow)
     struct worker *worker = flow->worker;
 
     relay_tell_unanswered(flow);
-    report_close(flow);
+    report_done(flow);
     event_del(&flow->timer);
     event_del(&flow->again);
     relay_fini(&flow->relay, worker);
@@ -194,7 +194,6 @@ struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
     arm(flow);
-    report_connect(flow);
     if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || dial_begin(flow) < 0 ||
         leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow) < 0) {
         flow->reset = true;

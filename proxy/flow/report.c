@@ -30,24 +30,19 @@ static const char *why(const struct flow *flow, struct flow_event *event)
     return flow->why.text[0] ? flow_event_text(event, span_of_text(flow->why.text)) : NULL;
 }
 
-void report_connect(const struct flow *flow)
+void report_done(const struct flow *flow)
 {
-    struct flow_event *event = report_new(flow, FLOW_EVENT_CONNECT);
+    struct sockets_flow done = {
+        .cookie = flow->origin.cookie,
+        .dst = flow->origin.dst,
+        .route = flow->facts.route,
+        .visibility = flow->facts.visibility,
+        .tx = flow->pod.rx,
+        .rx = flow->pod.tx,
+    };
 
-    report_emit(flow, &event);
-}
-
-void report_close(const struct flow *flow)
-{
-    struct flow_event *event = report_new(flow, FLOW_EVENT_CLOSE);
-
-    if (event) {
-        event->close.tx = flow->pod.rx;
-        event->close.rx = flow->pod.tx;
-        event->close.duration_ns = clock_ns() - flow->origin.time_ns;
-        event->error = why(flow, event);
-    }
-    report_emit(flow, &event);
+    snprintf(done.error, sizeof(done.error), "%s", flow->why.text);
+    sockets_flow_done(flow->worker->parts.sockets, &done);
 }
 
 /* "TLSv1.3" as OpenSSL says it, "TLS1.3" as we do. */

@@ -47,8 +47,8 @@ void open_refuse(struct flow *flow, int alert);
 const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX]);
 
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
-void report_connect(const struct flow *flow);
 void report_tls(const struct flow *flow);
-void report_close(const struct flow *flow);
+/* The flow is over: sockets.c tells the close, with what became of it here. */
+void report_done(const struct flow *flow);
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);
 void report_emit(const struct flow *flow, struct flow_event **event);

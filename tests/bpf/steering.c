@@ -66,8 +66,8 @@ static void other_ports_and_strangers_go_direct(void **state)
 {
     CLEANUP(fd_close) int server = serve(fx.bed.world, SOCK_STREAM, AF_INET, "198.51.100.1", 9000);
     CLEANUP(fd_close) int https = serve(fx.bed.world, SOCK_STREAM, AF_INET, "198.51.100.1", 443);
-    CLEANUP(fd_close) int quic = serve(fx.bed.world, SOCK_DGRAM, AF_INET, "198.51.100.1", 443);
-    struct pollfd datagram = {.fd = quic, .events = POLLIN};
+    CLEANUP(fd_close) int time = serve(fx.bed.world, SOCK_DGRAM, AF_INET, "198.51.100.1", 123);
+    struct pollfd datagram = {.fd = time, .events = POLLIN};
     struct report report;
 
     (void)state;
@@ -83,10 +83,36 @@ static void other_ports_and_strangers_go_direct(void **state)
     report = dial_from_pod((struct dial){.family = AF_INET,
                                          .type = SOCK_DGRAM,
                                          .to = "198.51.100.1",
-                                         .port = 443,
+                                         .port = 123,
                                          .then = SEND_AND_CLOSE});
     assert_int_equal(report.code, 0);
     assert_int_equal(poll(&datagram, 1, SOON_MS), 1);
+}
+
+static void quic_is_refused_at_the_first_datagram_never_at_connect(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < WAYS; i++) {
+        CLEANUP(fd_close)
+        int quic = serve(fx.bed.world, SOCK_DGRAM, ways[i].family, ways[i].to, 443);
+        struct dial dial = {
+            .family = ways[i].family, .type = SOCK_DGRAM, .to = ways[i].to, .port = 443};
+        struct report report = dial_from_pod(dial);
+        char byte;
+
+        print_message("  %s\n", ways[i].name);
+        assert_int_equal(report.code, 0);
+        assert_ip(&report.peer, ways[i].peer);
+        assert_ip(&report.self, ways[i].self);
+        fd_close(&report.fd);
+        dial.then = SEND_AND_CLOSE;
+        report = dial_from_pod(dial);
+        assert_int_equal(report.code, -EPERM);
+        assert_true(recv(quic, &byte, 1, 0) < 0);
+        report = dial_from("stranger", fx.bed.pod, dial);
+        assert_int_equal(report.code, 0);
+        assert_int_equal(poll(&(struct pollfd){.fd = quic, .events = POLLIN}, 1, SOON_MS), 1);
+    }
 }
 
 static void a_second_connect_elsewhere_forgets_the_first(void **state)
@@ -286,6 +312,7 @@ int main(void)
         with(register_default, a_cgroup_below_belongs_to_the_pod),
         with(register_default, a_bound_source_is_kept),
         with(register_default, other_ports_and_strangers_go_direct),
+        with(register_default, quic_is_refused_at_the_first_datagram_never_at_connect),
         with(register_default, a_second_connect_elsewhere_forgets_the_first),
         with(register_default, who_dials_the_listener_has_no_origin),
         with(register_loopback, who_dials_the_listener_has_no_origin),

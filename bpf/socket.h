@@ -1,0 +1,151 @@
+/* socket: what is noted on the sockets of pods, and how it is told. */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/abi.h"
+#include "bpf/kernel.h"
+#include "bpf/maps.h"
+#include "bpf/steer.h"
+
+/* A TCP socket of a pod, from its connect() on. Steered or not: every connection is told. */
+struct connection {
+    struct abi_origin origin;
+    __u8 src[16];
+    __u64 tx, rx;             /* what it came to when the kernel closed it */
+    __u32 first_tx, first_rx; /* sequence numbers before the first byte of either side */
+    __u16 src_port;
+    __u16 error;
+    __u8 steered, told, established, closed;
+    __u8 fin_sent;
+    __u8 pad[7];
+};
+
+/* What a datagram socket exchanges with one destination. */
+enum peer_flags {
+    PEER_USED = 1 << 0,
+    PEER_CONNECTED = 1 << 1, /* by connect() */
+    PEER_STEERED = 1 << 2,
+    PEER_REFUSED = 1 << 3, /* QUIC */
+    PEER_TOLD = 1 << 4,    /* a datagram left */
+    PEER_REST = 1 << 5,    /* all destinations that have no place of their own */
+};
+struct peer {
+    struct abi_origin origin;
+    __u8 wire[16]; /* where its datagrams go and come from: the destination, or our listener */
+    __u8 src[16];
+    __u16 wire_port, src_port; /* host order */
+    __u32 flags;
+    __u64 tx, rx;
+    __u64 told_ns; /* boot clock */
+};
+struct datagrams {
+    struct peer peers[ABI_PEERS];
+    __u32 turned_out; /* how many had to make way for others */
+    __u32 pad;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct connection);
+} connections SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct datagrams);
+} datagrams SEC(".maps") __weak;
+
+/* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */
+static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind,
+                                                       const struct abi_origin *origin)
+{
+    struct abi_socket *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+
+    if (!record) {
+        count_lost();
+        return NULL;
+    }
+    record->kind = kind;
+    record->pid = origin->pid;
+    record->start_ns = origin->start_ns;
+    record->pod = origin->pod;
+    record->cgroup = origin->cgroup;
+    record->netns_cookie = origin->netns_cookie;
+    record->cookie = origin->cookie;
+    record->time_ns = bpf_ktime_get_boot_ns();
+    __builtin_memcpy(record->dst, origin->ip, sizeof(record->dst));
+    record->dst_port = origin->port;
+    record->flags = 0;
+    record->error = 0;
+    return record;
+}
+
+static __always_inline void tell_connection(enum abi_record_kind kind,
+                                            const struct connection *connection)
+{
+    struct abi_socket *record = begin_record(kind, &connection->origin);
+
+    if (!record)
+        return;
+    __builtin_memcpy(record->src, connection->src, sizeof(record->src));
+    record->src_port = connection->src_port;
+    record->protocol = IPPROTO_TCP;
+    record->flags = connection->steered ? ABI_SOCKET_STEERED : 0;
+    record->error = connection->error;
+    record->tx = connection->tx;
+    record->rx = connection->rx;
+    bpf_ringbuf_submit(record, 0);
+}
+
+static __always_inline void tell_exchange(enum abi_record_kind kind, const struct peer *peer)
+{
+    struct abi_socket *record = begin_record(kind, &peer->origin);
+
+    if (!record)
+        return;
+    __builtin_memcpy(record->src, peer->src, sizeof(record->src));
+    record->src_port = peer->src_port;
+    record->protocol = IPPROTO_UDP;
+    if (peer->flags & PEER_STEERED)
+        record->flags = ABI_SOCKET_STEERED;
+    if (peer->flags & PEER_REFUSED)
+        record->flags = ABI_SOCKET_REFUSED;
+    record->tx = peer->tx;
+    record->rx = peer->rx;
+    bpf_ringbuf_submit(record, 0);
+}
+
+/* A count of 64 bits of which only the lower half is known exactly, and all about. */
+static __always_inline __u64 nearest(__u64 about, __u32 low)
+{
+    return about + (__s64)(__s32)(low - (__u32)about);
+}
+
+/* What the program wrote and read so far, by its own calls: not what was acknowledged, nor what
+ * waits unread. By sequence numbers, of which SYN and FIN take one each (RFC 9293 section 3.4). */
+static __always_inline void count_connection(struct connection *connection, const void *sk)
+{
+    enum { SOCK_DONE = 1 }; /* include/net/sock.h: the other side's FIN came */
+    const struct tcp_sock *tcp = sk;
+    const struct sock *sock = sk;
+    __u32 copied = BPF_CORE_READ(tcp, copied_seq);
+    bool fin_read = BPF_CORE_READ(sock, __sk_common.skc_flags) >> SOCK_DONE & 1 &&
+                    copied == BPF_CORE_READ(tcp, rcv_nxt);
+
+    if (!connection->established)
+        return;
+    if (!connection->closed) /* else it is final, and the numbers may be another connection's */
+        connection->tx = nearest(BPF_CORE_READ(tcp, bytes_acked), BPF_CORE_READ(tcp, write_seq) -
+                                                                      connection->first_tx - 1 -
+                                                                      connection->fin_sent);
+    connection->rx =
+        nearest(BPF_CORE_READ(tcp, bytes_received), copied - connection->first_rx - fin_read);
+}

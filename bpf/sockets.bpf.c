@@ -1,0 +1,203 @@
+/* sockets: what a pod's sockets did, in bytes: datagrams counted one by one, connections when the
+ * program lets go of them.
+ *
+ * cgroup_skb runs for every packet of the cgroup's sockets, with the network header first: once for
+ * a datagram, before it is cut into fragments and after they were put together, in the sender's
+ * own context. An exchange begins with its first datagram: a connect() sends none, and the C
+ * library connects datagram sockets just to see which address the kernel would choose. So here is
+ * where it is told, where QUIC is refused (EPERM: programs fall back to TCP), and where a question
+ * to a name server is filed for proxy/resolver.c, for only now it has a source port.
+ *
+ * sock_release comes when the last descriptor is closed, with nobody at the socket any more. */
+#include <linux/bpf.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include "bpf/socket.h"
+
+enum {
+    EXTENSIONS_MAX = 4, /* IPv6 headers between the first and UDP's */
+    FRAGMENT_OFFSET = 0x1fff,
+};
+static const __u64 tell_again_ns = 60ull * 1000000000;
+
+struct datagram {
+    struct ip src, dst;
+    __u16 src_port, dst_port;
+    __u32 len; /* of what is in it */
+};
+
+static __always_inline bool read_ports(struct __sk_buff *skb, __u32 at, struct datagram *out)
+{
+    struct udphdr header;
+
+    if (bpf_skb_load_bytes(skb, at, &header, sizeof(header)))
+        return false;
+    out->src_port = bpf_ntohs(header.source);
+    out->dst_port = bpf_ntohs(header.dest);
+    out->len = skb->len - at - sizeof(header);
+    return true;
+}
+
+static __always_inline bool read_v4(struct __sk_buff *skb, struct datagram *out)
+{
+    struct iphdr header;
+
+    if (bpf_skb_load_bytes(skb, 0, &header, sizeof(header)) || header.protocol != IPPROTO_UDP ||
+        header.frag_off & bpf_htons(FRAGMENT_OFFSET))
+        return false;
+    out->src = ip_of_v4(header.saddr);
+    out->dst = ip_of_v4(header.daddr);
+    return read_ports(skb, header.ihl * 4, out);
+}
+
+static __always_inline bool read_v6(struct __sk_buff *skb, struct datagram *out)
+{
+    struct ipv6hdr header;
+    __u32 at = sizeof(header);
+    __u8 next;
+
+    if (bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
+        return false;
+    next = header.nexthdr;
+    for (int i = 0; i < EXTENSIONS_MAX && next != IPPROTO_UDP; i++) {
+        __u8 extension[2]; /* what follows; how long, in units of eight bytes without the first */
+
+        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) ||
+            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
+            return false;
+        next = extension[0];
+        at += (extension[1] + 1) * 8;
+    }
+    if (next != IPPROTO_UDP)
+        return false;
+    __builtin_memcpy(&out->src, &header.saddr, sizeof(out->src));
+    __builtin_memcpy(&out->dst, &header.daddr, sizeof(out->dst));
+    return read_ports(skb, at, out);
+}
+
+static __always_inline bool read_datagram(struct __sk_buff *skb, struct datagram *out)
+{
+    return skb->protocol == bpf_htons(ETH_P_IP) ? read_v4(skb, out) : read_v6(skb, out);
+}
+
+static __always_inline struct datagrams *datagrams_of(struct __sk_buff *skb)
+{
+    struct bpf_sock *sk = skb->sk;
+
+    if (sk)
+        sk = bpf_sk_fullsock(sk);
+    return sk ? bpf_sk_storage_get(&datagrams, sk, NULL, 0) : NULL;
+}
+
+/* Which of a socket's exchanges has its other end there. */
+static __always_inline struct peer *find_peer(struct datagrams *all, const struct ip *ip,
+                                              __u16 port)
+{
+    struct peer *rest = NULL;
+
+    for (int i = 0; i < ABI_PEERS; i++) {
+        struct peer *peer = &all->peers[i];
+        struct ip wire = ip_load(peer->wire);
+
+        if (!(peer->flags & PEER_USED))
+            continue;
+        if (peer->flags & PEER_REST)
+            rest = peer;
+        else if (peer->wire_port == port && ip_equal(&wire, ip))
+            return peer;
+    }
+    return rest;
+}
+
+static __always_inline void file_asker(const struct peer *peer)
+{
+    struct abi_tuple tuple = {
+        .netns_cookie = peer->origin.netns_cookie,
+        .port = peer->src_port,
+        .local_port = peer->wire_port,
+    };
+
+    __builtin_memcpy(tuple.ip, peer->src, sizeof(tuple.ip));
+    __builtin_memcpy(tuple.local, peer->wire, sizeof(tuple.local));
+    /* an old one makes way; should even that fail, the question is lost as datagrams are */
+    bpf_map_update_elem(&askers, &tuple, &peer->origin, BPF_ANY);
+}
+
+static __always_inline void on_first(struct peer *peer, const struct datagram *datagram)
+{
+    ip_store(peer->src, &datagram->src);
+    peer->src_port = datagram->src_port;
+    peer->flags |= PEER_TOLD;
+    peer->told_ns = bpf_ktime_get_boot_ns();
+    if (peer->flags & PEER_STEERED)
+        file_asker(peer);
+    tell_exchange(ABI_SOCKET_CONNECT, peer);
+}
+
+static __always_inline void tell_now_and_then(struct peer *peer)
+{
+    __u64 now = bpf_ktime_get_boot_ns();
+
+    if (now - peer->told_ns < tell_again_ns)
+        return;
+    peer->told_ns = now;
+    tell_exchange(ABI_SOCKET_STATS, peer);
+}
+
+SEC("cgroup_skb/egress")
+int count_egress(struct __sk_buff *skb)
+{
+    struct datagram datagram;
+    struct datagrams *all;
+    struct peer *peer;
+
+    if (!read_datagram(skb, &datagram))
+        return ALLOW; /* no UDP */
+    all = datagrams_of(skb);
+    peer = all ? find_peer(all, &datagram.dst, datagram.dst_port) : NULL;
+    if (!peer)
+        return ALLOW; /* no pod's, or older than its pod's registration */
+    if (!(peer->flags & PEER_TOLD))
+        on_first(peer, &datagram);
+    if (peer->flags & PEER_REFUSED)
+        return REFUSE;
+    __sync_fetch_and_add(&peer->tx, datagram.len);
+    tell_now_and_then(peer);
+    return ALLOW;
+}
+
+SEC("cgroup_skb/ingress")
+int count_ingress(struct __sk_buff *skb)
+{
+    struct datagram datagram;
+    struct datagrams *all;
+    struct peer *peer;
+
+    if (!read_datagram(skb, &datagram))
+        return ALLOW;
+    all = datagrams_of(skb);
+    peer = all ? find_peer(all, &datagram.src, datagram.src_port) : NULL;
+    if (peer)
+        __sync_fetch_and_add(&peer->rx, datagram.len);
+    return ALLOW;
+}
+
+SEC("cgroup/sock_release")
+int tell_release(struct bpf_sock *ctx)
+{
+    struct connection *connection = bpf_sk_storage_get(&connections, ctx, NULL, 0);
+    struct datagrams *all = bpf_sk_storage_get(&datagrams, ctx, NULL, 0);
+
+    if (connection && connection->told) {
+        count_connection(connection, ctx);
+        tell_connection(ABI_SOCKET_CLOSE, connection);
+    }
+    for (int i = 0; all && i < ABI_PEERS; i++)
+        if (all->peers[i].flags & PEER_TOLD)
+            tell_exchange(ABI_SOCKET_CLOSE, &all->peers[i]);
+    return ALLOW;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

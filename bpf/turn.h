@@ -1,0 +1,167 @@
+/* turn: which of a pod's destinations are looked into, and where in its network namespace our
+ * listener for them is: what the programs for connections and for datagrams decide alike.
+ *
+ * What must fail keeps failing as it did: a family without routes, a port of this very host where
+ * nobody listens, broadcast. What may not pass unseen while the agent is gone fails with EPERM. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_core_read.h>
+
+#include "bpf/kernel.h"
+#include "bpf/pod.h"
+#include "bpf/steer.h"
+
+enum outcome {
+    UNTOUCHED, /* as if we were not there */
+    REFUSED,   /* EPERM */
+    STEERED,
+};
+
+enum { DNS_PORT = 53, HTTPS_PORT = 443 };
+
+struct place {
+    struct ip ip;
+    __u16 port; /* host order */
+};
+
+/* What is asked for: by whom, where to. */
+struct request {
+    struct bpf_sock_addr *ctx;
+    const struct abi_pod *pod;
+    __u32 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    __u32 peer;     /* UDP: which of the socket's destinations it is */
+};
+
+/* Somebody in the socket's own namespace has this address and port open. */
+static __always_inline bool somebody_listens(const struct request *request, const struct place *at)
+{
+    struct bpf_sock_addr *ctx = request->ctx;
+    bool tcp = request->protocol == IPPROTO_TCP;
+    struct bpf_sock_tuple tuple = {};
+    struct bpf_sock *sk;
+
+    if (ip_is_v4(&at->ip)) {
+        tuple.ipv4.daddr = at->ip.word[3];
+        tuple.ipv4.dport = bpf_htons(at->port);
+        sk = tcp ? bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0)
+                 : bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+    } else {
+        __builtin_memcpy(tuple.ipv6.daddr, at->ip.word, sizeof(tuple.ipv6.daddr));
+        tuple.ipv6.dport = bpf_htons(at->port);
+        sk = tcp ? bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0)
+                 : bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    }
+    if (!sk)
+        return false;
+    bpf_sk_release(sk);
+    return true;
+}
+
+/* Name servers are always looked into; else what the pod's settings say of TCP. */
+static __always_inline bool port_is_steered(const struct abi_pod *pod, __u64 id, __u16 port)
+{
+    struct abi_port key = {.pod = id, .port = port};
+
+    return port == DNS_PORT || pod->flags & ABI_POD_ALL_PORTS || bpf_map_lookup_elem(&ports, &key);
+}
+
+/* One address of one link (link-local: the scope would be lost) or of many (broadcast, multicast):
+ * there is nobody there whom a proxy could reach as well. */
+static __always_inline bool is_beyond_us(const struct ip *ip)
+{
+    __u32 first = bpf_ntohl(ip->word[0]), v4 = bpf_ntohl(ip->word[3]);
+
+    if (ip_is_v4(ip))
+        return v4 >> 28 == 0xe || v4 == 0xffffffff;
+    return first >> 24 == 0xff || (first >> 22) == 0xfe80 >> 6;
+}
+
+static __always_inline bool is_own(__u64 netns_cookie, const struct ip *ip)
+{
+    struct abi_own key = {.netns_cookie = netns_cookie};
+
+    ip_store(key.ip, ip);
+    return bpf_map_lookup_elem(&own, &key);
+}
+
+/* The local address the program bound, or "any". */
+static __always_inline struct ip bound_source(struct bpf_sock *sk)
+{
+    struct ip v4 = ip_of_v4(WORD(sk->src_ip4));
+    struct ip ip = IP_READ(sk->src_ip6);
+
+    return WORD(sk->family) == AF_INET ? v4 : ip;
+}
+
+/* A destination of 0.0.0.0 or :: means this host, by the kernel's choice: the bound address of an
+ * IPv4 socket, else loopback. Written out, so that getpeername tells what it told before. */
+static __always_inline void name_this_host(struct ip *ip, const struct ip *bound)
+{
+    if (!ip_is_v4(ip) && !ip_is_v4(bound))
+        ip->word[3] = bpf_htonl(1);
+    else if (ip_is_v4(ip) && ip_is_v4(bound) && !ip_is_any(bound))
+        *ip = *bound;
+    else
+        *ip = ip_of_v4(bpf_htonl(0x7f000001));
+}
+
+/* Who asks for *to: all of an origin but the pod. */
+static __always_inline void fill_origin(struct bpf_sock_addr *ctx, const struct place *to,
+                                        const struct ip *bound, struct abi_origin *origin)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+
+    ip_store(origin->ip, &to->ip);
+    if (!ip_is_any(bound))
+        ip_store(origin->bound, bound);
+    origin->port = to->port;
+    origin->cookie = bpf_get_socket_cookie(ctx);
+    origin->netns_cookie = bpf_get_netns_cookie(ctx);
+    origin->cgroup = bpf_get_current_cgroup_id();
+    origin->pid = bpf_get_current_pid_tgid() >> 32;
+    origin->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+    origin->time_ns = bpf_ktime_get_ns();
+}
+
+/* Nobody would see this: each pod's own setting says whether it may be. */
+static __always_inline enum outcome agent_down(const struct abi_pod *pod)
+{
+    return pod->flags & ABI_POD_OPEN ? UNTOUCHED : REFUSED;
+}
+
+static __always_inline __u16 datagram_port(const struct abi_net *net, __u64 peer)
+{
+    asm volatile("%0 &= %1" : "+r"(peer) : "i"(ABI_PEERS - 1)); /* for the verifier */
+    return net->datagram_ports[peer];
+}
+
+/* Decides about a destination that is to be looked into, and moves *to to our listener. `loopback`:
+ * it is this very host. */
+static __always_inline enum outcome turn(const struct request *request, __u64 netns_cookie,
+                                         bool loopback, struct place *to)
+{
+    const struct abi_net *net = bpf_map_lookup_elem(&nets, &netns_cookie);
+    struct place listener;
+    bool here;
+
+    if (!net)
+        return agent_down(request->pod); /* a namespace nobody listens in, or not yet */
+    here = loopback || is_own(netns_cookie, &to->ip);
+    listener.port =
+        request->protocol == IPPROTO_TCP ? net->port : datagram_port(net, request->peer);
+    if (here)
+        listener.ip = to->ip; /* a local address stays, so the program's own one does, too */
+    else
+        listener.ip = ip_load(ip_is_v4(&to->ip) ? net->source4 : net->source6);
+    /* before all that trusts net and own: they stop being true when the agent dies */
+    if (!somebody_listens(request, &listener))
+        return agent_down(request->pod);
+    if (here && (to->port == listener.port || !somebody_listens(request, to)))
+        return UNTOUCHED; /* ECONNREFUSED; or our listener, which knows no origin and closes */
+    if (!here && !(net->flags & (ip_is_v4(&to->ip) ? ABI_NET_ROUTE4 : ABI_NET_ROUTE6)))
+        return UNTOUCHED; /* ENETUNREACH, on which dual-stack programs go on to the other */
+    *to = listener;
+    return STEERED;
+}

@@ -1,0 +1,328 @@
+#include "proxy/doors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/identity/identity.h"
+#include "proxy/keeper.h"
+#include "proxy/origin.h"
+#include "proxy/pods.h"
+#include "proxy/resolver.h"
+#include "proxy/sockets.h"
+#include "proxy/worker.h"
+
+enum {
+    ACCEPTS_A_TURN = 8192, /* more than the backlog, so that a turn takes all that wait */
+    GUESTS_MAX = 256,      /* a namespace takes some twenty to forty descriptors */
+    LOOK_US = 200 * 1000,
+};
+
+/* A namespace we listen in, with what the loop watches of it. We are a guest in one that a pod's
+ * program entered by itself: no longer there than it is. */
+struct door {
+    struct door *next;
+    struct doors *doors;
+    struct keeper_net *net;
+    ino_t inode; /* no other namespace's while keeper_net holds this one */
+    bool guest;
+    bool inhabited, deserted; /* see look_for_deserted() */
+    struct event *on_accept4, *on_accept6, *on_change;
+};
+
+struct doors {
+    struct doors_parts parts;
+    struct door *first;
+    struct event *look_due;
+    bool told_guests_max;
+    int reserve_fd; /* given up for a moment when there are no others left */
+    uint64_t turned_away_ns;
+};
+
+/* ---- accepting ---- */
+
+static struct worker *least_busy(struct doors *doors)
+{
+    struct worker *best = doors->parts.workers[0];
+
+    for (unsigned i = 1; i < doors->parts.workers_len; i++)
+        if (worker_load(doors->parts.workers[i]) < worker_load(best))
+            best = doors->parts.workers[i];
+    return best;
+}
+
+static void receive(struct doors *doors, int fd)
+{
+    struct origin origin;
+    struct process *process;
+    struct pod *pod;
+    struct err err;
+
+    /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
+    if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, &err) < 0) {
+        close(fd);
+        return;
+    }
+    pod = pods_find(doors->parts.pods, origin.pod);
+    process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
+    sockets_accepted(doors->parts.sockets, &origin, process, pod);
+    worker_give(least_busy(doors), fd, &origin, process, pod);
+}
+
+/* Out of descriptors: a connection that could only wait is reset, by means of the one kept in
+ * reserve, so that its program knows; else the loop would spin on it. Told once a second. */
+static void turn_away(struct doors *doors, int listener)
+{
+    uint64_t now = clock_ns();
+    struct origin origin;
+
+    fd_close(&doors->reserve_fd);
+    CLEANUP(fd_close) int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0) {
+        origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, NULL);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+                   sizeof(struct linger));
+        fd_close(&fd);
+    }
+    doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (now - doors->turned_away_ns < 1000000000u)
+        return;
+    doors->turned_away_ns = now;
+    log_error("connections are turned away: too many open files; raise the limit (ulimit -n)");
+}
+
+static void accept_all(struct doors *doors, int listener)
+{
+    for (int i = 0; listener >= 0 && i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0)
+            receive(doors, fd);
+        else if (errno == EMFILE || errno == ENFILE)
+            turn_away(doors, listener);
+        else if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *arg)
+{
+    (void)what;
+    accept_all(arg, fd);
+}
+
+/* ---- namespaces ---- */
+
+static void on_change(evutil_socket_t fd, short what, void *arg)
+{
+    struct door *door = arg;
+    struct err err;
+
+    (void)fd;
+    (void)what;
+    if (keeper_net_refresh(door->doors->parts.keeper, door->net, &err) < 0)
+        log_warn("%s", err.text);
+}
+
+static void door_free(struct door **door)
+{
+    struct door *gone = TAKE(*door);
+
+    if (!gone)
+        return;
+    if (gone->on_accept4)
+        event_free(gone->on_accept4);
+    if (gone->on_accept6)
+        event_free(gone->on_accept6);
+    if (gone->on_change)
+        event_free(gone->on_change);
+    if (gone->net)
+        resolver_unwatch(gone->doors->parts.resolver, gone->net);
+    if (gone->net)
+        keeper_net_remove(gone->doors->parts.keeper, &gone->net);
+    free(gone);
+}
+
+static struct event *watch(struct doors *doors, int fd, event_callback_fn call, void *arg)
+{
+    struct event *event =
+        fd < 0 ? NULL : event_new(doors->parts.base, fd, EV_READ | EV_PERSIST, call, arg);
+
+    if (event && event_add(event, NULL) == 0)
+        return event;
+    if (event)
+        event_free(event);
+    return NULL;
+}
+
+/* wanted_cookie as in keeper_net_add(), and 0 where a pod is registered: there we are no guest. */
+static int listen_in(struct doors *doors, int netns_fd, uint64_t wanted_cookie, struct err *err)
+{
+    CLEANUP(door_free) struct door *door = calloc(1, sizeof(*door));
+    struct stat file;
+    int result;
+
+    if (!door)
+        return err_set(err, -ENOMEM, "network namespace");
+    if (fstat(netns_fd, &file) < 0)
+        return err_sys(err, -errno, "network namespace");
+    door->doors = doors;
+    door->inode = file.st_ino;
+    door->guest = wanted_cookie != 0;
+    result = keeper_net_add(doors->parts.keeper, &door->net, netns_fd, wanted_cookie, err);
+    if (result < 0)
+        return result;
+    for (struct door *known = doors->first; known; known = known->next)
+        if (known->net == door->net) {
+            door->net = NULL; /* watched already, and its owner removes it */
+            known->guest = known->guest && door->guest;
+            return 0;
+        }
+    door->on_accept4 = watch(doors, keeper_net_listeners(door->net)->stream.v4, on_accept, doors);
+    door->on_accept6 = watch(doors, keeper_net_listeners(door->net)->stream.v6, on_accept, doors);
+    door->on_change = watch(doors, keeper_net_watch(door->net), on_change, door);
+    if (!door->on_accept4 && !door->on_accept6)
+        return err_set(err, -ENOMEM, "watching the listeners of a network namespace");
+    result = resolver_watch(doors->parts.resolver, door->net, err);
+    if (result < 0)
+        return result;
+    door->next = doors->first;
+    doors->first = TAKE(door);
+    return 0;
+}
+
+/* ---- guests ---- */
+
+/* A pod's program that starts in another namespace (ip netns exec, nsenter, unshare): we listen
+ * there before it has loaded its libraries. If it is faster, its connect gets EPERM. */
+void doors_on_exec(void *arg, uint32_t pid, uint64_t netns_cookie)
+{
+    struct doors *doors = arg;
+    unsigned guests = 0;
+    char path[64];
+    struct err err;
+    int result;
+
+    for (const struct door *door = doors->first; door; door = door->next) {
+        if (keeper_net_cookie(door->net) == netns_cookie)
+            return;
+        guests += door->guest;
+    }
+    if (guests >= GUESTS_MAX) {
+        if (!doors->told_guests_max)
+            log_warn("programs run in more than %d network namespaces of their own: connections "
+                     "from further ones are refused",
+                     GUESTS_MAX);
+        doors->told_guests_max = true;
+        return;
+    }
+    snprintf(path, sizeof(path), "/proc/%u/ns/net", pid);
+    CLEANUP(fd_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (netns < 0)
+        return; /* gone already */
+    result = listen_in(doors, netns, netns_cookie, &err);
+    if (result < 0 && result != -ESTALE) /* gone, and another process has its pid */
+        log_warn("process %u is in a network namespace that cannot be steered, its connections are "
+                 "refused: %s",
+                 pid, err.text);
+}
+
+void doors_look_soon(struct doors *doors)
+{
+    static const struct timeval soon = {.tv_usec = LOOK_US};
+    const struct door *door = doors->first;
+
+    while (door && !door->guest)
+        door = door->next;
+    if (door && !evtimer_pending(doors->look_due, NULL))
+        event_add(doors->look_due, &soon);
+}
+
+static void mark_inhabited(void *arg, const struct process *process)
+{
+    struct doors *doors = arg;
+
+    for (struct door *door = doors->first; door; door = door->next)
+        door->inhabited = door->inhabited || door->inode == process->ns.net;
+}
+
+/* Leaves the namespaces we are a guest in and that no pod's process began its image in, or was
+ * forked in; what we hold there would keep them alive. (A process that only moved into one, without
+ * an exec, has no say: its connects are refused as they would have been without the others.)
+ * Deserted at two looks in a row, so that connections of those who went last have been dialled.
+ * Only from the loop itself, for accepting walks the list of doors and comes to doors_on_exec(). */
+static void look_for_deserted(evutil_socket_t fd, short what, void *arg)
+{
+    struct doors *doors = arg;
+
+    (void)fd;
+    (void)what;
+    for (struct door *door = doors->first; door; door = door->next)
+        door->inhabited = !door->guest;
+    identity_each(doors->parts.identity, mark_inhabited, doors);
+    for (struct door **at = &doors->first; *at;) {
+        struct door *door = *at;
+
+        if (!door->inhabited && door->deserted) {
+            *at = door->next;
+            door_free(&door);
+            continue;
+        }
+        door->deserted = !door->inhabited;
+        if (door->deserted)
+            doors_look_soon(doors);
+        at = &door->next;
+    }
+}
+
+/* ---- set-up ---- */
+
+int doors_new(struct doors **out, const struct doors_parts *parts, struct err *err)
+{
+    CLEANUP(doors_free) struct doors *doors = calloc(1, sizeof(*doors));
+
+    if (!doors)
+        return err_set(err, -ENOMEM, "doors");
+    doors->parts = *parts;
+    doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    doors->look_due = evtimer_new(parts->base, look_for_deserted, doors);
+    if (!doors->look_due)
+        return err_set(err, -ENOMEM, "doors");
+    *out = TAKE(doors);
+    return 0;
+}
+
+void doors_free(struct doors **doors)
+{
+    struct door *door;
+
+    if (!*doors)
+        return;
+    while ((door = (*doors)->first)) {
+        (*doors)->first = door->next;
+        door_free(&door);
+    }
+    if ((*doors)->look_due)
+        event_free((*doors)->look_due);
+    fd_close(&(*doors)->reserve_fd);
+    free(TAKE(*doors));
+}
+
+int doors_open(struct doors *doors, int netns_fd, struct err *err)
+{
+    return listen_in(doors, netns_fd, 0, err);
+}
+
+void doors_accept(struct doors *doors)
+{
+    for (const struct door *door = doors->first; door; door = door->next) {
+        accept_all(doors, keeper_net_listeners(door->net)->stream.v4);
+        accept_all(doors, keeper_net_listeners(door->net)->stream.v6);
+    }
+}

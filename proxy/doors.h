@@ -1,0 +1,43 @@
+/* doors: the network namespaces we listen in, and what comes in there: connections become flows of
+ * the least busy worker, questions to name servers go to the resolver. Control thread only.
+ *
+ * Where a pod is registered we stay; in a namespace that a pod's program entered by itself we are a
+ * guest, and leave when nobody we know is there any more.
+ * Called by:  agent.c. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct doors;
+struct identity;
+struct keeper;
+struct pods;
+struct resolver;
+struct sockets;
+struct worker;
+
+struct doors_parts { /* all borrowed, all outlive the doors */
+    struct event_base *base;
+    struct keeper *keeper;
+    struct pods *pods;
+    struct identity *identity;
+    struct sockets *sockets;
+    struct resolver *resolver;
+    struct worker *const *workers;
+    unsigned workers_len;
+};
+
+int doors_new(struct doors **out, const struct doors_parts *parts, struct err *err);
+void doors_free(struct doors **doors);
+
+/* Listens in the namespace that netns_fd names (borrowed), for good. */
+int doors_open(struct doors *doors, int netns_fd, struct err *err);
+/* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
+void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
+/* Accepts what waits to be accepted in any of them. */
+void doors_accept(struct doors *doors);
+/* Processes came or went: looks, soon, whether there is a namespace to leave. */
+void doors_look_soon(struct doors *doors);

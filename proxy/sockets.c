@@ -1,0 +1,461 @@
+/* The kernel's records are handled where they are read, in the order in which things happened, so a
+ * connect is told with the image its process ran then, and a close before the next connect. Closes
+ * of connections that are looked into wait in a list for the step. */
+#include "proxy/sockets.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "bpf/abi.h"
+#include "proxy/identity/identity.h"
+#include "proxy/names.h"
+#include "proxy/pods.h"
+#include "proxy/resolver.h"
+
+enum { SWEEP_MIN = 4096 };
+static const uint64_t flow_wait_ns = 500 * 1000000ull;
+
+/* One socket and destination: an entry of the tree from its connect to its close. */
+struct tracked {
+    uint64_t cookie; /* with dst: the key */
+    struct addr dst;
+    struct addr src;
+    enum protocol protocol;
+    struct process *process; /* counted among its flows; NULL when nobody knows it */
+    struct pod *pod;
+    struct names_found names;
+    enum route route;
+    enum visibility visibility;
+    bool unheard; /* the kernel's record was lost, and so may be that of its end */
+    bool has_flow, flow_done;
+    bool released;
+    uint64_t began_ns, closed_ns; /* boot clock */
+    uint64_t tx, rx;
+    char *error;
+    struct tracked *next_released;
+};
+
+struct done {
+    struct done *next;
+    struct sockets_flow flow;
+};
+
+struct sockets {
+    struct sockets_parts parts;
+    void *tree; /* tsearch(3) of struct tracked */
+    size_t len, sweep_len;
+    struct tracked *released, **released_tail; /* by the time they were */
+    struct tracked *beyond; /* the first of `released` that the step must not tell yet */
+    int wake_fd;
+    pthread_mutex_t lock;
+    struct done *done, **done_tail; /* under lock */
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct tracked *x = a, *y = b;
+
+    if (x->cookie != y->cookie)
+        return x->cookie < y->cookie ? -1 : 1;
+    if (x->dst.port != y->dst.port)
+        return x->dst.port < y->dst.port ? -1 : 1;
+    return memcmp(x->dst.ip, y->dst.ip, sizeof(x->dst.ip));
+}
+
+static struct tracked *find(const struct sockets *sockets, uint64_t cookie, const struct addr *dst)
+{
+    struct tracked key = {.cookie = cookie, .dst = *dst};
+    struct tracked **found = tfind(&key, &sockets->tree, by_key);
+
+    return found ? *found : NULL;
+}
+
+static void entry_free(struct sockets *sockets, struct tracked **entry)
+{
+    struct tracked *gone = TAKE(*entry);
+
+    if (!gone)
+        return;
+    if (gone->process)
+        identity_flow_end(sockets->parts.identity, &gone->process);
+    pod_unref(&gone->pod);
+    names_found_fini(&gone->names);
+    free(gone->error);
+    free(gone);
+}
+
+static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
+                 uint64_t boot_ns)
+{
+    struct flow_event *event = flow_event_new(kind, entry->process, entry->pod);
+
+    if (event) {
+        event->time_ns = identity_wall_ns(sockets->parts.identity, boot_ns);
+        event->protocol = entry->protocol;
+        event->src = entry->src;
+        event->dst = entry->dst;
+        event->socket_cookie = entry->cookie;
+        event->route = entry->route;
+        event->visibility = entry->visibility;
+        if (kind != FLOW_EVENT_CONNECT) {
+            event->close.tx = entry->tx;
+            event->close.rx = entry->rx;
+        }
+        if (kind == FLOW_EVENT_CLOSE)
+            event->close.duration_ns = entry->closed_ns - entry->began_ns;
+        if (kind != FLOW_EVENT_SOCK_STATS) {
+            flow_event_set_names(event, (const char *const *)entry->names.text, entry->names.len);
+            if (entry->error)
+                event->error = flow_event_text(event, span_of_text(entry->error));
+        }
+    }
+    bus_emit(sockets->parts.producer, &event);
+}
+
+/* Takes process, which may be NULL. NULL when out of memory: counted as a lost event. */
+static struct tracked *entry_new(struct sockets *sockets, const struct tracked *like,
+                                 struct process *process)
+{
+    struct tracked *entry = malloc(sizeof(*entry));
+
+    if (entry)
+        *entry = *like;
+    if (!entry || !tsearch(entry, &sockets->tree, by_key)) {
+        struct flow_event *none = NULL;
+
+        bus_emit(sockets->parts.producer, &none);
+        free(entry);
+        if (process)
+            identity_flow_end(sockets->parts.identity, &process);
+        return NULL;
+    }
+    entry->process = process;
+    entry->pod = pod_ref(like->pod);
+    if (entry->pod)
+        names_find(sockets->parts.names, entry->pod->cgroup_id, &entry->dst, clock_ns(),
+                   &entry->names);
+    sockets->len++;
+    return entry;
+}
+
+static void tell_close(struct sockets *sockets, struct tracked *entry)
+{
+    tdelete(entry, &sockets->tree, by_key);
+    sockets->len--;
+    if (entry->protocol == PROTOCOL_UDP)
+        emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
+    emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
+    entry_free(sockets, &entry);
+}
+
+static void release(struct sockets *sockets, struct tracked *entry)
+{
+    entry->released = true;
+    *sockets->released_tail = entry;
+    sockets->released_tail = &entry->next_released;
+    if (!sockets->beyond)
+        sockets->beyond = entry;
+}
+
+/* ---- what the kernel tells ---- */
+
+static struct addr addr_of(const uint8_t ip[16], uint16_t port)
+{
+    struct addr addr = {.port = port};
+
+    memcpy(addr.ip, ip, sizeof(addr.ip));
+    return addr;
+}
+
+static void handle_connect(struct sockets *sockets, const struct abi_socket *record)
+{
+    struct tracked like = {
+        .cookie = record->cookie,
+        .src = addr_of(record->src, record->src_port),
+        .dst = addr_of(record->dst, record->dst_port),
+        .protocol = record->protocol == IPPROTO_UDP ? PROTOCOL_UDP : PROTOCOL_TCP,
+        .pod = pods_find(sockets->parts.pods, record->pod),
+        .route = record->flags & ABI_SOCKET_STEERED ? ROUTE_PROXY : ROUTE_DIRECT,
+        .began_ns = record->time_ns,
+    };
+    struct tracked *entry;
+
+    if (find(sockets, like.cookie, &like.dst))
+        return; /* accepted before the record could be read */
+    if (like.route == ROUTE_PROXY && like.protocol == PROTOCOL_UDP)
+        like.visibility = VISIBILITY_PLAINTEXT;
+    entry = entry_new(
+        sockets, &like,
+        identity_flow_begin(sockets->parts.identity, record->pid, record->start_ns, record->pod));
+    if (!entry)
+        return;
+    if (record->flags & ABI_SOCKET_REFUSED)
+        entry->error = strdup("QUIC is refused, so that the program falls back to TCP");
+    emit(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
+}
+
+static void handle_close(struct sockets *sockets, struct tracked *entry,
+                         const struct abi_socket *record)
+{
+    if (entry->released)
+        return;
+    entry->closed_ns = record->time_ns;
+    if (record->error && entry->route == ROUTE_DIRECT && !entry->error)
+        entry->error = strdup(strerror(record->error));
+    if (entry->protocol == PROTOCOL_TCP && entry->route == ROUTE_PROXY) {
+        release(sockets, entry); /* its flow goes on, or it is yet to be accepted */
+        return;
+    }
+    if (entry->route == ROUTE_PROXY) { /* questions nobody waited for come before */
+        resolver_drain(sockets->parts.resolver);
+        resolver_forget_socket(sockets->parts.resolver, entry->cookie);
+    }
+    tell_close(sockets, entry);
+}
+
+void sockets_on_record(void *arg, const struct abi_socket *record)
+{
+    struct sockets *sockets = arg;
+    struct addr dst = addr_of(record->dst, record->dst_port);
+    struct tracked *entry;
+
+    if (record->kind == ABI_SOCKET_CONNECT) {
+        handle_connect(sockets, record);
+        return;
+    }
+    entry = find(sockets, record->cookie, &dst);
+    if (!entry)
+        return; /* its connect was lost, and told as that */
+    entry->tx = record->tx;
+    entry->rx = record->rx;
+    entry->unheard = false;
+    if (record->kind == ABI_SOCKET_CLOSE)
+        handle_close(sockets, entry, record);
+    else
+        emit(sockets, entry, FLOW_EVENT_SOCK_STATS, record->time_ns);
+}
+
+/* ---- flows ---- */
+
+void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
+                      struct pod *pod)
+{
+    struct tracked *entry = find(sockets, origin->cookie, &origin->dst);
+    struct tracked like = {
+        .cookie = origin->cookie,
+        .src = origin->src,
+        .dst = origin->dst,
+        .pod = pod,
+        .route = ROUTE_PROXY,
+        .unheard = true,
+        .began_ns = clock_read_ns(CLOCK_BOOTTIME),
+    };
+
+    if (!entry) {
+        if (process)
+            process = identity_flow_again(process);
+        entry = entry_new(sockets, &like, process);
+        if (!entry)
+            return;
+        emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
+    }
+    entry->has_flow = true;
+}
+
+void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow)
+{
+    struct done *done = malloc(sizeof(*done));
+
+    if (!done)
+        return; /* its close is told half a second after the program's */
+    *done = (struct done){.flow = *flow};
+    pthread_mutex_lock(&sockets->lock);
+    *sockets->done_tail = done;
+    sockets->done_tail = &done->next;
+    pthread_mutex_unlock(&sockets->lock);
+    eventfd_write(sockets->wake_fd, 1);
+}
+
+static void apply(struct sockets *sockets, const struct sockets_flow *flow)
+{
+    struct tracked *entry = find(sockets, flow->cookie, &flow->dst);
+
+    if (!entry || entry->flow_done)
+        return;
+    entry->flow_done = true;
+    entry->route = flow->route;
+    entry->visibility = flow->visibility;
+    if (flow->error[0] && !entry->error)
+        entry->error = strdup(flow->error);
+    if (!entry->released) { /* until the kernel says it better */
+        entry->tx = flow->tx;
+        entry->rx = flow->rx;
+        entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
+        if (entry->unheard)
+            release(sockets, entry);
+    }
+}
+
+static void take_done(struct sockets *sockets)
+{
+    struct done *done;
+    eventfd_t count;
+
+    eventfd_read(sockets->wake_fd, &count);
+    pthread_mutex_lock(&sockets->lock);
+    done = sockets->done;
+    sockets->done = NULL;
+    sockets->done_tail = &sockets->done;
+    pthread_mutex_unlock(&sockets->lock);
+    while (done) {
+        struct done *next = done->next;
+
+        apply(sockets, &done->flow);
+        free(done);
+        done = next;
+    }
+}
+
+/* ---- closes ---- */
+
+void sockets_collect(struct sockets *sockets)
+{
+    take_done(sockets);
+    sockets->beyond = NULL;
+}
+
+static void sweep(struct sockets *sockets);
+
+int sockets_step(struct sockets *sockets)
+{
+    uint64_t now = clock_read_ns(CLOCK_BOOTTIME), next = UINT64_MAX;
+    struct tracked **at = &sockets->released;
+
+    while (*at && *at != sockets->beyond) {
+        struct tracked *entry = *at;
+        uint64_t due = entry->has_flow && !entry->flow_done ? entry->closed_ns + flow_wait_ns : 0;
+
+        if (due > now) {
+            next = due < next ? due : next;
+            at = &entry->next_released;
+            continue;
+        }
+        *at = entry->next_released;
+        if (!*at)
+            sockets->released_tail = at;
+        tell_close(sockets, entry);
+    }
+    if (sockets->len >= sockets->sweep_len)
+        sweep(sockets);
+    return next == UINT64_MAX ? -1 : (int)((next - now + 999999) / 1000000);
+}
+
+/* ---- those whose end was lost ---- */
+
+struct visit {
+    struct sockets *sockets;
+    bool all;
+};
+
+static void release_orphan(const void *node, VISIT when, void *closure)
+{
+    struct tracked *entry = *(struct tracked *const *)node;
+    struct visit *visit = closure;
+
+    if (when != postorder && when != leaf)
+        return;
+    if (entry->released ||
+        (!visit->all && ((entry->has_flow && !entry->flow_done) || !entry->process ||
+                         !atomic_load(&entry->process->life->exited))))
+        return;
+    if (!entry->closed_ns)
+        entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
+    release(visit->sockets, entry);
+}
+
+/* The kernel's record of their end was lost, and their process has ended. */
+static void sweep(struct sockets *sockets)
+{
+    struct visit visit = {.sockets = sockets};
+
+    twalk_r(sockets->tree, release_orphan, &visit);
+    sockets->sweep_len = 2 * sockets->len < SWEEP_MIN ? SWEEP_MIN : 2 * sockets->len;
+}
+
+/* The next of all there are, out of the list; NULL: no more. */
+static struct tracked *take_any(struct sockets *sockets)
+{
+    struct visit visit = {.sockets = sockets, .all = true};
+    struct tracked *entry;
+
+    if (!sockets->released)
+        twalk_r(sockets->tree, release_orphan, &visit);
+    entry = sockets->released;
+    if (entry) {
+        sockets->released = entry->next_released;
+        if (!sockets->released)
+            sockets->released_tail = &sockets->released;
+    }
+    return entry;
+}
+
+void sockets_finish(struct sockets *sockets)
+{
+    struct tracked *entry;
+
+    take_done(sockets);
+    sockets->beyond = NULL;
+    while ((entry = take_any(sockets)))
+        tell_close(sockets, entry);
+}
+
+/* ---- set-up ---- */
+
+int sockets_new(struct sockets **out, const struct sockets_parts *parts, struct err *err)
+{
+    CLEANUP(sockets_free) struct sockets *sockets = calloc(1, sizeof(*sockets));
+
+    if (!sockets)
+        return err_set(err, -ENOMEM, "table of sockets");
+    sockets->parts = *parts;
+    sockets->sweep_len = SWEEP_MIN;
+    sockets->released_tail = &sockets->released;
+    sockets->done_tail = &sockets->done;
+    pthread_mutex_init(&sockets->lock, NULL);
+    sockets->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (sockets->wake_fd < 0)
+        return err_sys(err, -errno, "table of sockets: eventfd");
+    *out = TAKE(sockets);
+    return 0;
+}
+
+void sockets_free(struct sockets **sockets)
+{
+    struct tracked *entry;
+    struct done *done;
+
+    if (!*sockets)
+        return;
+    while ((entry = take_any(*sockets))) {
+        tdelete(entry, &(*sockets)->tree, by_key);
+        entry_free(*sockets, &entry);
+    }
+    while ((done = (*sockets)->done)) {
+        (*sockets)->done = done->next;
+        free(done);
+    }
+    pthread_mutex_destroy(&(*sockets)->lock);
+    fd_close(&(*sockets)->wake_fd);
+    free(TAKE(*sockets));
+}
+
+int sockets_wake_fd(const struct sockets *sockets)
+{
+    return sockets->wake_fd;
+}

@@ -1,0 +1,67 @@
+/* sockets: where pods' programs connect, how much they write and read, and when they let go of it,
+ * as the kernel tells it: TCP and UDP, looked into or not.
+ *
+ * A socket's close is told when the program has closed it and, where it was looked into, its flow
+ * is done and has told what it saw; at most half a second later. Control thread only, but for
+ * sockets_flow_done.
+ * Called by:  identity.c (records), agent.c, flow/flow.c (what became of a flow).
+ * The kernel's side: bpf/sockops.bpf.c, sockets.bpf.c. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "events/bus.h"
+#include "policy/facts.h"
+#include "proxy/origin.h"
+
+struct sockets;
+struct abi_socket;
+struct identity;
+struct pods;
+struct names;
+struct resolver;
+
+struct sockets_parts { /* all borrowed, all outlive it; producer is the control thread's */
+    struct identity *identity;
+    struct pods *pods;
+    struct names *names;
+    struct resolver *resolver;
+    struct bus_producer *producer;
+};
+
+int sockets_new(struct sockets **out, const struct sockets_parts *parts, struct err *err);
+void sockets_free(struct sockets **sockets);
+
+/* Readable when a flow is done: then call sockets_step (an eventfd); borrowed. */
+int sockets_wake_fd(const struct sockets *sockets);
+
+/* For identity_on_socket(): a record of the kernel's. */
+void sockets_on_record(void *sockets, const struct abi_socket *record);
+
+/* The connection has become a flow, whose sockets_flow_done will come. process and pod are
+ * borrowed, and may be NULL. */
+void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
+                      struct pod *pod);
+
+/* What became of a flow. */
+struct sockets_flow {
+    uint64_t cookie;
+    struct addr dst;
+    enum route route;
+    enum visibility visibility;
+    uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
+    char error[512]; /* "" or a sentence */
+};
+/* Everything else about the flow was told. Any thread. */
+void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow);
+
+/* From here on sockets_step() may tell the closes that were read so far. In between, what waits to
+ * be accepted must be: it may belong to one of them. */
+void sockets_collect(struct sockets *sockets);
+/* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
+ * -1 when none waits. */
+int sockets_step(struct sockets *sockets);
+/* Tells all that is open as closed; for take-down. */
+void sockets_finish(struct sockets *sockets);
