@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Promise: on this kernel `sallyport exec` steers, terminates and tells curl's requests by IPv4 and
-# IPv6, and leaves nothing behind. Small: the guest is slow. Runs on any machine as well.
+# IPv6, and leaves nothing behind; then the story, as tests/netns/story.sh has it. Small: the guest is
+# slow. Runs on any machine as well.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
@@ -33,3 +34,6 @@ for url in "https://127.0.0.1:$port" "https://[::1]:$port" "http://[::1]:$plain"
 done
 expect_status "exit status" 3 exec_local -- sh -c 'exit 3'
 expect_leftovers "$T/before"
+
+"$HERE/../netns/story.sh"
+echo "ok: the story on $(uname -r)"
