@@ -45,15 +45,11 @@ static __always_inline struct peer *peer_at(struct datagrams *all, __u64 number)
     return &all->peers[number];
 }
 
-/* The place is used for the same, and what was noted there still holds. */
-static __always_inline bool goes_on(const struct peer *peer, const struct abi_origin *origin,
-                                    __u32 flags)
+static __always_inline bool is_for(const struct peer *peer, const struct abi_origin *origin)
 {
-    enum { SAME = PEER_USED | PEER_CONNECTED | PEER_STEERED | PEER_REFUSED };
     struct ip noted = ip_load(peer->origin.ip), asked = ip_load(origin->ip);
 
-    return (peer->flags & SAME) == flags && peer->origin.port == origin->port &&
-           ip_equal(&noted, &asked);
+    return peer->flags & PEER_USED && peer->origin.port == origin->port && ip_equal(&noted, &asked);
 }
 
 static __always_inline void take_place(struct datagrams *all, struct peer *peer,
@@ -122,6 +118,8 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     fill_origin(ctx, to, &bound, &origin);
     request.peer = place_of(all, to, connects, asks);
     peer = peer_at(all, request.peer);
+    if (!connects && is_for(peer, &origin))
+        flags |= peer->flags & PEER_CONNECTED; /* it names the destination it is connected to */
     if (asks)
         outcome = turn(&request, origin.netns_cookie, loopback, to);
     if (outcome == REFUSED)
@@ -132,7 +130,7 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
         flags |= PEER_REFUSED;
     if (!connects && request.peer == REST_PEER && !asks && all->turned_out >= MANY)
         share_place(all, &origin);
-    else if (!goes_on(peer, &origin, flags))
+    else if (!is_for(peer, &origin) || (peer->flags & ~PEER_TOLD) != flags)
         take_place(all, peer, &origin, to, flags);
     return outcome;
 }

@@ -151,6 +151,7 @@ struct sock_common {
 struct sock {
     struct sock_common __sk_common;
     int sk_err;
+    __u8 sk_kern_sock : 1; /* the kernel's own */
 };
 struct tcp_sock { /* begins with a struct sock */
     __u32 write_seq, copied_seq, rcv_nxt;

@@ -85,6 +85,11 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
     count_connection(connection, sk);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;
+    /* a subflow of MPTCP's: the program holds another socket, whose release says nothing of it */
+    if (connection->told && BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock)) {
+        connection->told = false;
+        tell_connection(ABI_SOCKET_CLOSE, connection);
+    }
 }
 
 SEC("sockops")
