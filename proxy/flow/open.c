@@ -55,6 +55,16 @@ static int secure(struct flow *flow)
     return result;
 }
 
+/* What was agreed is what is spoken: bytes that are no HTTP are refused, not passed unread. */
+static bool agreed_on_http1(const struct flow *flow)
+{
+    const unsigned char *chosen;
+    unsigned len;
+
+    SSL_get0_alpn_selected(flow->pod.ssl, &chosen, &len);
+    return span_equal(span_of(chosen, len), BYTES("http/1.1"));
+}
+
 enum flow_state open_pod(struct flow *flow)
 {
     int alert, result;
@@ -70,7 +80,7 @@ enum flow_state open_pod(struct flow *flow)
         return FLOW_OPENING;
     if (result == 0) {
         report_tls(flow);
-        relay_init(&flow->relay, RELAY_UNDECIDED);
+        relay_init(&flow->relay, agreed_on_http1(flow) ? RELAY_HTTP : RELAY_UNDECIDED);
         return FLOW_RELAYING;
     }
     if (result == -EAGAIN)

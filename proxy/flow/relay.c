@@ -126,7 +126,7 @@ static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
     return n;
 }
 
-/* TLS inside which nobody knows yet what is spoken: the first bytes tell. */
+/* TLS whose ends agreed on no protocol: the first bytes tell. */
 static void decide(struct flow *flow)
 {
     struct relay *relay = &flow->relay;

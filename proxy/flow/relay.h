@@ -15,7 +15,7 @@ struct worker;
 enum flow_state;
 
 enum relay_kind {
-    RELAY_UNDECIDED, /* inside TLS: the first bytes tell */
+    RELAY_UNDECIDED, /* inside TLS without ALPN: the first bytes tell */
     RELAY_HTTP,
     RELAY_DNS,
     RELAY_RAW,

@@ -36,21 +36,12 @@ bool http1_authority(const struct http1_head *head, const uint8_t *base, char *o
 
 /* ---- is this HTTP/1? ---- */
 
-#define METHOD(number, name, string) #string " ",
+#define METHOD(number, name, string) #string,
 static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
 #undef METHOD
 
-/* 1: bytes begin with text; -1: too few to say, but they agree so far; 0: they do not. */
-static int begins_with(struct span bytes, const char *text)
-{
-    size_t len = strlen(text), common = bytes.len < len ? bytes.len : len;
-
-    if (common && memcmp(bytes.data, text, common) != 0)
-        return 0;
-    return common == len ? 1 : -1;
-}
-
-/* The same for a scheme, which may come in capitals. */
+/* The same for a scheme, which may come in capitals: 1: bytes begin with text; -1: too few to say,
+ * but they agree so far; 0: they do not. */
 static int begins_with_nocase(struct span bytes, const char *text)
 {
     char begun[16] = "";
@@ -88,43 +79,66 @@ static bool is_tchar(uint8_t c) /* RFC 9110 section 5.6.2 */
     return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
 }
 
-/* A method that llhttp does not know, told by the whole request line: a server may know it, so it
+/* Where lenient servers part the words of a request line: the standard's blank, what it lets them
+ * take for one (RFC 9112 section 3), and what Python's split() takes besides. */
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\v' || c == '\f' || (c >= 0x1c && c <= 0x1f) ||
+           c == 0x85 || c == 0xa0;
+}
+
+static struct span behind_blanks(struct span bytes)
+{
+    while (bytes.len && is_blank(bytes.data[0]))
+        bytes = span_of(bytes.data + 1, bytes.len - 1);
+    return bytes;
+}
+
+/* What no known method and target tell, the whole request line does: a server may know it, so it
  * must reach the parser (which refuses it) and not pass as some other protocol. */
 static int begins_unknown(struct span bytes)
 {
-    static const char version[] = " HTTP/1"; /* 2 is another protocol: RFC 9113 section 3.4 */
+    static const char version[] = "HTTP/1"; /* 2 is another protocol: RFC 9113 section 3.4 */
     size_t at = 0;
 
-    while (at < bytes.len && is_tchar(bytes.data[at]))
+    bytes = behind_blanks(bytes);
+    while (at < bytes.len && bytes.data[at] > ' ' && !is_blank(bytes.data[at]))
         at++;
-    if (at == bytes.len)
-        return -1;
-    if (at == 0 || bytes.data[at++] != ' ')
+    if (at < bytes.len && !is_blank(bytes.data[at]))
         return 0;
-    while (at < bytes.len && bytes.data[at] > ' ')
-        at++;
-    return begins_with(span_of(bytes.data + at, bytes.len - at), version);
+    bytes = behind_blanks(span_of(bytes.data + at, bytes.len - at));
+    return begins_with_nocase(bytes, version);
+}
+
+static bool is_known(struct span method)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+        if (span_equal(method, span_of_text(methods[i])))
+            return true;
+    return false;
 }
 
 int http1_looks_like_request(struct span bytes)
 {
-    int result;
+    struct span method, rest;
+    size_t at = 0;
+    int target;
 
-    /* servers skip empty lines before a request (RFC 9112 section 2.2) */
-    while (bytes.len && (bytes.data[0] == '\r' || bytes.data[0] == '\n'))
+    /* servers skip empty lines before a request (RFC 9112 section 2.2), some of them blanks, too */
+    while (bytes.len && (is_blank(bytes.data[0]) || bytes.data[0] == '\r' || bytes.data[0] == '\n'))
         bytes = span_of(bytes.data + 1, bytes.len - 1);
-    if (!bytes.len)
+    while (at < bytes.len && is_tchar(bytes.data[at]))
+        at++;
+    if (at == bytes.len)
         return -1;
-    result = begins_unknown(bytes);
-    for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
-        int method = begins_with(bytes, methods[i]);
-
-        if (method > 0) {
-            size_t len = strlen(methods[i]);
-
-            return begins_target(span_of(bytes.data + len, bytes.len - len),
-                                 span_equal(BYTES("CONNECT "), span_of_text(methods[i])));
-        }
-    }
-    return result;
+    if (at == 0 || !is_blank(bytes.data[at]))
+        return 0;
+    method = span_of(bytes.data, at);
+    rest = span_of(bytes.data + at + 1, bytes.len - at - 1);
+    if (!is_known(method))
+        return begins_unknown(rest);
+    if (bytes.data[at] != ' ' || (rest.len && is_blank(rest.data[0])))
+        return 1;
+    target = begins_target(rest, span_equal(method, BYTES("CONNECT")));
+    return target ? target : begins_unknown(rest);
 }

@@ -7,7 +7,7 @@
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 background /usr/bin/python3 "$(dirname "$0")/odd_server.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
-all_listen() { [ "$(wc -l <"$T/ports")" = 10 ]; }
+all_listen() { [ "$(wc -l <"$T/ports")" = 11 ]; }
 wait_for 10 all_listen
 port() { awk -v name="$1" '$1 == name { print $2 }' "$T/ports"; }
 http() { events '.[].process_http // empty | "\(.method) \(.path) \(.code) \(.verdict)"'; }
@@ -70,15 +70,33 @@ expect_eq "told" "GET /ws 101 allow" "$(http)"
 echo "ok: not HTTP"
 
 # ---- what a lenient server takes cannot hide from the events ------------------------
-hidden() {
+hidden() { # plain | tls | alpn, BYTES: the status that comes back
+    local name=tls_lenient
+    [ "$1" != plain ] || name=lenient
     exec_local -- /usr/bin/python3 -c 'import socket, ssl, sys
-c = ssl.create_default_context()
-s = c.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")
-s.sendall(sys.argv[2].encode().decode("unicode_escape").encode())
-print(s.recv(1000).split()[1].decode())' "$(port tls_lenient)" "$1"
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+if sys.argv[2] != "plain":
+    c = ssl.create_default_context()
+    if sys.argv[2] == "alpn": c.set_alpn_protocols(["http/1.1"])
+    s = c.wrap_socket(s, server_hostname="localhost")
+s.sendall(sys.argv[3].encode().decode("unicode_escape").encode("latin-1"))
+print(s.recv(1000).split()[1].decode())' "$(port $name)" "$1" "$2"
 }
-expect_eq "an empty line before a request" 200 "$(hidden '\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
+expect_eq "an empty line before a request" 200 "$(hidden tls '\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
 expect_eq "is told" "GET /hidden 200 allow" "$(http)"
-expect_eq "a method nobody knows" 400 "$(hidden 'FOO /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
+expect_eq "a method nobody knows" 400 "$(hidden tls 'FOO /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
 expect_eq "is told, too" "null null 400 deny" "$(http)"
+for way in plain tls alpn; do
+    for line in 'GET  /hidden HTTP/1.1' 'GET\t/hidden HTTP/1.1' 'GET\xa0/hidden HTTP/1.1' \
+        ' GET /hidden HTTP/1.1' 'GET hidden HTTP/1.1' 'FOO  /hidden HTTP/1.1'; do
+        expect_eq "$way: $line" 400 "$(hidden $way "$line\r\nHost: a\r\n\r\n")"
+        expect_eq "is told: $way: $line" "400 deny true" \
+            "$(events '.[].process_http // empty | "\(.code) \(.verdict) \(.error | length > 3)"')"
+    done
+done
+preface='PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+expect_eq "HTTP/2 where HTTP/1.1 was agreed" 400 "$(hidden alpn "$preface")"
+expect_eq "is told" "an HTTP/2 preface on an HTTP/1 connection" "$(events '.[].process_http // empty | .error')"
+expect_eq "HTTP/2 where nothing was agreed" 200 "$(hidden plain "$preface")"
+expect_eq "passes" opaque "$(events '.[].process_close // empty | .visibility')"
 echo "ok: nothing hides"

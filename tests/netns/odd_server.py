@@ -86,11 +86,15 @@ def upgrade(c):
     c.close()
 
 
-def tls_lenient(c):  # takes any request, whatever its method, and empty lines before it
+def lenient(c):  # takes any request, whatever its method and blanks, and empty lines before it
     while data := head(c):
         name = data.split()[1]
         c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(name) + name)
     c.close()
+
+
+def tls_lenient(c):
+    lenient(c)
 
 
 def serve(listener, behave, context):
@@ -109,8 +113,9 @@ def serve(listener, behave, context):
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1], sys.argv[2])
+context.set_alpn_protocols(["http/1.1"])
 for behave in (tls_cut_length, tls_cut_close, reset_behind_bytes, early_413, two_bytes_too_many,
-               unasked_answer, echo_after_end, speaks_first, upgrade, tls_lenient):
+               unasked_answer, echo_after_end, speaks_first, upgrade, lenient, tls_lenient):
     listener = socket.create_server(("127.0.0.1", 0))
     print(behave.__name__, listener.getsockname()[1], flush=True)
     threading.Thread(target=serve, args=(listener, behave, context)).start()

@@ -83,7 +83,8 @@ static const struct {
     {"GET http:/", -1},
     {"GET https://", 1},
     {"GET HTTP://", 1},
-    {"GET httpx", 0},
+    {"GET httpx", -1},
+    {"GET httpx\r\n", 0},
     {"POST /", 1},
     {"M-SEARCH * HTTP/1.1", 1},
     {"OPTIONS *", -1},
@@ -96,13 +97,20 @@ static const struct {
     {"GETX /", -1},
     {"GETX /x HTTP/1.0", 1}, /* a server may know it */
     {"GETX /x y", 0},
-    {"GET\t/", 0},
-    {"GET  /", 0},
+    {"GET\t/", 1}, /* lenient servers take it, so the parser must refuse it */
+    {"GET  /", 1},
+    {"GET \v/", 1},
+    {"GET\xa0/", 1},
+    {" GET /", 1},
+    {"GET x HTTP/1.1", 1},
+    {"GET x\x85HTTP/1.1", 1},
+    {"GETX  /x\t HTTP/1.0", 1},
+    {"GETX \x01 HTTP/1.0", 0},
     {"a1 FETCH 1 BODY[]", 0}, /* IMAP */
     {"\r\n", -1},
     {"\r\nGET /", 1}, /* servers skip empty lines before a request */
     {"PRI * HTTP/2.0", 0},
-    {"CONNECT {\"verbose\":false}", 0},            /* NATS */
+    {"CONNECT {\"verbose\":false}\r\n", 0},        /* NATS */
     {"CONNECT\naccept-version:1.2", 0},            /* STOMP */
     {"OPTIONS rtsp://192.0.2.1/ RTSP/1.0\r\n", 0}, /* RTSP */
     {"OPTIONS * RTSP/1.0\r\n", 0},
