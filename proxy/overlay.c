@@ -77,14 +77,19 @@ void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *nam
 
 /* ---- which of them there are ---- */
 
+static bool is_regular(const char *path)
+{
+    struct stat stat_;
+
+    return stat(path, &stat_) == 0 && S_ISREG(stat_.st_mode);
+}
+
 /* One file may stand under several names: whoever reads it under one of them trusts it. */
 static void add_file(struct overlay *overlay, const char *path, const struct overlay_place *place)
 {
     struct overlay_file *file = &overlay->files[overlay->len];
-    struct stat stat_;
 
-    if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) ||
-        stat(file->path, &stat_) < 0 || !S_ISREG(stat_.st_mode))
+    if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) || !is_regular(file->path))
         return;
     file->kind = place->kind;
     file->roots = place->roots;
@@ -106,11 +111,13 @@ static void add_dir(struct overlay *overlay, const char *path)
 
 void overlay_find(struct overlay *overlay)
 {
+    const char *cert_file = getenv("SSL_CERT_FILE");
     struct overlay_places places;
     char path[PATH_MAX];
 
     overlay_choose(&places, getenv);
     overlay->len = overlay->dirs_len = 0;
+    overlay->no_cert_file = is_set(cert_file) && !is_regular(cert_file);
     for (size_t i = 0; i < places.len; i++) {
         const struct overlay_place *place = &places.all[i];
 

@@ -46,6 +46,8 @@ struct overlay {
     size_t len;
     char dirs[OVERLAY_MAX][PATH_MAX]; /* hashed directories of roots */
     size_t dirs_len;
+    bool no_cert_file; /* SSL_CERT_FILE names none: programs trust directories alone, in which
+                        * nothing can be added; so the variable is to name our root */
 };
 
 /* Pure: the places that matter in an environment, which look_up reads as getenv() does. As with

@@ -117,9 +117,9 @@ static bool is_variable(const char *entry, const char *name)
 
 /* Our environment with what the command must see otherwise. The array is the caller's, the texts
  * are borrowed; NULL without memory. */
-static char **make_environment(struct identity_wanted *wanted)
+static char **make_environment(struct identity_wanted *wanted, bool no_cert_file)
 {
-    static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH;
+    static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH, file[] = "SSL_CERT_FILE=" ROOT_PATH;
     bool has_node = false;
     char **made;
     size_t len = 0;
@@ -132,8 +132,11 @@ static char **make_environment(struct identity_wanted *wanted)
     len = 0;
     for (char **entry = environ; *entry; entry++) {
         has_node |= is_variable(*entry, "NODE_EXTRA_CA_CERTS");
-        if (!wanted->wanted || (!is_variable(*entry, "USER") && !is_variable(*entry, "LOGNAME") &&
-                                !is_variable(*entry, "HOME")))
+        if (no_cert_file && is_variable(*entry, "SSL_CERT_FILE"))
+            made[len++] = file;
+        else if (!wanted->wanted ||
+                 (!is_variable(*entry, "USER") && !is_variable(*entry, "LOGNAME") &&
+                  !is_variable(*entry, "HOME")))
             made[len++] = *entry;
     }
     if (!has_node) /* Node reads no bundle of the system; this adds to its own, replaces nothing */
@@ -271,7 +274,7 @@ int child_start(pid_t *pid, const struct child_plan *plan, int *status, struct e
     *status = 125;
     if (plan->user && (result = look_up_user(&ready.user, plan->user, err)) < 0)
         return result;
-    ready.environment = make_environment(&ready.user);
+    ready.environment = make_environment(&ready.user, plan->overlay->no_cert_file);
     if (!ready.environment)
         return err_set(err, -ENOMEM, "the command's environment");
     if (pipe2(go, O_CLOEXEC) < 0)

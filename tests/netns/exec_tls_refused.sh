@@ -52,6 +52,16 @@ expect_status "no --upstream-ca" 35 sallyport exec --loopback --ports all --even
 expect_status "SSL_CERT_FILE of the command" 0 clean SSL_CERT_FILE="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all \
     --events-file "$EVENTS" -- curl -sS -o "$T/answer" "https://localhost:$good/small"
 
+# and roots in a directory that stands for the system's, beside a file that is none
+mkdir "$T/roots"
+cp "$T/ca.pem" "$T/roots/$(openssl x509 -noout -hash -in "$T/ca.pem").0"
+for file in /nonexistent /dev/null; do
+    expect_status "SSL_CERT_DIR with SSL_CERT_FILE=$file" 0 clean SSL_CERT_DIR="$T/roots" SSL_CERT_FILE=$file \
+        "$SALLYPORT" exec --loopback --ports all --events-file "$EVENTS" -- /usr/bin/python3 -c \
+        'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' "https://localhost:$good/small"
+    expect_grep "it is told" 'http .* GET /small 200' "$EVENTS"
+done
+
 # ---- versions -------------------------------------------------------------------
 
 version() { # what, port, version the client ends up with, upstream's version, curl options...

@@ -220,6 +220,27 @@ static void finds_a_file_once_under_all_its_names(void **state)
     assert_true(found(system)->roots);
 }
 
+static void knows_when_the_variable_names_no_file(void **state)
+{
+    static const struct {
+        const char *value;
+        bool none;
+    } files[] = {
+        {"/nonexistent", true},     {"/dev/null", true}, {"/", true}, {"", false},
+        {"/proc/self/stat", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        setenv("SSL_CERT_FILE", files[i].value, 1);
+        overlay_find(&overlay);
+        assert_int_equal(overlay.no_cert_file, files[i].none);
+    }
+    unsetenv("SSL_CERT_FILE");
+    overlay_find(&overlay);
+    assert_false(overlay.no_cert_file);
+}
+
 static void put_file(const char *path, enum overlay_kind kind, bool roots)
 {
     struct overlay_file *file = &overlay.files[overlay.len++];
@@ -313,6 +334,7 @@ int main(void)
         cmocka_unit_test(splits_ssl_cert_dir_at_colons),
         cmocka_unit_test(has_room_for_only_so_many),
         cmocka_unit_test_setup_teardown(finds_a_file_once_under_all_its_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(knows_when_the_variable_names_no_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gathers_roots_where_programs_look, set_up, tear_down),
         cmocka_unit_test_setup_teardown(puts_our_root_into_every_copy, set_up, tear_down),
     };
