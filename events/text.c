@@ -92,18 +92,25 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     append_unread(out, event);
 }
 
+/* A field that has its place in the line: whoever counts columns finds the next one in its own. */
+static void column(struct buffer *out, const char *text)
+{
+    field(out, text && *text ? text : "-");
+}
+
 static void append_http(struct buffer *out, const struct flow_event *event)
 {
     CLEANUP(buffer_fini) struct buffer storage = {0};
+    const char *path = event->http.path;
     char dst[ADDR_TEXT_MAX];
 
-    field(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
-    field(out, event->http.method);
-    if (event->http.path)
-        field(out, redact_url(event->http.path, &storage));
-    if (!event->http.code)
-        return;
-    buffer_format(out, "%" PRIu32 " ", event->http.code);
+    column(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
+    column(out, event->http.method);
+    column(out, path ? redact_url(path, &storage) : NULL);
+    if (event->http.code)
+        buffer_format(out, "%" PRIu32 " ", event->http.code);
+    else
+        column(out, NULL);
     if (!event->http.latency_ns)
         return; /* our own answer: no server took its time */
     units_duration(out, event->http.latency_ns);

@@ -47,27 +47,38 @@ static struct span path_of(struct span target)
     return end ? span_of(target.data, (size_t)(end - target.data)) : target;
 }
 
+static void fill_target(struct flow_event *event, struct span target)
+{
+    event->http.url = flow_event_text(event, target);
+    event->http.path = flow_event_text(event, path_of(target));
+}
+
 static const char *protocol(const struct http1_head *head)
 {
     return head->minor ? "HTTP/1.1" : "HTTP/1.0";
+}
+
+static void fill_host(struct flow_event *event, const struct flow *flow,
+                      const struct http1_head *head, const uint8_t *base)
+{
+    char host[256];
+
+    if (head && http1_authority(head, base, host, sizeof(host)))
+        event->http.host = flow_event_text(event, span_of_text(host));
+    else if (flow->facts.where.host[0])
+        event->http.host = flow_event_text(event, span_of_text(flow->facts.where.host));
 }
 
 static struct flow_event *request_event(struct flow *flow, const struct http1_head *head,
                                         const uint8_t *base)
 {
     struct flow_event *event = report_new(flow, FLOW_EVENT_HTTP);
-    struct span target = span_of(base + head->target_at, head->target_len);
-    char host[256];
 
     if (!event)
         return NULL;
-    if (http1_authority(head, base, host, sizeof(host)))
-        event->http.host = flow_event_text(event, span_of_text(host));
-    else if (flow->facts.where.host[0])
-        event->http.host = flow_event_text(event, span_of_text(flow->facts.where.host));
+    fill_host(event, flow, head, base);
     event->http.method = copy(event, base, head->method_at, head->method_len);
-    event->http.url = flow_event_text(event, target);
-    event->http.path = flow_event_text(event, path_of(target));
+    fill_target(event, span_of(base + head->target_at, head->target_len));
     event->http.protocol = protocol(head);
     event->http.stream = flow->relay.requests;
     event->http.verdict = VERDICT_ALLOW;
@@ -141,6 +152,29 @@ static struct pending *newest_pending(struct relay *relay)
     return &relay->pending[(relay->pending_at + relay->pending_len - 1) % RELAY_PENDING_MAX];
 }
 
+/* A request refused within its head: what is there of its line, and of its host. */
+static struct flow_event *refused_event(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    const struct pipeline *up = &relay->up;
+    const uint8_t *base = up->data + up->ready;
+    const struct http1_head *head = http1_head(relay->request);
+    struct flow_event *event = report_new(flow, FLOW_EVENT_HTTP);
+    struct span method, target;
+
+    if (!event)
+        return NULL;
+    http1_words(span_of(base, up->len - up->ready), &method, &target);
+    /* with a field the request line is whole: no piece of its authority passes for the host */
+    fill_host(event, flow, head->fields_len ? head : NULL, base);
+    if (method.len)
+        event->http.method = flow_event_text(event, method);
+    if (target.len)
+        fill_target(event, target);
+    event->http.stream = ++relay->requests;
+    return event;
+}
+
 /* The refused request's event; the answer itself waits until the earlier ones have had theirs.
  * Where the fault is in a body, the request's head went on already: then this is its event. */
 static void refuse_request(struct flow *flow)
@@ -150,11 +184,7 @@ static void refuse_request(struct flow *flow)
 
     relay->refused = true;
     if (relay->up.in_head) {
-        event = report_new(flow, FLOW_EVENT_HTTP);
-        if (event && flow->facts.where.host[0])
-            event->http.host = flow_event_text(event, span_of_text(flow->facts.where.host));
-        if (event)
-            event->http.stream = ++relay->requests;
+        event = refused_event(flow);
     } else if (relay->pending_len) {
         event = TAKE(newest_pending(relay)->event);
         relay->pending_len--;

@@ -68,6 +68,8 @@ enum http1_status http1_eof(struct http1 *http1);
 /* Whether the parser stands between messages: nothing of the next one has been consumed. */
 bool http1_idle(const struct http1 *http1);
 
+/* After HTTP1_BAD within a head: what was read of it so far, whole fields and perhaps not the whole
+ * target. */
 const struct http1_head *http1_head(const struct http1 *http1);
 /* The number of body bytes of the current message consumed so far (decoded: chunk framing does
  * not count). */
@@ -82,6 +84,10 @@ bool http1_find(const struct http1_head *head, const uint8_t *base, const char *
 /* The authority a request is for: absolute-form beats Host (RFC 9112 section 3.2.2), port cut off,
  * lower case, one closing dot dropped; written into out. False when there is none. */
 bool http1_authority(const struct http1_head *head, const uint8_t *base, char *out, size_t size);
+
+/* The method and the target of a request line that was refused, as far as they are there: words,
+ * however they are parted, and whether or not anybody should take them for those. For events. */
+void http1_words(struct span bytes, struct span *method, struct span *target);
 
 /* Whether bytes may be the beginning of an HTTP/1 request ("GET /"): 1 yes, 0 no, -1 too few to
  * say. */

@@ -40,8 +40,8 @@ bool http1_authority(const struct http1_head *head, const uint8_t *base, char *o
 static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
 #undef METHOD
 
-/* The same for a scheme, which may come in capitals: 1: bytes begin with text; -1: too few to say,
- * but they agree so far; 0: they do not. */
+/* 1: bytes begin with text, in capitals or not; -1: too few to say, but they agree so far; 0: they
+ * do not. */
 static int begins_with_nocase(struct span bytes, const char *text)
 {
     char begun[16] = "";
@@ -94,20 +94,44 @@ static struct span behind_blanks(struct span bytes)
     return bytes;
 }
 
+/* Servers skip empty lines before a request (RFC 9112 section 2.2), some of them blanks, too. */
+static struct span behind_empty_lines(struct span bytes)
+{
+    while (bytes.len && (is_blank(bytes.data[0]) || bytes.data[0] == '\r' || bytes.data[0] == '\n'))
+        bytes = span_of(bytes.data + 1, bytes.len - 1);
+    return bytes;
+}
+
+/* Takes the bytes up to the next blank or control byte off the front. */
+static struct span take_word(struct span *bytes)
+{
+    size_t len = 0;
+
+    while (len < bytes->len && bytes->data[len] > ' ' && !is_blank(bytes->data[len]))
+        len++;
+    *bytes = span_of(bytes->data + len, bytes->len - len);
+    return span_of(bytes->data - len, len);
+}
+
+void http1_words(struct span bytes, struct span *method, struct span *target)
+{
+    bytes = behind_empty_lines(bytes);
+    *method = take_word(&bytes);
+    bytes = behind_blanks(bytes);
+    *target = take_word(&bytes);
+}
+
 /* What no known method and target tell, the whole request line does: a server may know it, so it
  * must reach the parser (which refuses it) and not pass as some other protocol. */
 static int begins_unknown(struct span bytes)
 {
     static const char version[] = "HTTP/1"; /* 2 is another protocol: RFC 9113 section 3.4 */
-    size_t at = 0;
 
     bytes = behind_blanks(bytes);
-    while (at < bytes.len && bytes.data[at] > ' ' && !is_blank(bytes.data[at]))
-        at++;
-    if (at < bytes.len && !is_blank(bytes.data[at]))
+    take_word(&bytes);
+    if (bytes.len && !is_blank(bytes.data[0]))
         return 0;
-    bytes = behind_blanks(span_of(bytes.data + at, bytes.len - at));
-    return begins_with_nocase(bytes, version);
+    return begins_with_nocase(behind_blanks(bytes), version);
 }
 
 static bool is_known(struct span method)
@@ -124,9 +148,7 @@ int http1_looks_like_request(struct span bytes)
     size_t at = 0;
     int target;
 
-    /* servers skip empty lines before a request (RFC 9112 section 2.2), some of them blanks, too */
-    while (bytes.len && (is_blank(bytes.data[0]) || bytes.data[0] == '\r' || bytes.data[0] == '\n'))
-        bytes = span_of(bytes.data + 1, bytes.len - 1);
+    bytes = behind_empty_lines(bytes);
     while (at < bytes.len && is_tchar(bytes.data[at]))
         at++;
     if (at == bytes.len)

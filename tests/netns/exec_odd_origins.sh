@@ -85,7 +85,10 @@ print(s.recv(1000).split()[1].decode())' "$(port $name)" "$1" "$2"
 expect_eq "an empty line before a request" 200 "$(hidden tls '\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
 expect_eq "is told" "GET /hidden 200 allow" "$(http)"
 expect_eq "a method nobody knows" 400 "$(hidden tls 'FOO /hidden HTTP/1.1\r\nHost: a\r\n\r\n')"
-expect_eq "is told, too" "null null 400 deny" "$(http)"
+expect_eq "is told, too" "FOO /hidden 400 deny" "$(http)"
+expect_eq "with its host" localhost "$(events '.[].process_http // empty | .host')"
+expect_eq "a fold behind Host" 400 "$(hidden plain 'GET /a?b HTTP/1.1\r\nHost: folded\r\nX: y\r\n z\r\n\r\n')"
+expect_eq "is told with what was read" "folded GET /a" "$(events '.[].process_http // empty | "\(.host) \(.method) \(.path)"')"
 for way in plain tls alpn; do
     for line in 'GET  /hidden HTTP/1.1' 'GET\t/hidden HTTP/1.1' 'GET\xa0/hidden HTTP/1.1' \
         ' GET /hidden HTTP/1.1' 'GET hidden HTTP/1.1' 'FOO  /hidden HTTP/1.1'; do

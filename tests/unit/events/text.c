@@ -163,7 +163,7 @@ static const struct {
       .process = &curl,
       .dst = DST,
       .http = {.method = "GET", .path = "/"}},
-     "🌐 http    HOST /usr/bin/curl 203.0.113.10:443 GET /\n"},
+     "🌐 http    HOST /usr/bin/curl 203.0.113.10:443 GET / -\n"},
     {"http denied",
      {.kind = FLOW_EVENT_HTTP,
       .process = &curl,
@@ -176,11 +176,18 @@ static const struct {
                .verdict = VERDICT_DENY}},
      "🌐 http    HOST /usr/bin/curl ebpf.io POST /admin 403 850us denied "
      "error: \"no rule allows it\"\n"},
+    {"http refused before it was read",
+     {.kind = FLOW_EVENT_HTTP,
+      .process = &curl,
+      .dst = DST,
+      .error = "a control byte",
+      .http = {.code = 400, .verdict = VERDICT_DENY}},
+     "🌐 http    HOST /usr/bin/curl 203.0.113.10:443 - - 400 denied error: \"a control byte\"\n"},
     {"http with a password in its absolute target",
      {.kind = FLOW_EVENT_HTTP,
       .process = &curl,
       .http = {.host = "ebpf.io", .method = "GET", .path = "http://me:pw@ebpf.io/a"}},
-     "🌐 http    HOST /usr/bin/curl ebpf.io GET http://*****@ebpf.io/a\n"},
+     "🌐 http    HOST /usr/bin/curl ebpf.io GET http://*****@ebpf.io/a -\n"},
     {"http with a hostile path",
      {.kind = FLOW_EVENT_HTTP,
       .process = &curl,
@@ -188,7 +195,7 @@ static const struct {
                .method = "GET",
                .path = "/\xc2\x9b"
                        "2J\xff"}},
-     "🌐 http    HOST /usr/bin/curl ebpf.io GET \"/\\u009b2J\\xff\"\n"},
+     "🌐 http    HOST /usr/bin/curl ebpf.io GET \"/\\u009b2J\\xff\" -\n"},
     {"close",
      {.kind = FLOW_EVENT_CLOSE,
       .process = &curl,
@@ -266,7 +273,7 @@ static void tells_very_long_paths_whole(void **state)
     sink_init(&sink, text_render, -1, "n1", false);
     line = sample_line(&sink, &event);
     assert_int_equal(strlen(line),
-                     strlen("🌐 http    HOST /usr/bin/curl h GET \n") + sizeof(path) - 1);
+                     strlen("🌐 http    HOST /usr/bin/curl h GET  -\n") + sizeof(path) - 1);
 }
 
 int main(void)

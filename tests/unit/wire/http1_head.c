@@ -131,6 +131,30 @@ static void knows_a_request_by_its_first_bytes(void **state)
     }
 }
 
+static const struct {
+    const char *line, *method, *target;
+} lines[] = {
+    {"GET /a?b HTTP/1.1\r\n", "GET", "/a?b"},
+    {"\r\n \tGET\t\t/a", "GET", "/a"},
+    {"FOO\xa0/\xe4 x", "FOO", "/\xe4"},
+    {"GET\r\n/a", "GET", ""},
+    {"GET", "GET", ""},
+    {"\x01", "", ""},
+    {"", "", ""},
+};
+
+static void finds_the_words_of_a_refused_line(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+        struct span method, target;
+
+        http1_words(span_of_text(lines[i].line), &method, &target);
+        assert_true(span_equal(method, span_of_text(lines[i].method)));
+        assert_true(span_equal(target, span_of_text(lines[i].target)));
+    }
+}
+
 /* What is said once is not taken back: -1 until it is known, then the same for ever. */
 static void never_changes_its_mind(void **state)
 {
@@ -155,6 +179,7 @@ int main(void)
         cmocka_unit_test(knows_whom_it_is_for),
         cmocka_unit_test(finds_the_first_field_of_a_name),
         cmocka_unit_test(knows_a_request_by_its_first_bytes),
+        cmocka_unit_test(finds_the_words_of_a_refused_line),
         cmocka_unit_test(never_changes_its_mind),
     };
 
