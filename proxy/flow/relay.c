@@ -37,8 +37,15 @@ void relay_fini(struct relay *relay, struct worker *worker)
 void relay_tell_unanswered(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
+    const char *why = relay->down.ended ? "the server closed without an answer" : NULL;
 
+    if (flow->why.text[0])
+        why = flow->why.text;
     for (; relay->pending_len; relay->pending_len--) {
+        struct flow_event *event = relay->pending[relay->pending_at].event;
+
+        if (event && why && !event->error)
+            event->error = flow_event_text(event, span_of_text(why));
         report_emit(flow, &relay->pending[relay->pending_at].event);
         relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     }

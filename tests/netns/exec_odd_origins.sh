@@ -7,7 +7,7 @@
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 background /usr/bin/python3 "$(dirname "$0")/odd_server.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
-all_listen() { [ "$(wc -l <"$T/ports")" = 11 ]; }
+all_listen() { [ "$(wc -l <"$T/ports")" = 13 ]; }
 wait_for 10 all_listen
 port() { awk -v name="$1" '$1 == name { print $2 }' "$T/ports"; }
 http() { events '.[].process_http // empty | "\(.method) \(.path) \(.code) \(.verdict)"'; }
@@ -54,6 +54,14 @@ expect_eq "an answer nobody asked for does not go on" "200" \
 expect_eq "and the end is told with its reason" \
     "the upstream's answer was refused: an answer to no request" "$(closes)"
 echo "ok: unasked answers"
+
+# ---- no answer at all --------------------------------------------------------------
+for url in "http://localhost:$(port closes)/none" "https://localhost:$(port tls_closes)/none"; do
+    expect_status "no answer" 52 exec_local -- curl -s "$url"
+    expect_eq "is told" "/none null the server closed without an answer" \
+        "$(events '.[].process_http // empty | "\(.path) \(.code) \(.error)"')"
+done
+echo "ok: no answer"
 
 # ---- not HTTP --------------------------------------------------------------------
 expect_eq "half-close" dcba "$(raw "$(port echo_after_end)" '\x01abcd' end | tr -d '\001')"

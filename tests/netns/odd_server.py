@@ -93,6 +93,15 @@ def lenient(c):  # takes any request, whatever its method and blanks, and empty 
     c.close()
 
 
+def closes(c):
+    head(c)
+    c.close()
+
+
+def tls_closes(c):
+    closes(c)
+
+
 def tls_lenient(c):
     lenient(c)
 
@@ -115,7 +124,8 @@ context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1], sys.argv[2])
 context.set_alpn_protocols(["http/1.1"])
 for behave in (tls_cut_length, tls_cut_close, reset_behind_bytes, early_413, two_bytes_too_many,
-               unasked_answer, echo_after_end, speaks_first, upgrade, lenient, tls_lenient):
+               unasked_answer, echo_after_end, speaks_first, upgrade, closes, tls_closes,
+               lenient, tls_lenient):
     listener = socket.create_server(("127.0.0.1", 0))
     print(behave.__name__, listener.getsockname()[1], flush=True)
     threading.Thread(target=serve, args=(listener, behave, context)).start()
