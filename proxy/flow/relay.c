@@ -144,7 +144,6 @@ static void decide(struct flow *flow)
         relay->kind = RELAY_HTTP;
     } else if (looks == 0 || up->ended || relay->down.len) { /* or the server spoke first */
         relay->kind = RELAY_RAW;
-        flow->facts.visibility = VISIBILITY_OPAQUE;
     }
 }
 
@@ -160,6 +159,8 @@ static bool think(struct flow *flow)
     if (relay->kind == RELAY_DNS && !query_feed(flow))
         return false;
     if (relay->kind == RELAY_RAW) { /* also from inside the calls above */
+        if (!relay->requests && (relay->up.len || relay->down.len))
+            flow->facts.visibility = VISIBILITY_OPAQUE;
         relay->up.parsed = relay->up.ready = relay->up.len;
         relay->down.parsed = relay->down.ready = relay->down.len;
     }

@@ -41,6 +41,9 @@ void report_done(const struct flow *flow)
         .rx = flow->pod.tx,
     };
 
+    if (!done.tx && !done.rx) /* nothing passed, so nothing passed unread */
+        done.visibility = VISIBILITY_UNKNOWN;
+
     snprintf(done.error, sizeof(done.error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &done);
 }

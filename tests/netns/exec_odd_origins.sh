@@ -77,6 +77,15 @@ print(s.recv(10).decode())' "$(port upgrade)")"
 expect_eq "told" "GET /ws 101 allow" "$(http)"
 echo "ok: not HTTP"
 
+# ---- nothing said is nothing unread ------------------------------------------------
+exec_local -- openssl s_client -connect "localhost:$(port tls_lenient)" -servername localhost \
+    </dev/null >"$T/out" 2>"$T/client.err"
+expect_eq "TLS, and not a byte in it" terminated "$(events '.[].process_close // empty | .visibility')"
+exec_local -- /usr/bin/python3 -c 'import socket, sys
+socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()' "$(port lenient)"
+expect_eq "a connection without a byte" null "$(events '.[].process_close // empty | .visibility')"
+echo "ok: nothing said"
+
 # ---- what a lenient server takes cannot hide from the events ------------------------
 hidden() { # plain | tls | alpn, BYTES: the status that comes back
     local name=tls_lenient
