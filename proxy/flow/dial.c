@@ -66,6 +66,8 @@ static int secure(struct flow *flow)
 
     if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    if (SSL_set_app_data(ssl, flow) != 1)
+        return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     param = SSL_get0_param(ssl);
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
@@ -111,23 +113,68 @@ int dial_alert(int upstream_alert, long verify_result)
     }
 }
 
+int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key)
+{
+    struct flow *flow = SSL_get_app_data(ssl);
+
+    (void)cert;
+    (void)key;
+    flow->wants_certificate = true;
+    return 0;
+}
+
+void dial_explain_alert(struct flow *flow)
+{
+    const char *alert = leg_alert_name(&flow->upstream);
+
+    if (flow->wants_certificate)
+        err_set(&flow->why, -EPROTO,
+                "the server wants a client certificate, which is not ours to give: alert '%s'",
+                alert);
+    else
+        err_set(&flow->why, -EPROTO, "the upstream's side: TLS alert '%s'", alert);
+}
+
+/* In TLS 1.3 the handshake is done for us before the server has looked at our having no
+ * certificate. Once the pod is open it can be given no alert any more: so it waits for the server's
+ * first sign (nearly all send tickets), though not for long. 0: go on; -EAGAIN; or why not. */
+static int await_sign(struct flow *flow)
+{
+    static const struct timeval most = {.tv_usec = 500000};
+    struct leg *leg = &flow->upstream;
+    ssize_t n;
+
+    if (!flow->wants_certificate || SSL_version(leg->ssl) < TLS1_3_VERSION)
+        return 0;
+    if (!flow->rx_opened) {
+        flow->rx_opened = leg->rx;
+        event_add(&flow->timer, &most);
+    }
+    n = leg_peek(leg);
+    if (n == -EAGAIN)
+        return flow->timed_out || leg->rx > flow->rx_opened ? 0 : -EAGAIN;
+    return n < 0 ? err_sys(&flow->why, (int)n, "the upstream's side") : 0;
+}
+
 /* The pod learns by an alert what it would have found out itself; nothing of it went upstream. */
-static enum flow_state refuse(struct flow *flow, int alert)
+static enum flow_state refuse(struct flow *flow, int failure)
 {
     long verified = flow->upstream.ssl ? SSL_get_verify_result(flow->upstream.ssl) : X509_V_OK;
+    int alert = flow->upstream.alert;
     char address[ADDR_TEXT_MAX];
 
+    if (alert && flow->wants_certificate)
+        dial_explain_alert(flow);
     if (verified != X509_V_OK)
         err_set(&flow->why, -EPROTO, "the certificate for %s was refused: %s",
                 asked_name(flow, address), X509_verify_cert_error_string(verified));
     report_tls(flow);
-    open_refuse(flow, dial_alert(alert, verified));
+    open_refuse(flow, dial_alert(alert ? alert : failure, verified));
     return FLOW_CLOSING;
 }
 
 enum flow_state dial(struct flow *flow)
 {
-    int alert = 0;
     int result = dial_connected(flow);
 
     if (result == -EAGAIN && flow->timed_out)
@@ -140,7 +187,9 @@ enum flow_state dial(struct flow *flow)
     }
     if (!flow->upstream.ssl && secure(flow) < 0)
         return refuse(flow, SSL_AD_INTERNAL_ERROR);
-    result = leg_handshake(&flow->upstream, &alert, &flow->why);
+    result = leg_handshake(&flow->upstream, &flow->why);
+    if (result == 0)
+        result = await_sign(flow);
     if (result == -EAGAIN && !flow->timed_out)
         return FLOW_DIALLING;
     if (result == -EAGAIN)
@@ -152,7 +201,7 @@ enum flow_state dial(struct flow *flow)
             flow->reset = true;
             return FLOW_CLOSING;
         }
-        return refuse(flow, alert);
+        return refuse(flow, 0);
     }
     return FLOW_OPENING;
 }

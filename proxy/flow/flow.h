@@ -37,12 +37,14 @@ struct flow {
     struct facts facts;
     struct origin origin;
     struct leg pod, upstream;
-    struct event timer; /* the state's time-out; in relaying and splicing, of silence */
-    struct event again; /* more to do after the others had their turn */
-    uint64_t active_ns; /* when bytes last moved, monotonic */
-    bool timed_out;     /* the state's time is up: its step decides what that means */
-    bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
-    bool speaks_dns;    /* what it says is for a name server */
+    struct event timer;     /* the state's time-out; in relaying and splicing, of silence */
+    struct event again;     /* more to do after the others had their turn */
+    uint64_t active_ns;     /* when bytes last moved, monotonic */
+    bool timed_out;         /* the state's time is up: its step decides what that means */
+    bool offers_alpn;       /* the pod's ClientHello names protocols, so upstream's shall, too */
+    bool speaks_dns;        /* what it says is for a name server */
+    bool wants_certificate; /* upstream asked for the client's, and we have none */
+    uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
     bool half_closed;   /* one end is done, the other is not */
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;
@@ -61,5 +63,8 @@ void flow_abort(struct flow *flow);
  * with none where upstream chose none. */
 int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                      const unsigned char *in, unsigned in_len, void *arg);
+/* For SSL_CTX_set_client_cert_cb on the upstreams' side: there is none, but that one was asked for
+ * is remembered. */
+int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key);
 /* Only the worker's reaper, after the loop's turn: no callback may still point at it. */
 void flow_free(struct flow **flow);

@@ -240,11 +240,27 @@ static void forget_errors(void)
     errno = 0;
 }
 
-int leg_handshake(struct leg *leg, int *alert, struct err *err)
+/* OpenSSL's first complaint may be that the peer sent an alert. */
+static int complaint(struct leg *leg)
 {
-    int result, reason;
+    int reason = ERR_GET_REASON(ERR_peek_error());
 
-    *alert = 0;
+    if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
+        leg->alert = reason - SSL_AD_REASON_OFFSET;
+    return reason;
+}
+
+const char *leg_alert_name(const struct leg *leg)
+{
+    if (leg->alert == SSL_AD_CERTIFICATE_REQUIRED) /* OpenSSL 3.0 has no name for it */
+        return "certificate required";
+    return SSL_alert_desc_string_long(leg->alert);
+}
+
+int leg_handshake(struct leg *leg, struct err *err)
+{
+    int result;
+
     forget_errors();
     result = SSL_do_handshake(leg->ssl);
     if (result == 1)
@@ -256,13 +272,10 @@ int leg_handshake(struct leg *leg, int *alert, struct err *err)
     case SSL_ERROR_SYSCALL:
         return err_sys(err, errno ? -errno : -ECONNRESET, "connection lost in the TLS handshake");
     default:
-        reason = ERR_GET_REASON(ERR_peek_error());
-        if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        if (complaint(leg) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
             ERR_clear_error();
             return err_set(err, -ECONNRESET, "connection closed in the TLS handshake");
         }
-        if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
-            *alert = reason - SSL_AD_REASON_OFFSET;
         return err_tls(err, -EPROTO, "TLS handshake");
     }
 }
@@ -281,7 +294,7 @@ static ssize_t ssl_failed(struct leg *leg, int result)
         return errno ? -errno : -ECONNRESET;
     default:
         /* FIN without close_notify: a cut, which the other side must be able to notice */
-        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        if (complaint(leg) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
             leg->ended = true;
             ERR_clear_error();
             return 0;
@@ -289,6 +302,17 @@ static ssize_t ssl_failed(struct leg *leg, int result)
         ERR_clear_error();
         return -EPROTO;
     }
+}
+
+ssize_t leg_peek(struct leg *leg)
+{
+    size_t done;
+    uint8_t byte;
+    int result;
+
+    forget_errors();
+    result = SSL_peek_ex(leg->ssl, &byte, 1, &done);
+    return result == 1 ? 1 : ssl_failed(leg, result);
 }
 
 ssize_t leg_read(struct leg *leg, void *data, size_t len)

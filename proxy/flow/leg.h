@@ -31,6 +31,7 @@ struct leg {
     bool ended;      /* the end of the peer's bytes was read */
     bool ended_well; /* ... by close_notify where there is TLS */
     bool shut;       /* our own end was sent */
+    int alert;       /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
     uint64_t rx, tx; /* bytes received and sent on the socket */
     uint8_t *stash;  /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
     size_t stash_at, stash_len;
@@ -47,10 +48,14 @@ void leg_ready(struct leg *leg, short what);
 
 /* Makes it a TLS leg; takes ssl. accept: as the server. */
 int leg_secure(struct leg *leg, SSL *ssl, bool accept);
-/* 0 when done. On failure err has the sentence and *alert the peer's alert (RFC 8446 section 6.2),
- * or 0 when the failure is ours or the connection's. */
-int leg_handshake(struct leg *leg, int *alert, struct err *err);
+/* 0 when done. On failure err has the sentence and leg->alert the peer's alert, or 0 when the
+ * failure is ours or the connection's. */
+int leg_handshake(struct leg *leg, struct err *err);
+/* The name of leg->alert. */
+const char *leg_alert_name(const struct leg *leg);
 
+/* As leg_read() of one byte, which stays to be read. TLS only. */
+ssize_t leg_peek(struct leg *leg);
 /* > 0 bytes; 0: the end (leg->ended_well says how). */
 ssize_t leg_read(struct leg *leg, void *data, size_t len);
 ssize_t leg_write(struct leg *leg, const void *data, size_t len);

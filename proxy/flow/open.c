@@ -67,7 +67,7 @@ static bool agreed_on_http1(const struct flow *flow)
 
 enum flow_state open_pod(struct flow *flow)
 {
-    int alert, result;
+    int result;
 
     if (!flow->pod.ssl && secure(flow) < 0) {
         SSL_free(TAKE(flow->pod.ssl));
@@ -75,7 +75,7 @@ enum flow_state open_pod(struct flow *flow)
         open_refuse(flow, SSL_AD_INTERNAL_ERROR);
         return FLOW_CLOSING;
     }
-    result = leg_handshake(&flow->pod, &alert, &flow->why);
+    result = leg_handshake(&flow->pod, &flow->why);
     if (result == -EAGAIN && !flow->timed_out)
         return FLOW_OPENING;
     if (result == 0) {
@@ -85,9 +85,9 @@ enum flow_state open_pod(struct flow *flow)
     }
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the program's TLS handshake took over 10 s");
-    else if (alert)
+    else if (flow->pod.alert)
         err_set(&flow->why, -EPROTO, "the program refused our certificate: alert '%s'",
-                SSL_alert_desc_string_long(alert));
+                leg_alert_name(&flow->pod));
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);

@@ -192,11 +192,17 @@ static bool answered_in_full(const struct relay *relay)
 
 /* The first failure is told; but not that a connection which has served its purpose is reset:
  * programs close with our close_notify unread all the time. */
-static void note_failure(struct flow *flow, ssize_t result, const char *whose)
+static void note_failure(struct flow *flow, ssize_t result, const struct leg *leg)
 {
+    const char *whose = leg == &flow->pod ? "the program's side" : "the upstream's side";
+
     if (result >= 0 || flow->why.text[0] || answered_in_full(&flow->relay))
         return;
-    if (result == -EPROTO)
+    if (leg == &flow->upstream && leg->alert)
+        dial_explain_alert(flow);
+    else if (leg->alert)
+        err_set(&flow->why, (int)result, "%s: TLS alert '%s'", whose, leg_alert_name(leg));
+    else if (result == -EPROTO)
         err_set(&flow->why, (int)result, "%s: its TLS makes no sense", whose);
     else
         err_sys(&flow->why, (int)result, "%s", whose);
@@ -230,8 +236,8 @@ enum flow_state relay(struct flow *flow)
             n[2] = 1;
         }
         relay->cut = relay->cut || n[1] < 0;
-        note_failure(flow, n[1], "the upstream's side");
-        note_failure(flow, n[0] < 0 ? n[0] : n[3], "the program's side");
+        note_failure(flow, n[1], &flow->upstream);
+        note_failure(flow, n[0] < 0 ? n[0] : n[3], &flow->pod);
         if (n[0] < 0 || n[3] < 0 || (relay->cut && relay->down.start == relay->down.ready)) {
             /* a client in the middle of its upload gets time to read why it was stopped */
             flow->reset = n[0] < 0 || n[3] < 0 || !answered_in_full(relay);

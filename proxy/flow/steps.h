@@ -39,6 +39,9 @@ int dial_begin(struct flow *flow);
 /* Whether the connect is done: 0, -EAGAIN, or why it failed (flow->why has the sentence). */
 int dial_connected(struct flow *flow);
 
+/* Puts into flow->why what upstream's alert, sent where and when it may be, means. */
+void dial_explain_alert(struct flow *flow);
+
 /* Last words to a client that waits for a ServerHello: a fatal alert, in the clear. */
 void open_refuse(struct flow *flow, int alert);
 

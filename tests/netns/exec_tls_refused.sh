@@ -12,13 +12,14 @@ make_cert expired ca "$ORIGIN_SAN" -1
 make_cert wrong ca DNS:other.test,IP:192.0.2.99
 make_cert self self "$ORIGIN_SAN"
 make_cert unknown stranger "$ORIGIN_SAN"
-read -r good old expired wrong self unknown h2 <<<"$(free_ports 7)"
+read -r good old expired wrong self unknown h2 optional mtls12 mtls13 <<<"$(free_ports 10)"
 nginx_server "$good" origin
 nginx_server "$old" origin 'ssl_protocols TLSv1.2;'
 nginx_server "$expired" expired
 nginx_server "$wrong" wrong
 nginx_server "$self" self
 nginx_server "$unknown" unknown
+nginx_server "$optional" origin "ssl_verify_client optional; ssl_client_certificate $T/ca.pem;"
 start_nginx
 echo small >"$T/www/small"
 
@@ -33,8 +34,8 @@ refused() { # port, words in the reason, curl's exit status for such an alert
     expect_eq "tls events: $words" 1 "$(events '[.[].process_tls // empty] | length')"
     events '.[].process_tls // empty | .error' >"$T/reason"
     expect_grep "reason" "$words" "$T/reason"
-    expect_status "openssl s_client: $words" 1 exec_local -- openssl s_client -connect "localhost:$port" \
-        -servername localhost </dev/null >"$T/out" 2>"$T/client.err"
+    expect_status "openssl s_client: $words" 1 exec_local -- openssl s_client \
+        -connect "${at:-localhost}:$port" -servername localhost </dev/null >"$T/out" 2>"$T/client.err"
     expect_grep "alert for openssl: $words" 'alert' "$T/client.err"
     expect_no_grep "certificates shown: $words" 'BEGIN CERTIFICATE' "$T/out"
     expect_status "wget: $words" 4 exec_local -- wget -q -t 1 -O /dev/null "https://localhost:$port/small"
@@ -44,6 +45,16 @@ refused "$expired" 'expired' 60
 refused "$wrong" '[Hh]ostname mismatch|name' 35
 refused "$self" 'self.signed' 35
 refused "$unknown" 'unable to get (local )?issuer|unknown|self.signed' 35
+
+# a client certificate, which is not ours to give
+start_s_server "$mtls12" origin -tls1_2 -Verify 1 -verify_return_error -quiet
+start_s_server "$mtls13" origin -tls1_3 -Verify 1 -verify_return_error -quiet
+at='[::1]'
+refused "$mtls12" "wants a client certificate, which is not ours to give: alert 'handshake failure'" 35
+refused "$mtls13" "wants a client certificate, which is not ours to give: alert 'certificate required'" 98
+at=''
+expect_status "one that can do without" 0 exec_local -- curl -sS -o "$T/answer" "https://localhost:$optional/small"
+expect_eq "told" 200 "$(events '.[].process_http // empty | .code')"
 
 # without --upstream-ca the pod trusts what it did before, which is not our CA
 expect_status "no --upstream-ca" 35 sallyport exec --loopback --ports all --events-file "$EVENTS" -- \
