@@ -15,6 +15,9 @@ enum {
     ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
     ABI_ASKERS_MAX = 8192,   /* sockets that ask name servers through us */
     ABI_PEERS = 4,           /* destinations that one datagram socket is followed to at a time */
+    /* SO_PRIORITY of every agent's listeners, by which other agents know them. It takes
+     * CAP_NET_ADMIN to set, is not inherited by what is accepted, and routes nothing. */
+    ABI_PRIORITY = 0x53616c6c,
 };
 
 /* pods: cgroup id -> how this pod is steered. Written by proxy/pods.c, read by every program. */

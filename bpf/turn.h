@@ -34,13 +34,16 @@ struct request {
     __u32 peer;     /* UDP: which of the socket's destinations it is */
 };
 
-/* Somebody in the socket's own namespace has this address and port open. */
-static __always_inline bool somebody_listens(const struct request *request, const struct place *at)
+enum who { NOBODY, SOMEBODY, AN_AGENT };
+
+/* Who in the socket's own namespace has this address and port open. */
+static __always_inline enum who who_listens(const struct request *request, const struct place *at)
 {
     struct bpf_sock_addr *ctx = request->ctx;
     bool tcp = request->protocol == IPPROTO_TCP;
     struct bpf_sock_tuple tuple = {};
     struct bpf_sock *sk;
+    enum who who;
 
     if (ip_is_v4(&at->ip)) {
         tuple.ipv4.daddr = at->ip.word[3];
@@ -54,9 +57,10 @@ static __always_inline bool somebody_listens(const struct request *request, cons
                  : bpf_sk_lookup_udp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
     }
     if (!sk)
-        return false;
+        return NOBODY;
+    who = WORD(sk->priority) == ABI_PRIORITY ? AN_AGENT : SOMEBODY;
     bpf_sk_release(sk);
-    return true;
+    return who;
 }
 
 /* Name servers are always looked into; else what the pod's settings say of TCP. */
@@ -156,10 +160,13 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
     else
         listener.ip = ip_load(ip_is_v4(&to->ip) ? net->source4 : net->source6);
     /* before all that trusts net and own: they stop being true when the agent dies */
-    if (!somebody_listens(request, &listener))
+    if (who_listens(request, &listener) == NOBODY)
         return agent_down(request->pod);
-    if (here && (to->port == listener.port || !somebody_listens(request, to)))
-        return UNTOUCHED; /* ECONNREFUSED; or our listener, which knows no origin and closes */
+    /* ECONNREFUSED; or an agent: ours, which knows no origin and closes, or one whose own programs
+     * turned this connection before us (an `exec` inside ours: the deeper cgroup's come first) and
+     * whose connection onwards comes to us again */
+    if (here && who_listens(request, to) != SOMEBODY)
+        return UNTOUCHED;
     if (!here && !(net->flags & (ip_is_v4(&to->ip) ? ABI_NET_ROUTE4 : ABI_NET_ROUTE6)))
         return UNTOUCHED; /* ENETUNREACH, on which dual-stack programs go on to the other */
     *to = listener;

@@ -49,6 +49,7 @@ static int open_one(int family, int type, uint16_t port)
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
     static const struct sock_fprog only_lo = {ARRAY_SIZE(steps), steps};
+    static const int priority = ABI_PRIORITY;
     CLEANUP(fd_close) int fd = listener_socket(family, type);
     struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -62,6 +63,7 @@ static int open_one(int family, int type, uint16_t port)
         len = sizeof(any6);
     }
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &only_lo, sizeof(only_lo)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)) < 0 ||
         bind(fd, any, len) < 0)
         return -errno;
     if (type == SOCK_STREAM ? listen(fd, BACKLOG) < 0 : ask_for_destination(fd, family) < 0)
