@@ -14,7 +14,7 @@
 enum {
     TICK_MS = 20,
     CACHE_LINE = 64,
-    LAST_WORDS_MS = 1000, /* what a reader that does not read is given at the end */
+    LAST_WORDS_MS = 30000, /* how long a reader may take nothing at the end: less, say */
 };
 
 /* head and tail only grow; a slot is their value & mask. The producer alone moves tail, the event

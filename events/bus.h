@@ -15,9 +15,9 @@ struct bus_producer;
 
 /* Borrows the sinks, which must outlive the bus; starts the event thread. */
 int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *err);
-/* Ends the event thread after everything emitted so far was written and flushed; a sink whose
- * reader does not read is waited for one second, then what is left is lost, and counted in the
- * sink. No producer may emit any more. */
+/* Ends the event thread after everything emitted so far was written and flushed; a slow
+ * reader gets all of it, one that takes nothing for 30 s is given up: what is left is lost, and
+ * counted in the sink. No producer may emit any more. */
 void bus_free(struct bus **bus);
 
 /* A ring of its own for one thread; capacity is rounded up to a power of two. The bus owns it

@@ -29,7 +29,17 @@ void sink_init(struct sink *sink,
 
 void sink_hurry(struct sink *sink, unsigned ms)
 {
-    atomic_store(&sink->deadline_ns, clock_ns() + ms * UINT64_C(1000000));
+    uint64_t patience = ms * UINT64_C(1000000);
+
+    if (atomic_load(&sink->hurried_ns) && atomic_load(&sink->patience_ns) <= patience)
+        return;
+    atomic_store(&sink->patience_ns, patience);
+    atomic_store(&sink->hurried_ns, clock_ns());
+}
+
+const char *sink_why(const struct sink *sink)
+{
+    return sink->lost_code == ETIMEDOUT ? "its reader stopped reading" : strerror(sink->lost_code);
 }
 
 void sink_fini(struct sink *sink)
@@ -66,7 +76,7 @@ static void tell_loss(struct sink *sink)
 
     if (!sink->lost)
         return;
-    snprintf(reason, sizeof(reason), "could not be written: %s", strerror(sink->lost_code));
+    snprintf(reason, sizeof(reason), "could not be written: %s", sink_why(sink));
     event.time_ns = flow_event_now();
     event.lost.count = sink->lost;
     event.lost.reason = reason;
@@ -82,17 +92,27 @@ void sink_write(struct sink *sink, const struct flow_event *event)
         sink_flush(sink);
 }
 
+static bool patience_is_over(const struct sink *sink)
+{
+    uint64_t since = atomic_load(&sink->hurried_ns);
+
+    if (!since)
+        return false;
+    if (since < sink->moved_ns)
+        since = sink->moved_ns;
+    return clock_ns() - since >= atomic_load(&sink->patience_ns);
+}
+
 /* Waits until something can be written: for ever while the agent works (the rings count what is
- * lost meanwhile), until the deadline once it goes down. */
-static bool wait_for_room(const struct sink *sink)
+ * lost meanwhile), as long as the reader reads now and then once it goes down. */
+static bool wait_for_room(struct sink *sink)
 {
     enum { LOOK_MS = 100 };
     struct pollfd room = {.fd = sink->fd, .events = POLLOUT};
 
-    while (poll(&room, 1, LOOK_MS) == 0) {
-        uint64_t deadline = atomic_load(&sink->deadline_ns);
-
-        if (deadline && clock_ns() >= deadline)
+    while (poll(&room, 1, sink->stuck ? 0 : LOOK_MS) == 0) {
+        sink->stuck = patience_is_over(sink);
+        if (sink->stuck)
             return false;
     }
     return true;
@@ -100,7 +120,7 @@ static bool wait_for_room(const struct sink *sink)
 
 /* How far writing got: all of it, or an errno in *code and less. A pipe with room takes PIPE_BUF
  * bytes without blocking, more it may not; what is not a pipe is not slowed by pieces either. */
-static size_t write_pending(const struct sink *sink, int *code)
+static size_t write_pending(struct sink *sink, int *code)
 {
     size_t done = 0;
 
@@ -118,6 +138,8 @@ static size_t write_pending(const struct sink *sink, int *code)
         n = write(sink->fd, sink->pending.data + done, len);
         if (n > 0) {
             done += (size_t)n;
+            sink->moved_ns = clock_ns();
+            sink->stuck = false;
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
             *code = n == 0 ? EIO : errno;
             break;
@@ -161,6 +183,7 @@ void sink_give_up(struct sink *sink)
 {
     if (!sink->begun)
         return;
+    sink->torn = true;
     sink->lost += sink->begun;
     sink->seq--;
     sink->begun = 0;

@@ -21,7 +21,11 @@ struct sink {
     bool color;                   /* text: colours (a terminal, and no NO_COLOR) */
     const char *node_name;        /* borrowed */
     bool is_file;                 /* a write to it never waits for a reader */
-    _Atomic uint64_t deadline_ns; /* monotonic; 0 as long as a slow reader is waited for */
+    _Atomic uint64_t hurried_ns;  /* monotonic; 0: any reader is waited for, however slow */
+    _Atomic uint64_t patience_ns; /* ... from then on */
+    uint64_t moved_ns;            /* when a byte last got out */
+    bool stuck;                   /* patience is over, and none got out since */
+    bool torn;                    /* given up inside a line: what follows there needs a new one */
     struct buffer pending;        /* rendered, not yet written; may begin inside a line */
     uint64_t begun;               /* events of that line; 0: it does not */
     struct buffer lines;          /* a struct of sink.c for each whole line in pending */
@@ -35,7 +39,8 @@ void sink_init(struct sink *sink,
                void (*render)(struct sink *, const struct flow_event *, struct buffer *), int fd,
                const char *node_name, bool color);
 void sink_fini(struct sink *sink);
-/* Any thread: from ms milliseconds from now on a reader who does not read is not waited for. */
+/* Any thread, a signal's handler too: from now on a reader who takes nothing for ms milliseconds is
+ * not waited for any longer; one who reads now and then is. The least ms counts. */
 void sink_hurry(struct sink *sink, unsigned ms);
 /* Renders one event into the sink's pending bytes and counts it in seq; flushes when there is
  * much. */
@@ -47,3 +52,5 @@ void sink_write(struct sink *sink, const struct flow_event *event);
 void sink_flush(struct sink *sink);
 /* After the last flush: counts a line that was cut in two and never got its rest as lost. */
 void sink_give_up(struct sink *sink);
+/* Why what is lost is lost, in words. */
+const char *sink_why(const struct sink *sink);

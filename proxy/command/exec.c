@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <openssl/pem.h>
 #include <sched.h>
 #include <signal.h>
@@ -361,6 +362,45 @@ static void raise_file_limit(struct run *run)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static struct sink *waited_for;
+
+static void on_impatience(int signal)
+{
+    (void)signal;
+    sink_hurry(waited_for, 0);
+}
+
+/* The command is over, and who signals us does not want to wait for a reader of events. */
+static void hurry_by_signals(struct sink *sink)
+{
+    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    sigset_t mask;
+
+    waited_for = sink;
+    sigemptyset(&mask);
+    for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+        sigaction(signals[i], &(struct sigaction){.sa_handler = on_impatience}, NULL);
+        sigaddset(&mask, signals[i]);
+    }
+    sigprocmask(SIG_UNBLOCK, &mask, NULL);
+}
+
+/* Behind the events, if they went to stderr; but who took none of those for so long would not take
+ * this either, and we would wait for him. */
+static void tell_lost(const struct run *run)
+{
+    const struct sink *sink = &run->sink;
+    const char *file = run->options->events_file;
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (!sink->lost || (!file && poll(&room, 1, 0) == 0))
+        return;
+    if (!file && sink->torn && write(STDERR_FILENO, "\n", 1) < 0)
+        return;
+    log_error("%" PRIu64 " events could not be written to %s: %s", sink->lost,
+              file ? file : "stderr", sink_why(sink));
+}
+
 /* Takes everything down; the order matters: nothing of the command may outlive its steering. */
 static void finish(struct run *run)
 {
@@ -378,11 +418,10 @@ static void finish(struct run *run)
     }
     if (run->on_signal)
         event_free(run->on_signal);
+    if (run->agent)
+        hurry_by_signals(&run->sink);
     agent_free(&run->agent);
-    if (run->sink.lost)
-        log_error("%" PRIu64 " events could not be written to %s: %s", run->sink.lost,
-                  run->options->events_file ? run->options->events_file : "stderr",
-                  strerror(run->sink.lost_code));
+    tell_lost(run);
     sink_fini(&run->sink);
     X509_STORE_free(run->roots);
     authority_free(&run->authority);

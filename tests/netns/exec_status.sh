@@ -167,10 +167,22 @@ expect_status "a full disk" 3 sallyport exec --events-file /dev/full -- sh -c 'e
 expect_grep "what is missing" '[0-9]+ events could not be written to /dev/full: No space left' "$T/client.err"
 mkfifo "$T/fifo"
 exec 3<>"$T/fifo" # a reader that never reads; the pipe holds 64 kB
-expect_status "a reader that does not read" 3 timeout 60 "${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$T/fifo" -- \
-    sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do true | cat; done; exit 3' 2>"$T/client.err"
-expect_grep "what is missing" 'events could not be written to .*/fifo' "$T/client.err"
+rm "$T/pid"
+background "${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$T/fifo" -- \
+    bash -c "echo \$\$ >'$T/pid'; for i in {1..60}; do /bin/true; done; exit 3" 2>"$T/client.err"
+wait_for 20 test -s "$T/pid"
+wait_for 20 dead "$(cat "$T/pid")"
+alive "${PIDS[-1]}" || fail "a reader who does not read is not waited for"
+started=$SECONDS
+kill -TERM "${PIDS[-1]}" # else half a minute
+expect_status "a reader that does not read" 3 wait "${PIDS[-1]}"
+[ $((SECONDS - started)) -lt 20 ] || fail "a signal does not end the wait for a reader"
+expect_grep "what is missing" 'events could not be written to .*/fifo: its reader stopped reading' "$T/client.err"
 exec 3>&-
+# less, say: it comes late, and then reads all; more than the pipe holds
+sallyport exec -o json -- bash -c 'for i in {1..60}; do /bin/true; done' 2>&1 | (sleep 3; cat) >"$T/out"
+jq -e . "$T/out" >"$T/client.err" || fail "a slow reader got a line that is no JSON"
+expect_eq "events a slow reader got" true "$(jq -s '[.[].seq | tonumber] == [range(1; 1 + 2 * 61)]' "$T/out")"
 
 # ---- a terminal ------------------------------------------------------------------
 

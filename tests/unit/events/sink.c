@@ -205,6 +205,59 @@ static void waits_for_a_slow_reader(void **state)
     close(ends[0]);
 }
 
+enum { PAGE = 4096, PAGES = 12, LATE_MS = 150, PATIENCE_MS = 1000 };
+
+/* Nearly twice as long as the sink's patience, but always something. */
+static void *read_now_and_then(void *arg)
+{
+    char page[PAGE];
+    int *fd = arg;
+
+    for (int i = 0; i < PAGES; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = LATE_MS * 1000000L}, NULL);
+        if (read(*fd, page, sizeof(page)) <= 0)
+            return NULL;
+    }
+    return arg;
+}
+
+static void fill_pages(struct sink *sink, size_t pages)
+{
+    while (sink->pending.len < pages * PAGE)
+        write_exit(sink, 4711);
+}
+
+static void gives_up_only_who_stopped_reading(void **state)
+{
+    CLEANUP(sink_fini) struct sink sink;
+    pthread_t reader;
+    char rest[PAGE];
+    int ends[2];
+    void *result;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETPIPE_SZ, PAGE), PAGE);
+    sink_init(&sink, render_plain, ends[1], "", false);
+    sink_hurry(&sink, PATIENCE_MS);
+    assert_int_equal(pthread_create(&reader, NULL, read_now_and_then, &ends[0]), 0);
+    fill_pages(&sink, PAGES);
+    sink_flush(&sink);
+    assert_int_equal(sink.lost, 0);
+    pthread_join(reader, &result);
+    assert_non_null(result);
+    assert_true(read(ends[0], rest, sizeof(rest)) > 0); /* of the last line, past the pages */
+
+    fill_pages(&sink, 3); /* two more than the pipe takes, and it ends inside a line */
+    sink_flush(&sink);
+    sink_give_up(&sink);
+    assert_true(sink.lost > 0);
+    assert_true(sink.torn);
+    assert_string_equal(sink_why(&sink), "its reader stopped reading");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void holds_little_however_much_is_written(void **state)
 {
     CLEANUP(fd_close) int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -228,6 +281,7 @@ int main(void)
         cmocka_unit_test(counts_what_a_lost_line_told_of),
         cmocka_unit_test(survives_a_reader_that_left),
         cmocka_unit_test(waits_for_a_slow_reader),
+        cmocka_unit_test(gives_up_only_who_stopped_reading),
         cmocka_unit_test(holds_little_however_much_is_written),
     };
 
