@@ -4,6 +4,8 @@
 #include <mntent.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 
@@ -50,10 +52,31 @@ int host_own_cgroup(char out[PATH_MAX], struct err *err)
     return result;
 }
 
+/* Checked before anything is made: libevent ends the whole process where it runs out inside. What
+ * connections take comes on top; who has none left turns them away (doors.c). */
+static int check_open_files(struct err *err)
+{
+    enum { ALL = 96, A_WORKER = 8 };
+    rlim_t wanted = ALL + A_WORKER * (rlim_t)sysconf(_SC_NPROCESSORS_ONLN);
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return 0;
+    return err_set(err, -EMFILE,
+                   "only %llu files may be open here, fewer than the %llu that it takes at least; "
+                   "raise the limit (ulimit -n)",
+                   (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
+
 int host_check(struct err *err)
 {
+    int result;
+
     if (geteuid() != 0)
         return err_set(err, -EPERM, "steering connections needs root; run it with sudo");
+    result = check_open_files(err);
+    if (result < 0)
+        return result;
     if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
         return err_set(
             err, -ENOENT,

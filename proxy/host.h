@@ -9,6 +9,6 @@
  * process's own cgroup below it as a path. -ENOENT with what to do when there is none. */
 int host_own_cgroup(char out[PATH_MAX], struct err *err);
 
-/* Root, BTF, bpf(2): 0, or the first thing missing as a sentence that says what follows and what to
- * do. (cgroup v2 is host_own_cgroup's to find.) */
+/* Root, BTF, bpf(2), open files: 0, or the first thing missing as a sentence that says what follows
+ * and what to do. (cgroup v2 is host_own_cgroup's to find.) */
 int host_check(struct err *err);

@@ -104,6 +104,19 @@ static int parse_ports(struct options *options, const char *list)
     }
 }
 
+/* Whether there is such a user is seen later; this could be none. */
+static int parse_user(struct options *options, const char *user)
+{
+    size_t uid = strspn(user, "0123456789");
+    size_t gid = user[uid] == ':' ? strspn(user + uid + 1, "0123456789") : 0;
+
+    options->user = user;
+    if (*user && (!strchr(user, ':') || (uid && gid && !user[uid + 1 + gid])))
+        return 0;
+    fprintf(stderr, "sallyport: --user '%s': say a name, or uid[:gid] by number\n", user);
+    return -EINVAL;
+}
+
 /* 0: go on; else the exit status plus one. */
 static int parse(struct options *options, int argc, char **argv)
 {
@@ -148,7 +161,8 @@ static int parse(struct options *options, int argc, char **argv)
             options->loopback = true;
             break;
         case USER:
-            options->user = optarg;
+            if (parse_user(options, optarg) < 0)
+                return 3;
             break;
         case 'h':
             fputs(usage_text, stdout);
@@ -465,6 +479,14 @@ static int start(struct run *run, int *status, struct err *err)
     return result;
 }
 
+/* What to do about a failure that can come from any of the places we make something in. */
+static const char *advice(int code)
+{
+    return code == -EROFS
+               ? "; make it writable (mount -o remount,rw; in a container, mount one that is)"
+               : "";
+}
+
 int command_exec(int argc, char **argv)
 {
     struct options options = {0};
@@ -480,7 +502,7 @@ int command_exec(int argc, char **argv)
     raise_file_limit(&run);
     had_terminal = own_terminal();
     if (start(&run, &status, &err) < 0)
-        log_error("%s", err.text);
+        log_error("%s%s", err.text, advice(err.code));
     while (run.child && run.status < 0)
         event_base_dispatch(agent_base(run.agent));
     finish(&run);

@@ -40,6 +40,12 @@ usage exec --ports 0 -- true
 usage exec --ports 65536 -- true
 usage exec --ports 443,x -- true
 usage exec --ports '' -- true
+usage exec --user '' -- true
+usage exec --user 1: -- true
+usage exec --user :1 -- true
+usage exec --user 1:x -- true
+usage exec --user nobody:1 -- true
+expect_no_grep "its message" '::' "$T/client.err"
 
 # ---- 125: one sentence, and nothing else happened -------------------------------
 
@@ -60,6 +66,14 @@ refused "root in name only" . clean setpriv --bounding-set -all --inh-caps -all 
     "$SALLYPORT" exec -- echo ran
 refused "no BTF" BTF clean unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$0" exec -- echo ran' "$SALLYPORT"
 refused "no cgroup v2" "cgroup v2" clean unshare -m sh -c 'umount -l "$1" && exec "$0" exec -- echo ran' "$SALLYPORT" "$(cgroup2)"
+refused "a read-only /run" 'Read-only file system; make it writable' clean unshare -m \
+    sh -c 'mount -t tmpfs -o ro none /run && exec "$0" exec -- echo ran' "$SALLYPORT"
+# cgroup v2 read-only, as a container has it
+refused "a read-only cgroup" 'Read-only file system; make it writable' clean unshare -m \
+    sh -c 'mount -o bind,remount,ro "$1" && exec "$0" exec -- echo ran' "$SALLYPORT" "$(cgroup2)"
+for files in 8 24 64; do # too few for the loop, for the kernel's maps, for the listeners
+    refused "$files open files" 'ulimit -n' clean sh -c 'ulimit -n "$1" && exec "$0" exec -- echo ran' "$SALLYPORT" $files
+done
 refused "no such user" no-such-user clean "$SALLYPORT" exec --user no-such-user -- echo ran
 refused "no CA file" "$T/nowhere.pem" clean "$SALLYPORT" exec --upstream-ca "$T/nowhere.pem" -- echo ran
 refused "a CA file without a certificate" "$T/not-executable" \
