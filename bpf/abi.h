@@ -97,8 +97,8 @@ struct abi_origin {
 };
 _Static_assert(sizeof(struct abi_origin) == 88, "abi_origin: see proxy/origin.c");
 
-/* askers: the same key -> who sends these datagrams to which name server. Filed before the first
- * one leaves, dropped by proxy/resolver.c when the socket is gone. */
+/* askers: the same key -> who sends these datagrams to which name server. Filed before each one
+ * leaves, dropped by proxy/resolver.c when the socket is gone. */
 
 /* records: ring buffer of what registered pods' processes and their sockets do. Each begins with
  * its kind. */

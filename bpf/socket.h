@@ -137,15 +137,17 @@ static __always_inline void count_connection(struct connection *connection, cons
     const struct tcp_sock *tcp = sk;
     const struct sock *sock = sk;
     __u32 copied = BPF_CORE_READ(tcp, copied_seq);
+    __u64 received = BPF_CORE_READ(tcp, bytes_received);
     bool fin_read = BPF_CORE_READ(sock, __sk_common.skc_flags) >> SOCK_DONE & 1 &&
                     copied == BPF_CORE_READ(tcp, rcv_nxt);
 
     if (!connection->established)
         return;
+    if (connection->closed && !received)
+        return; /* nothing ever came, or it was forgotten when the program disconnected */
     if (!connection->closed) /* else it is final, and the numbers may be another connection's */
         connection->tx = nearest(BPF_CORE_READ(tcp, bytes_acked), BPF_CORE_READ(tcp, write_seq) -
                                                                       connection->first_tx - 1 -
                                                                       connection->fin_sent);
-    connection->rx =
-        nearest(BPF_CORE_READ(tcp, bytes_received), copied - connection->first_rx - fin_read);
+    connection->rx = nearest(received, copied - connection->first_rx - fin_read);
 }

@@ -111,15 +111,17 @@ static __always_inline struct peer *find_peer(struct datagrams *all, const struc
     return rest;
 }
 
-static __always_inline void file_asker(const struct peer *peer)
+/* Before each question, not only the first: a socket that nobody bound has another port after it
+ * disconnected, and who waited long may have been forgotten. */
+static __always_inline void file_asker(const struct peer *peer, const struct datagram *question)
 {
     struct abi_tuple tuple = {
         .netns_cookie = peer->origin.netns_cookie,
-        .port = peer->src_port,
+        .port = question->src_port,
         .local_port = peer->wire_port,
     };
 
-    __builtin_memcpy(tuple.ip, peer->src, sizeof(tuple.ip));
+    ip_store(tuple.ip, &question->src);
     __builtin_memcpy(tuple.local, peer->wire, sizeof(tuple.local));
     /* an old one makes way; should even that fail, the question is lost as datagrams are */
     bpf_map_update_elem(&askers, &tuple, &peer->origin, BPF_ANY);
@@ -131,8 +133,6 @@ static __always_inline void on_first(struct peer *peer, const struct datagram *d
     peer->src_port = datagram->src_port;
     peer->flags |= PEER_TOLD;
     peer->told_ns = bpf_ktime_get_boot_ns();
-    if (peer->flags & PEER_STEERED)
-        file_asker(peer);
     tell_exchange(ABI_SOCKET_CONNECT, peer);
 }
 
@@ -159,6 +159,8 @@ int count_egress(struct __sk_buff *skb)
     peer = all ? find_peer(all, &datagram.dst, datagram.dst_port) : NULL;
     if (!peer)
         return ALLOW; /* no pod's, or older than its pod's registration */
+    if (peer->flags & PEER_STEERED)
+        file_asker(peer, &datagram);
     if (!(peer->flags & PEER_TOLD))
         on_first(peer, &datagram);
     if (peer->flags & PEER_REFUSED)
