@@ -238,13 +238,13 @@ static const struct talk talks[] = {
 static void connections_are_counted_to_the_byte(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(talks) * WAYS * 2; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(talks) * WAYS; i++) { /* every other one is looked into */
         const struct way *way = &ways[i % WAYS];
-        bool steered = i / WAYS % 2;
+        bool steered = i % 2;
         CLEANUP(fd_close)
         int server = serve(fx.bed.world, SOCK_STREAM, way->family, way->to, 9000);
 
-        talk = &talks[i / WAYS / 2];
+        talk = &talks[i / WAYS];
         where = (struct dial){.family = way->family, .to = way->to, .port = steered ? 443 : 9000};
         run_talk(steered ? our_listener(&where) : server);
         assert_told(where.port, tally->tx, tally->rx);
