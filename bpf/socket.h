@@ -10,6 +10,7 @@
 #include "bpf/abi.h"
 #include "bpf/kernel.h"
 #include "bpf/maps.h"
+#include "bpf/nearest.h"
 #include "bpf/steer.h"
 
 /* A TCP socket of a pod, from its connect() on. Steered or not: every connection is told. */
@@ -121,12 +122,6 @@ static __always_inline void tell_exchange(enum abi_record_kind kind, const struc
     record->tx = peer->tx;
     record->rx = peer->rx;
     bpf_ringbuf_submit(record, 0);
-}
-
-/* A count of 64 bits of which only the lower half is known exactly, and all about. */
-static __always_inline __u64 nearest(__u64 about, __u32 low)
-{
-    return about + (__s64)(__s32)(low - (__u32)about);
 }
 
 /* What the program wrote and read so far, by its own calls: not what was acknowledged, nor what
