@@ -1,0 +1,124 @@
+#include "proxy/command/exec_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage_text[] =
+    "Usage: sallyport exec [OPTION…] -- CMD [ARG…]\n"
+    "\n"
+    "Runs CMD and shows, a line each, which processes it starts, which names they look up, where\n"
+    "they connect, how they speak TLS and what they ask for by HTTP. The exit status is CMD's.\n"
+    "\n"
+    "  -o, --output compact|json  form of the events (compact)\n"
+    "      --events-file FILE     write them there, truncated first, instead of to stderr\n"
+    "      --ca DIR               sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is\n"
+    "                             made for this run\n"
+    "      --upstream-ca FILE     trust these roots, too, when verifying servers\n"
+    "      --ports LIST|all       TCP ports to look into (443,8443,853,80,8080)\n"
+    "      --loopback             look into connections to loopback addresses, too\n"
+    "      --user USER            run CMD as USER (a name, or uid[:gid])\n"
+    "  -h, --help                 this text\n"
+    "\n"
+    "125: we failed, and said why; 126: CMD cannot be executed; 127: CMD was not found.\n";
+
+static int parse_ports(struct exec_options *options, const char *list)
+{
+    if (strcmp(list, "all") == 0) {
+        options->all_ports = true;
+        return 0;
+    }
+    for (const char *at = list;; at++) {
+        char *end;
+        unsigned long port = strtoul(at, &end, 10);
+
+        if (*at < '0' || *at > '9' || port == 0 || port > 65535 || (*end && *end != ',') ||
+            options->ports_len == EXEC_PORTS_MAX) {
+            fprintf(stderr,
+                    "sallyport: --ports %s: say 'all', or at most %d ports from 1 to 65535 with "
+                    "commas between, such as 443,8443\n",
+                    list, EXEC_PORTS_MAX);
+            return -EINVAL;
+        }
+        options->ports[options->ports_len++] = (uint16_t)port;
+        at = end;
+        if (!*end)
+            return 0;
+    }
+}
+
+/* Whether there is such a user is seen later; this could be none. */
+static int parse_user(struct exec_options *options, const char *user)
+{
+    size_t uid = strspn(user, "0123456789");
+    size_t gid = user[uid] == ':' ? strspn(user + uid + 1, "0123456789") : 0;
+
+    options->user = user;
+    if (*user && (!strchr(user, ':') || (uid && gid && !user[uid + 1 + gid])))
+        return 0;
+    fprintf(stderr, "sallyport: --user '%s': say a name, or uid[:gid] by number\n", user);
+    return -EINVAL;
+}
+
+int exec_options_parse(struct exec_options *options, int argc, char **argv)
+{
+    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, PORTS, LOOPBACK, USER };
+    static const struct option known[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"events-file", required_argument, NULL, EVENTS_FILE},
+        {"ca", required_argument, NULL, CA},
+        {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
+        {"ports", required_argument, NULL, PORTS},
+        {"loopback", no_argument, NULL, LOOPBACK},
+        {"user", required_argument, NULL, USER},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    argv[0] = (char *)"sallyport exec"; /* who complains of an option */
+    while ((option = getopt_long(argc, argv, "+o:h", known, NULL)) != -1)
+        switch (option) {
+        case 'o':
+            options->json = strcmp(optarg, "json") == 0;
+            if (!options->json && strcmp(optarg, "compact") != 0) {
+                fprintf(stderr, "sallyport: -o %s: say compact or json\n", optarg);
+                return 3;
+            }
+            break;
+        case EVENTS_FILE:
+            options->events_file = optarg;
+            break;
+        case CA:
+            options->ca_dir = optarg;
+            break;
+        case UPSTREAM_CA:
+            options->upstream_ca = optarg;
+            break;
+        case PORTS:
+            if (parse_ports(options, optarg) < 0)
+                return 3;
+            break;
+        case LOOPBACK:
+            options->loopback = true;
+            break;
+        case USER:
+            if (parse_user(options, optarg) < 0)
+                return 3;
+            break;
+        case 'h':
+            fputs(usage_text, stdout);
+            return 1;
+        default: /* getopt has said what is wrong */
+            fputs("'sallyport exec --help' tells the options.\n", stderr);
+            return 3;
+        }
+    if (optind == argc) {
+        fputs("sallyport: there is no command to run; say it behind '--'\n", stderr);
+        return 3;
+    }
+    options->argv = argv + optind;
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* exec_options: what `sallyport exec` is asked for. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXEC_PORTS_MAX = 64 };
+
+struct exec_options { /* texts borrow from argv */
+    bool json;
+    const char *events_file, *ca_dir, *upstream_ca, *user;
+    bool all_ports, loopback;
+    uint16_t ports[EXEC_PORTS_MAX];
+    size_t ports_len; /* 0: the default ones */
+    char **argv;
+};
+
+/* 0: go on; else the exit status plus one, and what is wrong, or the help, was said. */
+int exec_options_parse(struct exec_options *options, int argc, char **argv);
