@@ -94,7 +94,7 @@ expect_named "Python" '"v4.test."'
 
 # ---- transports and servers ----------------------------------------------------------------------------
 
-look_up "truncation and then TCP" sh -c "getent ahosts many.test | sort" # dnsmasq turns the list
+look_up "truncation and then TCP" sh -c "getent ahosts many.test | cut -d \" \" -f 1 | sort" # dnsmasq turns the list
 told "truncation and then TCP" "TCP $main many.test. A ?"
 expect_eq "addresses told" 60 "$(events '[.[].process_dns // empty | select(.socket.protocol == "TCP" and .dns.qtypes == ["A"]) | .dns.ips // [] | length] | max')"
 ask=(/usr/bin/python3 "$HERE/dns_ask.py")
@@ -115,7 +115,7 @@ expect_named "the C library with a resolver on loopback" '"v4.test."'
 
 echo "nameserver $odd" >"$T/resolv.conf"
 for how in nxdomain:NXDOMAIN refused:REFUSED servfail:SERVFAIL empty:NOERROR; do
-    look_up "${how#*:}" dig +noedns +tries=1 +nocookie +noall +comments +qr "+nostats" "+noidentify" ${how%:*}.bad.test
+    look_up "${how#*:}" sh -c "dig +noedns +tries=1 ${how%:*}.bad.test | grep -o 'status: [A-Z]*'"
     told "${how#*:}" "UDP $odd ${how%:*}.bad.test. A ${how#*:}   0"
 done
 for how in +notcp:UDP +tcp:TCP; do
