@@ -165,7 +165,7 @@ echo "ok: a disk that is full to the end: $told told, ${BASH_REMATCH[1]} lost"
 mkfifo "$T/fifo"
 exec 3<>"$T/fifo" # a reader that never reads; the pipe holds 64 kB
 : >"$T/any"
-expect_status "a standard error that nobody reads" 0 timeout -k 1 30 "${CLEAN[@]}" "$SALLYPORT" exec -o json -- \
+expect_status "a standard error that nobody reads" 0 timeout -k 1 90 "${CLEAN[@]}" "$SALLYPORT" exec -o json -- \
     "$PY" "$T/spawn.py" $count "$T/any" 2>&3
 exec 3>&-
 expect_status "no standard error" 3 timeout -k 1 30 "${CLEAN[@]}" "$SALLYPORT" exec -- sh -c 'exit 3' 2>&-
