@@ -19,7 +19,7 @@ ip -n "$UPSTREAM" address add $odd/32 dev lo
 background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/bad_dns_server.py" $odd 2>"$T/server.err"
 # a resolver of the pod's own, on loopback
 background "${CLEAN[@]}" "${IN_POD[@]}" dnsmasq --keep-in-foreground --user=root --group=root --pid-file= \
-    --conf-file=/dev/null --no-hosts --no-resolv --bind-interfaces --listen-address=127.0.0.53 \
+    --conf-file=/dev/null --no-hosts --no-resolv --cache-size=0 --bind-interfaces --listen-address=127.0.0.53 \
     --server=203.0.113.53 --log-facility="$T/dnsmasq.local.log"
 wait_for 20 "${IN_UPSTREAM[@]}" bash -c "exec 3<>/dev/tcp/$odd/53"
 wait_for 20 "${IN_POD[@]}" bash -c 'exec 3<>/dev/tcp/127.0.0.53/53'
