@@ -4,7 +4,7 @@ set -euo pipefail
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
-ctest --test-dir "$1" -L '^bpf$' --output-on-failure --no-tests=error | tee "$output"
+ctest --test-dir "$1" -L '^bpf$' -j2 --output-on-failure --no-tests=error | tee "$output"
 if grep -q '(Skipped)' "$output"; then
     echo "FAIL: a test was skipped on $(uname -r)" >&2
     exit 1
