@@ -34,14 +34,15 @@ struct agent {
 
 /* ---- processes and sockets ---- */
 
-/* A connection of a process that has just exited may still wait to be accepted: what it leads to
- * comes before the socket's close, and that before the exit. */
+/* A connection of a process that has just exited may still wait to be accepted, and its questions
+ * in our listeners: what they lead to comes before the socket's close, and that before the exit. */
 static void before_exits(void *arg)
 {
     struct agent *agent = arg;
 
     sockets_collect(agent->sockets);
     doors_accept(agent->doors);
+    resolver_drain(agent->resolver);
     agent->sockets_due = sockets_step(agent->sockets);
 }
 
@@ -216,11 +217,13 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
+    if (agent->doors)
+        step(agent); /* what waits to be accepted has its workers yet */
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
-        step(agent);
         identity_before_exits(agent->identity, NULL, NULL);
+        identity_step(agent->identity);
         sockets_finish(agent->sockets);
     }
     if (agent->identity) {

@@ -18,7 +18,7 @@
 
 enum {
     ACCEPTS_A_TURN = 8192, /* more than the backlog, so that a turn takes all that wait */
-    GUESTS_MAX = 256,      /* a namespace takes some twenty to forty descriptors */
+    GUESTS_MAX = 256,      /* a namespace takes up to some forty-five descriptors */
     LOOK_US = 200 * 1000,
 };
 

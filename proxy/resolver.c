@@ -6,6 +6,7 @@
 #include <search.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -48,8 +49,7 @@ struct exchange {
     struct process *process; /* its flow count is raised; or NULL */
     struct pod *pod;         /* a reference, or NULL */
     struct lookups lookups;
-    int fd;       /* upstream; -1 while it has none */
-    bool forlorn; /* the program's socket was gone when its first datagram was read */
+    int fd; /* upstream; -1 while it has none */
     struct event event;
     struct exchange *newer, *older; /* by when they were used last */
 };
@@ -59,7 +59,6 @@ struct resolver {
     struct watched *nets;
     void *tree; /* tsearch(3) of struct exchange */
     struct exchange *newest, *oldest;
-    uint64_t meeting; /* the socket for which an exchange is being made; 0 when it is gone */
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
     struct datagrams *batch;
@@ -113,12 +112,12 @@ static void close_upstream(struct exchange *exchange)
 }
 
 /* A socket may write to one server after another, and a port may be another socket's by now. */
-static bool is_of(const struct exchange *exchange, const struct origin *origin)
+static bool is_of(const struct exchange *exchange, uint64_t cookie, const struct addr *server)
 {
     const struct addr *dst = &exchange->origin.dst;
 
-    return exchange->origin.cookie == origin->cookie && dst->port == origin->dst.port &&
-           memcmp(dst->ip, origin->dst.ip, sizeof(dst->ip)) == 0;
+    return exchange->origin.cookie == cookie && dst->port == server->port &&
+           memcmp(dst->ip, server->ip, sizeof(dst->ip)) == 0;
 }
 
 static void exchange_end(struct exchange *exchange)
@@ -130,7 +129,8 @@ static void exchange_end(struct exchange *exchange)
     close_upstream(exchange);
     identity_flow_end(resolver->parts.identity, &exchange->process);
     pod_unref(&exchange->pod);
-    if (origin_of_asker(bpf, &exchange->key, &filed, NULL) == 0 && is_of(exchange, &filed))
+    if (origin_of_asker(bpf, &exchange->key, &filed, NULL) == 0 &&
+        is_of(exchange, filed.cookie, &filed.dst))
         origin_forget_asker(bpf, &exchange->key);
     tdelete(exchange, &resolver->tree, by_key);
     unlink_exchange(exchange);
@@ -318,8 +318,7 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     struct exchange *exchange;
     struct process *process;
 
-    /* first: identity reads what the kernel tells, and then others may be forgotten, or this one */
-    resolver->meeting = origin->cookie;
+    /* first: identity reads what the kernel tells, which may lead to us */
     process = identity_flow_begin(parts->identity, origin->pid, origin->start_ns, origin->pod);
     bound_exchanges(resolver, origin->pod);
     exchange = calloc(1, sizeof(*exchange));
@@ -332,7 +331,6 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     }
     exchange->resolver = resolver;
     exchange->ear = ear;
-    exchange->forlorn = !resolver->meeting;
     exchange->origin = *origin;
     exchange->process = process;
     exchange->pod = pod_ref(pods_find(parts->pods, origin->pod));
@@ -365,7 +363,7 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
     filed = origin_of_asker(keeper_bpf(resolver->parts.keeper), &key, &origin, NULL) == 0;
     found = tfind(&key, &resolver->tree, by_key);
     exchange = found ? *found : NULL;
-    if (exchange && filed && !is_of(exchange, &origin)) {
+    if (exchange && filed && !is_of(exchange, origin.cookie, &origin.dst)) {
         exchange_end(exchange);
         exchange = NULL;
     }
@@ -376,8 +374,6 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
     unlink_exchange(exchange);
     link_newest(exchange);
     asked(exchange, datagram->bytes);
-    if (exchange->forlorn)
-        exchange_end(exchange);
 }
 
 static void hear(struct resolver *resolver, const struct ear *ear, int most)
@@ -413,16 +409,32 @@ void resolver_drain(struct resolver *resolver)
             hear(resolver, &net->ears[i], DRAIN_TURNS * ASKED_A_TURN);
 }
 
-void resolver_forget_socket(struct resolver *resolver, uint64_t cookie)
+/* The next from `at` on that is this socket's with this server. */
+static struct exchange *next_of(struct exchange *at, uint64_t cookie, const struct addr *server)
 {
-    struct exchange *older;
+    while (at && !is_of(at, cookie, server))
+        at = at->older;
+    return at;
+}
 
-    if (resolver->meeting == cookie)
-        resolver->meeting = 0;
-    for (struct exchange *at = resolver->newest; at; at = older) {
-        older = at->older;
-        if (at->origin.cookie == cookie)
-            exchange_end(at);
+bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const struct addr *server)
+{
+    const struct exchange *exchange = next_of(resolver->newest, cookie, server);
+    int waiting;
+
+    return exchange && !resolver->busy && ioctl(exchange->ear->fd, FIONREAD, &waiting) == 0 &&
+           waiting == 0;
+}
+
+void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct addr *server)
+{
+    struct exchange *exchange = next_of(resolver->newest, cookie, server);
+
+    while (exchange) {
+        struct exchange *next = next_of(exchange->older, cookie, server);
+
+        exchange_end(exchange);
+        exchange = next;
     }
 }
 

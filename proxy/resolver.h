@@ -10,8 +10,10 @@
  * Leads to:   lookups.c. Connections to port 53 are flows: flow/query.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "base/err.h"
 
 struct resolver;
@@ -48,8 +50,11 @@ int resolver_watch(struct resolver *resolver, struct keeper_net *net, struct err
 void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net);
 
 /* Handles every datagram of pods that waits now, up to a bound: before a socket's or a process's
- * end is told. From where identity handles a record it may do nothing: we may be asking it just
- * then who sent a datagram, and those before that one were handled. */
+ * end is told. Not from within a record of identity's, which is asked who sent a datagram. */
 void resolver_drain(struct resolver *resolver);
-/* The program's socket is gone: after a drain. From anywhere on the control thread. */
-void resolver_forget_socket(struct resolver *resolver, uint64_t cookie);
+/* Whether all that this socket sent to this server was handled. From anywhere on the control
+ * thread; when in doubt, false. */
+bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const struct addr *server);
+/* The program's socket is gone, or speaks to other servers now; when resolver_is_done(), or after
+ * a drain. */
+void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct addr *server);

@@ -20,12 +20,13 @@
 
 enum { SWEEP_MIN = 4096 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
+static const uint64_t nobodys_ns = 600 * 1000000000ull;
 
 /* One socket and destination: an entry of the tree from its connect to its close. */
 struct tracked {
-    uint64_t cookie; /* with dst: the key */
+    uint64_t cookie; /* with dst and the port of src: the key */
     struct addr dst;
-    struct addr src;
+    struct addr src; /* a socket may connect to the same place again, from another port */
     enum protocol protocol;
     struct process *process; /* counted among its flows; NULL when nobody knows it */
     struct pod *pod;
@@ -65,12 +66,15 @@ static int by_key(const void *a, const void *b)
         return x->cookie < y->cookie ? -1 : 1;
     if (x->dst.port != y->dst.port)
         return x->dst.port < y->dst.port ? -1 : 1;
+    if (x->src.port != y->src.port)
+        return x->src.port < y->src.port ? -1 : 1;
     return memcmp(x->dst.ip, y->dst.ip, sizeof(x->dst.ip));
 }
 
-static struct tracked *find(const struct sockets *sockets, uint64_t cookie, const struct addr *dst)
+static struct tracked *find(const struct sockets *sockets, uint64_t cookie, const struct addr *dst,
+                            uint16_t src_port)
 {
-    struct tracked key = {.cookie = cookie, .dst = *dst};
+    struct tracked key = {.cookie = cookie, .dst = *dst, .src = {.port = src_port}};
     struct tracked **found = tfind(&key, &sockets->tree, by_key);
 
     return found ? *found : NULL;
@@ -151,6 +155,8 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
     if (entry->protocol == PROTOCOL_UDP)
         emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
     emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
+    if (entry->protocol == PROTOCOL_UDP && entry->route == ROUTE_PROXY)
+        resolver_forget(sockets->parts.resolver, entry->cookie, &entry->dst);
     entry_free(sockets, &entry);
 }
 
@@ -161,6 +167,21 @@ static void release(struct sockets *sockets, struct tracked *entry)
     sockets->released_tail = &entry->next_released;
     if (!sockets->beyond)
         sockets->beyond = entry;
+}
+
+/* Out of the list, not out of the tree. */
+static void unrelease(struct sockets *sockets, struct tracked *entry)
+{
+    struct tracked **at = &sockets->released;
+
+    while (*at != entry)
+        at = &(*at)->next_released;
+    *at = entry->next_released;
+    if (!*at)
+        sockets->released_tail = at;
+    if (sockets->beyond == entry)
+        sockets->beyond = entry->next_released;
+    entry->next_released = NULL;
 }
 
 /* ---- what the kernel tells ---- */
@@ -186,8 +207,13 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
     };
     struct tracked *entry;
 
-    if (find(sockets, like.cookie, &like.dst))
-        return; /* accepted before the record could be read */
+    entry = find(sockets, like.cookie, &like.dst, like.src.port);
+    if (entry && !entry->released)
+        return;  /* accepted before the record could be read */
+    if (entry) { /* the same socket again, from the same port: one is over */
+        unrelease(sockets, entry);
+        tell_close(sockets, entry);
+    }
     if (like.route == ROUTE_PROXY && like.protocol == PROTOCOL_UDP)
         like.visibility = VISIBILITY_PLAINTEXT;
     entry = entry_new(
@@ -208,15 +234,14 @@ static void handle_close(struct sockets *sockets, struct tracked *entry,
     entry->closed_ns = record->time_ns;
     if (record->error && entry->route == ROUTE_DIRECT && !entry->error)
         entry->error = strdup(strerror(record->error));
-    if (entry->protocol == PROTOCOL_TCP && entry->route == ROUTE_PROXY) {
-        release(sockets, entry); /* its flow goes on, or it is yet to be accepted */
-        return;
-    }
-    if (entry->route == ROUTE_PROXY) { /* questions nobody waited for come before */
-        resolver_drain(sockets->parts.resolver);
-        resolver_forget_socket(sockets->parts.resolver, entry->cookie);
-    }
-    tell_close(sockets, entry);
+    /* what is looked into may go on: as a flow, or one yet to be accepted, or as questions that
+     * nobody waited for and that are yet to be told */
+    if (entry->route == ROUTE_DIRECT ||
+        (entry->protocol == PROTOCOL_UDP &&
+         resolver_is_done(sockets->parts.resolver, entry->cookie, &entry->dst)))
+        tell_close(sockets, entry);
+    else
+        release(sockets, entry);
 }
 
 void sockets_on_record(void *arg, const struct abi_socket *record)
@@ -229,7 +254,7 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
         handle_connect(sockets, record);
         return;
     }
-    entry = find(sockets, record->cookie, &dst);
+    entry = find(sockets, record->cookie, &dst, record->src_port);
     if (!entry)
         return; /* its connect was lost, and told as that */
     entry->tx = record->tx;
@@ -246,7 +271,7 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
 void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
                       struct pod *pod)
 {
-    struct tracked *entry = find(sockets, origin->cookie, &origin->dst);
+    struct tracked *entry = find(sockets, origin->cookie, &origin->dst, origin->src.port);
     struct tracked like = {
         .cookie = origin->cookie,
         .src = origin->src,
@@ -284,7 +309,7 @@ void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow)
 
 static void apply(struct sockets *sockets, const struct sockets_flow *flow)
 {
-    struct tracked *entry = find(sockets, flow->cookie, &flow->dst);
+    struct tracked *entry = find(sockets, flow->cookie, &flow->dst, flow->src_port);
 
     if (!entry || entry->flow_done)
         return;
@@ -346,9 +371,7 @@ int sockets_step(struct sockets *sockets)
             at = &entry->next_released;
             continue;
         }
-        *at = entry->next_released;
-        if (!*at)
-            sockets->released_tail = at;
+        unrelease(sockets, entry);
         tell_close(sockets, entry);
     }
     if (sockets->len >= sockets->sweep_len)
@@ -360,8 +383,19 @@ int sockets_step(struct sockets *sockets)
 
 struct visit {
     struct sockets *sockets;
+    uint64_t now; /* boot clock */
     bool all;
 };
+
+/* Nothing will be heard of it any more: its flow and its process are over; or nobody knows its
+ * process, and it is old. */
+static bool is_orphan(const struct tracked *entry, uint64_t now)
+{
+    if (entry->has_flow && !entry->flow_done)
+        return false;
+    return entry->process ? atomic_load(&entry->process->life->exited)
+                          : now - entry->began_ns >= nobodys_ns;
+}
 
 static void release_orphan(const void *node, VISIT when, void *closure)
 {
@@ -370,9 +404,7 @@ static void release_orphan(const void *node, VISIT when, void *closure)
 
     if (when != postorder && when != leaf)
         return;
-    if (entry->released ||
-        (!visit->all && ((entry->has_flow && !entry->flow_done) || !entry->process ||
-                         !atomic_load(&entry->process->life->exited))))
+    if (entry->released || (!visit->all && !is_orphan(entry, visit->now)))
         return;
     if (!entry->closed_ns)
         entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
@@ -382,7 +414,7 @@ static void release_orphan(const void *node, VISIT when, void *closure)
 /* The kernel's record of their end was lost, and their process has ended. */
 static void sweep(struct sockets *sockets)
 {
-    struct visit visit = {.sockets = sockets};
+    struct visit visit = {.sockets = sockets, .now = clock_read_ns(CLOCK_BOOTTIME)};
 
     twalk_r(sockets->tree, release_orphan, &visit);
     sockets->sweep_len = 2 * sockets->len < SWEEP_MIN ? SWEEP_MIN : 2 * sockets->len;

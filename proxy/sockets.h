@@ -49,6 +49,7 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
 struct sockets_flow {
     uint64_t cookie;
     struct addr dst;
+    uint16_t src_port;
     enum route route;
     enum visibility visibility;
     uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
@@ -57,8 +58,9 @@ struct sockets_flow {
 /* Everything else about the flow was told. Any thread. */
 void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow);
 
-/* From here on sockets_step() may tell the closes that were read so far. In between, what waits to
- * be accepted must be: it may belong to one of them. */
+/* From here on sockets_step() may tell the closes that were read so far. In between, what may
+ * belong to one of them must be seen to: connections that wait to be accepted, datagrams in our
+ * listeners. */
 void sockets_collect(struct sockets *sockets);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */

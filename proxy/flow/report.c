@@ -35,6 +35,7 @@ void report_done(const struct flow *flow)
     struct sockets_flow done = {
         .cookie = flow->origin.cookie,
         .dst = flow->origin.dst,
+        .src_port = flow->origin.src.port,
         .route = flow->facts.route,
         .visibility = flow->facts.visibility,
         .tx = flow->pod.rx,

@@ -22,7 +22,7 @@
 
 enum {
     STEP_RECORDS_MAX =
-        32768, /* more than the ring holds; then the loop's other work has its turn */
+        65536, /* more than the ring holds; then the loop's other work has its turn */
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;

@@ -226,7 +226,7 @@ static const struct talk talks[] = {
     {"half-closes, reads some", 1000, DOWN, 1000, SHUT_WRITE, false},
     {"wants no answer", 1000, 1000, SIZE_MAX, SHUT_READ, false},
     {"peer resets", 1000, 1000, SIZE_MAX, CLOSE, true},
-    {"peer resets after nothing", 0, 0, SIZE_MAX, CLOSE, true},
+    {"peer resets without a word", 1, 0, SIZE_MAX, CLOSE, true},
     {"resets", 1000, 1000, 500, ABORT, false},
     {"killed", 1000, 1000, 700, KILLED, false},
     {"inherited", 1000, 1000, 700, INHERITED, false},

@@ -59,6 +59,11 @@ lines=(
     "💥 exit    $who https://ebpf.io/tetragon 0"
 )
 mapfile -t told <"$EVENTS"
+# where the machine is busy, curl may be slower with its second question than the server with the first
+# answer: then that is how it was
+if [[ ${told[3]:-} = *NOERROR* ]]; then
+    second=${told[4]} told[4]=${told[3]} told[3]=$second
+fi
 flow=''
 for i in "${!lines[@]}"; do
     [[ ${told[i]:-} =~ ^${lines[i]}$ ]] || fail "line $((i + 1)): '${told[i]:-}' is not '${lines[i]}'"
@@ -79,7 +84,8 @@ expect_eq "events" 'exec connect dns dns dns dns sock_stats close connect tls ht
 
 # expect_json WHAT FILTER: true for the array of all events; $e are their bodies.
 expect_json() {
-    expect_eq "$1" true "$(events "[.[] | to_entries[] | select(.key | startswith(\"process_\")) | .value] as \$e | $2")"
+    expect_eq "$1" true "$(events "[.[] | to_entries[] | select(.key | startswith(\"process_\")) | .value]
+        | .[:2] + (.[2:6] | sort_by(.dns.response)) + .[6:] as \$e | $2")"
 }
 expect_json "the process of every event" \
     '[$e[].process | "\(.binary) \(.arguments)"] | unique == ["/usr/bin/curl https://ebpf.io/tetragon"]'
