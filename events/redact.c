@@ -10,7 +10,7 @@ static const char *const secret_parts[] = {
     "authorization", "cookie",     "token",       "secret",           "passw",
     "credential",    "session",    "apikey",      "api-key",          "auth-key",
     "access-key",    "secret-key", "private-key", "subscription-key", "functions-key",
-    "customer-key",  "x-auth",
+    "customer-key",  "x-auth",     "bearer",
 };
 
 static char fold(char c)

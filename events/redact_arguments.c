@@ -152,6 +152,9 @@ static bool find_option(const char *text, const char *name, size_t len, struct s
         return false;
     if (find_login(text, name, len, out))
         return true;
+    if (len == 2 && name[1] == 'b') /* curl's cookies; without '=' it is a file of them */
+        return find_next(text, name + len, out) &&
+               memchr(out->from, '=', (size_t)(out->to - out->from));
     return redact_name(name, len) && !names_a_place(name, len) &&
            find_next(text, name + len, out) &&
            !memmem(out->from, (size_t)(out->to - out->from), "://", 3);

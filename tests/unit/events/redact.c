@@ -95,6 +95,8 @@ static const struct {
     {"\"-HCookie: a=b; c=d\" -s", "\"-HCookie: *****\" -s"},
     {"-HX-Api-Key:abc --header=x-token:def -s", "-HX-Api-Key:***** --header=x-token:***** -s"},
     {"\"--header=Authorization: Basic bWU6cHc=\" -s", "\"--header=Authorization: *****\" -s"},
+    {"-b sid=abc https://a.example/ -b jar", "-b ***** https://a.example/ -b jar"},
+    {"--oauth2-bearer abc -s", "--oauth2-bearer ***** -s"},
     {"-c \"curl -H 'Authorization: Bearer abc' https://a.example/\"",
      "-c \"curl -H 'Authorization: *****' https://a.example/\""},
     {"-c \"curl -H \\\"Authorization: Bearer abc\\\" https://a.example/\"",
