@@ -210,6 +210,7 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
     struct resolved *pod;
     struct place *place;
     struct binding *binding, *older;
+    size_t bytes = 0;
 
     *out = (struct names_found){0};
     pthread_mutex_lock(&names->lock);
@@ -219,8 +220,12 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
         older = binding->older_here;
         if (now_ns >= binding->until_ns)
             drop(pod, binding);
-        else if (out->len < NAMES_TOLD_MAX && (out->text[out->len] = strdup(binding->name)))
+        else if (out->len < NAMES_TOLD_MAX &&
+                 (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES) &&
+                 (out->text[out->len] = strdup(binding->name))) {
+            bytes += binding->len;
             out->len++;
+        }
     }
     pthread_mutex_unlock(&names->lock);
 }

@@ -13,6 +13,7 @@
 
 enum {
     NAMES_TOLD_MAX = 8,           /* names told with one connect, the newest first */
+    NAMES_TOLD_BYTES = 1024,      /* of these, but for the first: every open socket keeps a copy */
     NAMES_OF_POD_MAX = 8192,      /* (name, address) pairs a pod may have */
     NAMES_BYTES_OF_POD = 1 << 20, /* and all their names together */
     NAMES_OF_ADDRESS_MAX = 256,   /* names that lead to the same address */
