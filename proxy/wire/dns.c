@@ -183,6 +183,7 @@ static void add_addresses(const struct dns_record *record, struct span ips, size
 
         note_ttl(out, record->ttl);
         out->addresses_len++;
+        *addr = (struct addr){0};
         if (size == 4)
             addr->ip[10] = addr->ip[11] = 0xff;
         memcpy(addr->ip + sizeof(addr->ip) - size, ip.data, size);
@@ -230,7 +231,7 @@ void dns_find(const struct dns *answer, struct dns_found *out)
     struct dns_record record;
     const char *why = NULL;
 
-    memset(out, 0, sizeof(*out));
+    out->addresses_len = out->cnames_len = out->ttl = 0; /* not all of it: that is a lot */
     if (!answer->questions)
         return;
     chain.names[0] =

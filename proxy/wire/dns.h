@@ -16,7 +16,8 @@ enum {
     DNS_MESSAGE_MAX = 65535,
     DNS_NAME_TEXT_MAX = 1024, /* 255 bytes on the wire, each at worst as \DDD (RFC 1035
                                  section 5.1), closing dot, NUL */
-    DNS_ADDRESSES_MAX = 64, /* of an answer; further ones are relayed but neither told nor bound */
+    DNS_ADDRESSES_MAX = 4096, /* as many A records as fit into an answer; a longer list of hints is
+                                 relayed, but neither told nor bound beyond them */
     DNS_CNAMES_MAX = 16,
     DNS_TYPE_TEXT_MAX = 16,
 };

@@ -55,7 +55,10 @@ static void check_stripped(const struct dns *dns, const struct dns_found *found)
     if (span_equal(copy.message, span_of(refused, failure)))
         return;
     dns_find(&copy, &again);
-    CHECK(memcmp(found, &again, sizeof(again)) == 0);
+    CHECK(found->addresses_len == again.addresses_len && found->cnames_len == again.cnames_len &&
+          found->ttl == again.ttl);
+    CHECK(memcmp(found->addresses, again.addresses,
+                 again.addresses_len * sizeof(again.addresses[0])) == 0);
     CHECK(copy.rcode == dns->rcode && copy.has_opt == dns->has_opt);
 }
 

@@ -80,11 +80,22 @@ static void put_service(struct build *to, unsigned section, unsigned type, const
     record_end(to);
 }
 
+static void assert_same(const struct dns_found *a, const struct dns_found *b)
+{
+    assert_int_equal(a->addresses_len, b->addresses_len);
+    if (a->addresses_len)
+        assert_memory_equal(a->addresses, b->addresses, a->addresses_len * sizeof(a->addresses[0]));
+    assert_int_equal(a->cnames_len, b->cnames_len);
+    for (size_t i = 0; i < a->cnames_len; i++)
+        assert_string_equal(a->cnames[i], b->cnames[i]);
+    assert_int_equal(a->ttl, b->ttl);
+}
+
 /* What holds of any message and its copy. Returns the copy's length. */
 static size_t strip(unsigned *stripped)
 {
     struct dns before, after, again;
-    struct dns_found found, found_after;
+    static struct dns_found found, found_after;
     const char *why = "";
     unsigned none;
     size_t len;
@@ -111,7 +122,7 @@ static size_t strip(unsigned *stripped)
     dns_find(&before, &found);
     dns_find(&after, &found_after);
     if (after.rcode == before.rcode)
-        assert_memory_equal(&found, &found_after, sizeof(found));
+        assert_same(&found, &found_after);
     again = after;
     assert_int_equal(dns_strip(&again, build.data, &none), 0);
     assert_int_equal(none, 0);
