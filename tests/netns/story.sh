@@ -84,8 +84,8 @@ expect_eq "events" 'exec connect dns dns dns dns sock_stats close connect tls ht
 
 # expect_json WHAT FILTER: true for the array of all events; $e are their bodies.
 expect_json() {
-    expect_eq "$1" true "$(events "[.[] | to_entries[] | select(.key | startswith(\"process_\")) | .value]
-        | (.[:2] + (.[2:6] | sort_by(.dns.response)) + .[6:]) as \$e | $2")"
+    expect_eq "$1" true "$(events "([.[] | to_entries[] | select(.key | startswith(\"process_\")) | .value] |
+        .[:2] + (.[2:6] | sort_by(.dns.response)) + .[6:]) as \$e | $2")"
 }
 expect_json "the process of every event" \
     '[$e[].process | "\(.binary) \(.arguments)"] | unique == ["/usr/bin/curl https://ebpf.io/tetragon"]'
