@@ -3,9 +3,10 @@
  * A socket is followed to ABI_PEERS destinations at a time: a place each, with what was asked for,
  * where its datagrams really go, and counts. Questions to name servers go to our listener of that
  * very place, so a socket may ask several servers at once and each answer comes from its own. When
- * all places are taken the one that had its turn longest ago is told as closed and given away. A
- * socket that has had very many destinations is a server's: then they share one place and are
- * counted together, or each of its clients would be told. */
+ * all places are taken the one that had its turn longest ago is told as closed and given away, but
+ * not the one the socket is connected to. A socket that has had very many destinations is a
+ * server's: then they share one place and are counted together, or each of its clients would be
+ * told. Those that are more than counted, name servers and QUIC, never share. */
 #pragma once
 
 #include "bpf/socket.h"
@@ -17,24 +18,41 @@ enum {
     MANY = 64,                 /* destinations that made way before that begins */
 };
 
-static __always_inline __u32 place_of(const struct datagrams *all, const struct place *to,
-                                      bool connects, bool to_be_steered)
+static __always_inline bool is_at(const struct peer *peer, const struct place *place)
 {
-    if (connects)
-        return CONNECTED_PEER;
-    for (__u32 i = 0; i < ABI_PEERS; i++) {
-        const struct peer *peer = &all->peers[i];
-        struct ip ip = ip_load(peer->origin.ip);
+    struct ip ip = ip_load(peer->origin.ip);
 
-        if (peer->flags & PEER_USED && peer->origin.port == to->port && ip_equal(&ip, &to->ip))
-            return i;
-    }
+    return peer->flags & PEER_USED && peer->origin.port == place->port && ip_equal(&ip, &place->ip);
+}
+
+/* Its place, ABI_PEERS when it has none. A function of its own, which the verifier follows once
+ * instead of for everything that led here; it also wants to see that there are arguments. */
+__weak __noinline __u32 find_place(const struct datagrams *all, const struct place *to)
+{
+    __u32 i = 0;
+
+    if (!all || !to)
+        return ABI_PEERS;
+    while (i < ABI_PEERS && !is_at(&all->peers[i], to))
+        i++;
+    return i;
+}
+
+__weak __noinline __u32 place_of(const struct datagrams *all, const struct place *to,
+                                 bool may_share)
+{
+    __u32 place = find_place(all, to);
+
+    if (!all || place < ABI_PEERS)
+        return place;
     for (__u32 i = 0; i < ABI_PEERS; i++)
         if (!(all->peers[i].flags & PEER_USED))
             return i;
-    if (!to_be_steered && all->turned_out >= MANY)
+    if (may_share && all->turned_out >= MANY)
         return REST_PEER;
-    return all->turned_out % REST_PEER; /* the others, in turn */
+    if (all->peers[CONNECTED_PEER].flags & PEER_CONNECTED) /* the others, in turn */
+        return CONNECTED_PEER + 1 + all->turned_out % (REST_PEER - 1);
+    return all->turned_out % REST_PEER;
 }
 
 /* The compiler knows that the number is in bounds and would drop the mask; the verifier does not.
@@ -45,22 +63,20 @@ static __always_inline struct peer *peer_at(struct datagrams *all, __u64 number)
     return &all->peers[number];
 }
 
-static __always_inline bool is_for(const struct peer *peer, const struct abi_origin *origin)
-{
-    struct ip noted = ip_load(peer->origin.ip), asked = ip_load(origin->ip);
-
-    return peer->flags & PEER_USED && peer->origin.port == origin->port && ip_equal(&noted, &asked);
-}
-
-static __always_inline void take_place(struct datagrams *all, struct peer *peer,
-                                       const struct abi_origin *origin, const struct place *wire,
-                                       __u32 flags)
+static __always_inline void make_way(struct datagrams *all, struct peer *peer)
 {
     if (peer->flags & PEER_TOLD)
         tell_exchange(ABI_SOCKET_CLOSE, peer);
     if (peer->flags & PEER_USED)
         all->turned_out++;
     peer->flags = 0; /* while it changes, no datagram is counted for it */
+}
+
+static __always_inline void take_place(struct datagrams *all, struct peer *peer,
+                                       const struct abi_origin *origin, const struct place *wire,
+                                       __u32 flags)
+{
+    make_way(all, peer);
     peer->origin = *origin;
     ip_store(peer->wire, &wire->ip);
     peer->wire_port = wire->port;
@@ -68,26 +84,62 @@ static __always_inline void take_place(struct datagrams *all, struct peer *peer,
     peer->flags = flags;
 }
 
-static __always_inline void share_place(struct datagrams *all, const struct abi_origin *origin)
+/* A socket is connected to where it sent datagrams before: one destination must not be counted in
+ * two places. It moves with its counts, unless the place is our listener's, too: then it ends. */
+static __always_inline void bring_to_connected(struct datagrams *all, const struct place *asked,
+                                               __u32 flags)
 {
-    static const struct place everywhere;
-    struct peer *rest = &all->peers[REST_PEER];
-    struct abi_origin of_all = *origin;
+    struct peer *connected = &all->peers[CONNECTED_PEER], *peer;
+    __u32 number = find_place(all, asked), known;
 
-    if (rest->flags & PEER_REST)
+    if (number == CONNECTED_PEER || number >= ABI_PEERS)
         return;
-    __builtin_memset(of_all.ip, 0, sizeof(of_all.ip));
-    of_all.port = 0;
-    take_place(all, rest, &of_all, &everywhere, PEER_USED | PEER_REST);
+    peer = peer_at(all, number);
+    known = peer->flags;
+    if (flags & PEER_STEERED || (known ^ flags) & ~(PEER_TOLD | PEER_CONNECTED)) {
+        make_way(all, peer);
+        return;
+    }
+    make_way(all, connected);
+    peer->flags = 0;
+    *connected = *peer;
+    connected->flags = known;
 }
 
-/* QUIC of a pod whose TLS is looked into is refused, so that the program falls back to TCP: at its
- * first datagram (sockets.bpf.c), never at connect. */
-static __always_inline bool is_refused(const struct abi_pod *pod, __u64 id, const struct place *to,
-                                       bool loopback)
+/* Keeps the place it has, with its counts, or begins anew there. For the verifier as find_place. */
+__weak __noinline int settle(struct datagrams *all, __u32 number, const struct abi_origin *origin,
+                             const struct place *wire, __u32 flags)
 {
-    return to->port == HTTPS_PORT && port_is_steered(pod, id, HTTPS_PORT) &&
-           (!loopback || pod->flags & ABI_POD_LOOPBACK);
+    struct place asked;
+    struct peer *peer;
+
+    if (!all || !origin || !wire)
+        return 0;
+    asked = (struct place){ip_load(origin->ip), origin->port};
+    if (flags & PEER_CONNECTED)
+        bring_to_connected(all, &asked, flags);
+    peer = peer_at(all, number);
+    if (!is_at(peer, &asked) || (peer->flags ^ flags) & ~(PEER_TOLD | PEER_CONNECTED))
+        take_place(all, peer, origin, wire, flags);
+    else if (flags & ~peer->flags)
+        peer->flags |= flags;
+    return 0;
+}
+
+static __always_inline void share_place(struct datagrams *all, struct abi_origin *origin)
+{
+    struct place everywhere = {};
+
+    __builtin_memset(origin->ip, 0, sizeof(origin->ip));
+    origin->port = 0;
+    settle(all, REST_PEER, origin, &everywhere, PEER_USED | PEER_REST);
+}
+
+static __always_inline __u32 quic_of(const struct abi_pod *pod, __u64 id)
+{
+    if (!port_is_steered(pod, id, QUIC_PORT))
+        return 0;
+    return QUIC_REFUSED | (pod->flags & ABI_POD_LOOPBACK ? QUIC_REFUSED_HERE : 0);
 }
 
 /* Decides, notes it on the socket, and moves *to to where the datagrams shall go instead. */
@@ -101,24 +153,31 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     struct datagrams *all;
     struct peer *peer;
     struct ip bound;
-    bool loopback, asks;
-    __u32 flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
+    bool loopback, asks, quic, may_share;
+    __u32 settings, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
 
     request.pod = pod_of_current(&origin.pod);
     if (!request.pod)
         return UNTOUCHED; /* not ours: nothing about it changes */
-    asks = to->port == DNS_PORT && !is_beyond_us(&to->ip);
-    all = bpf_sk_storage_get(&datagrams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-    if (!all) /* out of memory: a question would arrive without its asker */
-        return asks ? agent_down(request.pod) : UNTOUCHED;
     bound = bound_source(sk);
     loopback = ip_is_any(&to->ip) || ip_is_loopback(&to->ip);
     if (ip_is_any(&to->ip))
         name_this_host(&to->ip, &bound);
+    asks = to->port == DNS_PORT && !is_beyond_us(&to->ip);
+    settings = quic_of(request.pod, origin.pod);
+    quic = quic_is_refused(settings, &to->ip, to->port);
+    all = bpf_sk_storage_get(&datagrams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!all && quic) /* out of memory, which a program can bring about for its socket: no datagram
+                         could be refused later */
+        return REFUSED;
+    if (!all) /* a question would arrive without its asker */
+        return asks ? agent_down(request.pod) : UNTOUCHED;
+    all->quic = settings;
     fill_origin(ctx, to, &bound, &origin);
-    request.peer = place_of(all, to, connects, asks);
+    may_share = !connects && !asks && !quic;
+    request.peer = connects ? CONNECTED_PEER : place_of(all, to, may_share);
     peer = peer_at(all, request.peer);
-    if (!connects && is_for(peer, &origin))
+    if (!connects && is_at(peer, to))
         flags |= peer->flags & PEER_CONNECTED; /* it names the destination it is connected to */
     if (asks)
         outcome = turn(&request, origin.netns_cookie, loopback, to);
@@ -126,11 +185,11 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
         return REFUSED;
     if (outcome == STEERED)
         flags |= PEER_STEERED;
-    else if (is_refused(request.pod, origin.pod, to, loopback))
+    if (quic)
         flags |= PEER_REFUSED;
-    if (!connects && request.peer == REST_PEER && !asks && all->turned_out >= MANY)
+    if (may_share && request.peer == REST_PEER && all->turned_out >= MANY)
         share_place(all, &origin);
-    else if (!is_for(peer, &origin) || (peer->flags & ~PEER_TOLD) != flags)
-        take_place(all, peer, &origin, to, flags);
+    else
+        settle(all, request.peer, &origin, to, flags);
     return outcome;
 }

@@ -26,6 +26,8 @@ struct connection {
     __u8 pad[7];
 };
 
+enum { QUIC_PORT = 443 };
+
 /* What a datagram socket exchanges with one destination. */
 enum peer_flags {
     PEER_USED = 1 << 0,
@@ -44,10 +46,14 @@ struct peer {
     __u64 tx, rx;
     __u64 told_ns; /* boot clock */
 };
+enum quic_flags {
+    QUIC_REFUSED = 1 << 0,
+    QUIC_REFUSED_HERE = 1 << 1, /* to loopback, too */
+};
 struct datagrams {
     struct peer peers[ABI_PEERS];
     __u32 turned_out; /* how many had to make way for others */
-    __u32 pad;
+    __u32 quic; /* enum quic_flags, as the pod's settings were at the last destination named */
 };
 
 struct {
@@ -63,6 +69,17 @@ struct {
     __type(key, int);
     __type(value, struct datagrams);
 } datagrams SEC(".maps") __weak;
+
+/* QUIC of a pod whose TLS is looked into is refused, so that the program falls back to TCP: at its
+ * first datagram (sockets.bpf.c), never at connect. Every datagram by where it goes itself: a
+ * socket has only so many places for destinations, and its threads may take them from each other.
+ */
+static __always_inline bool quic_is_refused(__u32 quic, const struct ip *to, __u16 port)
+{
+    __u32 flag = ip_is_loopback(to) ? QUIC_REFUSED_HERE : QUIC_REFUSED;
+
+    return port == QUIC_PORT && quic & flag && !ip_is_of_many(to);
+}
 
 /* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */
 static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind,

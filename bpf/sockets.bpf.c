@@ -146,6 +146,16 @@ static __always_inline void tell_now_and_then(struct peer *peer)
     tell_exchange(ABI_SOCKET_STATS, peer);
 }
 
+/* Told with the destination it is for: not with what all others share, whose datagrams do go. */
+static __always_inline int refuse_quic(struct peer *peer, const struct datagram *datagram)
+{
+    if (peer && !(peer->flags & (PEER_TOLD | PEER_REST))) {
+        peer->flags |= PEER_REFUSED;
+        on_first(peer, datagram);
+    }
+    return REFUSE;
+}
+
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
@@ -156,15 +166,17 @@ int count_egress(struct __sk_buff *skb)
     if (!read_datagram(skb, &datagram))
         return ALLOW; /* no UDP */
     all = datagrams_of(skb);
-    peer = all ? find_peer(all, &datagram.dst, datagram.dst_port) : NULL;
-    if (!peer)
+    if (!all)
         return ALLOW; /* no pod's, or older than its pod's registration */
+    peer = find_peer(all, &datagram.dst, datagram.dst_port);
+    if (quic_is_refused(all->quic, &datagram.dst, datagram.dst_port))
+        return refuse_quic(peer, &datagram);
+    if (!peer)
+        return ALLOW; /* its place was given away meanwhile */
     if (peer->flags & PEER_STEERED)
         file_asker(peer, &datagram);
     if (!(peer->flags & PEER_TOLD))
         on_first(peer, &datagram);
-    if (peer->flags & PEER_REFUSED)
-        return REFUSE;
     __sync_fetch_and_add(&peer->tx, datagram.len);
     tell_now_and_then(peer);
     return ALLOW;

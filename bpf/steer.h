@@ -54,15 +54,16 @@ static __always_inline struct ip ip_load(const __u8 *from)
     return ip;
 }
 
+/* Without a branch for each word: the verifier follows every one. */
 static __always_inline bool ip_equal(const struct ip *a, const struct ip *b)
 {
-    return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
-           a->word[3] == b->word[3];
+    return !((a->word[0] ^ b->word[0]) | (a->word[1] ^ b->word[1]) | (a->word[2] ^ b->word[2]) |
+             (a->word[3] ^ b->word[3]));
 }
 
 static __always_inline bool ip_is_v4(const struct ip *ip)
 {
-    return !ip->word[0] && !ip->word[1] && ip->word[2] == bpf_htonl(0xffff);
+    return !(ip->word[0] | ip->word[1] | (ip->word[2] ^ bpf_htonl(0xffff)));
 }
 
 /* The address that means "none" or "any": 0.0.0.0, also as mapped, or ::. */
@@ -77,4 +78,14 @@ static __always_inline bool ip_is_loopback(const struct ip *ip)
     if (ip_is_v4(ip))
         return bpf_ntohl(ip->word[3]) >> 24 == 127;
     return !ip->word[0] && !ip->word[1] && !ip->word[2] && ip->word[3] == bpf_htonl(1);
+}
+
+/* Broadcast, multicast. */
+static __always_inline bool ip_is_of_many(const struct ip *ip)
+{
+    __u32 v4 = bpf_ntohl(ip->word[3]);
+
+    if (ip_is_v4(ip))
+        return v4 >> 28 == 0xe || v4 == 0xffffffff;
+    return bpf_ntohl(ip->word[0]) >> 24 == 0xff;
 }

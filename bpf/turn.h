@@ -19,7 +19,7 @@ enum outcome {
     STEERED,
 };
 
-enum { DNS_PORT = 53, HTTPS_PORT = 443 };
+enum { DNS_PORT = 53 };
 
 struct place {
     struct ip ip;
@@ -75,11 +75,7 @@ static __always_inline bool port_is_steered(const struct abi_pod *pod, __u64 id,
  * there is nobody there whom a proxy could reach as well. */
 static __always_inline bool is_beyond_us(const struct ip *ip)
 {
-    __u32 first = bpf_ntohl(ip->word[0]), v4 = bpf_ntohl(ip->word[3]);
-
-    if (ip_is_v4(ip))
-        return v4 >> 28 == 0xe || v4 == 0xffffffff;
-    return first >> 24 == 0xff || (first >> 22) == 0xfe80 >> 6;
+    return ip_is_of_many(ip) || bpf_ntohl(ip->word[0]) >> 22 == 0xfe80 >> 6;
 }
 
 static __always_inline bool is_own(__u64 netns_cookie, const struct ip *ip)
