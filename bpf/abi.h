@@ -15,8 +15,11 @@ enum {
     ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
     ABI_ASKERS_MAX = 8192,   /* sockets that ask name servers through us */
     ABI_PEERS = 4,           /* destinations that one datagram socket is followed to at a time */
-    /* SO_PRIORITY of every agent's listeners, by which other agents know them. It takes
-     * CAP_NET_ADMIN to set, is not inherited by what is accepted, and routes nothing. */
+    /* SO_PRIORITY of every agent's listeners, by which other agents know them. It is not inherited
+     * by what is accepted, and routes nothing. To set it takes CAP_NET_RAW or CAP_NET_ADMIN, so a
+     * pod that has one could mark a server of its own, and what connects to it by an address of
+     * the pod's own namespace is left alone and told as direct. Nothing leaves by it unseen: where
+     * that server goes on to is a connection of its own. */
     ABI_PRIORITY = 0x53616c6c,
 };
 
