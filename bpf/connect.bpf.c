@@ -80,13 +80,7 @@ int steer_connect4(struct bpf_sock_addr *ctx)
     struct place to = {ip_of_v4(WORD(ctx->user_ip4)), bpf_ntohs(WORD(ctx->user_port))};
     enum outcome outcome = begin(ctx, AF_INET, &to);
 
-    if (outcome == REFUSED)
-        return REFUSE;
-    if (outcome == STEERED) {
-        WORD(ctx->user_ip4) = to.ip.word[3];
-        WORD(ctx->user_port) = bpf_htons(to.port);
-    }
-    return ALLOW;
+    return answer4(ctx, outcome, &to);
 }
 
 SEC("cgroup/connect6")
@@ -95,13 +89,7 @@ int steer_connect6(struct bpf_sock_addr *ctx)
     struct place to = {IP_READ(ctx->user_ip6), bpf_ntohs(WORD(ctx->user_port))};
     enum outcome outcome = begin(ctx, AF_INET6, &to);
 
-    if (outcome == REFUSED)
-        return REFUSE;
-    if (outcome == STEERED) {
-        IP_WRITE(ctx->user_ip6, to.ip);
-        WORD(ctx->user_port) = bpf_htons(to.port);
-    }
-    return ALLOW;
+    return answer6(ctx, outcome, &to);
 }
 
 /* Where a steered socket meant to go; NULL: the peer is the peer. */
@@ -121,27 +109,13 @@ static __always_inline const struct abi_origin *peer_asked_for(struct bpf_sock_a
 SEC("cgroup/getpeername4")
 int tell_peer4(struct bpf_sock_addr *ctx)
 {
-    const struct abi_origin *origin = peer_asked_for(ctx);
-
-    if (!origin)
-        return ALLOW;
-    WORD(ctx->user_ip4) = ip_load(origin->ip).word[3];
-    WORD(ctx->user_port) = bpf_htons(origin->port);
-    return ALLOW;
+    return show4(ctx, peer_asked_for(ctx));
 }
 
 SEC("cgroup/getpeername6")
 int tell_peer6(struct bpf_sock_addr *ctx)
 {
-    const struct abi_origin *origin = peer_asked_for(ctx);
-    struct ip ip;
-
-    if (!origin)
-        return ALLOW;
-    ip = ip_load(origin->ip);
-    IP_WRITE(ctx->user_ip6, ip);
-    WORD(ctx->user_port) = bpf_htons(origin->port);
-    return ALLOW;
+    return show6(ctx, peer_asked_for(ctx));
 }
 
 /* The listeners' ports are the agent's even while the agent is gone: else a pod could listen there

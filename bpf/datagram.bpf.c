@@ -14,13 +14,7 @@ int send_datagram4(struct bpf_sock_addr *ctx)
     struct place to = {ip_of_v4(WORD(ctx->user_ip4)), bpf_ntohs(WORD(ctx->user_port))};
     enum outcome outcome = begin_exchange(ctx, AF_INET, false, &to);
 
-    if (outcome == REFUSED)
-        return REFUSE;
-    if (outcome == STEERED) {
-        WORD(ctx->user_ip4) = to.ip.word[3];
-        WORD(ctx->user_port) = bpf_htons(to.port);
-    }
-    return ALLOW;
+    return answer4(ctx, outcome, &to);
 }
 
 SEC("cgroup/sendmsg6")
@@ -29,13 +23,7 @@ int send_datagram6(struct bpf_sock_addr *ctx)
     struct place to = {IP_READ(ctx->user_ip6), bpf_ntohs(WORD(ctx->user_port))};
     enum outcome outcome = begin_exchange(ctx, AF_INET6, false, &to);
 
-    if (outcome == REFUSED)
-        return REFUSE;
-    if (outcome == STEERED) {
-        IP_WRITE(ctx->user_ip6, to.ip);
-        WORD(ctx->user_port) = bpf_htons(to.port);
-    }
-    return ALLOW;
+    return answer6(ctx, outcome, &to);
 }
 
 /* The server that was asked through this listener; NULL: the sender is the sender. */
@@ -59,28 +47,16 @@ SEC("cgroup/recvmsg4")
 int receive_datagram4(struct bpf_sock_addr *ctx)
 {
     struct place from = {ip_of_v4(WORD(ctx->user_ip4)), bpf_ntohs(WORD(ctx->user_port))};
-    const struct abi_origin *origin = asked_through(ctx, &from);
 
-    if (!origin)
-        return ALLOW;
-    WORD(ctx->user_ip4) = ip_load(origin->ip).word[3];
-    WORD(ctx->user_port) = bpf_htons(origin->port);
-    return ALLOW;
+    return show4(ctx, asked_through(ctx, &from));
 }
 
 SEC("cgroup/recvmsg6")
 int receive_datagram6(struct bpf_sock_addr *ctx)
 {
     struct place from = {IP_READ(ctx->user_ip6), bpf_ntohs(WORD(ctx->user_port))};
-    const struct abi_origin *origin = asked_through(ctx, &from);
-    struct ip ip;
 
-    if (!origin)
-        return ALLOW;
-    ip = ip_load(origin->ip); /* IPv4-mapped as the program knows it */
-    IP_WRITE(ctx->user_ip6, ip);
-    WORD(ctx->user_port) = bpf_htons(origin->port);
-    return ALLOW;
+    return show6(ctx, asked_through(ctx, &from));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

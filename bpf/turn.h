@@ -168,3 +168,50 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
     *to = listener;
     return STEERED;
 }
+
+/* What a program answers, having put where its socket shall go instead into the context. */
+static __always_inline int answer4(struct bpf_sock_addr *ctx, enum outcome outcome,
+                                   const struct place *to)
+{
+    if (outcome == REFUSED)
+        return REFUSE;
+    if (outcome == STEERED) {
+        WORD(ctx->user_ip4) = to->ip.word[3];
+        WORD(ctx->user_port) = bpf_htons(to->port);
+    }
+    return ALLOW;
+}
+
+static __always_inline int answer6(struct bpf_sock_addr *ctx, enum outcome outcome,
+                                   const struct place *to)
+{
+    if (outcome == REFUSED)
+        return REFUSE;
+    if (outcome == STEERED) {
+        IP_WRITE(ctx->user_ip6, to->ip);
+        WORD(ctx->user_port) = bpf_htons(to->port);
+    }
+    return ALLOW;
+}
+
+/* The other end is shown as what was asked for, if it was; an IPv4-mapped one as such. */
+static __always_inline int show4(struct bpf_sock_addr *ctx, const struct abi_origin *asked)
+{
+    if (!asked)
+        return ALLOW;
+    WORD(ctx->user_ip4) = ip_load(asked->ip).word[3];
+    WORD(ctx->user_port) = bpf_htons(asked->port);
+    return ALLOW;
+}
+
+static __always_inline int show6(struct bpf_sock_addr *ctx, const struct abi_origin *asked)
+{
+    struct ip ip;
+
+    if (!asked)
+        return ALLOW;
+    ip = ip_load(asked->ip);
+    IP_WRITE(ctx->user_ip6, ip);
+    WORD(ctx->user_port) = bpf_htons(asked->port);
+    return ALLOW;
+}
