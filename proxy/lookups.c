@@ -8,7 +8,8 @@
 #include "proxy/names.h"
 #include "proxy/wire/dns.h"
 
-enum { FLAGS_AT = 2, FLAG_RESPONSE = 0x80, TYPE_IXFR = 251, TYPE_AXFR = 252 };
+enum { ID_LEN = 2, FLAGS_AT = 2, FLAG_RESPONSE = 0x80, TYPE_IXFR = 251, TYPE_AXFR = 252 };
+enum { OPEN_FIRST = 4 };
 
 /* A question is kept as the answer that would refuse it, but for the bit that says so: as much of
  * it as there is to compare, and small however long the message was. */
@@ -48,21 +49,41 @@ static void forget(struct lookups *lookups, size_t i)
             (lookups->open_len - i) * sizeof(struct lookups_question *));
 }
 
+/* For one more; where there can be no more, the oldest makes way. */
+static bool make_room(struct lookups *lookups)
+{
+    size_t room = lookups->open_room ? 2 * lookups->open_room : OPEN_FIRST;
+    struct lookups_question **open = NULL;
+
+    if (lookups->open_len < lookups->open_room)
+        return true;
+    if (room <= LOOKUPS_OPEN_MAX)
+        open = realloc(lookups->open, room * sizeof(struct lookups_question *));
+    if (open) {
+        lookups->open = open;
+        lookups->open_room = room;
+    } else if (lookups->open_len) {
+        forget(lookups, 0);
+    }
+    return lookups->open_room > 0;
+}
+
 static void remember(struct lookups *lookups, const struct dns *query)
 {
     struct lookups_question *question = question_new(query);
 
-    if (!question)
-        return;
-    if (lookups->open_len == LOOKUPS_OPEN_MAX)
-        forget(lookups, 0);
-    lookups->open[lookups->open_len++] = question;
+    if (question && make_room(lookups))
+        lookups->open[lookups->open_len++] = question;
+    else
+        free(question);
 }
 
 void lookups_fini(struct lookups *lookups)
 {
     while (lookups->open_len)
         free(lookups->open[--lookups->open_len]);
+    free(TAKE(lookups->open));
+    lookups->open_room = 0;
 }
 
 /* The next open question from *i on with the message's id, parsed. */
@@ -71,10 +92,10 @@ static bool find_by_id(const struct lookups *lookups, struct span message, size_
 {
     const char *why;
 
-    for (; message.len >= 2 && *i < lookups->open_len; ++*i) {
+    for (; message.len >= ID_LEN && *i < lookups->open_len; ++*i) {
         const struct lookups_question *open = lookups->open[*i];
 
-        if (memcmp(open->bytes, message.data, 2) == 0 &&
+        if (memcmp(open->bytes, message.data, ID_LEN) == 0 &&
             dns_parse(span_of(open->bytes, open->len), question, &why) == 0)
             return true;
     }

@@ -15,7 +15,8 @@
 struct names;
 
 enum {
-    LOOKUPS_OPEN_MAX = 64, /* questions that wait for an answer; further ones push out the oldest */
+    /* questions that wait for an answer; further ones push out the oldest */
+    LOOKUPS_OPEN_MAX = 1024,
     LOOKUPS_FAULTS_MAX = 8,    /* messages that make no sense are told so often, of one exchange */
     LOOKUPS_REFUSAL_MAX = 512, /* bytes of an answer of our own */
 };
@@ -31,8 +32,8 @@ struct lookups {
     uint64_t cookie;
     enum protocol protocol;
 
-    struct lookups_question *open[LOOKUPS_OPEN_MAX]; /* the oldest first */
-    size_t open_len;
+    struct lookups_question **open; /* the oldest first */
+    size_t open_len, open_room;
     bool asked;      /* at least once */
     bool foreign;    /* the program sent what is no question: what comes back is passed on, too */
     unsigned faults; /* told so far */

@@ -104,9 +104,8 @@ static void unlink_exchange(struct exchange *exchange)
 /* What it waits for will not come any more. (Without a socket it waits for nothing.) */
 static void close_upstream(struct exchange *exchange)
 {
-    if (exchange->fd < 0)
-        return;
-    event_del(&exchange->event);
+    if (exchange->fd >= 0)
+        event_del(&exchange->event);
     fd_close(&exchange->fd);
     lookups_fini(&exchange->lookups);
 }

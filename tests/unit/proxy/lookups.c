@@ -205,22 +205,29 @@ static void answers_come_in_any_order(void **state)
     assert_int_equal(lookups.open_len, 0);
 }
 
+static void set_id(char *message, int id)
+{
+    message[0] = (char)(id >> 8);
+    message[1] = (char)id;
+}
+
 static void the_oldest_question_makes_way(void **state)
 {
     char query[] = QUERY("id", IO, A), late[] = ANSWER("id", IO, A, ONE) IP4("\x0a");
 
     (void)state;
     for (int i = 0; i <= LOOKUPS_OPEN_MAX; i++) {
-        query[1] = (char)i;
+        set_id(query, i);
         assert_true(lookups_ask(&lookups, span_of(query, sizeof(query) - 1)));
     }
     assert_int_equal(lookups.open_len, LOOKUPS_OPEN_MAX);
-    late[1] = 0;
+    set_id(late, 0);
     assert_int_equal(answer(span_of(late, sizeof(late) - 1)), LOOKUPS_DROP);
-    late[1] = 1;
-    assert_int_equal(answer(span_of(late, sizeof(late) - 1)), LOOKUPS_RELAY);
-    late[1] = LOOKUPS_OPEN_MAX;
-    assert_int_equal(answer(span_of(late, sizeof(late) - 1)), LOOKUPS_RELAY);
+    for (int i = LOOKUPS_OPEN_MAX; i > 0; i--) {
+        set_id(late, i);
+        assert_int_equal(answer(span_of(late, sizeof(late) - 1)), LOOKUPS_RELAY);
+    }
+    assert_int_equal(lookups.open_len, 0);
 }
 
 /* However long the question was, little is kept of it. */
