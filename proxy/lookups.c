@@ -9,7 +9,7 @@
 #include "proxy/wire/dns.h"
 
 enum { ID_LEN = 2, FLAGS_AT = 2, FLAG_RESPONSE = 0x80, TYPE_IXFR = 251, TYPE_AXFR = 252 };
-enum { OPEN_FIRST = 4 };
+enum { OPCODE_QUERY = 0, OPEN_FIRST = 4 };
 
 /* A question is kept as the answer that would refuse it, but for the bit that says so: as much of
  * it as there is to compare, and small however long the message was. */
@@ -102,13 +102,14 @@ static bool find_by_id(const struct lookups *lookups, struct span message, size_
     return false;
 }
 
-/* A server that did not understand a message need not repeat its question; and none of the
- * messages of a zone transfer but the first does (RFC 5936 section 2.2.1). */
+/* A server that did not understand a message need not repeat its question; of a message that is no
+ * query, such as an update, it never need (RFC 2136 section 3.8); and none of the messages of a
+ * zone transfer but the first does (RFC 5936 section 2.2.1). */
 static bool answers_without_words(const struct dns *question, const struct dns *answer,
                                   bool transfer)
 {
     return answer->response && !answer->questions && answer->opcode == question->opcode &&
-           (transfer || answer->rcode != DNS_NOERROR);
+           (transfer || answer->rcode != DNS_NOERROR || answer->opcode != OPCODE_QUERY);
 }
 
 /* Takes the open question that this answers; one for a zone transfer stays open. */

@@ -21,6 +21,8 @@
 #define COM   "\7example\3com\0"
 #define TTL   "\0\0\0\x3c"
 
+#define UPDATE(id, name)                id "\x28\0\0\1\0\0\0\0\0\0" name "\0\6\0\1"
+#define NOTIFY(id, name)                id "\x24\0\0\1\0\0\0\0\0\0" name "\0\6\0\1"
 #define QUERY(id, name, type)           id "\1\0\0\1\0\0\0\0\0\0" name type "\0\1"
 #define ANSWER(id, name, type, records) id "\x81\x80\0\1" records("\0\0\0\0" name type "\0\1")
 #define NONE(question)                  "\0\0" question
