@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
-#include <search.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,10 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/datagram.h"
+#include "proxy/exchanges.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
-#include "proxy/lookups.h"
-#include "proxy/origin.h"
 #include "proxy/pods.h"
 
 enum {
@@ -41,24 +38,10 @@ struct watched {
     size_t ears_len;
 };
 
-struct exchange {
-    struct abi_tuple key; /* first: what the tree sorts by */
-    struct resolver *resolver;
-    const struct ear *ear;
-    struct origin origin;
-    struct process *process; /* its flow count is raised; or NULL */
-    struct pod *pod;         /* a reference, or NULL */
-    struct lookups lookups;
-    int fd; /* upstream; -1 while it has none */
-    struct event event;
-    struct exchange *newer, *older; /* by when they were used last */
-};
-
 struct resolver {
     struct resolver_parts parts;
     struct watched *nets;
-    void *tree; /* tsearch(3) of struct exchange */
-    struct exchange *newest, *oldest;
+    struct exchanges exchanges;
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
     struct datagrams *batch;
@@ -76,30 +59,7 @@ static void note_lost(struct resolver *resolver, const char *what, int error)
     log_warn("%s of name servers are lost: %s", what, strerror(error));
 }
 
-/* ---- exchanges: the books ---- */
-
-static int by_key(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct abi_tuple));
-}
-
-static void link_newest(struct exchange *exchange)
-{
-    struct resolver *resolver = exchange->resolver;
-
-    exchange->newer = NULL;
-    exchange->older = resolver->newest;
-    *(resolver->newest ? &resolver->newest->newer : &resolver->oldest) = exchange;
-    resolver->newest = exchange;
-}
-
-static void unlink_exchange(struct exchange *exchange)
-{
-    struct resolver *resolver = exchange->resolver;
-
-    *(exchange->newer ? &exchange->newer->older : &resolver->newest) = exchange->older;
-    *(exchange->older ? &exchange->older->newer : &resolver->oldest) = exchange->newer;
-}
+/* ---- their end ---- */
 
 /* What it waits for will not come any more. (Without a socket it waits for nothing.) */
 static void close_upstream(struct exchange *exchange)
@@ -108,15 +68,6 @@ static void close_upstream(struct exchange *exchange)
         event_del(&exchange->event);
     fd_close(&exchange->fd);
     lookups_fini(&exchange->lookups);
-}
-
-/* A socket may write to one server after another, and a port may be another socket's by now. */
-static bool is_of(const struct exchange *exchange, uint64_t cookie, const struct addr *server)
-{
-    const struct addr *dst = &exchange->origin.dst;
-
-    return exchange->origin.cookie == cookie && dst->port == server->port &&
-           memcmp(dst->ip, server->ip, sizeof(dst->ip)) == 0;
 }
 
 static void exchange_end(struct exchange *exchange)
@@ -129,54 +80,9 @@ static void exchange_end(struct exchange *exchange)
     identity_flow_end(resolver->parts.identity, &exchange->process);
     pod_unref(&exchange->pod);
     if (origin_of_asker(bpf, &exchange->key, &filed, NULL) == 0 &&
-        is_of(exchange, filed.cookie, &filed.dst))
+        exchange_is_of(exchange, filed.cookie, &filed.dst))
         origin_forget_asker(bpf, &exchange->key);
-    tdelete(exchange, &resolver->tree, by_key);
-    unlink_exchange(exchange);
-    free(exchange);
-}
-
-/* A new exchange of this pod is about to be: an old one may have to go. */
-static void bound_exchanges(struct resolver *resolver, uint64_t pod)
-{
-    struct exchange *oldest = NULL;
-    size_t of_pod = 0, all = 0;
-
-    for (struct exchange *at = resolver->newest; at; at = at->older) {
-        all++;
-        if (at->origin.pod == pod) {
-            of_pod++;
-            oldest = at;
-        }
-    }
-    if (of_pod >= RESOLVER_EXCHANGES_OF_POD)
-        exchange_end(oldest);
-    else if (all >= ABI_ASKERS_MAX)
-        exchange_end(resolver->oldest);
-}
-
-/* The same for upstream sockets. */
-static void bound_sockets(struct resolver *resolver, uint64_t pod)
-{
-    struct exchange *oldest = NULL, *oldest_of_pod = NULL, *quiet = NULL;
-    size_t of_pod = 0, all = 0;
-
-    for (struct exchange *at = resolver->newest; at; at = at->older) {
-        if (at->fd < 0)
-            continue;
-        all++;
-        oldest = at;
-        if (at->origin.pod == pod) {
-            of_pod++;
-            oldest_of_pod = at;
-        }
-    }
-    if (of_pod >= RESOLVER_SOCKETS_OF_POD)
-        quiet = oldest_of_pod;
-    else if (all >= RESOLVER_SOCKETS_MAX)
-        quiet = oldest;
-    if (quiet)
-        close_upstream(quiet);
+    exchanges_remove(&resolver->exchanges, &exchange);
 }
 
 /* ---- to the program ---- */
@@ -230,11 +136,10 @@ static struct exchange *hear_first(struct exchange *exchange)
     struct resolver *resolver = exchange->resolver;
     const struct abi_tuple key = exchange->key;
     const int fd = exchange->fd;
-    struct exchange **found;
 
     hear(resolver, exchange->ear, ASKED_A_TURN);
-    found = tfind(&key, &resolver->tree, by_key);
-    return found && (*found)->fd == fd ? *found : NULL;
+    exchange = exchanges_find(&resolver->exchanges, &key);
+    return exchange && exchange->fd == fd ? exchange : NULL;
 }
 
 static void on_answer(evutil_socket_t fd, short what, void *arg)
@@ -275,10 +180,12 @@ static int open_upstream(struct exchange *exchange)
 {
     struct resolver *resolver = exchange->resolver;
     const struct origin *origin = &exchange->origin;
+    struct exchange *quiet = exchanges_to_quiet(&resolver->exchanges, origin->pod);
     CLEANUP(fd_close) int fd = -1;
     int code;
 
-    bound_sockets(resolver, origin->pod);
+    if (quiet)
+        close_upstream(quiet);
     fd = keeper_socket(resolver->parts.keeper, origin->netns_cookie,
                        addr_is_v4(&origin->dst) ? AF_INET : AF_INET6, SOCK_DGRAM, NULL);
     code = fd < 0 ? fd : connect_upstream(fd, origin);
@@ -314,17 +221,16 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
                                      const struct abi_tuple *key, const struct origin *origin)
 {
     const struct resolver_parts *parts = &resolver->parts;
-    struct exchange *exchange;
+    struct exchange *exchange, *ended;
     struct process *process;
 
     /* first: identity reads what the kernel tells, which may lead to us */
     process = identity_flow_begin(parts->identity, origin->pid, origin->start_ns, origin->pod);
-    bound_exchanges(resolver, origin->pod);
-    exchange = calloc(1, sizeof(*exchange));
-    if (exchange)
-        exchange->key = *key;
-    if (!exchange || !tsearch(exchange, &resolver->tree, by_key)) {
-        free(exchange);
+    ended = exchanges_to_end(&resolver->exchanges, origin->pod);
+    if (ended)
+        exchange_end(ended);
+    exchange = exchanges_add(&resolver->exchanges, key);
+    if (!exchange) {
         identity_flow_end(parts->identity, &process);
         return NULL;
     }
@@ -333,7 +239,6 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     exchange->origin = *origin;
     exchange->process = process;
     exchange->pod = pod_ref(pods_find(parts->pods, origin->pod));
-    exchange->fd = -1;
     exchange->lookups = (struct lookups){
         .names = parts->names,
         .producer = parts->producer,
@@ -344,7 +249,6 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
         .cookie = origin->cookie,
         .protocol = PROTOCOL_UDP,
     };
-    link_newest(exchange);
     return exchange;
 }
 
@@ -353,16 +257,15 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
     struct abi_tuple key = {.netns_cookie = keeper_net_cookie(ear->net->net),
                             .port = datagram->from.port,
                             .local_port = ear->port};
-    struct exchange **found, *exchange;
+    struct exchange *exchange;
     struct origin origin;
     bool filed;
 
     memcpy(key.ip, datagram->from.ip, sizeof(key.ip));
     memcpy(key.local, datagram->to.ip, sizeof(key.local));
     filed = origin_of_asker(keeper_bpf(resolver->parts.keeper), &key, &origin, NULL) == 0;
-    found = tfind(&key, &resolver->tree, by_key);
-    exchange = found ? *found : NULL;
-    if (exchange && filed && !is_of(exchange, origin.cookie, &origin.dst)) {
+    exchange = exchanges_find(&resolver->exchanges, &key);
+    if (exchange && filed && !exchange_is_of(exchange, origin.cookie, &origin.dst)) {
         exchange_end(exchange);
         exchange = NULL;
     }
@@ -370,8 +273,7 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
         exchange = exchange_new(resolver, ear, &key, &origin);
     if (!exchange)
         return; /* a stranger's: nobody is told anything */
-    unlink_exchange(exchange);
-    link_newest(exchange);
+    exchanges_used(&resolver->exchanges, exchange);
     asked(exchange, datagram->bytes);
 }
 
@@ -408,17 +310,9 @@ void resolver_drain(struct resolver *resolver)
             hear(resolver, &net->ears[i], DRAIN_TURNS * ASKED_A_TURN);
 }
 
-/* The next from `at` on that is this socket's with this server. */
-static struct exchange *next_of(struct exchange *at, uint64_t cookie, const struct addr *server)
-{
-    while (at && !is_of(at, cookie, server))
-        at = at->older;
-    return at;
-}
-
 bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const struct addr *server)
 {
-    const struct exchange *exchange = next_of(resolver->newest, cookie, server);
+    const struct exchange *exchange = exchanges_next_of(resolver->exchanges.newest, cookie, server);
     int waiting;
 
     return exchange && !resolver->busy && ioctl(exchange->ear->fd, FIONREAD, &waiting) == 0 &&
@@ -427,10 +321,10 @@ bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const st
 
 void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct addr *server)
 {
-    struct exchange *exchange = next_of(resolver->newest, cookie, server);
+    struct exchange *exchange = exchanges_next_of(resolver->exchanges.newest, cookie, server);
 
     while (exchange) {
-        struct exchange *next = next_of(exchange->older, cookie, server);
+        struct exchange *next = exchanges_next_of(exchange->older, cookie, server);
 
         exchange_end(exchange);
         exchange = next;
@@ -495,7 +389,7 @@ void resolver_unwatch(struct resolver *resolver, const struct keeper_net *keeper
         at = &(*at)->next;
     if (!(net = *at))
         return;
-    for (struct exchange *exchange = resolver->newest; exchange; exchange = older) {
+    for (struct exchange *exchange = resolver->exchanges.newest; exchange; exchange = older) {
         older = exchange->older;
         if (exchange->ear->net == net)
             exchange_end(exchange);
@@ -523,8 +417,8 @@ void resolver_free(struct resolver **resolver)
 {
     if (!*resolver)
         return;
-    while ((*resolver)->newest)
-        exchange_end((*resolver)->newest);
+    while ((*resolver)->exchanges.newest)
+        exchange_end((*resolver)->exchanges.newest);
     while ((*resolver)->nets) {
         struct watched *net = (*resolver)->nets;
 

@@ -7,7 +7,7 @@
  * gone, for an answer may come late. How many there are is bounded for each pod and in all: the one
  * that was quiet longest loses its upstream socket, and gets another when it is used again.
  * Called by:  agent.c.
- * Leads to:   lookups.c. Connections to port 53 are flows: flow/query.c. */
+ * Leads to:   exchanges.c, lookups.c. Connections to port 53 are flows: flow/query.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -24,12 +24,6 @@ struct identity;
 struct pods;
 struct names;
 struct bus_producer;
-
-enum {
-    RESOLVER_SOCKETS_MAX = 4096, /* upstream sockets, in all */
-    RESOLVER_SOCKETS_OF_POD = 256,
-    RESOLVER_EXCHANGES_OF_POD = 1024, /* with those that have no upstream socket now */
-};
 
 /* All borrowed, all outlive the resolver; base and producer are the control thread's. */
 struct resolver_parts {

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "proxy/exchanges.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/names.h"
@@ -649,7 +650,7 @@ static void a_flood_has_its_turn_and_no_more(void **state)
 /* One program socket writes to many addresses of ours: each is an exchange. */
 static void exchanges_of_a_pod_are_bounded(void **state)
 {
-    enum { MANY = RESOLVER_EXCHANGES_OF_POD + 10 };
+    enum { MANY = EXCHANGES_OF_POD + 10 };
     struct addr at = ear("127.1.0.0", 0), upstream;
     int before = count_descriptors();
 
@@ -660,16 +661,16 @@ static void exchanges_of_a_pod_are_bounded(void **state)
         ask(&at);
         told[0] = 0;
     }
-    assert_int_equal(flows, RESOLVER_EXCHANGES_OF_POD);
-    assert_int_equal(forgotten, MANY - RESOLVER_EXCHANGES_OF_POD);
-    assert_int_equal(count_descriptors(), before + RESOLVER_SOCKETS_OF_POD);
+    assert_int_equal(flows, EXCHANGES_OF_POD);
+    assert_int_equal(forgotten, MANY - EXCHANGES_OF_POD);
+    assert_int_equal(count_descriptors(), before + EXCHANGES_OPEN_OF_POD);
     at.ip[14] = 0;
     at.ip[15] = 11; /* one whose upstream socket was taken away */
     upstream = ask(&at);
     send_to(server, &upstream, ADDRESS);
     expect_from(program, ADDRESS, &at);
-    assert_int_equal(flows, RESOLVER_EXCHANGES_OF_POD);
-    assert_int_equal(count_descriptors(), before + RESOLVER_SOCKETS_OF_POD);
+    assert_int_equal(flows, EXCHANGES_OF_POD);
+    assert_int_equal(count_descriptors(), before + EXCHANGES_OPEN_OF_POD);
 }
 
 int main(void)
