@@ -1,6 +1,7 @@
 #include "proxy/datagram.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,6 +81,20 @@ int datagrams_receive(struct datagrams *datagrams, int fd, struct datagram out[D
                     read_to(&datagrams->messages[i].msg_hdr, &datagram->to);
     }
     return n;
+}
+
+uint32_t datagrams_dropped(int fd, struct datagram_drops *known)
+{
+    uint32_t info[SK_MEMINFO_VARS] = {0}, dropped;
+    socklen_t len = sizeof(info);
+    bool is_full;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+        return 0;
+    is_full = info[SK_MEMINFO_RMEM_ALLOC] > info[SK_MEMINFO_RCVBUF] / 2;
+    dropped = is_full || known->was_full ? info[SK_MEMINFO_DROPS] - known->count : 0;
+    *known = (struct datagram_drops){info[SK_MEMINFO_DROPS], is_full};
+    return dropped;
 }
 
 /* Returns the room taken. ipi_ifindex stays 0: by whatever way leads there. */

@@ -27,5 +27,14 @@ void datagrams_free(struct datagrams **datagrams);
  * known; or a negative errno, -EAGAIN when nothing waits. */
 int datagrams_receive(struct datagrams *datagrams, int fd, struct datagram out[DATAGRAM_BATCH],
                       size_t *out_len);
+/* How many datagrams found no room in the socket since the last call. The kernel counts what the
+ * socket's filter refused, too: so it is asked before and after reading, and its number believed
+ * when there was little room left. */
+struct datagram_drops { /* zeroed at first */
+    uint32_t count;
+    bool was_full;
+};
+uint32_t datagrams_dropped(int fd, struct datagram_drops *known);
+
 /* From an own address (the port is the socket's), without waiting. 0 or a negative errno. */
 int datagram_send(int fd, const struct addr *from, const struct addr *to, struct span bytes);

@@ -21,7 +21,7 @@ enum {
 struct exchange {
     struct abi_tuple key; /* first: what they are found by */
     struct resolver *resolver;
-    const struct ear *ear;
+    struct ear *ear;
     struct origin origin;
     struct process *process; /* its flow count is raised; or NULL */
     struct pod *pod;         /* a reference, or NULL */

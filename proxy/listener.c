@@ -11,7 +11,9 @@ enum {
     BACKLOG = 4096,  /* the kernel takes the namespace's net.core.somaxconn if that is less */
     PORT_TRIES = 64, /* for one port that is free in both families */
     LOOPBACK_LINK = 1,
-    DATAGRAM_ROOM = 1 << 20, /* bytes that may wait while the agent does something else */
+    /* Bytes that may wait while the agent does something else; the kernel takes twice that, and
+     * counts some 800 for a short question. */
+    DATAGRAM_ROOM = 8 << 20,
 };
 
 int listener_socket(int family, int type)

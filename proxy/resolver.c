@@ -16,8 +16,8 @@
 #include "proxy/pods.h"
 
 enum {
-    ASKED_A_TURN = 256,
-    DRAIN_TURNS = 8,
+    ASKED_A_TURN = 1024,
+    DRAIN_TURNS = 16,
     ANSWERS_A_TURN = 64,
     LOST_TOLD_NS = 1000000000,
 };
@@ -28,6 +28,7 @@ struct ear {
     int fd; /* borrowed */
     uint16_t port;
     struct event *event;
+    struct datagram_drops drops;
 };
 
 struct watched {
@@ -127,7 +128,7 @@ static void answered(struct exchange *exchange, struct span answer)
     }
 }
 
-static void hear(struct resolver *resolver, const struct ear *ear, int most);
+static void hear(struct resolver *resolver, struct ear *ear, int most);
 
 /* What was asked meanwhile is told before the answer. That may end the exchange: one program's
  * question can be the end of another's oldest exchange. */
@@ -217,7 +218,7 @@ static void asked(struct exchange *exchange, struct span question)
 
 /* ---- from the program ---- */
 
-static struct exchange *exchange_new(struct resolver *resolver, const struct ear *ear,
+static struct exchange *exchange_new(struct resolver *resolver, struct ear *ear,
                                      const struct abi_tuple *key, const struct origin *origin)
 {
     const struct resolver_parts *parts = &resolver->parts;
@@ -252,7 +253,7 @@ static struct exchange *exchange_new(struct resolver *resolver, const struct ear
     return exchange;
 }
 
-static void heard(struct resolver *resolver, const struct ear *ear, const struct datagram *datagram)
+static void heard(struct resolver *resolver, struct ear *ear, const struct datagram *datagram)
 {
     struct abi_tuple key = {.netns_cookie = keeper_net_cookie(ear->net->net),
                             .port = datagram->from.port,
@@ -277,7 +278,21 @@ static void heard(struct resolver *resolver, const struct ear *ear, const struct
     asked(exchange, datagram->bytes);
 }
 
-static void hear(struct resolver *resolver, const struct ear *ear, int most)
+static void tell_dropped(const struct resolver *resolver, struct ear *ear)
+{
+    uint32_t dropped = datagrams_dropped(ear->fd, &ear->drops);
+    struct flow_event *event = dropped ? flow_event_new(FLOW_EVENT_LOST, NULL, NULL) : NULL;
+
+    if (!dropped)
+        return;
+    if (event) {
+        event->lost.count = dropped;
+        event->lost.reason = "questions to name servers: our listener's buffer was full";
+    }
+    bus_emit(resolver->parts.producer, &event);
+}
+
+static void hear(struct resolver *resolver, struct ear *ear, int most)
 {
     struct datagram datagrams[DATAGRAM_BATCH];
     size_t len;
@@ -286,17 +301,19 @@ static void hear(struct resolver *resolver, const struct ear *ear, int most)
     if (resolver->busy)
         return;
     resolver->busy = true;
+    tell_dropped(resolver, ear);
     for (; n == DATAGRAM_BATCH && most > 0; most -= n) {
         n = datagrams_receive(resolver->batch, ear->fd, datagrams, &len);
         for (size_t i = 0; i < len; i++)
             heard(resolver, ear, &datagrams[i]);
     }
+    tell_dropped(resolver, ear);
     resolver->busy = false;
 }
 
 static void on_asked(evutil_socket_t fd, short what, void *arg)
 {
-    const struct ear *ear = arg;
+    struct ear *ear = arg;
 
     (void)fd;
     (void)what;
@@ -305,7 +322,7 @@ static void on_asked(evutil_socket_t fd, short what, void *arg)
 
 void resolver_drain(struct resolver *resolver)
 {
-    for (const struct watched *net = resolver->nets; net; net = net->next)
+    for (struct watched *net = resolver->nets; net; net = net->next)
         for (size_t i = 0; i < net->ears_len; i++)
             hear(resolver, &net->ears[i], DRAIN_TURNS * ASKED_A_TURN);
 }

@@ -3,7 +3,8 @@
 
 SERVER is an address, or several with commas between: all are asked by one unconnected socket.
 WHAT is udp:NAME[:TYPE], connected:NAME[:TYPE], tcp:NAME[:TYPE]; connect:ADDRESS, which opens a
-connection to its port 80; or many:COUNT, which looks up so many names over one socket.
+connection to its port 80; many:COUNT, which looks up so many names over one socket; or burst:COUNT,
+which asks so many questions without a pause and does not care for the answers.
 """
 import os
 import socket
@@ -98,8 +99,18 @@ def many(server, count, at_once=32):
     return f"answered={answered} grown={resident() - before}"
 
 
+def burst(server, count):
+    with socket.socket(family(server), socket.SOCK_DGRAM) as s:
+        s.connect((server, 53))
+        for i in range(count):
+            s.send(question(i & 0xFFFF, f"b{i}.burst.test"))
+    return f"sent={count}"
+
+
 def one(servers, what):
     how, _, rest = what.partition(":")
+    if how == "burst":
+        return burst(servers[0], int(rest))
     if how == "many":
         return many(servers[0], int(rest))
     if how == "connect":

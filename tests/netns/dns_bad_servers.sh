@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Promise: whatever a name server does, programs see what they would have seen, or a clean failure, and
 # as fast; `exec` goes on; what no honest answer said is neither told as an address nor bound to a name;
-# 10 000 names take a bounded memory.
+# 10 000 names take a bounded memory, and of 10 000 questions at once each is told or counted as lost.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
@@ -129,3 +129,13 @@ expect_all_seq
 expect_eq "questions and answers, told or counted as lost" $((2 * count)) "$(jq -n -r '
     reduce inputs as $e (0; . + (if $e.process_dns then 1 else ($e.lost_events.count // 0 | tonumber) end))' "$EVENTS")"
 echo "ok: $count names; the agent grew by ${BASH_REMATCH[1]} kB"
+
+# ---- many at once -----------------------------------------------------------------------------------
+
+expect_status "a burst" 0 steered "${ask[@]}" $server burst:$count >"$T/out"
+expect_eq "what was sent" "burst:$count sent=$count" "$(cat "$T/out")"
+expect_all_seq
+asked=$(events "$dns | map(select(.dns.response or .error | not)) | length")
+lost=$(events '[.[].lost_events.count // empty | tonumber] | add // 0')
+[ $((asked + lost)) -ge $count ] || fail "of $count questions $asked are told, and $lost events as lost"
+echo "ok: of $count questions at once $asked are told, $lost events as lost"
