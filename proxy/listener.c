@@ -102,9 +102,22 @@ static int open_somewhere(int type, struct listener *out)
     return code;
 }
 
+/* An own filter, for ICMP_FILTER knows only the types below 32. */
+static int open_icmp(int family, int protocol)
+{
+    static struct sock_filter step = BPF_STMT(BPF_RET | BPF_K, 0);
+    static const struct sock_fprog nothing = {1, &step};
+    CLEANUP(fd_close)
+    int fd = socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing)) < 0)
+        return -1;
+    return fd_take(&fd);
+}
+
 void listeners_init(struct listeners *listeners)
 {
-    *listeners = (struct listeners){.stream = {-1, -1, 0}};
+    *listeners = (struct listeners){.stream = {-1, -1, 0}, .icmp4 = -1, .icmp6 = -1};
     for (size_t i = 0; i < ABI_PEERS; i++)
         listeners->datagram[i] = listeners->stream;
 }
@@ -117,6 +130,8 @@ void listeners_fini(struct listeners *listeners)
         fd_close(&listeners->datagram[i].v4);
         fd_close(&listeners->datagram[i].v6);
     }
+    fd_close(&listeners->icmp4);
+    fd_close(&listeners->icmp6);
 }
 
 int listeners_open(struct listeners *out)
@@ -125,5 +140,7 @@ int listeners_open(struct listeners *out)
 
     for (size_t i = 0; code == 0 && i < ABI_PEERS; i++)
         code = open_somewhere(SOCK_DGRAM, &out->datagram[i]);
+    out->icmp4 = open_icmp(AF_INET, IPPROTO_ICMP);
+    out->icmp6 = open_icmp(AF_INET6, IPPROTO_ICMPV6);
     return code;
 }

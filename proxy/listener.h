@@ -23,6 +23,7 @@ struct listener {
  * IPV6_PKTINFO). */
 struct listeners {
     struct listener stream, datagram[ABI_PEERS];
+    int icmp4, icmp6; /* raw sockets to send errors by, which hear nothing; -1: not to be had */
 };
 void listeners_init(struct listeners *listeners); /* all closed */
 void listeners_fini(struct listeners *listeners); /* closes what is open */

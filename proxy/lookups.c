@@ -186,13 +186,15 @@ static void tell_fault(struct lookups *lookups, const struct dns *of, bool respo
     bus_emit(lookups->producer, &event);
 }
 
-static void tell_refusal(const struct lookups *lookups, const struct dns *question,
+/* answered: by a SERVFAIL of ours. */
+static void tell_refusal(const struct lookups *lookups, const struct dns *question, bool answered,
                          const char *reason)
 {
     struct flow_event *event = event_of(lookups, question);
 
     if (event) {
-        set_rcode(event, DNS_SERVFAIL);
+        if (answered)
+            set_rcode(event, DNS_SERVFAIL);
         event->error = flow_event_text(event, span_of_text(reason));
     }
     bus_emit(lookups->producer, &event);
@@ -286,7 +288,7 @@ static enum lookups_result unreadable(struct lookups *lookups, struct span messa
         return LOOKUPS_DROP;
     }
     snprintf(reason, sizeof(reason), "the server's answer is malformed: %s", why);
-    tell_refusal(lookups, &question, reason);
+    tell_refusal(lookups, &question, true, reason);
     *out_len = question_refuse(lookups->open[i], out);
     forget(lookups, i);
     return LOOKUPS_CHANGED;
@@ -324,20 +326,21 @@ enum lookups_result lookups_answer(struct lookups *lookups, struct span message,
     return *out_len ? LOOKUPS_CHANGED : LOOKUPS_RELAY;
 }
 
-size_t lookups_refuse(struct lookups *lookups, int code, uint8_t out[LOOKUPS_REFUSAL_MAX])
+size_t lookups_refuse(struct lookups *lookups, int code, struct span of, uint8_t *out)
 {
     struct dns question;
     struct err reason;
     char server[ADDR_TEXT_MAX];
-    const char *why;
-    size_t len;
+    size_t i = 0, len = 0;
 
-    if (!lookups->open_len)
+    if (of.len < ID_LEN && lookups->open_len)
+        of = span_of(lookups->open[0]->bytes, ID_LEN);
+    if (!find_by_id(lookups, of, &i, &question))
         return 0;
     err_sys(&reason, code, "%s", addr_format(&lookups->dst, server));
-    if (dns_parse(span_of(lookups->open[0]->bytes, lookups->open[0]->len), &question, &why) == 0)
-        tell_refusal(lookups, &question, reason.text);
-    len = question_refuse(lookups->open[0], out);
-    forget(lookups, 0);
+    tell_refusal(lookups, &question, out, reason.text);
+    if (out)
+        len = question_refuse(lookups->open[i], out);
+    forget(lookups, i);
     return len;
 }

@@ -53,6 +53,8 @@ enum lookups_result {
 enum lookups_result lookups_answer(struct lookups *lookups, struct span message, uint8_t *out,
                                    size_t *out_len);
 
-/* The server cannot be reached (a negative errno): answers the oldest open question by SERVFAIL.
- * Returns the answer's length; 0 when no question is open. */
-size_t lookups_refuse(struct lookups *lookups, int code, uint8_t out[LOOKUPS_REFUSAL_MAX]);
+/* This question did not reach the server (a negative errno); of may be its beginning only, and
+ * without an id it is the oldest one open. out: room for LOOKUPS_REFUSAL_MAX bytes of a SERVFAIL,
+ * whose length is returned, 0 when the question is not open; NULL: the program learns it by other
+ * means. */
+size_t lookups_refuse(struct lookups *lookups, int code, struct span of, uint8_t *out);

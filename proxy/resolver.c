@@ -14,6 +14,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/pods.h"
+#include "proxy/unreachable.h"
 
 enum {
     ASKED_A_TURN = 1024,
@@ -88,27 +89,58 @@ static void exchange_end(struct exchange *exchange)
 
 /* ---- to the program ---- */
 
+/* Ours, that the program's datagrams are written to. */
+static struct addr address_asked(const struct exchange *exchange)
+{
+    struct addr asked = {.port = exchange->ear->port};
+
+    memcpy(asked.ip, exchange->key.local, sizeof(asked.ip));
+    return asked;
+}
+
 /* From the address that was written to, by the socket it came to: the kernel then shows the program
  * the server it asked. */
 static void release(const struct exchange *exchange, const uint8_t *bytes, size_t len)
 {
-    struct addr from = {.port = 0};
+    struct addr from = address_asked(exchange);
     int code;
 
-    memcpy(from.ip, exchange->key.local, sizeof(from.ip));
     code = datagram_send(exchange->ear->fd, &from, &exchange->origin.src, span_of(bytes, len));
     if (code < 0)
         note_lost(exchange->resolver, "answers", -code);
 }
 
-/* A program without us would have been told by its socket; ours is told by its resolver. */
-static void refuse_all(struct exchange *exchange, int code)
+/* A program without us would have been told by its socket, and so is ours; if that cannot be, by
+ * its resolver. */
+static void refuse(struct exchange *exchange, const struct unreachable *what)
 {
+    const struct listeners *here = keeper_net_listeners(exchange->ear->net->net);
+    const struct addr *program = &exchange->origin.src;
+    const struct span question = span_of(what->head, what->head_len);
+    const int icmp = addr_is_v4(program) ? here->icmp4 : here->icmp6;
+    struct addr asked = address_asked(exchange);
     uint8_t refusal[LOOKUPS_REFUSAL_MAX];
     size_t len;
+    int code;
 
-    while ((len = lookups_refuse(&exchange->lookups, code, refusal)))
+    if (icmp >= 0 && what->code >= 0) {
+        lookups_refuse(&exchange->lookups, what->error, question, NULL);
+        code = unreachable_tell(icmp, what, program, &asked);
+        if (code < 0)
+            note_lost(exchange->resolver, "refusals", -code);
+        return;
+    }
+    len = lookups_refuse(&exchange->lookups, what->error, question, refusal);
+    if (len)
         release(exchange, refusal, len);
+}
+
+static void hear_refusals(struct exchange *exchange)
+{
+    struct unreachable what;
+
+    for (int i = 0; i < ANSWERS_A_TURN && unreachable_hear(exchange->fd, &what); i++)
+        refuse(exchange, &what);
 }
 
 static void answered(struct exchange *exchange, struct span answer)
@@ -149,15 +181,15 @@ static void on_answer(evutil_socket_t fd, short what, void *arg)
     uint8_t *bytes = exchange ? exchange->resolver->answer : NULL;
 
     (void)what;
+    if (exchange)
+        hear_refusals(exchange);
     for (int i = 0; exchange && i < ANSWERS_A_TURN; i++) {
         ssize_t n = recv(fd, bytes, DATAGRAM_MAX, 0);
 
         if (n >= 0)
             answered(exchange, span_of(bytes, (size_t)n));
-        else if (errno == EAGAIN)
+        else if (errno == EAGAIN) /* else a refusal's errno: those are heard elsewhere */
             break;
-        else if (errno != EINTR)
-            refuse_all(exchange, -errno);
     }
 }
 
@@ -167,7 +199,10 @@ static int connect_upstream(int fd, const struct origin *origin)
 {
     struct sockaddr_storage to, from;
     socklen_t to_len = addr_to_sockaddr(&origin->dst, &to), from_len;
+    int code = unreachable_listen(fd, addr_is_v4(&origin->dst));
 
+    if (code < 0)
+        return code;
     if (origin->has_bound) {
         from_len = addr_to_sockaddr(&origin->bound, &from);
         if (bind(fd, (struct sockaddr *)&from, from_len) < 0)
@@ -200,20 +235,30 @@ static int open_upstream(struct exchange *exchange)
     return 0;
 }
 
-/* What send(2) says may be about an earlier question: whoever refused that refuses this one, too.
- */
+static int pass_on(const struct exchange *exchange, struct span question)
+{
+    ssize_t n = send(exchange->fd, question.data, question.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return n < 0 ? -errno : 0;
+}
+
+/* What send(2) says first may be about an earlier question. */
 static void asked(struct exchange *exchange, struct span question)
 {
     int code = exchange->fd < 0 ? open_upstream(exchange) : 0;
+    struct unreachable what;
 
     lookups_ask(&exchange->lookups, question);
-    if (code == 0 &&
-        send(exchange->fd, question.data, question.len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        code = -errno;
-    if (exchange->fd >= 0 && (code == -EAGAIN || code == -ENOBUFS))
+    if (code == 0 && (code = pass_on(exchange, question)) < 0) {
+        hear_refusals(exchange);
+        code = pass_on(exchange, question);
+    }
+    if (exchange->fd >= 0 && (code == -EAGAIN || code == -ENOBUFS)) {
         note_lost(exchange->resolver, "questions", -code);
-    else if (code < 0)
-        refuse_all(exchange, code);
+    } else if (code < 0) {
+        unreachable_of_call(code, addr_is_v4(&exchange->origin.src), question, &what);
+        refuse(exchange, &what);
+    }
 }
 
 /* ---- from the program ---- */

@@ -4,10 +4,11 @@
  *
  * An exchange is what one socket of a program says to one server. It has an upstream socket of its
  * own, connected to that server, so nobody else is heard; it lasts until the program's socket is
- * gone, for an answer may come late. How many there are is bounded for each pod and in all: the one
- * that was quiet longest loses its upstream socket, and gets another when it is used again.
- * Called by:  agent.c.
- * Leads to:   exchanges.c, lookups.c. Connections to port 53 are flows: flow/query.c. */
+ * gone, for an answer may come late. What the network says of its questions, that nobody listens at
+ * the server or that there is no way, the program's socket is told. How many there are is bounded
+ * for each pod and in all: the one that was quiet longest loses its upstream socket, and gets
+ * another when it is used again. Called by:  agent.c. Leads to:   exchanges.c, lookups.c,
+ * unreachable.c. Connections to port 53 are flows: flow/query.c. */
 #pragma once
 
 #include <stdbool.h>

@@ -5,9 +5,18 @@
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
-server=203.0.113.53 second=2001:db8:2::53 closed=203.0.113.54
+server=203.0.113.53 second=2001:db8:2::53
+closed=203.0.113.54 closed6=2001:db8:2::54 # nobody listens there
+nohost=203.0.113.77                        # the router knows no way
+noroute=203.0.113.78                       # the pod itself knows none
 make_namespaces
 ip -n "$UPSTREAM" address add $closed/32 dev lo
+ip -n "$UPSTREAM" address add $closed6/128 dev lo nodad
+ip -n "$UPSTREAM" route add unreachable $nohost
+ip -n "$POD" route add unreachable $noroute
+"${IN_UPSTREAM[@]}" sh -c 'cd /proc/sys/net
+    echo 1 >ipv4/ip_forward # a router, which says so when it knows no way
+    echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit' # of each datagram
 ip -n "$UPSTREAM" address add 203.0.113.66/32 dev lo # named by answers that nobody may believe
 for address in $server $second; do
     background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/bad_dns_server.py" "$address" 2>"$T/server.$address.err"
@@ -95,27 +104,60 @@ timed() {
     took=$(($(milliseconds) - begun))
     echo "status $status" >>"$file"
 }
-# same NAME: getent in and out of exec; at most a second slower, for the agent has to start, too
+# same CMD...: in and out of exec; and not much slower, for the agent has to start, too
 same() {
     local without
-    timed "$T/wanted" in_pod getent ahosts "$1"
+    timed "$T/wanted" in_pod "$@"
     without=$took
-    timed "$T/out" steered getent ahosts "$1"
-    expect_same "getent ahosts $1" "$T/out" "$T/wanted"
-    [ "$took" -lt $((without + slower)) ] || fail "$1 took $took ms, and $without ms unsteered"
-    echo "ok: $1: $(tail -n 1 "$T/out"), $took ms; unsteered $without ms"
+    timed "$T/out" steered "$@"
+    expect_same "$*" "$T/out" "$T/wanted"
+    [ "$took" -lt $((without + slower)) ] || fail "$* took $took ms, and $without ms unsteered"
+    echo "ok: $*: $(tail -n 1 "$T/out"), $took ms; unsteered $without ms"
 }
 slower=3000 # a starting agent with sanitizers on a busy machine; what must not happen is 5 s and more
 printf '%s\n' "nameserver $server" 'options timeout:1 attempts:1' >"$T/resolv.conf"
 for name in good tc thousand nxdomain servfail counts noise silent otherid; do
-    same $name.bad.test
+    same getent ahosts $name.bad.test
 done
-printf 'nameserver %s\n' $closed $server >"$T/resolv.conf" # 5 s to wait for an answer
-same good.bad.test
-expect_eq "what is told of the closed port" 'SERVFAIL' "$(events "$dns |
-    map(select(.socket.daddr == \"$closed\" and .dns.response)) | map(.dns.rcode) | unique | join(\" \")")"
 echo "nameserver $second" >"$T/resolv.conf"
-same good.bad.test
+same getent ahosts good.bad.test
+
+# ---- a first server that cannot be reached, and a second one: as outside, and no waiting ------------
+
+node_resolve4=(node -e 'require("dns").promises.resolve4("good.bad.test").then(console.log, console.log)')
+# unreachable FIRST WHY: what is told of it
+unreachable() {
+    expect_grep "the address" '203[.]0[.]113[.]10' "$T/out"
+    expect_eq "what is told of $1" "$2" "$(events "$dns | map(select(.socket.daddr == \"$1\" and .error)) |
+        map([.error, .dns.rcode // empty] | join(\" \")) | unique | join(\", \")")"
+}
+for first in $closed $closed6; do
+    printf 'nameserver %s\n' "$first" $server >"$T/resolv.conf" # 5 s to wait for an answer
+    refused="$first:53: Connection refused"
+    [ "$first" = $closed ] || refused="[$first]:53: Connection refused"
+    same getent ahosts good.bad.test
+    unreachable "$first" "$refused"
+    same "${node_resolve4[@]}"
+    unreachable "$first" "$refused"
+    same dig +short +tries=1 good.bad.test
+    unreachable "$first" "$refused"
+done
+printf 'nameserver %s\n' $closed $server >"$T/resolv.conf"
+# It waits 5 s unless the refusal is there before its second question: only of so near a server it is.
+slower=8000 same sh -c 'busybox nslookup good.bad.test 2>/dev/null'
+unreachable $closed "$closed:53: Connection refused"
+for address in $closed ::ffff:$closed $closed6; do # sockets that are connected, and such that are not
+    same "${ask[@]}" "$address" udp:good.bad.test connected:good.bad.test
+    expect_eq "what they saw" "udp:good.bad.test nothing connected:good.bad.test Connection refused status 0" \
+        "$(paste -sd ' ' "$T/out")"
+done
+for first in $nohost $noroute; do
+    printf 'nameserver %s\n' "$first" $server >"$T/resolv.conf"
+    same getent ahosts good.bad.test
+    unreachable "$first" "$first:53: No route to host"
+done
+same "${node_resolve4[@]}"
+unreachable $noroute "$noroute:53: No route to host"
 
 # ---- many names -----------------------------------------------------------------------------------
 

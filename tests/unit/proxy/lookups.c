@@ -299,15 +299,30 @@ static void a_server_that_cannot_be_reached_is_a_servfail(void **state)
     lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
     lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)));
     told[0] = 0;
-    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, out),
-                     sizeof(REFUSED("id", IO, A)) - 1);
-    assert_memory_equal(out, REFUSED("id", IO, A), sizeof(REFUSED("id", IO, A)) - 1);
-    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, out),
+    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES("ie"), out),
                      sizeof(REFUSED("ie", IO, AAAA)) - 1);
     assert_memory_equal(out, REFUSED("ie", IO, AAAA), sizeof(REFUSED("ie", IO, AAAA)) - 1);
-    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, out), 0);
-    expect_told("ebpf.io. A SERVFAIL (192.0.2.53:53: Connection refused)\n"
-                "ebpf.io. AAAA SERVFAIL (192.0.2.53:53: Connection refused)\n");
+    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES("ie"), out), 0);
+    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES(""), out),
+                     sizeof(REFUSED("id", IO, A)) - 1);
+    assert_memory_equal(out, REFUSED("id", IO, A), sizeof(REFUSED("id", IO, A)) - 1);
+    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES(""), out), 0);
+    expect_told("ebpf.io. AAAA SERVFAIL (192.0.2.53:53: Connection refused)\n"
+                "ebpf.io. A SERVFAIL (192.0.2.53:53: Connection refused)\n");
+}
+
+static void one_that_the_program_learns_of_otherwise_is_told_without_an_answer(void **state)
+{
+    (void)state;
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
+    lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)));
+    told[0] = 0;
+    assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES("i"), NULL), 0);
+    assert_int_equal(lookups_refuse(&lookups, -EHOSTUNREACH, BYTES(QUERY("ie", IO, AAAA)), NULL),
+                     0);
+    assert_int_equal(lookups.open_len, 0);
+    expect_told("ebpf.io. A (192.0.2.53:53: Connection refused)\n"
+                "ebpf.io. AAAA (192.0.2.53:53: No route to host)\n");
 }
 
 static void a_program_of_no_pod_has_nothing_bound(void **state)
@@ -338,6 +353,7 @@ int main(void)
         TEST(an_answer_is_no_question),
         TEST(rubbish_is_told_a_few_times),
         TEST(a_server_that_cannot_be_reached_is_a_servfail),
+        TEST(one_that_the_program_learns_of_otherwise_is_told_without_an_answer),
         TEST(a_program_of_no_pod_has_nothing_bound),
     };
 

@@ -126,24 +126,6 @@ static void a_long_answer_passes_whole(void **state)
     expect_from(program, span_of(answer, sizeof(answer)), &at);
 }
 
-static void a_server_that_is_not_there_is_servfail(void **state)
-{
-    struct addr at = ear("127.0.0.1", 0);
-    char told_of[256], server_text[ADDR_TEXT_MAX];
-
-    (void)state;
-    close(server);
-    server = -1;
-    for (int i = 0; i < 3; i++) {
-        send_to(program, &at, QUESTION);
-        expect_from(program, BYTES(REFUSED("id", IO, A)), &at);
-        snprintf(told_of, sizeof(told_of),
-                 "ebpf.io. A\nebpf.io. A SERVFAIL (%s: Connection refused)\n",
-                 addr_format(&filed.dst, server_text));
-        expect_told(told_of);
-    }
-}
-
 static void no_socket_for_it_is_servfail(void **state)
 {
     struct addr at = ear("127.0.0.1", 0), upstream;
@@ -347,7 +329,6 @@ int main(void)
         TEST(nobody_but_the_server_is_heard),
         TEST(malformed_answers_are_servfail),
         TEST(a_long_answer_passes_whole),
-        TEST(a_server_that_is_not_there_is_servfail),
         TEST(no_socket_for_it_is_servfail),
         TEST(strangers_are_not_heard),
         TEST(what_is_no_dns_passes_and_is_told_once),
