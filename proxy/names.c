@@ -235,14 +235,3 @@ void names_found_fini(struct names_found *found)
     while (found->len)
         free(found->text[--found->len]);
 }
-
-void names_forget(struct names *names, uint64_t pod_id)
-{
-    struct resolved *pod;
-
-    pthread_mutex_lock(&names->lock);
-    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
-    if (pod)
-        drop_pod(names, pod);
-    pthread_mutex_unlock(&names->lock);
-}

@@ -37,5 +37,3 @@ void names_add(struct names *names, uint64_t pod, const char *name, const struct
 void names_find(struct names *names, uint64_t pod, const struct addr *address, uint64_t now_ns,
                 struct names_found *out);
 void names_found_fini(struct names_found *found);
-/* The pod is gone. */
-void names_forget(struct names *names, uint64_t pod);
