@@ -6,18 +6,25 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "heard.h"
 #include "proxy/datagram.h"
 
 static struct datagrams *batch;
 
-void asking_init(void)
+int asking_set_up(void **state)
 {
+    int code = set_up(state);
+
+    heard_init();
     assert_ok(datagrams_new(&batch, &fx.err));
+    return code;
 }
 
-void asking_fini(void)
+int asking_take_down(void **state)
 {
     datagrams_free(&batch);
+    heard_fini();
+    return take_down(state);
 }
 
 void asking_forget(void)

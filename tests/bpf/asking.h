@@ -25,8 +25,9 @@ struct question {
     struct origin origin;
 };
 
-void asking_init(void); /* once the fixture is set up */
-void asking_fini(void);
+/* cmocka's, for the group: the fixture, what the kernel tells of sockets, and our ears. */
+int asking_set_up(void **state);
+int asking_take_down(void **state);
 void asking_forget(void); /* questions that nobody heard */
 
 struct report ask_from(const char *cgroup, int netns, struct ask ask);

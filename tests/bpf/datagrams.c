@@ -452,22 +452,6 @@ static void refused_quic_is_told_as_that(void **state)
     }
 }
 
-static int set_up_all(void **state)
-{
-    int code = set_up(state);
-
-    heard_init();
-    asking_init();
-    return code;
-}
-
-static int take_down_all(void **state)
-{
-    asking_fini();
-    heard_fini();
-    return take_down(state);
-}
-
 /* A test that failed may have left questions unread. */
 static int begin(void **state, int (*settings)(void **state))
 {
@@ -509,5 +493,5 @@ int main(void)
         with(begin_default, refused_quic_is_told_as_that),
     };
 
-    return cmocka_run_group_tests(tests, set_up_all, take_down_all);
+    return cmocka_run_group_tests(tests, asking_set_up, asking_take_down);
 }

@@ -333,22 +333,6 @@ static void a_destination_has_one_place(void **state)
     }
 }
 
-static int set_up_all(void **state)
-{
-    int code = set_up(state);
-
-    heard_init();
-    asking_init();
-    return code;
-}
-
-static int take_down_all(void **state)
-{
-    asking_fini();
-    heard_fini();
-    return take_down(state);
-}
-
 static int begin_default(void **state)
 {
     asking_forget();
@@ -369,5 +353,5 @@ int main(void)
         with(begin_default, a_destination_has_one_place),
     };
 
-    return cmocka_run_group_tests(tests, set_up_all, take_down_all);
+    return cmocka_run_group_tests(tests, asking_set_up, asking_take_down);
 }
