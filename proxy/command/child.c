@@ -236,6 +236,19 @@ static int explain(const struct failure *failure, int *status, struct err *err)
     return err_sys(err, -failure->error, "%.300s", failure->what);
 }
 
+/* What the terminal sent before there was a child to get it. From here on both get it; and what it
+ * has got already it does not get twice, for its signals are blocked until it calls execve. */
+static void pass_on_early(pid_t child)
+{
+    static const int from_terminal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
+    sigset_t early;
+
+    sigpending(&early);
+    for (size_t i = 0; i < ARRAY_SIZE(from_terminal); i++)
+        if (sigismember(&early, from_terminal[i]))
+            kill(child, from_terminal[i]);
+}
+
 /* A child that the terminal stops before it could execve closes nothing: so we look at it, too. */
 static void wait_for_report(const struct child_plan *plan, pid_t pid, int report)
 {
@@ -293,6 +306,7 @@ int child_start(pid_t *pid, const struct child_plan *plan, int *status, struct e
         close(go_write); /* so that read() ends when the parent does */
         run(plan, &ready, go_read, report_write);
     }
+    pass_on_early(child);
     fd_close(&report_write);
     result = instance_enter(plan->instance, child, err);
     if (result < 0 || write(go_write, "", 1) != 1) {

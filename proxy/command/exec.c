@@ -90,17 +90,6 @@ static void stop_too(pid_t child, int signal)
     kill(child, SIGCONT);
 }
 
-/* What came before there was a command to get it, except from a process: that still waits in our
- * signalfd, and on_signal() passes it on. */
-static void pass_on_early(pid_t child, const sigset_t *early)
-{
-    static const int from_terminal[] = {SIGHUP, SIGINT, SIGQUIT, SIGTSTP};
-
-    for (size_t i = 0; i < ARRAY_SIZE(from_terminal); i++)
-        if (sigismember(early, from_terminal[i]))
-            kill(child, from_terminal[i]);
-}
-
 static void child_changed(struct run *run)
 {
     int status;
@@ -319,7 +308,6 @@ static void finish(struct run *run)
 static int start(struct run *run, int *status, struct err *err)
 {
     struct child_plan plan = {.argv = run->options->argv, .user = run->options->user};
-    sigset_t early;
     int result = host_check(err);
 
     *status = FAILED;
@@ -343,11 +331,7 @@ static int start(struct run *run, int *status, struct err *err)
     plan.chld = run->old_chld;
     plan.files = run->old_files;
     plan.on_stop = stop_too;
-    sigpending(&early);
-    result = child_start(&run->child, &plan, status, err);
-    if (result == 0)
-        pass_on_early(run->child, &early);
-    return result;
+    return child_start(&run->child, &plan, status, err);
 }
 
 /* What to do about a failure that can come from any of the places we make something in. */
