@@ -59,8 +59,12 @@ def sleep_in_foreground():
 
 
 def in_foreground():
-    """Another process group than the outer shell's has the terminal."""
-    return os.tcgetpgrp(terminal) not in (pid, -1)
+    """exec itself has the terminal: before it is executed the shell's own child swallows signals."""
+    try:
+        with open(f"/proc/{os.tcgetpgrp(terminal)}/comm", encoding="utf-8") as comm:
+            return comm.read() == "sallyport\n"
+    except FileNotFoundError:
+        return False
 
 
 def settings():
