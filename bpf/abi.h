@@ -14,6 +14,7 @@ enum {
     ABI_NETS_MAX = 4096,
     ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
     ABI_ASKERS_MAX = 8192,   /* sockets that ask name servers through us */
+    ABI_SYN_MAX = 120,       /* bytes of a SYN's headers: the most that IPv4 and TCP can have */
     ABI_PEERS = 4,           /* destinations that one datagram socket is followed to at a time */
     /* SO_PRIORITY of every agent's listeners, by which other agents know them. It is not inherited
      * by what is accepted, and routes nothing. To set it takes CAP_NET_RAW or CAP_NET_ADMIN, so a
@@ -112,6 +113,8 @@ enum abi_record_kind {
     ABI_SOCKET_CONNECT, /* struct abi_socket: its first packet is about to leave */
     ABI_SOCKET_STATS,   /* a long exchange of datagrams goes on */
     ABI_SOCKET_CLOSE,   /* the program has let go of it, or of this destination */
+    ABI_SYN_HELD, /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
+    ABI_SYN_GONE, /* ... without packet: its socket has given up, or was told */
 };
 
 /* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
@@ -135,6 +138,16 @@ enum abi_socket_flags {
     ABI_SOCKET_REFUSED = 1 << 1, /* QUIC: its datagrams get EPERM */
 };
 _Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
+
+/* A steered connection's SYN (hold.h). hold_until: boot clock's nanoseconds until which they are
+ * held back. Written by proxy/attempts.c, again and again. */
+struct abi_syn {
+    __u32 kind; /* enum abi_record_kind */
+    __u32 len;  /* of what is filled of packet */
+    struct abi_origin origin;
+    __u8 packet[ABI_SYN_MAX]; /* from the IP header on; its TCP checksum is not complete */
+};
+_Static_assert(sizeof(struct abi_syn) == 96 + ABI_SYN_MAX, "abi_syn: see proxy/attempts.c");
 
 struct abi_process {
     __u32 kind;     /* enum abi_record_kind */

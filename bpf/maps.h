@@ -81,6 +81,14 @@ struct {
     __type(value, struct abi_process);
 } process_scratch SEC(".maps") __weak;
 
+/* Until when SYNs are held back, one value. Written by proxy/attempts.c, read by hold.h. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} hold_until SEC(".maps") __weak;
+
 /* How many records found `records` full. Counted by who wrote them, read by proxy/identity/. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);

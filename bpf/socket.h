@@ -23,7 +23,8 @@ struct connection {
     __u16 error;
     __u8 steered, told, established, closed;
     __u8 fin_sent;
-    __u8 pad[7];
+    __u8 held; /* its SYN was: see hold.h */
+    __u8 pad[6];
 };
 
 enum { QUIC_PORT = 443 };

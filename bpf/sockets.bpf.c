@@ -14,6 +14,7 @@
 #include <linux/ipv6.h>
 #include <linux/udp.h>
 
+#include "bpf/hold.h"
 #include "bpf/socket.h"
 
 enum {
@@ -159,10 +160,13 @@ static __always_inline int refuse_quic(struct peer *peer, const struct datagram 
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
+    struct bpf_sock *sk = skb->sk;
     struct datagram datagram;
     struct datagrams *all;
     struct peer *peer;
 
+    if (sk && WORD(sk->state) == BPF_TCP_SYN_SENT)
+        return hold_syn(skb, sk) ? REFUSE : ALLOW;
     if (!read_datagram(skb, &datagram))
         return ALLOW; /* no UDP */
     all = datagrams_of(skb);

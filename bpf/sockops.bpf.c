@@ -12,6 +12,7 @@
  * Its end is told by sockets.bpf.c; the sequence numbers which that counts by are noted here. */
 #include <linux/bpf.h>
 
+#include "bpf/hold.h"
 #include "bpf/socket.h"
 
 static __always_inline void read_addresses(struct bpf_sock_ops *ctx, struct ip *source,
@@ -80,8 +81,11 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
         connection->fin_sent = true; /* it will have a sequence number */
     if (state != BPF_TCP_CLOSE)
         return;
-    if (connection->steered && ctx->bytes_acked <= 1)
+    if (connection->steered && ctx->bytes_acked <= 1) {
         drop_record(ctx, &connection->origin);
+        if (connection->held)
+            tell_gone(connection);
+    }
     count_connection(connection, sk);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;

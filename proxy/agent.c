@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "base/clock.h"
+#include "proxy/attempts.h"
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
@@ -27,6 +28,7 @@ struct agent {
     struct store *store;
     struct worker **workers;
     unsigned workers_len;
+    struct attempts *attempts;
     struct doors *doors;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
@@ -140,6 +142,7 @@ static int open_doors(struct agent *agent, struct err *err)
         .identity = agent->identity,
         .sockets = agent->sockets,
         .resolver = agent->resolver,
+        .attempts = agent->attempts,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
@@ -162,6 +165,7 @@ static int begin_watching(struct agent *agent, struct err *err)
 {
     identity_on_exec(agent->identity, doors_on_exec, agent->doors);
     identity_on_socket(agent->identity, sockets_on_record, agent->sockets);
+    identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
     identity_before_exits(agent->identity, before_exits, agent);
     agent->on_record = watch(agent, identity_fd(agent->identity));
     agent->on_flow_end = watch(agent, identity_wake_fd(agent->identity));
@@ -192,6 +196,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = store_new(&agent->store, settings->authority, LEAVES, err);
     if (result == 0)
         result = make_workers(agent, settings, err);
+    if (result == 0)
+        result = attempts_new(&agent->attempts, agent->base, agent->keeper, err);
     if (result == 0)
         result = open_doors(agent, err);
     if (result == 0)
@@ -229,6 +235,7 @@ static void say_last_words(struct agent *agent)
     if (agent->identity) {
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
+        identity_on_syn(agent->identity, NULL, NULL);
         identity_finish(agent->identity);
     }
     bus_free(&agent->bus);
@@ -249,6 +256,7 @@ void agent_free(struct agent **agent)
     say_last_words(gone);
     free(gone->workers);
     doors_free(&gone->doors);
+    attempts_free(&gone->attempts);
     free_event(&gone->on_record);
     free_event(&gone->on_flow_end);
     free_event(&gone->on_flow_done);

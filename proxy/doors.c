@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/attempts.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/origin.h"
@@ -70,7 +71,8 @@ static void receive(struct doors *doors, int fd)
     pod = pods_find(doors->parts.pods, origin.pod);
     process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
     sockets_accepted(doors->parts.sockets, &origin, process, pod);
-    worker_give(least_busy(doors), fd, &origin, process, pod);
+    worker_give(least_busy(doors), fd, attempts_take(doors->parts.attempts, &origin), &origin,
+                process, pod);
 }
 
 /* Out of descriptors: a connection that could only wait is reset, by means of the one kept in
@@ -82,9 +84,11 @@ static void turn_away(struct doors *doors, int listener)
 
     fd_close(&doors->reserve_fd);
     CLEANUP(fd_close) int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    CLEANUP(fd_close) int upstream = -1;
 
     if (fd >= 0) {
-        origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, NULL);
+        if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, NULL) == 0)
+            upstream = attempts_take(doors->parts.attempts, &origin);
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
                    sizeof(struct linger));
         fd_close(&fd);

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 
+struct attempts;
 struct doors;
 struct identity;
 struct keeper;
@@ -25,6 +26,7 @@ struct doors_parts { /* all borrowed, all outlive the doors */
     struct pods *pods;
     struct identity *identity;
     struct sockets *sockets;
+    struct attempts *attempts;
     struct resolver *resolver;
     struct worker *const *workers;
     unsigned workers_len;

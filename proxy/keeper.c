@@ -446,6 +446,12 @@ static struct keeper_net *find_by_cookie(struct keeper *keeper, uint64_t netns_c
     return net;
 }
 
+/* Only the calling thread changes the list. */
+struct keeper_net *keeper_net_find(struct keeper *keeper, uint64_t netns_cookie)
+{
+    return find_by_cookie(keeper, netns_cookie);
+}
+
 /* Under the lock. -EAGAIN: none is ready, but the thread is asked for some. */
 static int take_ahead(struct keeper *keeper, struct keeper_net *net, int i)
 {

@@ -35,6 +35,8 @@ int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
                    uint64_t wanted_cookie, struct err *err);
 void keeper_net_remove(struct keeper *keeper, struct keeper_net **net);
 
+/* NULL: nobody listens there (any more). Borrowed; the control thread's. */
+struct keeper_net *keeper_net_find(struct keeper *keeper, uint64_t netns_cookie);
 uint64_t keeper_net_cookie(const struct keeper_net *net);
 /* What we listen to there; borrowed. */
 const struct listeners *keeper_net_listeners(const struct keeper_net *net);

@@ -103,7 +103,7 @@ static int open_somewhere(int type, struct listener *out)
 }
 
 /* An own filter, for ICMP_FILTER knows only the types below 32. */
-static int open_icmp(int family, int protocol)
+static int open_raw(int family, int protocol)
 {
     static struct sock_filter step = BPF_STMT(BPF_RET | BPF_K, 0);
     static const struct sock_fprog nothing = {1, &step};
@@ -111,13 +111,27 @@ static int open_icmp(int family, int protocol)
     int fd = socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing)) < 0)
-        return -1;
+        return -errno;
     return fd_take(&fd);
+}
+
+/* Without the right to raw sockets, or without IPv6, nobody waits for packets by them. */
+static int open_raws(struct listeners *out)
+{
+    int code;
+
+    out->icmp4 = open_raw(AF_INET, IPPROTO_ICMP);
+    out->icmp6 = open_raw(AF_INET6, IPPROTO_ICMPV6);
+    out->raw4 = open_raw(AF_INET, IPPROTO_RAW);
+    out->raw6 = open_raw(AF_INET6, IPPROTO_RAW);
+    code = out->raw4 < 0 ? out->raw4 : out->raw6;
+    return code >= 0 || code == -EPERM || code == -EAFNOSUPPORT ? 0 : code;
 }
 
 void listeners_init(struct listeners *listeners)
 {
-    *listeners = (struct listeners){.stream = {-1, -1, 0}, .icmp4 = -1, .icmp6 = -1};
+    *listeners =
+        (struct listeners){.stream = {-1, -1, 0}, .icmp4 = -1, .icmp6 = -1, .raw4 = -1, .raw6 = -1};
     for (size_t i = 0; i < ABI_PEERS; i++)
         listeners->datagram[i] = listeners->stream;
 }
@@ -132,6 +146,8 @@ void listeners_fini(struct listeners *listeners)
     }
     fd_close(&listeners->icmp4);
     fd_close(&listeners->icmp6);
+    fd_close(&listeners->raw4);
+    fd_close(&listeners->raw6);
 }
 
 int listeners_open(struct listeners *out)
@@ -140,7 +156,5 @@ int listeners_open(struct listeners *out)
 
     for (size_t i = 0; code == 0 && i < ABI_PEERS; i++)
         code = open_somewhere(SOCK_DGRAM, &out->datagram[i]);
-    out->icmp4 = open_icmp(AF_INET, IPPROTO_ICMP);
-    out->icmp6 = open_icmp(AF_INET6, IPPROTO_ICMPV6);
-    return code;
+    return code < 0 ? code : open_raws(out);
 }

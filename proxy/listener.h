@@ -24,6 +24,7 @@ struct listener {
 struct listeners {
     struct listener stream, datagram[ABI_PEERS];
     int icmp4, icmp6; /* raw sockets to send errors by, which hear nothing; -1: not to be had */
+    int raw4, raw6;   /* the same for whole IP packets, headers included */
 };
 void listeners_init(struct listeners *listeners); /* all closed */
 void listeners_fini(struct listeners *listeners); /* closes what is open */

@@ -52,13 +52,11 @@ static int key_of(int accepted_fd, struct abi_tuple *key, struct addr *src, stru
     return 0;
 }
 
-static void from_filed(const struct abi_tuple *key, const struct abi_origin *filed,
-                       struct origin *out)
+void origin_from(const struct abi_origin *filed, const struct addr *src, struct origin *out)
 {
     static const uint8_t unbound[16];
-    struct origin origin = {.src = {.port = key->port}};
+    struct origin origin = {.src = *src};
 
-    memcpy(origin.src.ip, key->ip, sizeof(origin.src.ip));
     memcpy(origin.dst.ip, filed->ip, sizeof(origin.dst.ip));
     origin.dst.port = filed->port;
     origin.has_bound = memcmp(filed->bound, unbound, sizeof(unbound)) != 0;
@@ -88,7 +86,7 @@ int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, 
         return err_set(err, -ENOENT, "%s dialled our listener itself", addr_format(&src, text));
     if (code < 0)
         return err_sys(err, code, "origin of %s", addr_format(&src, text));
-    from_filed(&key, &filed, out);
+    origin_from(&filed, &src, out);
     return 0;
 }
 
@@ -96,11 +94,13 @@ int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, stru
                     struct err *err)
 {
     struct abi_origin filed;
+    struct addr src = {.port = key->port};
     int code = bpf_map_lookup_elem(bpf_map__fd(bpf->maps.askers), key, &filed);
 
     if (code < 0)
         return err_sys(err, code, "who sent a datagram to our listener");
-    from_filed(key, &filed, out);
+    memcpy(src.ip, key->ip, sizeof(src.ip));
+    origin_from(&filed, &src, out);
     return 0;
 }
 

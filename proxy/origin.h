@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 struct sallyport_bpf;
+struct abi_origin;
 struct abi_tuple;
 
 struct origin {
@@ -19,6 +20,9 @@ struct origin {
     uint64_t cookie, pod, cgroup, netns_cookie, start_ns, time_ns;
     uint32_t pid;
 };
+
+/* As the kernel tells of it. */
+void origin_from(const struct abi_origin *filed, const struct addr *src, struct origin *out);
 
 /* Takes (and so removes: a record is used once) what sockops filed for this accepted socket.
  * -ENOENT: nothing was filed, a stranger dialled the listener; close the connection. */

@@ -38,6 +38,7 @@ struct tracked {
     bool released;
     uint64_t began_ns, closed_ns; /* boot clock */
     uint64_t tx, rx;
+    uint16_t failure; /* the errno that the program's socket ended with, or 0 */
     char *error;
     struct tracked *next_released;
 };
@@ -152,6 +153,8 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
 {
     tdelete(entry, &sockets->tree, by_key);
     sockets->len--;
+    if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
+        entry->error = strdup(strerror(entry->failure));
     if (entry->protocol == PROTOCOL_UDP)
         emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
     emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
@@ -232,8 +235,7 @@ static void handle_close(struct sockets *sockets, struct tracked *entry,
     if (entry->released)
         return;
     entry->closed_ns = record->time_ns;
-    if (record->error && entry->route == ROUTE_DIRECT && !entry->error)
-        entry->error = strdup(strerror(record->error));
+    entry->failure = record->error;
     /* what is looked into may go on: as a flow, or one yet to be accepted, or as questions that
      * nobody waited for and that are yet to be told */
     if (entry->route == ROUTE_DIRECT ||

@@ -14,7 +14,7 @@ enum { PRODUCER_EVENTS = 16384 };
 /* An accepted connection on its way from the acceptor's thread. */
 struct given {
     struct given *next;
-    int fd;
+    int fd, upstream;
     struct origin origin;
     struct process *process;
     struct pod *pod;
@@ -77,7 +77,7 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct worker *worker, struct given *given)
 {
-    if (!flow_new(worker, given->fd, &given->origin, given->process, given->pod))
+    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
         atomic_fetch_sub(&worker->handovers->load, 1);
     pod_unref(&given->pod);
     free(given);
@@ -213,19 +213,21 @@ void worker_free(struct worker **worker)
     free(gone);
 }
 
-int worker_give(struct worker *worker, int fd, const struct origin *origin, struct process *process,
-                struct pod *pod)
+int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
+                struct process *process, struct pod *pod)
 {
     struct handover *handovers = worker->handovers;
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
         close(fd);
+        fd_close(&upstream);
         if (process)
             identity_flow_end(worker->parts.identity, &process);
         return -ENOMEM;
     }
-    *given = (struct given){.fd = fd, .origin = *origin, .process = process, .pod = pod_ref(pod)};
+    *given = (struct given){
+        .fd = fd, .upstream = upstream, .origin = *origin, .process = process, .pod = pod_ref(pod)};
     atomic_fetch_add(&handovers->load, 1);
     pthread_mutex_lock(&handovers->lock);
     *handovers->last = given;

@@ -1,5 +1,5 @@
-/* dial: the upstream leg: connect (begun at accept), client handshake with the pod's own SNI,
- * verification against what the pod trusts. Only a good upstream leads to open.c. */
+/* dial: the upstream leg: connect (begun before accept, as a rule), client handshake with the pod's
+ * own SNI, verification against what the pod trusts. Only a good upstream leads to open.c. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/x509v3.h>
@@ -7,34 +7,20 @@
 
 #include "certs/mint.h"
 #include "proxy/flow/steps.h"
+#include "proxy/upstream.h"
 
 int dial_begin(struct flow *flow)
 {
-    const struct origin *origin = &flow->origin;
-    struct sockaddr_storage to;
-    socklen_t to_len = addr_to_sockaddr(&origin->dst, &to);
-    char address[ADDR_TEXT_MAX];
-    int fd = keeper_socket(flow->worker->parts.keeper, origin->netns_cookie, to.ss_family,
-                           SOCK_STREAM, &flow->why);
+    struct leg *leg = &flow->upstream;
+    int code = 0;
 
-    if (fd < 0)
-        return fd;
-    flow->upstream.fd = fd; /* owned by the leg from here on, watched by flow_new() */
-    if (origin->has_bound) {
-        struct sockaddr_storage from;
-        socklen_t from_len = addr_to_sockaddr(&origin->bound, &from);
-        int yes = 1;
-
-        /* the address the program chose, any port: the program's own port is taken by itself */
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof(yes));
-        if (bind(fd, (struct sockaddr *)&from, from_len) < 0)
-            return err_sys(&flow->why, -errno, "binding the upstream leg to %s",
-                           addr_format_ip(&origin->bound, address));
+    if (leg->fd < 0) {
+        /* owned by the leg from here on, watched by flow_new() */
+        leg->fd = upstream_socket(flow->worker->parts.keeper, &flow->origin, &flow->why);
+        code = leg->fd < 0 ? leg->fd : upstream_begin(leg->fd, &flow->origin, &flow->why);
     }
-    if (connect(fd, (struct sockaddr *)&to, to_len) < 0 && errno != EINPROGRESS)
-        return err_sys(&flow->why, -errno, "connecting to %s", addr_format(&origin->dst, address));
-    flow->upstream.connecting = true;
-    return 0;
+    leg->connecting = code == 0;
+    return code;
 }
 
 int dial_connected(struct flow *flow)

@@ -164,13 +164,14 @@ static void again_on_turn(evutil_socket_t fd, short what, void *arg)
     flow_run(arg);
 }
 
-struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin,
+struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod)
 {
     struct flow *flow = calloc(1, sizeof(*flow));
 
     if (!flow) {
         close(fd);
+        fd_close(&upstream);
         if (process)
             identity_flow_end(worker->parts.identity, &process);
         return NULL;
@@ -190,6 +191,7 @@ struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin
     worker->flows = flow;
     leg_init(&flow->pod, worker);
     leg_init(&flow->upstream, worker);
+    flow->upstream.fd = upstream;
     splice_init(&flow->splice);
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);

@@ -53,9 +53,9 @@ struct flow {
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };
 
-/* Begins a flow: takes fd and process, borrows pod. Returns NULL (and closed fd) when out of
- * memory. */
-struct flow *flow_new(struct worker *worker, int fd, const struct origin *origin,
+/* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod.
+ * Returns NULL (and closed both) when out of memory. */
+struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */
 void flow_abort(struct flow *flow);

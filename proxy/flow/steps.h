@@ -34,7 +34,8 @@ bool judge_can_open(const struct hello *hello);
  * Pure. */
 int dial_alert(int upstream_alert, long verify_result);
 
-/* Begins the TCP connect upstream; a failure that is known at once is in flow->why. */
+/* Begins the TCP connect upstream, unless that was done before accept; a failure that is known at
+ * once is in flow->why. */
 int dial_begin(struct flow *flow);
 /* Whether the connect is done: 0, -EAGAIN, or why it failed (flow->why has the sentence). */
 int dial_connected(struct flow *flow);

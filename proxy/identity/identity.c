@@ -47,6 +47,8 @@ struct identity {
     void *before_exits_arg;
     void (*on_socket)(void *arg, const struct abi_socket *record);
     void *on_socket_arg;
+    void (*on_syn)(void *arg, const struct abi_syn *record);
+    void *on_syn_arg;
 };
 
 /* ---- the table ---------------------------------------------------------------------------------
@@ -209,7 +211,10 @@ static int on_record(void *arg, void *data, size_t len)
     if (len < sizeof(kind))
         return 0;
     memcpy(&kind, data, sizeof(kind));
-    if (kind >= ABI_SOCKET_CONNECT) {
+    if (kind >= ABI_SYN_HELD) {
+        if (identity->on_syn && len >= offsetof(struct abi_syn, packet))
+            identity->on_syn(identity->on_syn_arg, data);
+    } else if (kind >= ABI_SOCKET_CONNECT) {
         if (identity->on_socket && len >= sizeof(struct abi_socket))
             identity->on_socket(identity->on_socket_arg, data);
     } else if (image_is_whole(data, len)) {
@@ -433,6 +438,13 @@ void identity_on_socket(struct identity *identity,
 {
     identity->on_socket = on_socket;
     identity->on_socket_arg = arg;
+}
+
+void identity_on_syn(struct identity *identity,
+                     void (*on_syn)(void *arg, const struct abi_syn *record), void *arg)
+{
+    identity->on_syn = on_syn;
+    identity->on_syn_arg = arg;
 }
 
 uint64_t identity_wall_ns(const struct identity *identity, uint64_t boot_ns)

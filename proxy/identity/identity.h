@@ -14,6 +14,7 @@
 
 struct identity;
 struct abi_socket;
+struct abi_syn;
 struct sallyport_bpf;
 struct pods;
 
@@ -42,6 +43,10 @@ void identity_before_exits(struct identity *identity, void (*before_exits)(void 
  * which things happened. May be NULL. */
 void identity_on_socket(struct identity *identity,
                         void (*on_socket)(void *arg, const struct abi_socket *record), void *arg);
+
+/* The same for every record of a SYN that is held back. */
+void identity_on_syn(struct identity *identity,
+                     void (*on_syn)(void *arg, const struct abi_syn *record), void *arg);
 
 /* Reads and handles what the kernel sent and tells the exits that are due. Returns how many
  * milliseconds until the next exit is due, -1 when none waits. */

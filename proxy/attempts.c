@@ -1,0 +1,361 @@
+#include "proxy/attempts.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <search.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/keeper.h"
+#include "proxy/syn.h"
+#include "proxy/upstream.h"
+#include "sallyport.skel.h"
+
+enum {
+    /* Half of the ports that a namespace has by default: so many may wait for servers that do not
+     * answer. What comes beyond is as if its SYN were lost: it is repeated until there is room. */
+    ATTEMPTS_MAX = 16384,
+    ACCEPT_SECONDS = 10, /* from the SYN sent on until it is accepted; nearly always at once */
+    TELLS_MAX = 8,
+    FIRST_TELL_US = 5000,
+};
+static const uint64_t awake_ns = 3 * 1000000000ull;
+static const struct timeval awake_again = {.tv_sec = 1};
+
+struct attempt {
+    uint64_t cookie; /* the program's socket's; first: what the tree sorts by */
+    struct attempts *attempts;
+    struct origin origin;
+    struct syn syn;
+    enum {
+        CONNECTING,
+        CONNECTED, /* and the SYN was sent on */
+        FAILED,    /* and the program's socket was told */
+    } state;
+    int fd;
+    int error;      /* FAILED: a negative errno */
+    unsigned tells; /* FAILED: how often */
+    struct event event;
+};
+
+struct attempts {
+    struct event_base *base;
+    struct keeper *keeper;
+    int hold_fd; /* a map, borrowed from the skeleton */
+    void *tree;  /* tsearch(3) of struct attempt */
+    size_t len;
+    struct event *stay_awake;
+    uint64_t told_full_ns;
+};
+
+/* ---- the table ---- */
+
+static int by_cookie(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static struct attempt *find(const struct attempts *attempts, uint64_t cookie)
+{
+    struct attempt **found = tfind(&cookie, &attempts->tree, by_cookie);
+
+    return found ? *found : NULL;
+}
+
+static void drop(struct attempt *attempt)
+{
+    struct attempts *attempts = attempt->attempts;
+
+    tdelete(attempt, &attempts->tree, by_cookie);
+    attempts->len--;
+    event_del(&attempt->event);
+    fd_close(&attempt->fd);
+    free(attempt);
+}
+
+/* ---- telling the program's socket ---- */
+
+/* A raw socket of the namespace sends it, and it comes by lo as what the socket itself sends. */
+static int inject(const struct attempt *attempt, const uint8_t *packet, size_t len)
+{
+    const struct keeper_net *net =
+        keeper_net_find(attempt->attempts->keeper, attempt->origin.netns_cookie);
+    struct addr to = (packet == attempt->syn.packet ? attempt->syn.to : attempt->syn.src);
+    struct sockaddr_storage name;
+    socklen_t name_len;
+    int fd;
+
+    if (!net)
+        return -ENONET; /* left meanwhile */
+    fd = attempt->syn.v4 ? keeper_net_listeners(net)->raw4 : keeper_net_listeners(net)->raw6;
+    to.port = 0; /* a raw socket takes a port for a protocol */
+    name_len = addr_to_sockaddr(&to, &name);
+    return sendto(fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&name,
+                  name_len) < 0
+               ? -errno
+               : 0;
+}
+
+static void watch(struct attempt *attempt, short what, const struct timeval *wait);
+
+/* An ICMP error is lost on a socket that is inside a call just then, as it may still be: connect()
+ * has only begun. So it is told again, unless the kernel tells that the socket is gone. */
+static void tell_failed(struct attempt *attempt)
+{
+    uint8_t answer[SYN_ANSWER_MAX];
+    size_t len = syn_refuse(&attempt->syn, attempt->error, answer);
+    struct timeval wait = {.tv_usec = FIRST_TELL_US << attempt->tells};
+
+    inject(attempt, answer, len);
+    if (++attempt->tells >= TELLS_MAX)
+        drop(attempt); /* if it is still there its next SYN begins anew */
+    else
+        watch(attempt, 0, &wait);
+}
+
+static void send_on(struct attempt *attempt)
+{
+    static const struct timeval wait = {.tv_sec = ACCEPT_SECONDS};
+
+    inject(attempt, attempt->syn.packet, attempt->syn.len);
+    watch(attempt, 0, &wait);
+}
+
+/* ---- what becomes of an attempt ---- */
+
+/* Not the network's answer, but ours: the next SYN may fare better. */
+static bool is_shortage(int error)
+{
+    switch (error) {
+    case -EAGAIN:
+    case -EADDRNOTAVAIL:
+    case -ENOMEM:
+    case -ENOBUFS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A time-out is left to the program's socket, which has a limit of its own, and has waited as long.
+ */
+static void failed(struct attempt *attempt, int error)
+{
+    fd_close(&attempt->fd);
+    if (error == -ETIMEDOUT || is_shortage(error)) {
+        drop(attempt);
+        return;
+    }
+    attempt->state = FAILED;
+    attempt->error = error;
+    tell_failed(attempt);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct attempt *attempt = arg;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    (void)what;
+    switch (attempt->state) {
+    case CONNECTING:
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        if (error) {
+            failed(attempt, -error);
+            return;
+        }
+        attempt->state = CONNECTED;
+        send_on(attempt);
+        return;
+    case CONNECTED: /* nobody accepted it: its socket is gone, and the record of that was lost */
+        drop(attempt);
+        return;
+    case FAILED:
+        tell_failed(attempt);
+        return;
+    }
+}
+
+/* what: EV_WRITE, or 0 for the time alone. */
+static void watch(struct attempt *attempt, short what, const struct timeval *wait)
+{
+    event_del(&attempt->event);
+    event_assign(&attempt->event, attempt->attempts->base, what ? attempt->fd : -1, what, on_event,
+                 attempt);
+    event_add(&attempt->event, wait);
+}
+
+/* Told at most once a second. */
+static void tell_full(struct attempts *attempts, const char *why)
+{
+    uint64_t now = clock_ns();
+
+    if (attempts->told_full_ns && now - attempts->told_full_ns < 1000000000u)
+        return;
+    attempts->told_full_ns = now;
+    log_warn("connections of programs wait: %s", why);
+}
+
+static struct attempt *attempt_new(struct attempts *attempts, const struct origin *origin,
+                                   const struct syn *syn)
+{
+    struct attempt *attempt = calloc(1, sizeof(*attempt));
+
+    if (!attempt)
+        return NULL;
+    attempt->cookie = origin->cookie;
+    attempt->attempts = attempts;
+    attempt->origin = *origin;
+    attempt->syn = *syn;
+    attempt->fd = -1;
+    evtimer_assign(&attempt->event, attempts->base, on_event, attempt);
+    if (!tsearch(attempt, &attempts->tree, by_cookie)) {
+        free(attempt);
+        return NULL;
+    }
+    attempts->len++;
+    return attempt;
+}
+
+/* Where it cannot begin, the kernel will repeat the SYN: another chance. */
+static void begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+{
+    struct err err = {0};
+    CLEANUP(fd_close) int fd = -1;
+    struct attempt *attempt;
+    int code;
+
+    if (attempts->len >= ATTEMPTS_MAX) {
+        tell_full(attempts, "too many servers have not answered yet");
+        return;
+    }
+    fd = upstream_socket(attempts->keeper, origin, &err);
+    if (fd == -EMFILE || fd == -ENFILE)
+        tell_full(attempts, "too many open files; raise the limit (ulimit -n)");
+    if (fd < 0)
+        return;
+    attempt = attempt_new(attempts, origin, syn);
+    if (!attempt)
+        return;
+    attempt->fd = fd_take(&fd);
+    code = upstream_begin(attempt->fd, origin, &err);
+    if (code < 0)
+        failed(attempt, code);
+    else
+        watch(attempt, EV_WRITE, NULL);
+}
+
+static void on_held(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+{
+    struct attempt *attempt = find(attempts, origin->cookie);
+
+    if (attempt && !syn_is_again(&attempt->syn, syn)) {
+        drop(attempt); /* the socket has begun another connection */
+        attempt = NULL;
+    }
+    if (!attempt) {
+        begin(attempts, origin, syn);
+        return;
+    }
+    attempt->syn = *syn; /* the last one counts: the kernel may have changed its options */
+    if (attempt->state == CONNECTED)
+        send_on(attempt);
+}
+
+void attempts_on_record(void *arg, const struct abi_syn *record)
+{
+    struct attempts *attempts = arg;
+    struct attempt *attempt;
+    struct origin origin;
+    struct syn syn;
+
+    if (record->kind == ABI_SYN_GONE) {
+        attempt = find(attempts, record->origin.cookie);
+        if (attempt)
+            drop(attempt);
+        return;
+    }
+    if (record->len > sizeof(record->packet) ||
+        !syn_parse(span_of(record->packet, record->len), &syn))
+        return;
+    origin_from(&record->origin, &syn.src, &origin);
+    on_held(attempts, &origin, &syn);
+}
+
+int attempts_take(struct attempts *attempts, const struct origin *origin)
+{
+    struct attempt *attempt = find(attempts, origin->cookie);
+    int fd;
+
+    if (!attempt || attempt->origin.src.port != origin->src.port)
+        return -1; /* none, or the socket's next one */
+    fd = fd_take(&attempt->fd);
+    drop(attempt);
+    return fd;
+}
+
+/* ---- being there ---- */
+
+static bool may_send_packets(void)
+{
+    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+
+    return fd >= 0;
+}
+
+static void stay_awake(evutil_socket_t fd, short what, void *arg)
+{
+    struct attempts *attempts = arg;
+    uint64_t until = clock_read_ns(CLOCK_BOOTTIME) + awake_ns;
+    uint32_t zero = 0;
+
+    (void)fd;
+    (void)what;
+    bpf_map_update_elem(attempts->hold_fd, &zero, &until, BPF_ANY);
+}
+
+int attempts_new(struct attempts **out, struct event_base *base, struct keeper *keeper,
+                 struct err *err)
+{
+    CLEANUP(attempts_free) struct attempts *attempts = calloc(1, sizeof(*attempts));
+
+    if (!attempts)
+        return err_set(err, -ENOMEM, "table of connections that begin");
+    attempts->base = base;
+    attempts->keeper = keeper;
+    attempts->hold_fd = bpf_map__fd(keeper_bpf(keeper)->maps.hold_until);
+    if (!may_send_packets()) { /* then every SYN goes to the listener at once */
+        *out = TAKE(attempts);
+        return 0;
+    }
+    attempts->stay_awake = event_new(base, -1, EV_PERSIST, stay_awake, attempts);
+    if (!attempts->stay_awake || event_add(attempts->stay_awake, &awake_again) < 0)
+        return err_set(err, -ENOMEM, "table of connections that begin");
+    stay_awake(-1, 0, attempts);
+    *out = TAKE(attempts);
+    return 0;
+}
+
+void attempts_free(struct attempts **attempts)
+{
+    struct attempts *gone = TAKE(*attempts);
+    uint64_t never = 0;
+    uint32_t zero = 0;
+
+    if (!gone)
+        return;
+    bpf_map_update_elem(gone->hold_fd, &zero, &never, BPF_ANY);
+    while (gone->tree)
+        drop(*(struct attempt **)gone->tree);
+    if (gone->stay_awake)
+        event_free(gone->stay_awake);
+    free(gone);
+}
