@@ -42,6 +42,7 @@ struct flow_event {
     uint64_t socket_cookie;
     enum route route;
     enum visibility visibility;
+    enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
     const char *error;  /* why it failed or was refused, a sentence; NULL when it did not */
     const char **names; /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
     size_t names_len;

@@ -23,6 +23,8 @@ static void append_socket(struct buffer *out, const struct flow_event *event)
 static void append_outcome(struct buffer *out, const struct flow_event *event)
 {
     json_text(out, "visibility", visibility_name(event->visibility));
+    if (event->visibility == VISIBILITY_OPAQUE && event->opaque)
+        json_text(out, "visibility_reason", opaque_name(event->opaque));
     json_text(out, "error", event->error);
     json_text(out, "route", route_name(event->route));
 }

@@ -59,6 +59,8 @@ static void append_unread(struct buffer *out, const struct flow_event *event)
 {
     if (event->visibility == VISIBILITY_OPAQUE || event->visibility == VISIBILITY_PASSTHROUGH)
         field(out, visibility_name(event->visibility));
+    if (event->visibility == VISIBILITY_OPAQUE && event->opaque) /* our own words: no quotes */
+        buffer_format(out, "(%s) ", opaque_name(event->opaque));
 }
 
 static void append_dns(struct buffer *out, const struct flow_event *event)

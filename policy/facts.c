@@ -23,6 +23,18 @@ static const char *const visibility_names[] = {
 };
 _Static_assert(ARRAY_SIZE(visibility_names) == VISIBILITY_MAX, "name every visibility");
 
+static const char *const opaque_names[] = {
+    [OPAQUE_NO_REASON] = "",
+    [OPAQUE_STARTTLS] = "starttls",
+    [OPAQUE_SERVER_FIRST] = "server first",
+    [OPAQUE_SILENT] = "silent",
+    [OPAQUE_UNKNOWN] = "unknown",
+    [OPAQUE_NO_HTTP1] = "no http/1.1",
+    [OPAQUE_OLD_TLS] = "old tls",
+    [OPAQUE_ODD_NAME] = "odd name",
+};
+_Static_assert(ARRAY_SIZE(opaque_names) == OPAQUE_MAX, "name every reason");
+
 static const char *const verdict_names[] = {
     [VERDICT_ALLOW] = "allow",
     [VERDICT_DENY] = "deny",
@@ -44,6 +56,11 @@ const char *route_name(enum route route)
 const char *visibility_name(enum visibility visibility)
 {
     return visibility_names[visibility];
+}
+
+const char *opaque_name(enum opaque opaque)
+{
+    return opaque_names[opaque];
 }
 
 const char *verdict_name(enum verdict verdict)

@@ -22,6 +22,18 @@ enum visibility {
     VISIBILITY_PRE_EXISTING,
     VISIBILITY_MAX
 };
+/* Why it is VISIBILITY_OPAQUE, as far as that is known. */
+enum opaque {
+    OPAQUE_NO_REASON,    /* left out of events */
+    OPAQUE_STARTTLS,     /* it turned to TLS after words in the clear */
+    OPAQUE_SERVER_FIRST, /* the server spoke before the program */
+    OPAQUE_SILENT,       /* the program said nothing, or did not end what it began to say */
+    OPAQUE_UNKNOWN,      /* neither TLS nor HTTP */
+    OPAQUE_NO_HTTP1,     /* a ClientHello that offers other protocols only */
+    OPAQUE_OLD_TLS,      /* ... older versions only than we speak */
+    OPAQUE_ODD_NAME,     /* ... a name that no certificate can be made for */
+    OPAQUE_MAX
+};
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_MAX };
 
@@ -29,6 +41,7 @@ enum protocol { PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_MAX };
 const char *route_name(enum route route);
 const char *visibility_name(enum visibility visibility);
 const char *verdict_name(enum verdict verdict);
+const char *opaque_name(enum opaque opaque); /* "server first"; "" for NO_REASON */
 /* "TCP", "UDP" */
 const char *protocol_name(enum protocol protocol);
 
@@ -97,4 +110,11 @@ struct facts {
     struct facts_where where;
     enum route route;
     enum visibility visibility;
+    enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
 };
+
+static inline void facts_set_opaque(struct facts *facts, enum opaque why)
+{
+    facts->visibility = VISIBILITY_OPAQUE;
+    facts->opaque = why;
+}

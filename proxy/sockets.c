@@ -33,6 +33,7 @@ struct tracked {
     struct names_found names;
     enum route route;
     enum visibility visibility;
+    enum opaque opaque;
     bool unheard; /* the kernel's record was lost, and so may be that of its end */
     bool has_flow, flow_done;
     bool released;
@@ -108,6 +109,7 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
         event->socket_cookie = entry->cookie;
         event->route = entry->route;
         event->visibility = entry->visibility;
+        event->opaque = entry->opaque;
         if (kind != FLOW_EVENT_CONNECT) {
             event->close.tx = entry->tx;
             event->close.rx = entry->rx;
@@ -318,6 +320,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->flow_done = true;
     entry->route = flow->route;
     entry->visibility = flow->visibility;
+    entry->opaque = flow->opaque;
     if (flow->error[0] && !entry->error)
         entry->error = strdup(flow->error);
     if (!entry->released) { /* until the kernel says it better */

@@ -52,6 +52,7 @@ struct sockets_flow {
     uint16_t src_port;
     enum route route;
     enum visibility visibility;
+    enum opaque opaque;
     uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
     char error[512]; /* "" or a sentence */
 };

@@ -4,11 +4,11 @@
 #include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
 
-bool judge_can_open(const struct hello *hello)
+enum opaque judge_unopenable(const struct hello *hello)
 {
     if (hello->alpn.len && !hello_offers(hello, "http/1.1"))
-        return false;
-    return hello->version_max >= 0x0303; /* our own floor is TLS 1.2 */
+        return OPAQUE_NO_HTTP1;
+    return hello->version_max >= 0x0303 ? OPAQUE_NO_REASON : OPAQUE_OLD_TLS; /* our own floor */
 }
 
 const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX])
@@ -26,7 +26,7 @@ enum flow_state judge(struct flow *flow)
     case VISIBILITY_TERMINATED:
         if (mint_name_ok(asked_name(flow, address)))
             return FLOW_DIALLING;
-        flow->facts.visibility = VISIBILITY_OPAQUE; /* no leaf can be made for such a name */
+        facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         break;
     case VISIBILITY_PLAINTEXT:
         relay_init(&flow->relay, flow->speaks_dns ? RELAY_DNS : RELAY_HTTP);

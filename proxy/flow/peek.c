@@ -65,23 +65,27 @@ enum flow_state peek(struct flow *flow)
         return FLOW_CLOSING;
     }
     /* nothing said and the end already sent: a probe, or a client that only listens */
-    flow->facts.visibility = VISIBILITY_OPAQUE;
+    facts_set_opaque(&flow->facts, OPAQUE_SILENT);
     if (n == 0)
         return FLOW_JUDGING;
     switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), flow->facts.where.dst.port,
                       flow->timed_out || n == sizeof(worker->peeked), worker->scratch, &hello)) {
     case PEEK_WAIT:
+        facts_set_opaque(&flow->facts, OPAQUE_SERVER_FIRST);
         if (upstream_spoke(flow))
             return FLOW_JUDGING;
         flow->facts.visibility = VISIBILITY_UNKNOWN;
         return FLOW_MEETING;
     case PEEK_TLS:
         /* copied: the spans die with the worker's buffers */
+        facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         if (!span_to_text(hello.server_name, flow->facts.where.host,
                           sizeof(flow->facts.where.host)))
             return FLOW_JUDGING;
         flow->offers_alpn = hello.alpn.len > 0;
-        flow->facts.visibility = judge_can_open(&hello) ? VISIBILITY_TERMINATED : VISIBILITY_OPAQUE;
+        flow->facts.opaque = judge_unopenable(&hello);
+        if (!flow->facts.opaque)
+            flow->facts.visibility = VISIBILITY_TERMINATED;
         return FLOW_JUDGING;
     case PEEK_HTTP:
         flow->facts.visibility = VISIBILITY_PLAINTEXT;
@@ -93,5 +97,7 @@ enum flow_state peek(struct flow *flow)
     case PEEK_OPAQUE:
         break;
     }
+    if (!flow->timed_out)
+        flow->facts.opaque = OPAQUE_UNKNOWN;
     return FLOW_JUDGING;
 }

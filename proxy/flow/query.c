@@ -24,7 +24,7 @@ static void to_raw(struct flow *flow)
 {
     flow->relay.kind = RELAY_RAW;
     if (!flow->relay.lookups.asked)
-        flow->facts.visibility = VISIBILITY_OPAQUE;
+        facts_set_opaque(&flow->facts, flow->relay.up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
 }
 
 static bool next_message(const struct pipeline *line, struct span *message)

@@ -159,8 +159,9 @@ static bool think(struct flow *flow)
     if (relay->kind == RELAY_DNS && !query_feed(flow))
         return false;
     if (relay->kind == RELAY_RAW) { /* also from inside the calls above */
-        if (!relay->requests && (relay->up.len || relay->down.len))
-            flow->facts.visibility = VISIBILITY_OPAQUE;
+        if (!relay->requests && flow->facts.visibility != VISIBILITY_OPAQUE &&
+            (relay->up.len || relay->down.len))
+            facts_set_opaque(&flow->facts, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
         relay->up.parsed = relay->up.ready = relay->up.len;
         relay->down.parsed = relay->down.ready = relay->down.len;
     }

@@ -17,6 +17,7 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
     event->socket_cookie = facts->where.socket_cookie;
     event->route = facts->route;
     event->visibility = facts->visibility;
+    event->opaque = facts->opaque;
     return event;
 }
 
@@ -38,6 +39,7 @@ void report_done(const struct flow *flow)
         .src_port = flow->origin.src.port,
         .route = flow->facts.route,
         .visibility = flow->facts.visibility,
+        .opaque = flow->facts.opaque,
         .tx = flow->pod.rx,
         .rx = flow->pod.tx,
     };

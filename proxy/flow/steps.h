@@ -26,8 +26,9 @@ enum peek_kind {
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
                          struct hello *hello);
 
-/* Pure: TLS that we can end (the client speaks HTTP/1.1, or names no protocol at all). */
-bool judge_can_open(const struct hello *hello);
+/* Pure: why this TLS cannot be ended, or OPAQUE_NO_REASON when it can (the client speaks HTTP/1.1,
+ * or names no protocol at all). */
+enum opaque judge_unopenable(const struct hello *hello);
 
 /* The TLS alert to answer a client with when its upstream was refused (RFC 8446 section 6.2):
  * upstream's own alert where it sent one, else by the verification's result (X509_V_ERR_…).

@@ -66,7 +66,7 @@ echo "ok: no answer"
 # ---- not HTTP --------------------------------------------------------------------
 expect_eq "half-close" dcba "$(raw "$(port echo_after_end)" '\x01abcd' end | tr -d '\001')"
 expect_eq "the server speaks first" "220 hello you said hi" "$(raw "$(port speaks_first)" hi | tr -d '\r' | xargs)"
-expect_eq "told" opaque "$(events '.[].process_close // empty | .visibility')"
+expect_eq "told" "opaque server first" "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
 expect_eq "an upgrade" ABC "$(exec_local -- /usr/bin/python3 -c 'import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.sendall(b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
@@ -118,5 +118,5 @@ preface='PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 expect_eq "HTTP/2 where HTTP/1.1 was agreed" 400 "$(hidden alpn "$preface")"
 expect_eq "is told" "an HTTP/2 preface on an HTTP/1 connection" "$(events '.[].process_http // empty | .error')"
 expect_eq "HTTP/2 where nothing was agreed" 200 "$(hidden plain "$preface")"
-expect_eq "passes" opaque "$(events '.[].process_close // empty | .visibility')"
+expect_eq "passes" "opaque unknown" "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
 echo "ok: nothing hides"

@@ -155,9 +155,11 @@ static const struct {
       FLOW,
       .route = ROUTE_PASSTHROUGH,
       .visibility = VISIBILITY_OPAQUE,
+      .opaque = OPAQUE_SERVER_FIRST,
       .error = "x"},
      "{\"process_tls\":{" CART "," SOCKET
-     ",\"visibility\":\"opaque\",\"error\":\"x\",\"route\":\"passthrough\"}" TAIL},
+     ",\"visibility\":\"opaque\",\"visibility_reason\":\"server "
+     "first\",\"error\":\"x\",\"route\":\"passthrough\"}" TAIL},
     {"http",
      {.kind = FLOW_EVENT_HTTP,
       .process = &cart,
