@@ -2,9 +2,9 @@
  *
  * The leaf has what the strictest clients ask of one (Python's VERIFY_X509_STRICT, Chromium's 200
  * days): one SAN of what was asked, CN where it fits, critical SAN when there is no CN,
- * serverAuth only, digitalSignature only, CA false, SKI, AKI equal to the authority's SKI bytes,
- * random 128-bit positive serial; at most 199 days, within the dates of `mint_profile` and of the
- * authority, and begun at most an hour ago. */
+ * serverAuth only, digitalSignature only (RSA: keyEncipherment, too), CA false, SKI, AKI equal to
+ * the authority's SKI bytes, random 128-bit positive serial; at most 199 days, within the dates of
+ * `mint_profile` and of the authority, and begun at most an hour ago. */
 #pragma once
 
 #include <openssl/x509.h>

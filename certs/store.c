@@ -28,7 +28,7 @@ LIST_HEAD(bucket, slot);
 
 struct store {
     const struct authority *authority;
-    EVP_PKEY *leaf_key;
+    struct leaf_keys keys;
     size_t capacity; /* slots, and buckets too */
 
     pthread_mutex_t lock; /* of what follows */
@@ -43,6 +43,7 @@ int store_new(struct store **out, const struct authority *authority, size_t capa
               struct err *err)
 {
     CLEANUP(store_free) struct store *store = calloc(1, sizeof(*store));
+    int rc;
 
     if (!store)
         return err_set(err, -ENOMEM, "certificate store: out of memory");
@@ -55,9 +56,9 @@ int store_new(struct store **out, const struct authority *authority, size_t capa
     store->buckets = calloc(store->capacity, sizeof(*store->buckets));
     if (!store->slots || !store->buckets)
         return err_set(err, -ENOMEM, "certificate store of %zu: out of memory", capacity);
-    store->leaf_key = EVP_EC_gen("P-256");
-    if (!store->leaf_key)
-        return err_tls(err, -EIO, "cannot make the key of the certificates");
+    rc = leaf_keys_init(&store->keys, err);
+    if (rc < 0)
+        return rc;
     if (pthread_mutex_init(&store->lock, NULL) != 0)
         return err_set(err, -ENOMEM, "certificate store: out of memory");
     store->has_lock = true;
@@ -73,22 +74,23 @@ void store_free(struct store **store)
         X509_free((*store)->slots[i].leaf);
     if ((*store)->has_lock)
         pthread_mutex_destroy(&(*store)->lock);
-    EVP_PKEY_free((*store)->leaf_key);
+    leaf_keys_fini(&(*store)->keys);
     free((*store)->slots);
     free((*store)->buckets);
     free(TAKE(*store));
 }
 
-/* SHA-256 over the digest of upstream's certificate and the name behind it. */
-static bool make_key(const struct store *store, const char *name, const X509 *upstream,
-                     uint8_t out[KEY_SIZE])
+/* SHA-256 over the digest of upstream's certificate, the kind of leaf, and the name behind them. */
+static bool make_key(const struct store *store, enum leaf_kind kind, const char *name,
+                     const X509 *upstream, uint8_t out[KEY_SIZE])
 {
-    uint8_t both[KEY_SIZE + MINT_NAME_SIZE];
+    uint8_t all[KEY_SIZE + 1 + MINT_NAME_SIZE];
     size_t len = strlen(name);
 
-    memcpy(both + KEY_SIZE, name, len);
-    return X509_digest(upstream, store->authority->sha256, both, NULL) &&
-           EVP_Digest(both, KEY_SIZE + len, out, NULL, store->authority->sha256, NULL);
+    all[KEY_SIZE] = (uint8_t)kind;
+    memcpy(all + KEY_SIZE + 1, name, len);
+    return X509_digest(upstream, store->authority->sha256, all, NULL) &&
+           EVP_Digest(all, KEY_SIZE + 1 + len, out, NULL, store->authority->sha256, NULL);
 }
 
 static struct bucket *bucket_of(struct store *store, const uint8_t key[KEY_SIZE])
@@ -176,8 +178,8 @@ static void keep(struct store *store, const uint8_t key[KEY_SIZE], X509 **leaf, 
     pthread_mutex_unlock(&store->lock);
 }
 
-static int mint(struct store *store, const uint8_t key[KEY_SIZE], const char *name,
-                const X509 *upstream, X509 **out, struct err *err)
+static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf_key,
+                const char *name, const X509 *upstream, X509 **out, struct err *err)
 {
     struct mint_profile profile = {.name = name};
     time_t now = time(NULL), not_before, not_after, margin;
@@ -185,7 +187,7 @@ static int mint(struct store *store, const uint8_t key[KEY_SIZE], const char *na
 
     if (!cert_dates(upstream, &profile.not_before, &profile.not_after))
         return err_tls(err, -EINVAL, "the server's certificate for %s has unreadable dates", name);
-    rc = mint_leaf(out, store->authority, store->leaf_key, &profile, now, err);
+    rc = mint_leaf(out, store->authority, leaf_key, &profile, now, err);
     if (rc < 0)
         return rc;
     cert_dates(*out, &not_before, &not_after);
@@ -194,26 +196,31 @@ static int mint(struct store *store, const uint8_t key[KEY_SIZE], const char *na
     return 0;
 }
 
-int store_use_leaf(struct store *store, SSL *ssl, const char *name, X509 *upstream, struct err *err)
+int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const char *name,
+                   X509 *upstream, struct err *err)
 {
     CLEANUP(own_x509) X509 *leaf = NULL;
+    EVP_PKEY *leaf_key;
     char spelled[MINT_NAME_SIZE];
     uint8_t key[KEY_SIZE];
+    int rc;
 
     if (!mint_name_spell(name, spelled))
         return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address", name);
-    if (!make_key(store, spelled, upstream, key))
+    rc = leaf_keys_find(&store->keys, kind, &leaf_key, err);
+    if (rc < 0)
+        return rc;
+    if (!make_key(store, kind, spelled, upstream, key))
         return err_tls(err, -EIO, "cannot look up the certificate for %s", spelled);
     leaf = look_up(store, key, time(NULL));
     if (!leaf) {
-        int rc = mint(store, key, spelled, upstream, &leaf, err);
-
+        rc = mint(store, key, leaf_key, spelled, upstream, &leaf, err);
         if (rc < 0)
             return rc;
     }
     /* The chain goes with it even if it is empty: without one OpenSSL would search for it anew in
      * every handshake. */
-    if (!SSL_use_cert_and_key(ssl, leaf, store->leaf_key, store->authority->chain, 1))
+    if (!SSL_use_cert_and_key(ssl, leaf, leaf_key, store->authority->chain, 1))
         return err_tls(err, -EIO, "cannot use the certificate for %s", spelled);
     return 0;
 }

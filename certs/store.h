@@ -2,13 +2,13 @@
  *
  * A lock is held for a look-up only, not while minting; two workers may mint the same leaf at
  * once, and one of them is kept. Least recently used goes first; a leaf about to expire (less than
- * an hour, or a tenth of its life if that is less) is minted anew. One P-256 key for all leaves of
- * a run. */
+ * an hour, or a tenth of its life if that is less) is minted anew. The keys: leaf_keys.h. */
 #pragma once
 
 #include <openssl/ssl.h>
 
 #include "certs/authority.h"
+#include "certs/leaf_keys.h"
 
 struct store;
 
@@ -19,6 +19,7 @@ void store_free(struct store **store);
 
 /* Puts a leaf for name into ssl (certificate, key and chain), minting it if need be.
  * upstream is the certificate that the real server showed: it bounds the dates and is part of the
- * store's key. Any thread. */
-int store_use_leaf(struct store *store, SSL *ssl, const char *name, X509 *upstream,
-                   struct err *err);
+ * store's key. -EAGAIN: a key of this kind is being made, ask again in some milliseconds. Any
+ * thread. */
+int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const char *name,
+                   X509 *upstream, struct err *err);

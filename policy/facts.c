@@ -31,6 +31,7 @@ static const char *const opaque_names[] = {
     [OPAQUE_UNKNOWN] = "unknown",
     [OPAQUE_NO_HTTP1] = "no http/1.1",
     [OPAQUE_OLD_TLS] = "old tls",
+    [OPAQUE_NO_CIPHER] = "no common cipher",
     [OPAQUE_ODD_NAME] = "odd name",
 };
 _Static_assert(ARRAY_SIZE(opaque_names) == OPAQUE_MAX, "name every reason");

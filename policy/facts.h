@@ -31,6 +31,7 @@ enum opaque {
     OPAQUE_UNKNOWN,      /* neither TLS nor HTTP */
     OPAQUE_NO_HTTP1,     /* a ClientHello that offers other protocols only */
     OPAQUE_OLD_TLS,      /* ... older versions only than we speak */
+    OPAQUE_NO_CIPHER,    /* ... no cipher suite that we speak */
     OPAQUE_ODD_NAME,     /* ... a name that no certificate can be made for */
     OPAQUE_MAX
 };

@@ -9,7 +9,7 @@
 #include "certs/err_tls.h"
 #include "proxy/flow/flow.h"
 
-enum { PRODUCER_EVENTS = 16384 };
+enum { PRODUCER_EVENTS = 16384, EARLY_DATA_MAX = 1 << 18 };
 
 /* An accepted connection on its way from the acceptor's thread. */
 struct given {
@@ -56,6 +56,10 @@ static int make_contexts(struct worker *worker, struct err *err)
     SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
     SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
+    SSL_CTX_set_dh_auto(worker->pod_ctx, 1); /* for clients that know neither ECDHE nor 1.3 */
+    /* we gave no ticket, so what comes early is for a server spoken to before and is skipped: as
+     * much as that one may have allowed */
+    SSL_CTX_set_recv_max_early_data(worker->pod_ctx, EARLY_DATA_MAX);
     SSL_CTX_set_alpn_select_cb(worker->pod_ctx, open_choose_alpn, NULL);
     return 0;
 }

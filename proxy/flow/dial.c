@@ -64,6 +64,14 @@ static int secure(struct flow *flow)
         (!X509_VERIFY_PARAM_set1_ip_asc(param, name) &&
          !X509_VERIFY_PARAM_set1_host(param, name, 0)))
         return err_set(&flow->why, -EINVAL, "'%s' cannot be checked by TLS", host);
+    /* only what the program would have spoken: where it shares nothing with the server, it is to
+     * learn so. judge.c has seen to it that we share a version and a suite with the program. */
+    if (!suites_offer(ssl, flow->suites))
+        return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    if (flow->version_min >= TLS1_3_VERSION)
+        SSL_set_min_proto_version(ssl, TLS1_3_VERSION);
+    if (flow->version_max < TLS1_3_VERSION)
+        SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
     if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     return 0;

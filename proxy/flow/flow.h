@@ -37,13 +37,16 @@ struct flow {
     struct facts facts;
     struct origin origin;
     struct leg pod, upstream;
-    struct event timer;     /* the state's time-out; in relaying and splicing, of silence */
-    struct event again;     /* more to do after the others had their turn */
-    uint64_t active_ns;     /* when bytes last moved, monotonic */
-    bool timed_out;         /* the state's time is up: its step decides what that means */
-    bool offers_alpn;       /* the pod's ClientHello names protocols, so upstream's shall, too */
-    bool speaks_dns;        /* what it says is for a name server */
-    bool wants_certificate; /* upstream asked for the client's, and we have none */
+    struct event timer; /* the state's time-out; in relaying and splicing, of silence */
+    struct event again; /* more to do after the others had their turn */
+    uint64_t active_ns; /* when bytes last moved, monotonic */
+    bool timed_out;     /* the state's time is up: its step decides what that means */
+    bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
+    bool needs_rsa;     /* ... has no use for a P-256 certificate */
+    uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
+    uint32_t suites;                   /* ... and these of ours: see suites.c */
+    bool speaks_dns;                   /* what it says is for a name server */
+    bool wants_certificate;            /* upstream asked for the client's, and we have none */
     uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
     bool half_closed;   /* one end is done, the other is not */
     bool reset;         /* the end is an RST on both legs */

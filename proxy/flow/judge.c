@@ -24,6 +24,10 @@ enum flow_state judge(struct flow *flow)
 
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:
+        if (!suites_fit(flow->suites, flow->version_max)) {
+            facts_set_opaque(&flow->facts, OPAQUE_NO_CIPHER);
+            break;
+        }
         if (mint_name_ok(asked_name(flow, address)))
             return FLOW_DIALLING;
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);

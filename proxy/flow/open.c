@@ -36,6 +36,7 @@ int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* 0; -EAGAIN: the key of the leaf is being made; or why not. */
 static int secure(struct flow *flow)
 {
     struct worker *worker = flow->worker;
@@ -49,9 +50,11 @@ static int secure(struct flow *flow)
     else if (SSL_set_app_data(ssl, flow) != 1)
         result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
     else
-        result = store_use_leaf(worker->parts.store, ssl, asked_name(flow, address), upstream,
-                                &flow->why);
+        result = store_use_leaf(worker->parts.store, ssl, flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
+                                asked_name(flow, address), upstream, &flow->why);
     X509_free(upstream);
+    if (result < 0)
+        SSL_free(TAKE(flow->pod.ssl));
     return result;
 }
 
@@ -67,10 +70,16 @@ static bool agreed_on_http1(const struct flow *flow)
 
 enum flow_state open_pod(struct flow *flow)
 {
-    int result;
+    static const struct timeval soon = {.tv_usec = 10000};
+    int result = flow->pod.ssl ? 0 : secure(flow);
 
-    if (!flow->pod.ssl && secure(flow) < 0) {
-        SSL_free(TAKE(flow->pod.ssl));
+    if (result == -EAGAIN && !flow->timed_out) {
+        event_add(&flow->again, &soon);
+        return FLOW_OPENING;
+    }
+    if (result < 0) {
+        if (result == -EAGAIN)
+            err_set(&flow->why, -ETIMEDOUT, "making an RSA key took over 10 s");
         report_tls(flow);
         open_refuse(flow, SSL_AD_INTERNAL_ERROR);
         return FLOW_CLOSING;

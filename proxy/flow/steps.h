@@ -30,6 +30,13 @@ enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_
  * or names no protocol at all). */
 enum opaque judge_unopenable(const struct hello *hello);
 
+/* suites.c. Pure: which of the cipher suites offered (two bytes each) we speak, a bit each. */
+uint32_t suites_shared(struct span offered);
+/* Pure: whether one of them is for the version that a server would choose. */
+bool suites_fit(uint32_t shared, uint16_t version_max);
+/* Has a client offer these and no others; false when OpenSSL cannot. */
+bool suites_offer(SSL *ssl, uint32_t shared);
+
 /* The TLS alert to answer a client with when its upstream was refused (RFC 8446 section 6.2):
  * upstream's own alert where it sent one, else by the verification's result (X509_V_ERR_…).
  * Pure. */

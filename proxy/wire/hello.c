@@ -3,15 +3,21 @@
  * anything, and nothing else into anything. */
 #include "proxy/wire/hello.h"
 
+#include "base/cleanup.h"
+
 enum {
     RECORD_HANDSHAKE = 22,
     RECORD_MAX = 16384, /* RFC 8446 section 5.1; the hello is never encrypted */
     MESSAGE_CLIENT_HELLO = 1,
     MESSAGE_HEADER = 4,
     VERSION_TLS12 = 0x0303,
+    VERSION_TLS13 = 0x0304,
+    GROUP_P256 = 23,
     NAME_MAX_LEN = 255,
 
     EXTENSION_SERVER_NAME = 0,
+    EXTENSION_GROUPS = 10,
+    EXTENSION_SIGNATURES = 13,
     EXTENSION_ALPN = 16,
     EXTENSION_SUPPORTED_VERSIONS = 43,
     EXTENSION_ECH = 0xfe0d,
@@ -138,10 +144,21 @@ static bool read_versions(struct span data, struct hello *out)
     if (!span_take_vector(&data, 1, &list) || data.len || !list.len || list.len % 2)
         return false;
     out->version_max = 0;
-    while (span_take_uint(&list, 2, &version))
-        if (version >> 8 == 3 && version > out->version_max)
+    while (span_take_uint(&list, 2, &version)) {
+        if (version >> 8 != 3)
+            continue;
+        if (version > out->version_max)
             out->version_max = (uint16_t)version;
+        if (!out->version_min || version < out->version_min)
+            out->version_min = (uint16_t)version;
+    }
     return true;
+}
+
+static bool read_numbers(struct span data, struct span *out)
+{
+    return !out->len && span_take_vector(&data, 2, out) && !data.len && out->len &&
+           out->len % 2 == 0;
 }
 
 static bool read_extensions(struct span rest, struct hello *out)
@@ -159,6 +176,12 @@ static bool read_extensions(struct span rest, struct hello *out)
         case EXTENSION_SERVER_NAME:
             fine = !server_name && read_server_name(data, out);
             server_name = true;
+            break;
+        case EXTENSION_GROUPS:
+            fine = read_numbers(data, &out->groups);
+            break;
+        case EXTENSION_SIGNATURES:
+            fine = read_numbers(data, &out->signatures);
             break;
         case EXTENSION_ALPN:
             fine = !alpn && read_alpn(data, out);
@@ -181,12 +204,12 @@ static bool read_extensions(struct span rest, struct hello *out)
 
 static bool read_hello(struct span body, struct hello *out)
 {
-    struct span random, session, ciphers, compression, extensions;
+    struct span random, session, compression, extensions;
     uint32_t version;
 
     if (!span_take_uint(&body, 2, &version) || !span_take(&body, 32, &random) ||
         !span_take_vector(&body, 1, &session) || session.len > 32 ||
-        !span_take_vector(&body, 2, &ciphers) || !ciphers.len || ciphers.len % 2 ||
+        !span_take_vector(&body, 2, &out->ciphers) || !out->ciphers.len || out->ciphers.len % 2 ||
         !span_take_vector(&body, 1, &compression) || !compression.len)
         return false;
     /* 1.3 is offered by supported_versions alone (RFC 8446 section 4.1.2) */
@@ -222,4 +245,39 @@ bool hello_offers(const struct hello *hello, const char *protocol)
             return true;
     }
     return false;
+}
+
+static bool any_between(struct span numbers, uint32_t first, uint32_t last)
+{
+    uint32_t number;
+
+    while (span_take_uint(&numbers, 2, &number))
+        if (number >= first && number <= last)
+            return true;
+    return false;
+}
+
+/* TLS 1.3 names curve and digest of a signature at once, and no key in the cipher suite. In 1.2 a
+ * suite names the kind of key, a signature scheme the digest, and the group the curve (RFC 8422).
+ */
+bool hello_takes_p256(const struct hello *hello)
+{
+    static const uint16_t suites[][2] = {
+        {0xc008, 0xc00a}, /* ECDHE-ECDSA with CBC and SHA-1 */
+        {0xc023, 0xc024}, /* with CBC and SHA-2 */
+        {0xc02b, 0xc02c}, /* with AES-GCM */
+        {0xc0ac, 0xc0af}, /* with AES-CCM */
+        {0xcca9, 0xcca9}, /* with ChaCha20-Poly1305 */
+    };
+    static const uint16_t schemes[] = {0x0403, 0x0503, 0x0603}; /* ECDSA with SHA-256, 384, 512 */
+    bool suite = false, scheme = !hello->signatures.len;
+
+    if (hello->version_max >= VERSION_TLS13)
+        return any_between(hello->signatures, schemes[0], schemes[0]);
+    for (size_t i = 0; i < ARRAY_SIZE(suites); i++)
+        suite = suite || any_between(hello->ciphers, suites[i][0], suites[i][1]);
+    for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
+        scheme = scheme || any_between(hello->signatures, schemes[i], schemes[i]);
+    return suite && scheme &&
+           (!hello->groups.len || any_between(hello->groups, GROUP_P256, GROUP_P256));
 }

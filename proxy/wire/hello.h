@@ -22,6 +22,10 @@ enum hello_status {
 struct hello { /* the spans borrow from scratch or the input and live as long as they */
     struct span server_name; /* the host_name of the SNI extension (RFC 6066); empty when none */
     struct span alpn;        /* the protocol names, each behind its length byte (RFC 7301) */
+    struct span ciphers;     /* cipher suites, two bytes each */
+    struct span groups;      /* named groups, two bytes each; empty when none were sent */
+    struct span signatures;  /* signature schemes, two bytes each; empty when none were sent */
+    uint16_t version_min;    /* lowest version offered; 0: the client did not say */
     uint16_t version_max;    /* highest version offered, GREASE ignored: 0x0304 is TLS 1.3 */
     bool ech;                /* encrypted_client_hello was offered (0xfe0d) */
 };
@@ -31,3 +35,6 @@ enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello 
 
 /* Whether the ALPN list names protocol; false for an empty or malformed list. */
 bool hello_offers(const struct hello *hello, const char *protocol);
+
+/* Whether a server whose key is P-256 can serve this client, at the highest version it offers. */
+bool hello_takes_p256(const struct hello *hello);

@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <openssl/ssl.h>
+#include <malloc.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "make.h"
 
@@ -50,19 +53,27 @@ static int tear_down(void **state)
 }
 
 /* The leaf that a handshake for name would show; the caller's. */
-static X509 *leaf_for(const char *name, X509 *upstream)
+static X509 *leaf_of(enum leaf_kind kind, const char *name, X509 *upstream)
 {
     SSL *ssl = SSL_new(ctx);
     struct err err = {0};
     X509 *leaf;
+    int result;
 
     assert_non_null(ssl);
-    if (store_use_leaf(store, ssl, name, upstream, &err) < 0)
+    while ((result = store_use_leaf(store, ssl, kind, name, upstream, &err)) == -EAGAIN)
+        usleep(1000);
+    if (result < 0)
         fail_msg("%s", err.text);
     leaf = SSL_get_certificate(ssl);
     assert_true(X509_up_ref(leaf));
     SSL_free(ssl);
     return leaf;
+}
+
+static X509 *leaf_for(const char *name, X509 *upstream)
+{
+    return leaf_of(LEAF_ECDSA, name, upstream);
 }
 
 /* Whether two calls, one after the other, show the same certificate. */
@@ -94,6 +105,78 @@ static void all_leaves_have_one_key_which_is_not_the_authoritys(void **state)
     (void)state;
     assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(one), X509_get0_pubkey(two)), 1);
     assert_int_not_equal(EVP_PKEY_eq(X509_get0_pubkey(one), authority->key), 1);
+}
+
+static void rsa_leaves_have_a_key_of_their_own(void **state)
+{
+    CLEANUP(own_x509) X509 *ecdsa = leaf_for("www.example", server.cert);
+    CLEANUP(own_x509) X509 *rsa = leaf_of(LEAF_RSA, "www.example", server.cert);
+    CLEANUP(own_x509) X509 *other = leaf_of(LEAF_RSA, "other.example", server.cert);
+    CLEANUP(own_x509) X509 *again = leaf_of(LEAF_RSA, "www.example", server.cert);
+
+    (void)state;
+    assert_true(EVP_PKEY_is_a(X509_get0_pubkey(ecdsa), "EC"));
+    assert_true(EVP_PKEY_is_a(X509_get0_pubkey(rsa), "RSA"));
+    assert_int_equal(EVP_PKEY_get_bits(X509_get0_pubkey(rsa)), 2048);
+    assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(rsa), X509_get0_pubkey(other)), 1);
+    assert_int_equal(X509_cmp(rsa, again), 0);
+    assert_true(same(ecdsa, "www.example", server.cert)); /* they live side by side */
+    assert_true(verifies(rsa, authority->chain, authority->root, "www.example"));
+    assert_int_equal(X509_get_key_usage(ecdsa), KU_DIGITAL_SIGNATURE);
+    assert_int_equal(X509_get_key_usage(rsa), KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT);
+}
+
+/* A worker that asks is not kept waiting, nor is one that goes while the key is being made. */
+static void nobody_waits_for_an_rsa_key(void **state)
+{
+    SSL *ssl = SSL_new(ctx);
+    struct timespec before, after;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_RSA, "www.example", server.cert, NULL),
+                     -EAGAIN);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    assert_true(after.tv_sec - before.tv_sec <= 1);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
+    SSL_free(ssl);
+    store_free(&store);
+}
+
+/* What is allocated: the sanitizer's word, where there is one. */
+__attribute__((weak)) size_t __sanitizer_get_current_allocated_bytes(void);
+
+static size_t allocated(void)
+{
+    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                   : mallinfo2().uordblks;
+}
+
+/* Every server name that 16 bits can tell apart, and one client that goes on asking for its own:
+ * what is kept is as much as there is room for, and the honest client's leaf among it. */
+static void is_bounded_whatever_is_asked_for(void **state)
+{
+    enum { ROOM = 256, EVERY = ROOM / 2 };
+    CLEANUP(own_x509) X509 *honest = NULL;
+    size_t names = getenv("SALLYPORT_FULL") ? 65536 : 4096;
+    size_t full = 0;
+
+    (void)state;
+    store_free(&store);
+    assert_int_equal(store_new(&store, authority, ROOM, NULL), 0);
+    honest = leaf_for("honest.example", server.cert);
+    for (size_t i = 0; i < names; i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "n%zu.hostile.example", i);
+        X509_free(leaf_for(name, server.cert));
+        if (i % EVERY == 0)
+            assert_true(same(honest, "honest.example", server.cert));
+        if (i == 2 * ROOM)
+            full = allocated();
+    }
+    assert_true(same(honest, "honest.example", server.cert));
+    assert_true(full && allocated() <= full + full / 50);
 }
 
 static void forgets_what_was_used_longest_ago(void **state)
@@ -147,9 +230,11 @@ static void refuses_what_no_leaf_can_be_made_for(void **state)
     struct err err = {0};
 
     (void)state;
-    assert_int_equal(store_use_leaf(store, ssl, "*.example", server.cert, &err), -EINVAL);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "*.example", server.cert, &err),
+                     -EINVAL);
     assert_non_null(strstr(err.text, "*.example"));
-    assert_int_equal(store_use_leaf(store, ssl, "www.example", expired.cert, &err), -EKEYEXPIRED);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", expired.cert, &err),
+                     -EKEYEXPIRED);
     assert_non_null(strstr(err.text, "expired"));
     assert_null(SSL_get_certificate(ssl));
     SSL_free(ssl);
@@ -171,12 +256,12 @@ static void sends_the_chain_without_the_root(void **state)
     write_key(at(*state, "tls.key"), signer.key);
     write_cert(at(*state, "ca.crt"), root.cert);
     assert_int_equal(authority_load(&loaded, *state, NULL), 0);
-    assert_int_equal(store_use_leaf(store, ssl, "www.example", server.cert, NULL), 0);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
     SSL_get0_chain_certs(ssl, &chain);
     assert_int_equal(sk_X509_num(chain), 0); /* not -1, which would be no chain */
     store_free(&store);
     assert_int_equal(store_new(&store, loaded, CAPACITY, NULL), 0);
-    assert_int_equal(store_use_leaf(store, ssl, "www.example", server.cert, NULL), 0);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
     SSL_get0_chain_certs(ssl, &chain);
     assert_int_equal(sk_X509_num(chain), 1);
     assert_int_equal(X509_cmp(sk_X509_value(chain, 0), signer.cert), 0);
@@ -197,7 +282,7 @@ static void *ask_for_many(void *arg)
         char name[32];
 
         snprintf(name, sizeof(name), "n%d.example", rand_r(&seed) % (2 * CAPACITY));
-        if (store_use_leaf(store, ssl, name, server.cert, NULL) < 0 ||
+        if (store_use_leaf(store, ssl, LEAF_ECDSA, name, server.cert, NULL) < 0 ||
             X509_check_host(SSL_get_certificate(ssl), name, 0, 0, NULL) != 1)
             faults++;
         SSL_free(ssl);
@@ -239,6 +324,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(serves_one_leaf_for_one_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_leaves_have_one_key_which_is_not_the_authoritys, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(rsa_leaves_have_a_key_of_their_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_waits_for_an_rsa_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(is_bounded_whatever_is_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets_what_was_used_longest_ago, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mints_anew_before_a_leaf_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_no_leaf_can_be_made_for, set_up, tear_down),

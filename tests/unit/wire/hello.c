@@ -223,7 +223,7 @@ static const struct {
     }
     VALID("all of them", SNI ALPN VERSIONS "\xfe\x0d\0\x01\0", "a.example.", "\x02h2\x08http/1.1",
           0x0304, true),
-    VALID("in another order, among strangers", GREASE VERSIONS "\0\x0a\0\0" ALPN SNI "\0\x15\0\0",
+    VALID("in another order, among strangers", GREASE VERSIONS "\0\x17\0\0" ALPN SNI "\0\x15\0\0",
           "a.example.", "\x02h2\x08http/1.1", 0x0304, false),
     VALID("no name", ALPN, "", "\x02h2\x08http/1.1", 0x0303, false),
     VALID("an odd name is the judge's to decide", "\0\0\0\x08\0\x06\0\0\x03\xff :", "\xff :", "",
@@ -261,6 +261,10 @@ static const struct {
     INVALID("versions twice", VERSIONS VERSIONS),
     INVALID("no versions", "\0\x2b\0\x01\0"),
     INVALID("half a version", "\0\x2b\0\x04\x03\x03\x04\x03"),
+    INVALID("groups twice", "\0\x0a\0\x04\0\x02\0\x17\0\x0a\0\x04\0\x02\0\x17"),
+    INVALID("half a group", "\0\x0a\0\x05\0\x03\0\x17\0"),
+    INVALID("no signature schemes", "\0\x0d\0\x02\0\0"),
+    INVALID("a byte behind them", "\0\x0d\0\x05\0\x02\x04\x03\0"),
     INVALID("ECH twice", "\xfe\x0d\0\0\xfe\x0d\0\0"),
     INVALID("an extension past the list", "\0\x17\0\x01"),
     INVALID("half an extension", "\0\x17\0"),
@@ -402,6 +406,70 @@ static void knows_what_is_offered(void **state)
     }
 }
 
+/* The extensions, behind what the body offers. */
+static const struct {
+    const char *name;
+    uint16_t version_max;
+    struct span ciphers, groups, signatures;
+    bool want;
+} keys[] = {
+    {"1.3 with ECDSA on P-256", 0x0304, BYTES("\x13\x01"), BYTES("\0\x1d"),
+     BYTES("\x08\x04\x04\x03"), true},
+    {"1.3 with ECDSA on P-384 only", 0x0304, BYTES("\x13\x01\xc0\x2b"), BYTES("\0\x17"),
+     BYTES("\x05\x03\x08\x04"), false},
+    {"1.3 with RSA only", 0x0304, BYTES("\x13\x01\xc0\x2b"), BYTES("\0\x17"),
+     BYTES("\x08\x04\x04\x01"), false},
+    {"1.3 without signatures", 0x0304, BYTES("\x13\x01"), BYTES(""), BYTES(""), false},
+    {"1.2 with an ECDSA suite", 0x0303, BYTES("\xc0\x2f\xc0\x2b"), BYTES("\0\x1d\0\x17"),
+     BYTES("\x04\x01\x04\x03"), true},
+    {"1.2 with ECDSA and SHA-512", 0x0303, BYTES("\xcc\xa9"), BYTES(""), BYTES("\x06\x03"), true},
+    {"1.2 with RSA suites only", 0x0303, BYTES("\xc0\x2f\0\x9c"), BYTES("\0\x17"),
+     BYTES("\x04\x03"), false},
+    {"1.2 with RSA signatures only", 0x0303, BYTES("\xc0\x2b"), BYTES("\0\x17"),
+     BYTES("\x04\x01\x08\x04"), false},
+    {"1.2 with ECDSA and SHA-1 only", 0x0303, BYTES("\xc0\x2b"), BYTES("\0\x17"), BYTES("\x02\x03"),
+     false},
+    {"1.2 without our curve", 0x0303, BYTES("\xc0\x2b"), BYTES("\0\x1d"), BYTES("\x04\x03"), false},
+    {"1.2 without extensions", 0x0303, BYTES("\xc0\x09"), BYTES(""), BYTES(""), true},
+    {"1.2 without extensions, RSA only", 0x0303, BYTES("\0\x2f"), BYTES(""), BYTES(""), false},
+    {"numbers are not read across two", 0x0303, BYTES("\xab\xc0\x2b\xff"), BYTES(""), BYTES(""),
+     false},
+};
+
+static void knows_who_takes_our_key(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        struct hello hello = {.version_max = keys[i].version_max,
+                              .ciphers = keys[i].ciphers,
+                              .groups = keys[i].groups,
+                              .signatures = keys[i].signatures};
+
+        print_message("  %s\n", keys[i].name);
+        assert_int_equal(hello_takes_p256(&hello), keys[i].want);
+    }
+}
+
+static void lists_are_found(void **state)
+{
+    CLEANUP(bytes_free)
+    struct bytes message = message_with(BYTES("\0\x0a\0\x06\0\x04\0\x1d\0\x17"
+                                              "\0\x2b\0\x07\x06\x7a\x7a\x03\x04\x03\x02"
+                                              "\0\x0d\0\x04\0\x02\x04\x03"));
+    CLEANUP(bytes_free) struct bytes records = records_of(&message, RECORD_MAX);
+    struct hello hello;
+    uint8_t *copy;
+
+    (void)state;
+    assert_int_equal(parse(span_of(records.data, records.len), &hello, &copy), HELLO_DONE);
+    assert_true(span_equal(hello.ciphers, BYTES("\x13\x01")));
+    assert_true(span_equal(hello.groups, BYTES("\0\x1d\0\x17")));
+    assert_true(span_equal(hello.signatures, BYTES("\x04\x03")));
+    assert_int_equal(hello.version_min, 0x0302);
+    assert_int_equal(hello.version_max, 0x0304);
+    free(copy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +480,8 @@ int main(void)
         cmocka_unit_test(large_ones_are_read),
         cmocka_unit_test(long_names_are_refused),
         cmocka_unit_test(knows_what_is_offered),
+        cmocka_unit_test(lists_are_found),
+        cmocka_unit_test(knows_who_takes_our_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
