@@ -11,8 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "certs/err_tls.h"
 #include "proxy/worker.h"
+
+/* After the handshake there are some tickets, and new keys every so many gigabytes. */
+enum { MESSAGES_MAX = 32 };
+#define MESSAGES_NS UINT64_C(10000000000)
 
 /* One recv into where, with what it says about the next one. */
 static ssize_t receive(struct leg *leg, void *where, size_t len)
@@ -101,6 +106,10 @@ static int bio_read(BIO *bio, char *out, size_t len, size_t *done)
 
     BIO_clear_retry_flags(bio);
     *done = 0;
+    if (leg->chatters) { /* the only way out of a read that finds ever more of them */
+        errno = EPROTO;
+        return 0;
+    }
     if (leg->stash) {
         *done = take_stash(leg, out, len);
         return 1;
@@ -159,6 +168,29 @@ static void make_bio_method(void)
     BIO_meth_set_read_ex(bio_method, bio_read);
     BIO_meth_set_write_ex(bio_method, bio_write);
     BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
+/* Each KeyUpdate costs us new keys and an answer, each ticket a session, each attempt to
+ * renegotiate an alert; and as long as they come, OpenSSL does not return from a read. */
+static void on_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                       void *arg)
+{
+    struct leg *leg = arg;
+    uint64_t now;
+
+    (void)version;
+    (void)ssl;
+    /* a record of TLS 1.2 says what is in it, one of 1.3 does not */
+    if (type == SSL3_RT_HEADER && len && *(const uint8_t *)data == SSL3_RT_HANDSHAKE)
+        type = SSL3_RT_HANDSHAKE;
+    if (sent || !leg->secured || type != SSL3_RT_HANDSHAKE)
+        return;
+    now = clock_ns();
+    if (now - leg->messages_since > MESSAGES_NS) {
+        leg->messages_since = now;
+        leg->messages = 0;
+    }
+    leg->chatters = leg->chatters || ++leg->messages > MESSAGES_MAX;
 }
 
 /* ---- the leg ---- */
@@ -227,6 +259,8 @@ int leg_secure(struct leg *leg, SSL *ssl, bool accept)
     BIO_set_data(bio, leg);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio); /* takes bio */
+    SSL_set_msg_callback(ssl, on_message);
+    SSL_set_msg_callback_arg(ssl, leg);
     if (accept)
         SSL_set_accept_state(ssl);
     else
@@ -263,6 +297,7 @@ int leg_handshake(struct leg *leg, struct err *err)
 
     forget_errors();
     result = SSL_do_handshake(leg->ssl);
+    leg->secured = result == 1;
     if (result == 1)
         return 0;
     switch (SSL_get_error(leg->ssl, result)) {

@@ -25,15 +25,19 @@ struct leg {
     bool watched;
     bool connecting; /* connect(2) under way: neither read nor write */
     bool readable, writable;
-    bool hung_up;    /* the peer sent FIN */
-    bool unsure;     /* an error may wait behind the bytes: read until the kernel says */
-    bool at_end;     /* the FIN was read from the socket */
-    bool ended;      /* the end of the peer's bytes was read */
-    bool ended_well; /* ... by close_notify where there is TLS */
-    bool shut;       /* our own end was sent */
-    int alert;       /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
-    uint64_t rx, tx; /* bytes received and sent on the socket */
-    uint8_t *stash;  /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
+    bool hung_up;            /* the peer sent FIN */
+    bool unsure;             /* an error may wait behind the bytes: read until the kernel says */
+    bool at_end;             /* the FIN was read from the socket */
+    bool ended;              /* the end of the peer's bytes was read */
+    bool ended_well;         /* ... by close_notify where there is TLS */
+    bool shut;               /* our own end was sent */
+    bool secured;            /* the TLS handshake is done */
+    bool chatters;           /* ... and yet handshake messages come without end: it is broken */
+    unsigned messages;       /* ... this many */
+    uint64_t messages_since; /* ... since then, monotonic */
+    int alert;               /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
+    uint64_t rx, tx;         /* bytes received and sent on the socket */
+    uint8_t *stash; /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
     size_t stash_at, stash_len;
 };
 

@@ -197,12 +197,15 @@ static void note_failure(struct flow *flow, ssize_t result, const struct leg *le
 {
     const char *whose = leg == &flow->pod ? "the program's side" : "the upstream's side";
 
-    if (result >= 0 || flow->why.text[0] || answered_in_full(&flow->relay))
+    if (result >= 0 || flow->why.text[0] || (answered_in_full(&flow->relay) && !leg->chatters))
         return;
     if (leg == &flow->upstream && leg->alert)
         dial_explain_alert(flow);
     else if (leg->alert)
         err_set(&flow->why, (int)result, "%s: TLS alert '%s'", whose, leg_alert_name(leg));
+    else if (leg->chatters)
+        err_set(&flow->why, (int)result, "%s: handshake messages (KeyUpdate and such) without end",
+                whose);
     else if (result == -EPROTO)
         err_set(&flow->why, (int)result, "%s: its TLS makes no sense", whose);
     else
