@@ -78,14 +78,19 @@ ASN1_OCTET_STRING *cert_key_id(const X509 *cert, const EVP_MD *sha256)
     return NULL;
 }
 
-bool cert_sign(X509 *cert, EVP_PKEY *key, const EVP_MD *sha256)
+const EVP_MD *cert_digest(EVP_PKEY *key, const EVP_MD *sha256)
 {
     char only[32];
     /* 2: the key admits no other digest than this one; "UNDEF": it brings its own. */
     bool own = EVP_PKEY_get_default_digest_name(key, only, sizeof(only)) == 2 &&
                strcmp(only, "UNDEF") == 0;
 
-    return X509_sign(cert, key, own ? NULL : sha256) > 0;
+    return own ? NULL : sha256;
+}
+
+bool cert_sign(X509 *cert, EVP_PKEY *key, const EVP_MD *sha256)
+{
+    return X509_sign(cert, key, cert_digest(key, sha256)) > 0;
 }
 
 static bool to_time(const ASN1_TIME *from, time_t *out)

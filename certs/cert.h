@@ -22,6 +22,9 @@ bool cert_add_key_ids(X509 *cert, ASN1_OCTET_STRING *subject, ASN1_OCTET_STRING 
  * section 2, method 1). The caller's; NULL when OpenSSL fails. */
 ASN1_OCTET_STRING *cert_key_id(const X509 *cert, const EVP_MD *sha256);
 
+/* What key signs with: SHA-256, or NULL where it brings its own digest (Ed25519). */
+const EVP_MD *cert_digest(EVP_PKEY *key, const EVP_MD *sha256);
+
 /* Signs with SHA-256, or with the only digest that the key admits (Ed25519). */
 bool cert_sign(X509 *cert, EVP_PKEY *key, const EVP_MD *sha256);
 

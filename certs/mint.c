@@ -114,15 +114,16 @@ static bool add_server_auth(X509 *leaf)
 }
 
 static bool add_extensions(X509 *leaf, const struct authority *authority, EVP_PKEY *leaf_key,
-                           const char *name, bool has_cn)
+                           const struct mint_profile *profile, bool has_cn)
 {
     static const int signs[] = {0, -1}; /* digitalSignature */
     /* and keyEncipherment: clients of TLS 1.2 without any Diffie-Hellman encrypt to the key */
     static const int signs_or_decrypts[] = {0, 2, -1};
     const int *usage = EVP_PKEY_is_a(leaf_key, "RSA") ? signs_or_decrypts : signs;
     ASN1_OCTET_STRING *key_id = cert_key_id(leaf, authority->sha256);
+    bool has_alt = !has_cn || !profile->cn_only;
     bool ok = key_id && cert_add_basic(leaf, false) && cert_add_usage(leaf, usage) &&
-              add_server_auth(leaf) && add_alt_name(leaf, name, !has_cn) &&
+              add_server_auth(leaf) && (!has_alt || add_alt_name(leaf, profile->name, !has_cn)) &&
               cert_add_key_ids(leaf, key_id, authority->key_id);
 
     ASN1_OCTET_STRING_free(key_id);
@@ -170,7 +171,7 @@ int mint_leaf(X509 **out, const struct authority *authority, EVP_PKEY *leaf_key,
     leaf = cert_begin(leaf_key, clipped.not_before, clipped.not_after);
     if (!leaf || !X509_set_issuer_name(leaf, X509_get_subject_name(authority->cert)) ||
         (has_cn && !name_subject(leaf, name)) ||
-        !add_extensions(leaf, authority, leaf_key, name, has_cn) ||
+        !add_extensions(leaf, authority, leaf_key, &clipped, has_cn) ||
         !cert_sign(leaf, authority->key, authority->sha256))
         return err_tls(err, -EIO, "cannot make a certificate for %s", name);
     *out = TAKE(leaf);

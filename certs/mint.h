@@ -1,10 +1,10 @@
 /* mint: authority + name + dates -> leaf. Pure but for the random serial.
  *
  * The leaf has what the strictest clients ask of one (Python's VERIFY_X509_STRICT, Chromium's 200
- * days): one SAN of what was asked, CN where it fits, critical SAN when there is no CN,
- * serverAuth only, digitalSignature only (RSA: keyEncipherment, too), CA false, SKI, AKI equal to
- * the authority's SKI bytes, random 128-bit positive serial; at most 199 days, within the dates of
- * `mint_profile` and of the authority, and begun at most an hour ago. */
+ * days): one SAN of what was asked (none if `cn_only`), CN where it fits, critical SAN when there
+ * is no CN, serverAuth only, digitalSignature only (RSA: keyEncipherment, too), CA false, SKI, AKI
+ * equal to the authority's SKI bytes, random 128-bit positive serial; at most 199 days, within the
+ * dates of `mint_profile` and of the authority, and begun at most an hour ago. */
 #pragma once
 
 #include <openssl/x509.h>
@@ -19,6 +19,9 @@ enum { MINT_NAME_SIZE = 254 }; /* the longest DNS name and its NUL */
 struct mint_profile {
     const char *name;             /* a DNS name, or an IP address as text (SAN type follows) */
     time_t not_before, not_after; /* upstream's certificate's; clipped as said above */
+    bool cn_only; /* upstream's is named in its CN alone (fit.h), so the leaf is, too: clients that
+                     do not accept that in one are not to accept it in the other. For a name that is
+                     too long for a CN it does not count. */
 };
 
 /* Whether name can be put into a leaf: an IP address, or a DNS name of at most 253 characters in

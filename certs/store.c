@@ -9,6 +9,7 @@
 
 #include "certs/cert.h"
 #include "certs/err_tls.h"
+#include "certs/fit.h"
 #include "certs/mint.h"
 #include "certs/own.h"
 
@@ -181,7 +182,8 @@ static void keep(struct store *store, const uint8_t key[KEY_SIZE], X509 **leaf, 
 static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf_key,
                 const char *name, const X509 *upstream, X509 **out, struct err *err)
 {
-    struct mint_profile profile = {.name = name};
+    struct mint_profile profile = {.name = name,
+                                   .cn_only = fit_name(upstream, name) == FIT_COMMON_NAME};
     time_t now = time(NULL), not_before, not_after, margin;
     int rc;
 
@@ -223,4 +225,42 @@ int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const cha
     if (!SSL_use_cert_and_key(ssl, leaf, leaf_key, store->authority->chain, 1))
         return err_tls(err, -EIO, "cannot use the certificate for %s", spelled);
     return 0;
+}
+
+/* The certificate that issued the one at hand, among those shown beside it; borrowed. */
+static X509 *shown_issuer(STACK_OF(X509) *shown, X509 *cert)
+{
+    for (int i = 0; i < sk_X509_num(shown); i++)
+        if (X509_check_issued(sk_X509_value(shown, i), cert) == X509_V_OK)
+            return sk_X509_value(shown, i);
+    return NULL;
+}
+
+enum staple store_use_staple(struct store *store, SSL *ssl, SSL *upstream, struct err *err)
+{
+    const struct authority *authority = store->authority;
+    STACK_OF(X509) *shown = SSL_get_peer_cert_chain(upstream);
+    STACK_OF(X509) *verified = SSL_get0_verified_chain(upstream);
+    X509_STORE *roots = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(upstream));
+    X509 *cert = SSL_get0_peer_certificate(upstream);
+    const unsigned char *bytes;
+    long len = SSL_get_tlsext_status_ocsp_resp(upstream, &bytes);
+    int above = sk_X509_num(verified) > 1; /* else upstream's is its own anchor */
+    struct span out;
+    enum staple says;
+
+    if (len <= 0 || !bytes)
+        return STAPLE_NONE;
+    says = staple_again(span_of(bytes, (size_t)len), cert, sk_X509_value(verified, above), shown,
+                        roots, authority, SSL_get_certificate(ssl), &out, err);
+    if (says == STAPLE_FAILED)
+        return says;
+    SSL_set_tlsext_status_ocsp_resp(ssl, (void *)out.data, (int)out.len); /* takes them */
+    /* some clients (curl) believe only an issuer whom the server shows, even if it is a root */
+    if (shown_issuer(shown, cert) && !sk_X509_num(authority->chain) &&
+        !SSL_add1_chain_cert(ssl, authority->cert)) {
+        err_tls(err, -ENOMEM, "cannot staple an OCSP response");
+        return STAPLE_FAILED;
+    }
+    return says;
 }

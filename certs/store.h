@@ -9,6 +9,7 @@
 
 #include "certs/authority.h"
 #include "certs/leaf_keys.h"
+#include "certs/staple.h"
 
 struct store;
 
@@ -23,3 +24,7 @@ void store_free(struct store **store);
  * thread. */
 int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const char *name,
                    X509 *upstream, struct err *err);
+
+/* Staples to the leaf in ssl what upstream stapled to its certificate (staple.h), if anything, and
+ * says what that is: STAPLE_NONE when nothing. */
+enum staple store_use_staple(struct store *store, SSL *ssl, SSL *upstream, struct err *err);

@@ -105,7 +105,7 @@ int trust_roots_new(X509_STORE **out, const char *const *files, const bool *requ
 {
     CLEANUP(own_x509_store) X509_STORE *store = X509_STORE_new();
 
-    if (!store)
+    if (!store || !X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN))
         return err_tls(err, -ENOMEM, "cannot make a store of roots");
     for (size_t i = 0; i < len; i++) {
         int rc = add_path(store, files[i], required[i] ? err : NULL);

@@ -22,7 +22,9 @@ extern const char *const trust_variables[];
  * required[i]; so is, by itself, a certificate that cannot be read. Duplicates are fine.
  * A directory stands for the files in it that are named as OpenSSL looks them up (c_rehash), read
  * here and now: a worker that verifies never waits for a pod's files.
- * Purpose, flags and name are left to the caller. *out is the caller's. */
+ * Each is an anchor, an intermediate as well as a root: for curl, GnuTLS, Go, Java and Python since
+ * 3.13 it is; only bare OpenSSL would want the root, too. Purpose, other flags and name are left to
+ * the caller. *out is the caller's. */
 int trust_roots_new(X509_STORE **out, const char *const *files, const bool *required, size_t len,
                     struct err *err);
 

@@ -10,7 +10,8 @@
 static bool signs_well(const struct authority *authority)
 {
     time_t now = time(NULL);
-    struct mint_profile profile = {"www.example", now - DAY, now + DAY};
+    struct mint_profile profile = {
+        .name = "www.example", .not_before = now - DAY, .not_after = now + DAY};
     CLEANUP(own_pkey) EVP_PKEY *key = make_key(NULL);
     CLEANUP(own_x509) X509 *leaf = NULL;
 

@@ -35,6 +35,7 @@ struct make {
     const char *algorithm;                         /* "P-384", "ED25519", "RSA" */
     const struct made *issuer;                     /* NULL: itself */
     const char *basic, *usage, *purposes, *key_id; /* extensions; NULL: usual; "": none */
+    const char *alt;                               /* subjectAltName; NULL: none */
     long from, until; /* seconds from now; both 0 for -1 day to 30 days */
 };
 
@@ -88,6 +89,7 @@ static inline struct made make_cert(const struct make *how)
     make_extension(&ctx, made.cert, NID_basic_constraints, how->basic, "critical,CA:TRUE");
     make_extension(&ctx, made.cert, NID_key_usage, how->usage, "critical,keyCertSign,cRLSign");
     make_extension(&ctx, made.cert, NID_ext_key_usage, how->purposes, NULL);
+    make_extension(&ctx, made.cert, NID_subject_alt_name, how->alt, NULL);
     make_extension(&ctx, made.cert, NID_subject_key_identifier, how->key_id, "hash");
     if (issuer != &made && X509_get_ext_by_NID(issuer->cert, NID_subject_key_identifier, -1) >= 0)
         make_extension(&ctx, made.cert, NID_authority_key_identifier, NULL, "keyid:always");

@@ -31,7 +31,7 @@ static int tear_down(void **state)
 
 static X509 *mint(const char *name)
 {
-    struct mint_profile profile = {name, now - DAY, now + DAY};
+    struct mint_profile profile = {.name = name, .not_before = now - DAY, .not_after = now + DAY};
     struct err err = {0};
     X509 *leaf = NULL;
 
@@ -156,6 +156,28 @@ static void names_what_was_asked_and_nothing_else(void **state)
     }
 }
 
+static void is_named_in_its_cn_alone_where_upstreams_is(void **state)
+{
+    static const struct {
+        const char *name;
+        int alts;
+    } cases[] = {{"www.example", 0}, {"192.0.2.1", 0}, {"b." LABEL_63, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct mint_profile profile = {.name = cases[i].name,
+                                       .not_before = now - DAY,
+                                       .not_after = now + DAY,
+                                       .cn_only = true};
+        CLEANUP(own_x509) X509 *leaf = NULL;
+
+        print_message("  %s\n", cases[i].name);
+        assert_int_equal(mint_leaf(&leaf, authority, leaf_key, &profile, now, NULL), 0);
+        assert_int_equal(X509_get_ext_by_NID(leaf, NID_subject_alt_name, -1) >= 0, cases[i].alts);
+        assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(leaf)), !cases[i].alts);
+    }
+}
+
 static void is_a_server_certificate_and_nothing_else(void **state)
 {
     CLEANUP(own_x509) X509 *leaf = mint("www.example");
@@ -211,7 +233,8 @@ static void points_at_the_authoritys_own_key_id(void **state)
         CLEANUP(made_free) struct made root = make_cert(&(struct make){.key_id = cases[i].key_id});
         CLEANUP(authority_free) struct authority *loaded = NULL;
         CLEANUP(own_x509) X509 *leaf = NULL;
-        struct mint_profile profile = {"www.example", now - DAY, now + DAY};
+        struct mint_profile profile = {
+            .name = "www.example", .not_before = now - DAY, .not_after = now + DAY};
         const ASN1_OCTET_STRING *want = X509_get0_subject_key_id(root.cert), *got;
         const char *dir = make_empty_dir(state);
 
@@ -259,8 +282,9 @@ static void stays_within_everyones_dates(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct authority other = *authority;
-        struct mint_profile profile = {"www.example", now + cases[i].upstream_from,
-                                       now + cases[i].upstream_until};
+        struct mint_profile profile = {.name = "www.example",
+                                       .not_before = now + cases[i].upstream_from,
+                                       .not_after = now + cases[i].upstream_until};
         CLEANUP(own_x509) X509 *leaf = NULL;
         struct err err = {0};
         int rc;
@@ -286,7 +310,8 @@ static void stays_within_everyones_dates(void **state)
 
 static void refuses_a_name_that_is_none(void **state)
 {
-    struct mint_profile profile = {"*.example", now - DAY, now + DAY};
+    struct mint_profile profile = {
+        .name = "*.example", .not_before = now - DAY, .not_after = now + DAY};
     struct err err = {0};
     X509 *leaf = NULL;
 
@@ -302,6 +327,7 @@ int main(void)
         cmocka_unit_test(spells_names_and_refuses_what_is_none),
         cmocka_unit_test(takes_the_longest_name),
         cmocka_unit_test(names_what_was_asked_and_nothing_else),
+        cmocka_unit_test(is_named_in_its_cn_alone_where_upstreams_is),
         cmocka_unit_test(is_a_server_certificate_and_nothing_else),
         cmocka_unit_test(has_a_serial_of_its_own),
         cmocka_unit_test_setup_teardown(points_at_the_authoritys_own_key_id, make_dir,

@@ -54,6 +54,21 @@ static void gathers_the_roots_of_all_files(void **state)
     assert_int_equal(sk_X509_OBJECT_num(all), 2);
 }
 
+static void takes_an_intermediate_for_an_anchor(void **state)
+{
+    const char *path = at(*state, "bundle.pem");
+    static const bool required[] = {true};
+    CLEANUP(made_free) struct made between = make_cert(&(struct make){.name = "x", .issuer = &one});
+    CLEANUP(made_free)
+    struct made leaf = make_cert(
+        &(struct make){.name = "y", .issuer = &between, .basic = "CA:FALSE", .usage = ""});
+    CLEANUP(own_x509_store) X509_STORE *store = NULL;
+
+    write_cert(path, between.cert);
+    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL), 0);
+    assert_true(trusts(store, leaf.cert));
+}
+
 static void skips_a_broken_certificate_alone(void **state)
 {
     const char *path = at(*state, "bundle.pem");
@@ -252,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gathers_the_roots_of_all_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(takes_an_intermediate_for_an_anchor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(skips_a_broken_certificate_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_trusted_certificates_and_their_settings, set_up,
                                         tear_down),
