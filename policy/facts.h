@@ -30,9 +30,10 @@ enum opaque {
     OPAQUE_SILENT,       /* the program said nothing, or did not end what it began to say */
     OPAQUE_UNKNOWN,      /* neither TLS nor HTTP */
     OPAQUE_NO_HTTP1,     /* a ClientHello that offers other protocols only */
-    OPAQUE_OLD_TLS,      /* ... older versions only than we speak */
+    OPAQUE_OLD_TLS,      /* it, or the server, speaks only versions older than ours */
     OPAQUE_NO_CIPHER,    /* ... no cipher suite that we speak */
     OPAQUE_ODD_NAME,     /* ... a name that no certificate can be made for */
+    OPAQUE_CLIENT_CERT,  /* the server demands a certificate of the program */
     OPAQUE_MAX
 };
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };

@@ -9,7 +9,7 @@
 #include "certs/err_tls.h"
 #include "proxy/flow/flow.h"
 
-enum { PRODUCER_EVENTS = 16384, EARLY_DATA_MAX = 1 << 18 };
+enum { PRODUCER_EVENTS = 16384, EARLY_DATA_MAX = 1 << 18, SECURITY_LEVEL = 2 };
 
 /* An accepted connection on its way from the acceptor's thread. */
 struct given {
@@ -38,6 +38,9 @@ static SSL_CTX *context(const SSL_METHOD *method)
     if (!ctx)
         return NULL;
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    /* what Debian has: weaker ones are not to be got by a setting of the node (nor of a pod) */
+    if (SSL_CTX_get_security_level(ctx) < SECURITY_LEVEL)
+        SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -53,6 +56,7 @@ static int make_contexts(struct worker *worker, struct err *err)
         return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
     SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
     SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
@@ -61,6 +65,7 @@ static int make_contexts(struct worker *worker, struct err *err)
      * much as that one may have allowed */
     SSL_CTX_set_recv_max_early_data(worker->pod_ctx, EARLY_DATA_MAX);
     SSL_CTX_set_alpn_select_cb(worker->pod_ctx, open_choose_alpn, NULL);
+    SSL_CTX_set_tlsext_status_cb(worker->pod_ctx, open_staple);
     return 0;
 }
 

@@ -2,10 +2,8 @@
  * own SNI, verification against what the pod trusts. Only a good upstream leads to open.c. */
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/x509v3.h>
 #include <sys/socket.h>
 
-#include "certs/mint.h"
 #include "proxy/flow/steps.h"
 #include "proxy/upstream.h"
 
@@ -47,23 +45,13 @@ static int secure(struct flow *flow)
     static const unsigned char http1[] = "\x08http/1.1";
     const char *host = flow->facts.where.host;
     SSL *ssl = SSL_new(flow->worker->upstream_ctx);
-    X509_VERIFY_PARAM *param;
-    char address[ADDR_TEXT_MAX], name[MINT_NAME_SIZE];
 
     if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (SSL_set_app_data(ssl, flow) != 1)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
-    param = SSL_get0_param(ssl);
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
         return err_set(&flow->why, -EINVAL, "'%s' cannot be asked for by TLS", host);
-    /* as the leaf will spell it: without a closing dot. Some clients name an address by SNI, which
-     * RFC 6066 section 3 forbids: still an address. */
-    if (!mint_name_spell(asked_name(flow, address), name) ||
-        (!X509_VERIFY_PARAM_set1_ip_asc(param, name) &&
-         !X509_VERIFY_PARAM_set1_host(param, name, 0)))
-        return err_set(&flow->why, -EINVAL, "'%s' cannot be checked by TLS", host);
     /* only what the program would have spoken: where it shares nothing with the server, it is to
      * learn so. judge.c has seen to it that we share a version and a suite with the program. */
     if (!suites_offer(ssl, flow->suites))
@@ -72,39 +60,33 @@ static int secure(struct flow *flow)
         SSL_set_min_proto_version(ssl, TLS1_3_VERSION);
     if (flow->version_max < TLS1_3_VERSION)
         SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+    /* only where the pod asks: what is stapled is for it to judge, see open.c */
+    if (flow->asks_status && !SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp))
+        return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     return 0;
 }
 
-int dial_alert(int upstream_alert, long verify_result)
+enum opaque dial_left_alone(const struct dial_failure *failure)
 {
-    if (upstream_alert)
-        return upstream_alert;
-    switch (verify_result) {
-    case X509_V_OK: /* a protocol failure, or the connection's */
-        return SSL_AD_HANDSHAKE_FAILURE;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return SSL_AD_CERTIFICATE_EXPIRED;
-    case X509_V_ERR_CERT_REVOKED:
-        return SSL_AD_CERTIFICATE_REVOKED;
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_CERT_UNTRUSTED:
-    case X509_V_ERR_INVALID_CA:
-        return SSL_AD_UNKNOWN_CA;
-    case X509_V_ERR_INVALID_PURPOSE:
-        return SSL_AD_UNSUPPORTED_CERTIFICATE;
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        return SSL_AD_BAD_CERTIFICATE;
-    default:
-        return SSL_AD_CERTIFICATE_UNKNOWN;
-    }
+    if (failure->verified != X509_V_OK)
+        return OPAQUE_NO_REASON;
+    if (failure->wants_certificate && (failure->alert || failure->lost))
+        return OPAQUE_CLIENT_CERT;
+    if ((failure->old || failure->alert == SSL_AD_PROTOCOL_VERSION) &&
+        failure->version_min < TLS1_2_VERSION)
+        return OPAQUE_OLD_TLS;
+    return OPAQUE_NO_REASON;
+}
+
+int dial_alert(const struct dial_failure *failure)
+{
+    if (failure->alert)
+        return failure->alert;
+    if (failure->verified != X509_V_OK)
+        return verify_alert(failure->verified);
+    return failure->old ? SSL_AD_PROTOCOL_VERSION : SSL_AD_HANDSHAKE_FAILURE;
 }
 
 int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key)
@@ -151,20 +133,54 @@ static int await_sign(struct flow *flow)
 }
 
 /* The pod learns by an alert what it would have found out itself; nothing of it went upstream. */
-static enum flow_state refuse(struct flow *flow, int failure)
+static enum flow_state refuse(struct flow *flow, int alert)
 {
-    long verified = flow->upstream.ssl ? SSL_get_verify_result(flow->upstream.ssl) : X509_V_OK;
-    int alert = flow->upstream.alert;
+    report_tls(flow);
+    open_refuse(flow, alert);
+    return FLOW_CLOSING;
+}
+
+/* The pod's bytes were only looked at, so over a fresh connection they go whole. Not twice in a
+ * flow: nothing leads back from there. */
+static enum flow_state leave_alone(struct flow *flow, enum opaque why)
+{
+    flow->why = (struct err){0}; /* nothing of theirs has failed yet */
+    facts_set_opaque(&flow->facts, why);
+    flow->facts.route = ROUTE_PASSTHROUGH;
+    report_tls(flow);
+    if (flow_redial(flow) == 0)
+        return FLOW_SPLICING;
+    flow->reset = true;
+    return FLOW_CLOSING;
+}
+
+static enum flow_state failed(struct flow *flow, int result)
+{
+    const struct leg *leg = &flow->upstream;
+    const struct dial_failure failure = {
+        .alert = leg->alert,
+        .old = leg->reason == SSL_R_UNSUPPORTED_PROTOCOL,
+        .lost = result == -ECONNRESET || result == -EPIPE,
+        .verified = SSL_get_verify_result(leg->ssl),
+        .wants_certificate = flow->wants_certificate,
+        .version_min = flow->version_min,
+    };
+    enum opaque why = dial_left_alone(&failure);
     char address[ADDR_TEXT_MAX];
 
-    if (alert && flow->wants_certificate)
-        dial_explain_alert(flow);
-    if (verified != X509_V_OK)
+    if (why)
+        return leave_alone(flow, why);
+    if (failure.lost) { /* a lost connection is a lost connection for the pod, too */
+        report_tls(flow);
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
+    if (failure.verified != X509_V_OK)
         err_set(&flow->why, -EPROTO, "the certificate for %s was refused: %s",
-                asked_name(flow, address), X509_verify_cert_error_string(verified));
-    report_tls(flow);
-    open_refuse(flow, dial_alert(alert ? alert : failure, verified));
-    return FLOW_CLOSING;
+                asked_name(flow, address), verify_words(failure.verified, flow->bad_depth));
+    else if (failure.alert)
+        dial_explain_alert(flow);
+    return refuse(flow, dial_alert(&failure));
 }
 
 enum flow_state dial(struct flow *flow)
@@ -188,14 +204,5 @@ enum flow_state dial(struct flow *flow)
         return FLOW_DIALLING;
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the upstream's TLS handshake took over 10 s");
-    if (result < 0) {
-        /* a lost connection is a lost connection for the pod, too */
-        if (result == -ECONNRESET || result == -EPIPE) {
-            report_tls(flow);
-            flow->reset = true;
-            return FLOW_CLOSING;
-        }
-        return refuse(flow, 0);
-    }
-    return FLOW_OPENING;
+    return result < 0 ? failed(flow, result) : FLOW_OPENING;
 }

@@ -22,7 +22,8 @@ static const struct {
     [FLOW_JUDGING] = {"judging",
                       TO(FLOW_DIALLING) | TO(FLOW_RELAYING) | TO(FLOW_SPLICING) | TO(FLOW_CLOSING),
                       judge, 10, false},
-    [FLOW_DIALLING] = {"dialling", TO(FLOW_OPENING) | TO(FLOW_CLOSING), dial, 10, false},
+    [FLOW_DIALLING] = {"dialling", TO(FLOW_OPENING) | TO(FLOW_SPLICING) | TO(FLOW_CLOSING), dial,
+                       10, false},
     [FLOW_OPENING] = {"opening", TO(FLOW_RELAYING) | TO(FLOW_CLOSING), open_pod, 10, false},
     [FLOW_RELAYING] = {"relaying", TO(FLOW_CLOSING), relay, 3600, true},
     [FLOW_SPLICING] = {"splicing", TO(FLOW_CLOSING), splice_run, 3600, true},
@@ -162,6 +163,18 @@ static void again_on_turn(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     flow_run(arg);
+}
+
+int flow_redial(struct flow *flow)
+{
+    int result;
+
+    leg_fini(&flow->upstream, false);
+    leg_init(&flow->upstream, flow->worker);
+    result = dial_begin(flow);
+    if (result == 0)
+        result = leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow);
+    return result;
 }
 
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,

@@ -42,12 +42,14 @@ struct flow {
     uint64_t active_ns; /* when bytes last moved, monotonic */
     bool timed_out;     /* the state's time is up: its step decides what that means */
     bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
+    bool asks_status;   /* ... asks for an OCSP response, so upstream is asked, too */
     bool needs_rsa;     /* ... has no use for a P-256 certificate */
     uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     bool speaks_dns;                   /* what it says is for a name server */
     bool wants_certificate;            /* upstream asked for the client's, and we have none */
     uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
+    int bad_depth;      /* where in upstream's chain the certificate is that failed to verify */
     bool half_closed;   /* one end is done, the other is not */
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;
@@ -60,6 +62,8 @@ struct flow {
  * Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod);
+/* A fresh TCP connect upstream in the place of one that was tried in vain. */
+int flow_redial(struct flow *flow);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */
 void flow_abort(struct flow *flow);
 /* For SSL_CTX_set_alpn_select_cb on the pods' side: a pod is answered with upstream's protocol, and
@@ -69,5 +73,11 @@ int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len
 /* For SSL_CTX_set_client_cert_cb on the upstreams' side: there is none, but that one was asked for
  * is remembered. */
 int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key);
+/* For SSL_CTX_set_cert_verify_callback on the upstreams' side: chain, purpose, dates, strength and
+ * name, as curl would. */
+int verify_upstream(X509_STORE_CTX *chain, void *arg);
+/* For SSL_CTX_set_tlsext_status_cb on the pods' side: a pod is stapled what open.c has put there.
+ */
+int open_staple(SSL *ssl, void *arg);
 /* Only the worker's reaper, after the loop's turn: no callback may still point at it. */
 void flow_free(struct flow **flow);

@@ -281,6 +281,7 @@ static int complaint(struct leg *leg)
 
     if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
         leg->alert = reason - SSL_AD_REASON_OFFSET;
+    leg->reason = reason;
     return reason;
 }
 

@@ -35,6 +35,7 @@ struct leg {
     bool chatters;           /* ... and yet handshake messages come without end: it is broken */
     unsigned messages;       /* ... this many */
     uint64_t messages_since; /* ... since then, monotonic */
+    int reason;              /* TLS: OpenSSL's first complaint (SSL_R_…) when something failed */
     int alert;               /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
     uint64_t rx, tx;         /* bytes received and sent on the socket */
     uint8_t *stash; /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */

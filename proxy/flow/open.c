@@ -36,6 +36,33 @@ int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len
     return SSL_TLSEXT_ERR_OK;
 }
 
+int open_staple(SSL *ssl, void *arg)
+{
+    unsigned char *response;
+
+    (void)arg;
+    return SSL_get_tlsext_status_ocsp_resp(ssl, &response) > 0 && response ? SSL_TLSEXT_ERR_OK
+                                                                           : SSL_TLSEXT_ERR_NOACK;
+}
+
+/* The pod asked whether the certificate is revoked: it hears what upstream says of its own, and
+ * concludes what it would have concluded, which for some programs is nothing. */
+static int staple(struct flow *flow, SSL *ssl)
+{
+    if (!flow->asks_status)
+        return 0;
+    switch (store_use_staple(flow->worker->parts.store, ssl, flow->upstream.ssl, &flow->why)) {
+    case STAPLE_FAILED:
+        return -EIO;
+    case STAPLE_REVOKED:
+        err_set(&flow->why, -EKEYREVOKED,
+                "the server's certificate is revoked, says the OCSP response stapled to it");
+        return 0;
+    default:
+        return 0;
+    }
+}
+
 /* 0; -EAGAIN: the key of the leaf is being made; or why not. */
 static int secure(struct flow *flow)
 {
@@ -52,6 +79,8 @@ static int secure(struct flow *flow)
     else
         result = store_use_leaf(worker->parts.store, ssl, flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
                                 asked_name(flow, address), upstream, &flow->why);
+    if (result == 0)
+        result = staple(flow, ssl);
     X509_free(upstream);
     if (result < 0)
         SSL_free(TAKE(flow->pod.ssl));

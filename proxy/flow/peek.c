@@ -83,6 +83,7 @@ enum flow_state peek(struct flow *flow)
                           sizeof(flow->facts.where.host)))
             return FLOW_JUDGING;
         flow->offers_alpn = hello.alpn.len > 0;
+        flow->asks_status = hello.status;
         flow->needs_rsa = !hello_takes_p256(&hello);
         flow->suites = suites_shared(hello.ciphers);
         flow->version_min = hello.version_min;

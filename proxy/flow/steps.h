@@ -37,10 +37,27 @@ bool suites_fit(uint32_t shared, uint16_t version_max);
 /* Has a client offer these and no others; false when OpenSSL cannot. */
 bool suites_offer(SSL *ssl, uint32_t shared);
 
-/* The TLS alert to answer a client with when its upstream was refused (RFC 8446 section 6.2):
- * upstream's own alert where it sent one, else by the verification's result (X509_V_ERR_…).
- * Pure. */
-int dial_alert(int upstream_alert, long verify_result);
+/* How the TLS handshake with upstream failed. */
+struct dial_failure {
+    int alert;              /* upstream's, 0: none */
+    bool old;               /* upstream chose a version that is too old for us */
+    bool lost;              /* the connection was closed or reset */
+    long verified;          /* X509_V_OK, or what is wrong with its certificate */
+    bool wants_certificate; /* it asked for ours */
+    uint16_t version_min;   /* what the pod offers at least; 0: it does not say */
+};
+/* Pure: why the pod and upstream are left to settle it between themselves, by passing their bytes
+ * untouched: it might have gone well without us. OPAQUE_NO_REASON: they are not, for it would not.
+ */
+enum opaque dial_left_alone(const struct dial_failure *failure);
+/* Pure: the TLS alert to answer a client with when its upstream was refused (RFC 8446 section 6.2):
+ * upstream's own where it sent one, else what fits. */
+int dial_alert(const struct dial_failure *failure);
+
+/* Pure: what is wrong with a certificate, and the alert that says so: by the verification's result
+ * (X509_V_ERR_…) and its depth in the chain. */
+const char *verify_words(long result, int depth);
+int verify_alert(long result);
 
 /* Begins the TCP connect upstream, unless that was done before accept; a failure that is known at
  * once is in flow->why. */

@@ -13,9 +13,11 @@ enum {
     VERSION_TLS12 = 0x0303,
     VERSION_TLS13 = 0x0304,
     GROUP_P256 = 23,
+    STATUS_OCSP = 1,
     NAME_MAX_LEN = 255,
 
     EXTENSION_SERVER_NAME = 0,
+    EXTENSION_STATUS_REQUEST = 5,
     EXTENSION_GROUPS = 10,
     EXTENSION_SIGNATURES = 13,
     EXTENSION_ALPN = 16,
@@ -163,7 +165,7 @@ static bool read_numbers(struct span data, struct span *out)
 
 static bool read_extensions(struct span rest, struct hello *out)
 {
-    bool server_name = false, alpn = false, versions = false;
+    bool server_name = false, status = false, alpn = false, versions = false;
 
     while (rest.len) {
         struct span data;
@@ -176,6 +178,11 @@ static bool read_extensions(struct span rest, struct hello *out)
         case EXTENSION_SERVER_NAME:
             fine = !server_name && read_server_name(data, out);
             server_name = true;
+            break;
+        case EXTENSION_STATUS_REQUEST:
+            fine = !status && data.len;
+            status = true;
+            out->status = fine && data.data[0] == STATUS_OCSP;
             break;
         case EXTENSION_GROUPS:
             fine = read_numbers(data, &out->groups);

@@ -28,6 +28,7 @@ struct hello { /* the spans borrow from scratch or the input and live as long as
     uint16_t version_min;    /* lowest version offered; 0: the client did not say */
     uint16_t version_max;    /* highest version offered, GREASE ignored: 0x0304 is TLS 1.3 */
     bool ech;                /* encrypted_client_hello was offered (0xfe0d) */
+    bool status;             /* an OCSP response is asked for (RFC 6066 section 8) */
 };
 
 /* scratch: at least HELLO_MAX bytes, may be overwritten. */

@@ -12,7 +12,7 @@ make_cert expired ca "$ORIGIN_SAN" -1
 make_cert wrong ca DNS:other.test,IP:192.0.2.99
 make_cert self self "$ORIGIN_SAN"
 make_cert unknown stranger "$ORIGIN_SAN"
-read -r good old expired wrong self unknown h2 optional mtls12 mtls13 <<<"$(free_ports 10)"
+read -r good old expired wrong self unknown h2 optional <<<"$(free_ports 8)"
 nginx_server "$good" origin
 nginx_server "$old" origin 'ssl_protocols TLSv1.2;'
 nginx_server "$expired" expired
@@ -35,7 +35,7 @@ refused() { # port, words in the reason, curl's exit status for such an alert
     events '.[].process_tls // empty | .error' >"$T/reason"
     expect_grep "reason" "$words" "$T/reason"
     expect_status "openssl s_client: $words" 1 exec_local -- openssl s_client \
-        -connect "${at:-localhost}:$port" -servername localhost </dev/null >"$T/out" 2>"$T/client.err"
+        -connect "localhost:$port" -servername localhost </dev/null >"$T/out" 2>"$T/client.err"
     expect_grep "alert for openssl: $words" 'alert' "$T/client.err"
     expect_no_grep "certificates shown: $words" 'BEGIN CERTIFICATE' "$T/out"
     expect_status "wget: $words" 4 exec_local -- wget -q -t 1 -O /dev/null "https://localhost:$port/small"
@@ -46,13 +46,7 @@ refused "$wrong" '[Hh]ostname mismatch|name' 35
 refused "$self" 'self.signed' 35
 refused "$unknown" 'unable to get (local )?issuer|unknown|self.signed' 35
 
-# a client certificate, which is not ours to give
-start_s_server "$mtls12" origin -tls1_2 -Verify 1 -verify_return_error -quiet
-start_s_server "$mtls13" origin -tls1_3 -Verify 1 -verify_return_error -quiet
-at='[::1]'
-refused "$mtls12" "wants a client certificate, which is not ours to give: alert 'handshake failure'" 35
-refused "$mtls13" "wants a client certificate, which is not ours to give: alert 'certificate required'" 98
-at=''
+# a client certificate: who demands one is left alone (upstream_certs.sh)
 expect_status "one that can do without" 0 exec_local -- curl -sS -o "$T/answer" "https://localhost:$optional/small"
 expect_eq "told" 200 "$(events '.[].process_http // empty | .code')"
 

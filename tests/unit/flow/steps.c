@@ -101,29 +101,87 @@ static void judge_opens_what_speaks_http1(void **state)
 
 static const struct {
     const char *name;
-    int upstream;
-    long verified;
+    struct dial_failure failure;
     int want;
 } alerts[] = {
-    {"upstream's own alert goes on", SSL_AD_UNRECOGNIZED_NAME, X509_V_OK, SSL_AD_UNRECOGNIZED_NAME},
-    {"upstream's alert beats a late verdict", SSL_AD_ACCESS_DENIED, X509_V_ERR_CERT_HAS_EXPIRED,
+    {"upstream's own alert goes on", {.alert = SSL_AD_UNRECOGNIZED_NAME}, SSL_AD_UNRECOGNIZED_NAME},
+    {"upstream's alert beats a late verdict",
+     {.alert = SSL_AD_ACCESS_DENIED, .verified = X509_V_ERR_CERT_HAS_EXPIRED},
      SSL_AD_ACCESS_DENIED},
-    {"expired", 0, X509_V_ERR_CERT_HAS_EXPIRED, SSL_AD_CERTIFICATE_EXPIRED},
-    {"self-signed", 0, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, SSL_AD_UNKNOWN_CA},
-    {"unknown issuer", 0, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, SSL_AD_UNKNOWN_CA},
-    {"wrong name", 0, X509_V_ERR_HOSTNAME_MISMATCH, SSL_AD_BAD_CERTIFICATE},
-    {"wrong purpose", 0, X509_V_ERR_INVALID_PURPOSE, SSL_AD_UNSUPPORTED_CERTIFICATE},
-    {"revoked", 0, X509_V_ERR_CERT_REVOKED, SSL_AD_CERTIFICATE_REVOKED},
-    {"weak key", 0, X509_V_ERR_EE_KEY_TOO_SMALL, SSL_AD_CERTIFICATE_UNKNOWN},
-    {"no certificate to blame", 0, X509_V_OK, SSL_AD_HANDSHAKE_FAILURE},
+    {"expired", {.verified = X509_V_ERR_CERT_HAS_EXPIRED}, SSL_AD_CERTIFICATE_EXPIRED},
+    {"to come", {.verified = X509_V_ERR_CERT_NOT_YET_VALID}, SSL_AD_CERTIFICATE_EXPIRED},
+    {"self-signed", {.verified = X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT}, SSL_AD_UNKNOWN_CA},
+    {"unknown issuer",
+     {.verified = X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY},
+     SSL_AD_UNKNOWN_CA},
+    {"too long a chain", {.verified = X509_V_ERR_CERT_CHAIN_TOO_LONG}, SSL_AD_UNKNOWN_CA},
+    {"wrong name", {.verified = X509_V_ERR_HOSTNAME_MISMATCH}, SSL_AD_BAD_CERTIFICATE},
+    {"wrong purpose", {.verified = X509_V_ERR_INVALID_PURPOSE}, SSL_AD_UNSUPPORTED_CERTIFICATE},
+    {"revoked", {.verified = X509_V_ERR_CERT_REVOKED}, SSL_AD_CERTIFICATE_REVOKED},
+    {"weak key", {.verified = X509_V_ERR_EE_KEY_TOO_SMALL}, SSL_AD_BAD_CERTIFICATE},
+    {"a fault without a line",
+     {.verified = X509_V_ERR_UNNESTED_RESOURCE},
+     SSL_AD_CERTIFICATE_UNKNOWN},
+    {"too old a version", {.old = true}, SSL_AD_PROTOCOL_VERSION},
+    {"no certificate to blame", {0}, SSL_AD_HANDSHAKE_FAILURE},
 };
+
+static const struct {
+    const char *name;
+    struct dial_failure failure;
+    enum opaque want;
+} left_alone[] = {
+    {"a certificate demanded, TLS 1.2",
+     {.alert = SSL_AD_HANDSHAKE_FAILURE, .wants_certificate = true, .version_min = 0x0303},
+     OPAQUE_CLIENT_CERT},
+    {"a certificate demanded, TLS 1.3",
+     {.alert = SSL_AD_CERTIFICATE_REQUIRED, .wants_certificate = true, .version_min = 0x0303},
+     OPAQUE_CLIENT_CERT},
+    {"a certificate demanded by hanging up",
+     {.lost = true, .wants_certificate = true, .version_min = 0x0303},
+     OPAQUE_CLIENT_CERT},
+    {"one that is bad itself",
+     {.verified = X509_V_ERR_CERT_HAS_EXPIRED, .wants_certificate = true, .lost = true},
+     OPAQUE_NO_REASON},
+    {"an alert of a server that wants none", {.alert = SSL_AD_HANDSHAKE_FAILURE}, OPAQUE_NO_REASON},
+    {"a server that hangs up", {.lost = true}, OPAQUE_NO_REASON},
+    {"a time-out behind the wish", {.wants_certificate = true}, OPAQUE_NO_REASON},
+    {"too old for us, not for the pod", {.old = true, .version_min = 0x0301}, OPAQUE_OLD_TLS},
+    {"too old for us, and the pod says nothing", {.old = true}, OPAQUE_OLD_TLS},
+    {"too old for both", {.old = true, .version_min = 0x0303}, OPAQUE_NO_REASON},
+    {"told so by an alert", {.alert = SSL_AD_PROTOCOL_VERSION}, OPAQUE_OLD_TLS},
+    {"told both so by an alert",
+     {.alert = SSL_AD_PROTOCOL_VERSION, .version_min = 0x0303},
+     OPAQUE_NO_REASON},
+};
+
+static void dial_leaves_alone_what_may_go_well_without_us(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(left_alone); i++) {
+        print_message("  %s\n", left_alone[i].name);
+        assert_int_equal(dial_left_alone(&left_alone[i].failure), left_alone[i].want);
+    }
+}
+
+static void verify_has_words_for_any_depth(void **state)
+{
+    (void)state;
+    assert_string_equal(verify_words(X509_V_ERR_CERT_HAS_EXPIRED, 0), "it has expired");
+    assert_string_equal(verify_words(X509_V_ERR_CERT_HAS_EXPIRED, 2),
+                        "a certificate above it has expired");
+    /* whatever OpenSSL comes to say where we expect it to say nothing */
+    for (int result = 1; result < 100; result++)
+        for (int depth = 0; depth < 3; depth++)
+            assert_non_null(verify_words(result, depth));
+}
 
 static void dial_tells_the_pod_why(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(alerts); i++) {
         print_message("  %s\n", alerts[i].name);
-        assert_int_equal(dial_alert(alerts[i].upstream, alerts[i].verified), alerts[i].want);
+        assert_int_equal(dial_alert(&alerts[i].failure), alerts[i].want);
     }
 }
 
@@ -134,6 +192,8 @@ int main(void)
         cmocka_unit_test(peek_knows_where_name_servers_are),
         cmocka_unit_test(judge_opens_what_speaks_http1),
         cmocka_unit_test(dial_tells_the_pod_why),
+        cmocka_unit_test(dial_leaves_alone_what_may_go_well_without_us),
+        cmocka_unit_test(verify_has_words_for_any_depth),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,36 @@ static const struct {
 #undef INVALID
 };
 
+static const struct {
+    const char *name;
+    struct span extensions;
+    enum hello_status want;
+    bool asks;
+} statuses[] = {
+    {"asks for an OCSP response", BYTES("\0\x05\0\x05\x01\0\0\0\0"), HELLO_DONE, true},
+    {"asks for something else", BYTES("\0\x05\0\x02\x07\0"), HELLO_DONE, false},
+    {"asks for nothing", BYTES("\0\x05\0\0"), HELLO_INVALID, false},
+    {"asks twice", BYTES("\0\x05\0\x02\x07\0\0\x05\0\x05\x01\0\0\0\0"), HELLO_INVALID, false},
+    {"does not ask", BYTES(SNI), HELLO_DONE, false},
+};
+
+static void knows_who_asks_for_a_status(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+        CLEANUP(bytes_free) struct bytes message = message_with(statuses[i].extensions);
+        CLEANUP(bytes_free) struct bytes records = records_of(&message, RECORD_MAX);
+        struct hello hello = {0};
+        uint8_t *copy;
+
+        print_message("  %s\n", statuses[i].name);
+        assert_int_equal(parse(span_of(records.data, records.len), &hello, &copy),
+                         statuses[i].want);
+        assert_int_equal(hello.status, statuses[i].asks);
+        free(copy);
+    }
+}
+
 static void assert_facts(size_t i, const struct hello *hello)
 {
     assert_true(span_equal(hello->server_name, span_of_text(extensions[i].server_name)));
@@ -475,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_bytes_tell),
         cmocka_unit_test(bodies_hold_together),
+        cmocka_unit_test(knows_who_asks_for_a_status),
         cmocka_unit_test(facts_hold_however_it_is_cut),
         cmocka_unit_test(bytes_behind_it_do_not_matter),
         cmocka_unit_test(large_ones_are_read),
