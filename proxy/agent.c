@@ -8,6 +8,7 @@
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
@@ -26,6 +27,7 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct limits limits;
     struct worker **workers;
     unsigned workers_len;
     struct attempts *attempts;
@@ -83,6 +85,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
+        .limits = &agent->limits,
     };
 
     agent->workers = calloc(settings->workers, sizeof(*agent->workers));
@@ -133,6 +136,15 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
     return result;
 }
 
+/* When all else is open: what is left is for connections. */
+static void set_limits(struct agent *agent)
+{
+    struct limits_machine machine;
+
+    limits_read_machine(&machine);
+    limits_init(&agent->limits, &machine);
+}
+
 static int open_doors(struct agent *agent, struct err *err)
 {
     const struct doors_parts parts = {
@@ -143,6 +155,7 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
@@ -202,6 +215,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = open_doors(agent, err);
     if (result == 0)
         result = begin_watching(agent, err);
+    set_limits(agent);
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include "proxy/attempts.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/limits.h"
 #include "proxy/origin.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
@@ -21,6 +22,7 @@ enum {
     ACCEPTS_A_TURN = 8192, /* more than the backlog, so that a turn takes all that wait */
     GUESTS_MAX = 256,      /* a namespace takes up to some forty-five descriptors */
     LOOK_US = 200 * 1000,
+    PAUSE_US = 100 * 1000, /* between looks whether there are descriptors again */
 };
 
 /* A namespace we listen in, with what the loop watches of it. We are a guest in one that a pod's
@@ -41,7 +43,8 @@ struct doors {
     struct event *look_due;
     bool told_guests_max;
     int reserve_fd; /* given up for a moment when there are no others left */
-    uint64_t turned_away_ns;
+    struct event *resume_due;
+    uint64_t paused_ns; /* since when; 0: accepting */
 };
 
 /* ---- accepting ---- */
@@ -56,12 +59,36 @@ static struct worker *least_busy(struct doors *doors)
     return best;
 }
 
-static void receive(struct doors *doors, int fd)
+/* By a reset, as an overloaded host would; its close says why. Takes fd and process. */
+static void refuse(struct doors *doors, int fd, const struct origin *origin,
+                   struct process *process, enum limit why)
+{
+    struct sockets_flow done = {
+        .cookie = origin->cookie,
+        .dst = origin->dst,
+        .src_port = origin->src.port,
+        .route = ROUTE_PROXY,
+    };
+    char line[256];
+
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(fd);
+    if (process)
+        identity_flow_end(doors->parts.identity, &process);
+    snprintf(done.error, sizeof(done.error), "%s", limits_reason(why));
+    sockets_flow_done(doors->parts.sockets, &done);
+    if (limits_refuse(doors->parts.limits, why, clock_ns(), line, sizeof(line)))
+        log_warn("%s", line);
+}
+
+/* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
+static void receive(struct doors *doors, int fd, enum limit exhausted)
 {
     struct origin origin;
     struct process *process;
     struct pod *pod;
     struct err err;
+    CLEANUP(fd_close) int upstream = -1;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
     if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, &err) < 0) {
@@ -71,53 +98,105 @@ static void receive(struct doors *doors, int fd)
     pod = pods_find(doors->parts.pods, origin.pod);
     process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
     sockets_accepted(doors->parts.sockets, &origin, process, pod);
-    worker_give(least_busy(doors), fd, attempts_take(doors->parts.attempts, &origin), &origin,
-                process, pod);
+    upstream = attempts_take(doors->parts.attempts, &origin);
+    if (!exhausted)
+        exhausted = limits_admit(doors->parts.limits);
+    if (exhausted) {
+        refuse(doors, fd, &origin, process, exhausted);
+        return;
+    }
+    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod);
 }
 
-/* Out of descriptors: a connection that could only wait is reset, by means of the one kept in
- * reserve, so that its program knows; else the loop would spin on it. Told once a second. */
-static void turn_away(struct doors *doors, int listener)
+/* Out of descriptors, or memory, although limits saw some left: those who come wait in the queue,
+ * and nobody looks at it, for it would be readable all the time. */
+static void pause_accepting(struct doors *doors)
 {
-    uint64_t now = clock_ns();
-    struct origin origin;
+    static const struct timeval pause = {.tv_usec = PAUSE_US};
+
+    for (const struct door *door = doors->first; door; door = door->next) {
+        if (door->on_accept4)
+            event_del(door->on_accept4);
+        if (door->on_accept6)
+            event_del(door->on_accept6);
+    }
+    if (!doors->paused_ns)
+        doors->paused_ns = clock_ns();
+    if (!evtimer_pending(doors->resume_due, NULL))
+        event_add(doors->resume_due, &pause);
+}
+
+/* One connection for which there was no descriptor takes the one kept in reserve, to be refused. */
+static bool turn_away(struct doors *doors, int listener)
+{
+    int fd;
 
     fd_close(&doors->reserve_fd);
-    CLEANUP(fd_close) int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    CLEANUP(fd_close) int upstream = -1;
-
-    if (fd >= 0) {
-        if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, NULL) == 0)
-            upstream = attempts_take(doors->parts.attempts, &origin);
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
-                   sizeof(struct linger));
-        fd_close(&fd);
-    }
+    fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        receive(doors, fd, LIMIT_FILES);
     doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (now - doors->turned_away_ns < 1000000000u)
-        return;
-    doors->turned_away_ns = now;
-    log_error("connections are turned away: too many open files; raise the limit (ulimit -n)");
+    return fd >= 0;
 }
 
-static void accept_all(struct doors *doors, int listener)
+/* False when there were no descriptors for those who wait. */
+static bool accept_all(struct doors *doors, int listener)
 {
     for (int i = 0; listener >= 0 && i < ACCEPTS_A_TURN; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0)
-            receive(doors, fd);
-        else if (errno == EMFILE || errno == ENFILE)
-            turn_away(doors, listener);
+            receive(doors, fd, LIMIT_NONE);
+        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            return false;
         else if (errno != EINTR && errno != ECONNABORTED)
-            return;
+            break;
     }
+    return true;
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    accept_all(arg, fd);
+    if (!accept_all(arg, fd))
+        pause_accepting(arg);
+}
+
+/* Whoever has waited for a second in vain is told. */
+static bool accept_or_turn_away(struct doors *doors, int listener)
+{
+    bool late = clock_ns() - doors->paused_ns >= 1000000000u;
+
+    while (!accept_all(doors, listener))
+        if (!late || !turn_away(doors, listener))
+            return false;
+    return true;
+}
+
+static void resume_accepting(evutil_socket_t fd, short what, void *arg)
+{
+    struct doors *doors = arg;
+    bool done = true;
+
+    (void)fd;
+    (void)what;
+    for (const struct door *door = doors->first; door; door = door->next) {
+        const struct listener *stream = &keeper_net_listeners(door->net)->stream;
+
+        done = accept_or_turn_away(doors, stream->v4) && done;
+        done = accept_or_turn_away(doors, stream->v6) && done;
+    }
+    if (!done) {
+        pause_accepting(doors);
+        return;
+    }
+    doors->paused_ns = 0;
+    for (const struct door *door = doors->first; door; door = door->next) {
+        if (door->on_accept4)
+            event_add(door->on_accept4, NULL);
+        if (door->on_accept6)
+            event_add(door->on_accept6, NULL);
+    }
 }
 
 /* ---- namespaces ---- */
@@ -296,7 +375,8 @@ int doors_new(struct doors **out, const struct doors_parts *parts, struct err *e
     doors->parts = *parts;
     doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     doors->look_due = evtimer_new(parts->base, look_for_deserted, doors);
-    if (!doors->look_due)
+    doors->resume_due = evtimer_new(parts->base, resume_accepting, doors);
+    if (!doors->look_due || !doors->resume_due)
         return err_set(err, -ENOMEM, "doors");
     *out = TAKE(doors);
     return 0;
@@ -314,6 +394,8 @@ void doors_free(struct doors **doors)
     }
     if ((*doors)->look_due)
         event_free((*doors)->look_due);
+    if ((*doors)->resume_due)
+        event_free((*doors)->resume_due);
     fd_close(&(*doors)->reserve_fd);
     free(TAKE(*doors));
 }
@@ -326,7 +408,8 @@ int doors_open(struct doors *doors, int netns_fd, struct err *err)
 void doors_accept(struct doors *doors)
 {
     for (const struct door *door = doors->first; door; door = door->next) {
-        accept_all(doors, keeper_net_listeners(door->net)->stream.v4);
-        accept_all(doors, keeper_net_listeners(door->net)->stream.v6);
+        if (!accept_all(doors, keeper_net_listeners(door->net)->stream.v4) ||
+            !accept_all(doors, keeper_net_listeners(door->net)->stream.v6))
+            pause_accepting(doors);
     }
 }

@@ -15,6 +15,7 @@ struct attempts;
 struct doors;
 struct identity;
 struct keeper;
+struct limits;
 struct pods;
 struct resolver;
 struct sockets;
@@ -28,6 +29,7 @@ struct doors_parts { /* all borrowed, all outlive the doors */
     struct sockets *sockets;
     struct attempts *attempts;
     struct resolver *resolver;
+    struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;
 };

@@ -4,10 +4,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "certs/err_tls.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "proxy/flow/flow.h"
+#include "proxy/limits.h"
 
 enum { PRODUCER_EVENTS = 16384, EARLY_DATA_MAX = 1 << 18, SECURITY_LEVEL = 2 };
 
@@ -69,6 +73,12 @@ static int make_contexts(struct worker *worker, struct err *err)
     return 0;
 }
 
+static void forget_one(struct worker *worker)
+{
+    limits_leave(worker->parts.limits);
+    atomic_fetch_sub(&worker->handovers->load, 1);
+}
+
 static void reap(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *worker = arg;
@@ -80,14 +90,14 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 
         worker->dead = flow->next;
         flow_free(&flow);
-        atomic_fetch_sub(&worker->handovers->load, 1);
+        forget_one(worker);
     }
 }
 
 static void begin(struct worker *worker, struct given *given)
 {
     if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
-        atomic_fetch_sub(&worker->handovers->load, 1);
+        forget_one(worker);
     pod_unref(&given->pod);
     free(given);
 }
@@ -229,6 +239,7 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
+        limits_leave(worker->parts.limits);
         close(fd);
         fd_close(&upstream);
         if (process)
@@ -251,16 +262,57 @@ unsigned worker_load(const struct worker *worker)
     return atomic_load(&worker->handovers->load);
 }
 
-uint8_t *worker_buffer_get(struct worker *worker)
+/* What is larger than promised to each connection is counted. */
+static uint8_t *allocate(struct worker *worker, size_t size)
 {
-    if (worker->spare_len)
-        return worker->spare[--worker->spare_len];
-    return malloc(WORKER_BUFFER);
+    uint8_t *buffer;
+
+    if (!limits_take(worker->parts.limits, LIMIT_MEMORY, size))
+        return NULL;
+    buffer = malloc(size);
+    if (!buffer)
+        limits_give(worker->parts.limits, LIMIT_MEMORY, size);
+    return buffer;
 }
 
-void worker_buffer_put(struct worker *worker, uint8_t *buffer)
+uint8_t *worker_buffer_get(struct worker *worker, size_t *size)
 {
-    if (buffer && worker->spare_len < WORKER_SPARE_BUFFERS)
+    uint8_t *buffer;
+
+    *size = WORKER_BUFFER;
+    if (worker->spare_len && limits_take(worker->parts.limits, LIMIT_MEMORY, WORKER_BUFFER))
+        return worker->spare[--worker->spare_len];
+    buffer = allocate(worker, WORKER_BUFFER);
+    if (buffer)
+        return buffer;
+    buffer = malloc(WORKER_SMALL);
+    *size = buffer ? WORKER_SMALL : 0;
+    return buffer;
+}
+
+uint8_t *worker_buffer_grow(struct worker *worker, uint8_t *buffer, size_t len, size_t *size)
+{
+    uint8_t *grown = allocate(worker, *size * 2);
+    char line[256];
+
+    if (!grown) {
+        if (limits_refuse(worker->parts.limits, LIMIT_MEMORY, clock_ns(), line, sizeof(line)))
+            log_warn("%s", line);
+        return NULL;
+    }
+    memcpy(grown, buffer, len);
+    worker_buffer_put(worker, buffer, *size);
+    *size *= 2;
+    return grown;
+}
+
+void worker_buffer_put(struct worker *worker, uint8_t *buffer, size_t size)
+{
+    if (!buffer)
+        return;
+    if (size > WORKER_SMALL)
+        limits_give(worker->parts.limits, LIMIT_MEMORY, size);
+    if (size == WORKER_BUFFER && worker->spare_len < WORKER_SPARE_BUFFERS)
         worker->spare[worker->spare_len++] = buffer;
     else
         free(buffer);

@@ -19,11 +19,13 @@
 enum {
     WORKER_INBOX = 65536,      /* bytes one recv(2) may bring: four TLS records */
     WORKER_BUFFER = 65536,     /* bytes a direction holds before its sender must wait */
+    WORKER_SMALL = 4096,       /* ... when memory is scarce */
     WORKER_SPARE_BUFFERS = 32, /* buffers kept for reuse */
 };
 
 struct flow;
 struct leg;
+struct limits;
 struct names;
 
 /* What every worker needs; all borrowed, all outlive the workers. */
@@ -35,6 +37,7 @@ struct worker_parts {
     X509_STORE *roots; /* what upstreams are verified against */
     struct bus *bus;
     struct sockets *sockets;
+    struct limits *limits;
 };
 
 /* The bytes of one recv(2). They belong to the leg that read last; when another leg wants to read
@@ -67,14 +70,19 @@ int worker_new(struct worker **out, const struct worker_parts *parts, unsigned n
 /* Closes every flow, ends the thread. */
 void worker_free(struct worker **worker);
 
-/* Hands over an accepted connection: takes fd, upstream (a socket that is connected, or about to
- * be; -1: none) and process (a reference whose flow count was raised by identity_flow_begin, or
- * NULL); borrows pod for the call. Any thread. */
+/* Hands over an accepted connection that limits_admit() let in: takes fd, upstream (a socket that is
+ * connected, or about to be; -1: none) and process (a reference whose flow count was raised by
+ * identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 
-/* WORKER_BUFFER bytes, or NULL when out of memory; worker_buffer_put accepts NULL. */
-uint8_t *worker_buffer_get(struct worker *worker);
-void worker_buffer_put(struct worker *worker, uint8_t *buffer);
+/* A buffer of *size bytes: WORKER_BUFFER, or WORKER_SMALL when what connections may take of memory
+ * is used up; NULL when there is none at all. */
+uint8_t *worker_buffer_get(struct worker *worker, size_t *size);
+/* Twice as many bytes, of which the first len are kept; takes buffer and sets *size. NULL, and
+ * nothing has changed, when that is more than connections may take. */
+uint8_t *worker_buffer_grow(struct worker *worker, uint8_t *buffer, size_t len, size_t *size);
+/* Accepts NULL. */
+void worker_buffer_put(struct worker *worker, uint8_t *buffer, size_t size);

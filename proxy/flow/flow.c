@@ -33,6 +33,7 @@ static const struct {
 _Static_assert(ARRAY_SIZE(flow_states) == FLOW_MAX, "name every state");
 
 enum { HALF_CLOSED_SECONDS = 300 };
+#define SECOND_NS UINT64_C(1000000000)
 
 static int limit_seconds(const struct flow *flow)
 {
@@ -41,11 +42,27 @@ static int limit_seconds(const struct flow *flow)
     return flow_states[flow->state].seconds;
 }
 
+/* Of a state in which silence counts, or a head that does not end. */
+static uint64_t patience_ends_ns(const struct flow *flow)
+{
+    uint64_t end = flow->active_ns + (uint64_t)limit_seconds(flow) * SECOND_NS;
+    uint64_t head = flow->state == FLOW_RELAYING ? relay_head_since(&flow->relay) : 0;
+
+    return head && head + RELAY_HEAD_SECONDS * SECOND_NS < end
+               ? head + RELAY_HEAD_SECONDS * SECOND_NS
+               : end;
+}
+
 static void arm(struct flow *flow)
 {
-    struct timeval limit = {.tv_sec = limit_seconds(flow)};
+    uint64_t now = clock_ns(), left = (uint64_t)limit_seconds(flow) * SECOND_NS;
+    struct timeval wait;
 
-    event_add(&flow->timer, &limit);
+    flow->due_ns = flow_states[flow->state].silence ? patience_ends_ns(flow) : now + left;
+    left = (flow->due_ns > now ? flow->due_ns - now : 0) + 1000; /* not a moment too early */
+    wait = (struct timeval){.tv_sec = (time_t)(left / SECOND_NS),
+                            .tv_usec = (suseconds_t)(left % SECOND_NS / 1000)};
+    event_add(&flow->timer, &wait);
 }
 
 /* The flow is over: told, off the books, and freed after the loop's turn. */
@@ -58,7 +75,7 @@ static void bury(struct flow *flow)
     event_del(&flow->timer);
     event_del(&flow->again);
     relay_fini(&flow->relay, worker);
-    splice_fini(&flow->splice);
+    splice_fini(&flow->splice, worker);
     leg_fini(&flow->upstream, flow->reset);
     leg_fini(&flow->pod, flow->reset);
     if (flow->facts.who.process)
@@ -97,11 +114,10 @@ static void flow_run(struct flow *flow)
             break;
         flow_move(flow, next);
     }
-    if (flow->state != FLOW_CLOSED && !flow->half_closed &&
-        (flow->pod.shut || flow->upstream.shut)) {
-        flow->half_closed = true;
-        arm(flow); /* the end that is left has less time */
-    }
+    if (flow->state != FLOW_CLOSED && !flow->half_closed && (flow->pod.shut || flow->upstream.shut))
+        flow->half_closed = true; /* the end that is left has less time */
+    if (flow_states[flow->state].silence && patience_ends_ns(flow) < flow->due_ns)
+        arm(flow);
 }
 
 static enum flow_state last_words(struct flow *flow)
@@ -143,15 +159,11 @@ static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
 static void timer_on_due(evutil_socket_t fd, short what, void *arg)
 {
     struct flow *flow = arg;
-    uint64_t quiet = (clock_ns() - flow->active_ns) / 1000000000u;
-    uint64_t limit = (uint64_t)limit_seconds(flow);
 
     (void)fd;
     (void)what;
-    if (flow_states[flow->state].silence && quiet < limit) {
-        struct timeval left = {.tv_sec = (time_t)(limit - quiet)};
-
-        event_add(&flow->timer, &left);
+    if (flow_states[flow->state].silence && clock_ns() < patience_ends_ns(flow)) {
+        arm(flow);
         return;
     }
     flow->timed_out = true;

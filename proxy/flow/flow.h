@@ -39,7 +39,8 @@ struct flow {
     struct leg pod, upstream;
     struct event timer; /* the state's time-out; in relaying and splicing, of silence */
     struct event again; /* more to do after the others had their turn */
-    uint64_t active_ns; /* when bytes last moved, monotonic */
+    uint64_t due_ns;    /* when it goes off, monotonic */
+    uint64_t active_ns; /* when bytes last moved, likewise */
     bool timed_out;     /* the state's time is up: its step decides what that means */
     bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
     bool asks_status;   /* ... asks for an OCSP response, so upstream is asked, too */

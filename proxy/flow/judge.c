@@ -43,5 +43,9 @@ enum flow_state judge(struct flow *flow)
     flow->facts.route = ROUTE_PASSTHROUGH;
     if (flow->facts.where.host[0])
         report_tls(flow); /* the name was seen, the rest was not */
-    return FLOW_SPLICING;
+    if (splice_open(&flow->splice, flow->worker))
+        return FLOW_SPLICING;
+    splice_fini(&flow->splice, flow->worker); /* files are scarce: through memory, then */
+    relay_init(&flow->relay, RELAY_RAW);
+    return FLOW_RELAYING;
 }

@@ -6,6 +6,7 @@
 #include "proxy/flow/query.h"
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
+#include "proxy/limits.h"
 
 enum { TURN_BYTES = 1 << 20 }; /* one flow's turn, then the others' */
 
@@ -17,10 +18,7 @@ void relay_init(struct relay *relay, enum relay_kind kind)
 
 static void release(struct pipeline *line, struct worker *worker)
 {
-    if (line->size == WORKER_BUFFER)
-        worker_buffer_put(worker, line->data);
-    else
-        free(line->data);
+    worker_buffer_put(worker, line->data, line->size);
     line->data = NULL;
     line->size = line->start = line->ready = line->parsed = line->len = 0;
 }
@@ -54,41 +52,32 @@ void relay_tell_unanswered(struct flow *flow)
 }
 
 /* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the
- * buffer grow, up to what http1 takes; else the sender waits. */
-static bool make_room(struct pipeline *line, struct worker *worker)
+ * buffer grow, up to what http1 takes; else the sender waits: -EAGAIN. */
+static int make_room(struct pipeline *line, struct worker *worker)
 {
-    size_t size;
-    uint8_t *data;
+    uint8_t *grown;
 
     if (!line->data) {
-        line->data = worker_buffer_get(worker);
-        line->size = line->data ? WORKER_BUFFER : 0;
-        return line->data;
+        line->data = worker_buffer_get(worker, &line->size);
+        return line->data ? 0 : -ENOMEM;
     }
     if (line->len < line->size)
-        return true;
+        return 0;
     if (line->start) {
         memmove(line->data, line->data + line->start, line->len - line->start);
         line->ready -= line->start;
         line->parsed -= line->start;
         line->len -= line->start;
         line->start = 0;
-        return true;
+        return 0;
     }
     if (!line->in_head || line->ready || line->size > HTTP1_HEAD_MAX)
-        return false;
-    size = line->size * 2;
-    data = malloc(size);
-    if (!data)
-        return false;
-    memcpy(data, line->data, line->len);
-    if (line->size == WORKER_BUFFER)
-        worker_buffer_put(worker, line->data);
-    else
-        free(line->data);
-    line->data = data;
-    line->size = size;
-    return true;
+        return -EAGAIN;
+    grown = worker_buffer_grow(worker, line->data, line->len, &line->size);
+    if (!grown)
+        return -ENOMEM;
+    line->data = grown;
+    return 0;
 }
 
 /* One read. > 0: bytes came or the end was read; 0: nothing to do; < 0: broken. */
@@ -96,8 +85,13 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
 {
     ssize_t n;
 
-    if (line->ended || from->connecting || !make_room(line, flow->worker))
+    if (line->ended || from->connecting)
         return 0;
+    n = make_room(line, flow->worker);
+    if (n == -ENOMEM)
+        err_set(&flow->why, -ENOMEM, "%s", limits_reason(LIMIT_MEMORY));
+    if (n < 0)
+        return n == -EAGAIN ? 0 : n;
     n = leg_read(from, line->data + line->len, line->size - line->len);
     if (n > 0) {
         line->len += (size_t)n;
@@ -168,6 +162,25 @@ static bool think(struct flow *flow)
     return true;
 }
 
+/* What the parser has not taken yet waits for something else, such as answers: nobody's fault. */
+static void time_head(struct pipeline *line, enum relay_kind kind, uint64_t now)
+{
+    if (!line->in_head || line->len == line->ready || line->ended ||
+        (kind == RELAY_HTTP && line->parsed < line->len))
+        line->head_ns = 0;
+    else if (!line->head_ns)
+        line->head_ns = now;
+}
+
+uint64_t relay_head_since(const struct relay *relay)
+{
+    uint64_t up = relay->up.head_ns, down = relay->down.head_ns;
+
+    if (relay->kind == RELAY_RAW)
+        return 0;
+    return up && (!down || up < down) ? up : down;
+}
+
 /* Both ends were passed on, or nobody can want anything more. */
 static bool finished(const struct flow *flow)
 {
@@ -223,8 +236,13 @@ enum flow_state relay(struct flow *flow)
         flow->reset = true;
         return FLOW_CLOSING;
     }
-    if (flow->timed_out)
+    if (flow->timed_out) {
+        if (relay_head_since(relay))
+            err_set(&flow->why, -ETIMEDOUT, "%s took over %d s for a head",
+                    relay->up.head_ns ? "the program" : "the server", RELAY_HEAD_SECONDS);
+        flow->reset = relay->pending_len || !relay->down.in_head; /* an answer's end it is not */
         return FLOW_CLOSING;
+    }
     do {
         n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
         n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
@@ -252,8 +270,11 @@ enum flow_state relay(struct flow *flow)
         if (finished(flow))
             return FLOW_CLOSING;
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
-    if (moved)
+    if (moved) {
         flow->active_ns = clock_ns();
+        time_head(&relay->up, relay->kind, flow->active_ns);
+        time_head(&relay->down, relay->kind, flow->active_ns);
+    }
     if (moved >= TURN_BYTES)
         event_active(&flow->again, EV_TIMEOUT, 0);
     return FLOW_RELAYING;

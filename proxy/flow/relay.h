@@ -29,7 +29,8 @@ struct pipeline {
     bool in_head; /* between messages, or in a head: nothing of it goes on yet (of DNS: always) */
     bool ended;   /* the sender's end was read */
     bool ended_well;
-    bool over; /* ... and the parser was told */
+    bool over;        /* ... and the parser was told */
+    uint64_t head_ns; /* since when a head is not complete; 0: it is, or none has begun */
 };
 
 /* A request that waits for its answer. */
@@ -39,7 +40,8 @@ struct pending {
     bool head, connect, upgrade;
 };
 
-enum { RELAY_PENDING_MAX = 64 }; /* further pipelined requests wait in the pod's socket */
+enum { RELAY_HEAD_SECONDS = 60 }; /* from the first byte of a head to its last */
+enum { RELAY_PENDING_MAX = 64 };  /* further pipelined requests wait in the pod's socket */
 
 struct relay {
     enum relay_kind kind;
@@ -62,6 +64,10 @@ void relay_init(struct relay *relay, enum relay_kind kind);
 void relay_fini(struct relay *relay, struct worker *worker); /* at ease with a zeroed one */
 /* Tells requests that were never answered; before relay_fini. */
 void relay_tell_unanswered(struct flow *flow);
+
+/* Since when one of the two sends a head (of DNS, a message) without coming to its end; 0: neither.
+ */
+uint64_t relay_head_since(const struct relay *relay);
 
 /* The step of FLOW_RELAYING. */
 enum flow_state relay(struct flow *flow);

@@ -131,10 +131,8 @@ static bool answer(struct flow *flow, const char *status, const char *reason)
                        status, strlen(reason) + sizeof("sallyport: ") - 1 + 1, reason);
 
     end_here(&flow->relay);
-    if (!down->data) {
-        down->data = worker_buffer_get(flow->worker);
-        down->size = down->data ? WORKER_BUFFER : 0;
-    }
+    if (!down->data)
+        down->data = worker_buffer_get(flow->worker, &down->size);
     if (down->start) { /* what went on makes room */
         memmove(down->data, down->data + down->start, down->len - down->start);
         down->len = down->parsed = down->ready = down->len - down->start;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "proxy/flow/steps.h"
+#include "proxy/limits.h"
 
 enum {
     PIPE_BYTES = 256 * 1024, /* what one direction holds at most before its sender waits */
@@ -16,27 +17,34 @@ void splice_init(struct splice *splice)
     splice->down.pipe[0] = splice->down.pipe[1] = -1;
 }
 
+static int way_open(struct splice_way *way)
+{
+    if (pipe2(way->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+        return -errno;
+    /* best effort: an unprivileged limit leaves the default of 64 kB, which works as well */
+    (void)fcntl(way->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+    return 0;
+}
+
+bool splice_open(struct splice *splice, struct worker *worker)
+{
+    splice->counted = limits_take(worker->parts.limits, LIMIT_FILES, LIMITS_SPLICE_FILES);
+    return splice->counted && way_open(&splice->up) == 0 && way_open(&splice->down) == 0;
+}
+
 static void way_fini(struct splice_way *way)
 {
     fd_close(&way->pipe[0]);
     fd_close(&way->pipe[1]);
 }
 
-void splice_fini(struct splice *splice)
+void splice_fini(struct splice *splice, struct worker *worker)
 {
     way_fini(&splice->up);
     way_fini(&splice->down);
-}
-
-static int way_open(struct splice_way *way)
-{
-    if (way->pipe[0] >= 0)
-        return 0;
-    if (pipe2(way->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
-        return -errno;
-    /* best effort: an unprivileged limit leaves the default of 64 kB, which works as well */
-    (void)fcntl(way->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
-    return 0;
+    if (splice->counted)
+        limits_give(worker->parts.limits, LIMIT_FILES, LIMITS_SPLICE_FILES);
+    splice->counted = false;
 }
 
 static ssize_t move(int from, int to, size_t len)
@@ -103,7 +111,7 @@ enum flow_state splice_run(struct flow *flow)
     size_t moved = 0;
     ssize_t n[4];
 
-    if ((result < 0 && result != -EAGAIN) || way_open(&ways->up) < 0 || way_open(&ways->down) < 0) {
+    if (result < 0 && result != -EAGAIN) {
         flow->reset = true;
         return FLOW_CLOSING;
     }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 struct flow;
+struct worker;
 enum flow_state;
 
 struct splice_way {
@@ -16,10 +17,13 @@ struct splice_way {
 
 struct splice {
     struct splice_way up, down;
+    bool counted; /* among the files that connections take */
 };
 
 void splice_init(struct splice *splice);
-void splice_fini(struct splice *splice);
+/* Makes the pipes; false when there are no files left for them. */
+bool splice_open(struct splice *splice, struct worker *worker);
+void splice_fini(struct splice *splice, struct worker *worker);
 
 /* The step of FLOW_SPLICING. */
 enum flow_state splice_run(struct flow *flow);

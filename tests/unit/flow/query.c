@@ -15,15 +15,25 @@ static int program, server;
 
 /* ---- in the place of the worker's and the dial's ---- */
 
-uint8_t *worker_buffer_get(struct worker *at)
+uint8_t *worker_buffer_get(struct worker *at, size_t *size)
 {
     (void)at;
+    *size = WORKER_BUFFER;
     return malloc(WORKER_BUFFER);
 }
 
-void worker_buffer_put(struct worker *at, uint8_t *buffer)
+uint8_t *worker_buffer_grow(struct worker *at, uint8_t *buffer, size_t len, size_t *size)
 {
     (void)at;
+    (void)len;
+    *size *= 2;
+    return realloc(buffer, *size);
+}
+
+void worker_buffer_put(struct worker *at, uint8_t *buffer, size_t size)
+{
+    (void)at;
+    (void)size;
     free(buffer);
 }
 

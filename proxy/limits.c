@@ -1,0 +1,183 @@
+#include "proxy/limits.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "proxy/host.h"
+
+enum {
+    /* for namespaces that programs enter (some forty-five each), look-ups, pipes */
+    FILES_ASIDE = 256,
+    MEMORY_SHARE = 4, /* the rest is for pods, who are what the machine is for */
+    MEMORY_LEAST = 16 << 20,
+};
+static const uint64_t told_each_ns = 1000000000;
+
+static const struct {
+    const char *reason, *advice;
+} limit_texts[] = {
+    [LIMIT_NONE] = {"", ""},
+    [LIMIT_FILES] = {"refused: too many connections for the open files allowed",
+                     "more open files than allowed; raise the limit (ulimit -n)"},
+    [LIMIT_MEMORY] = {"refused: too many connections for the memory available",
+                      "more memory than a quarter of what was available at the start"},
+};
+_Static_assert(sizeof(limit_texts) / sizeof(limit_texts[0]) == LIMIT_MAX, "name every limit");
+
+/* ---- the machine ---- */
+
+uint64_t limits_available(const char *line)
+{
+    uint64_t kilobytes;
+
+    return sscanf(line, "MemAvailable: %" SCNu64 " kB", &kilobytes) == 1 ? kilobytes << 10 : 0;
+}
+
+static uint64_t memory_of_machine(void)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    uint64_t available = 0;
+    char line[128];
+
+    while (file && !available && fgets(line, sizeof(line), file))
+        available = limits_available(line);
+    if (file)
+        fclose(file);
+    return available ? available : UINT64_MAX;
+}
+
+/* UINT64_MAX where there is no such file, or it says "max". */
+static uint64_t number_in(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    uint64_t number = UINT64_MAX;
+    FILE *file;
+
+    if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
+        return UINT64_MAX;
+    file = fopen(path, "re");
+    if (!file)
+        return UINT64_MAX;
+    if (fscanf(file, "%" SCNu64, &number) != 1)
+        number = UINT64_MAX;
+    fclose(file);
+    return number;
+}
+
+/* Our own cgroup's, and that of each above it, as far as we can see. */
+static uint64_t memory_of_cgroups(void)
+{
+    uint64_t least = UINT64_MAX;
+    char dir[PATH_MAX], *end;
+
+    if (host_own_cgroup(dir, NULL) < 0)
+        return least;
+    for (; dir[0]; *end = 0) {
+        uint64_t most = number_in(dir, "memory.max"), used = number_in(dir, "memory.current");
+
+        if (most != UINT64_MAX && used != UINT64_MAX && least > (most > used ? most - used : 0))
+            least = most > used ? most - used : 0;
+        end = strrchr(dir, '/');
+        if (!end)
+            break;
+    }
+    return least;
+}
+
+static uint64_t count_open(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    uint64_t count = 0;
+
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+void limits_read_machine(struct limits_machine *machine)
+{
+    struct rlimit files;
+    uint64_t of_machine = memory_of_machine(), of_cgroups = memory_of_cgroups();
+
+    *machine = (struct limits_machine){
+        .files = getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : UINT64_MAX,
+        .files_open = count_open(),
+        .memory = of_cgroups < of_machine ? of_cgroups : of_machine,
+    };
+}
+
+/* ---- decisions ---- */
+
+void limits_init(struct limits *limits, const struct limits_machine *machine)
+{
+    uint64_t files =
+        machine->files > machine->files_open ? machine->files - machine->files_open : 0;
+    uint64_t aside = files / 2 < FILES_ASIDE ? files / 2 : FILES_ASIDE;
+    uint64_t memory = machine->memory / MEMORY_SHARE;
+
+    memset(limits, 0, sizeof(*limits));
+    limits->most[LIMIT_FILES] = files - aside;
+    limits->most[LIMIT_MEMORY] = memory > MEMORY_LEAST ? memory : MEMORY_LEAST;
+}
+
+bool limits_take(struct limits *limits, enum limit what, uint64_t amount)
+{
+    uint64_t used = atomic_load(&limits->used[what]);
+
+    do
+        if (amount > limits->most[what] || used > limits->most[what] - amount)
+            return false;
+    while (!atomic_compare_exchange_weak(&limits->used[what], &used, used + amount));
+    return true;
+}
+
+void limits_give(struct limits *limits, enum limit what, uint64_t amount)
+{
+    atomic_fetch_sub(&limits->used[what], amount);
+}
+
+enum limit limits_admit(struct limits *limits)
+{
+    if (!limits_take(limits, LIMIT_FILES, LIMITS_FLOW_FILES))
+        return LIMIT_FILES;
+    if (!limits_take(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES)) {
+        limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
+        return LIMIT_MEMORY;
+    }
+    atomic_fetch_add(&limits->connections, 1);
+    return LIMIT_NONE;
+}
+
+void limits_leave(struct limits *limits)
+{
+    limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
+    limits_give(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES);
+    atomic_fetch_sub(&limits->connections, 1);
+}
+
+size_t limits_refuse(struct limits *limits, enum limit what, uint64_t now_ns, char *line,
+                     size_t size)
+{
+    uint64_t refused = atomic_fetch_add(&limits->refused[what], 1) + 1;
+    uint64_t last = atomic_load(&limits->told_ns);
+    int len;
+
+    if ((last && now_ns - last < told_each_ns) ||
+        !atomic_compare_exchange_strong(&limits->told_ns, &last, now_ns))
+        return 0;
+    refused -= atomic_exchange(&limits->told[what], refused);
+    len = snprintf(line, size, "refused %" PRIu64 " connections beside %" PRIu64 " open ones: %s",
+                   refused, (uint64_t)atomic_load(&limits->connections), limit_texts[what].advice);
+    return len > 0 ? (size_t)len : 0;
+}
+
+const char *limits_reason(enum limit what)
+{
+    return limit_texts[what].reason;
+}

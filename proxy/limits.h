@@ -1,0 +1,60 @@
+/* limits: how much of the machine connections may take: open files and memory. Who comes when it is
+ * used up is refused, as by an overloaded host, and what is open goes on; there is room again as
+ * soon as something ends.
+ *
+ * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
+ * Called by:  doors.c (a connection), worker.c (its buffers), flow/splice.c (its pipes). */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum limit { LIMIT_NONE, LIMIT_FILES, LIMIT_MEMORY, LIMIT_MAX };
+
+enum {
+    LIMITS_FLOW_FILES = 2,   /* a connection's two sockets */
+    LIMITS_SPLICE_FILES = 4, /* ... and the pipes of one that passes unread */
+    /* What a connection may take that is promised to each: two TLS states with half a record in
+     * each, and windows of WORKER_SMALL bytes. Larger windows, and heads, are taken on top. */
+    LIMITS_FLOW_BYTES = 64 << 10,
+};
+
+/* What the machine gives. */
+struct limits_machine {
+    uint64_t files;      /* RLIMIT_NOFILE */
+    uint64_t files_open; /* used before there was any connection */
+    uint64_t memory;     /* bytes that are available */
+};
+
+struct limits {
+    uint64_t most[LIMIT_MAX]; /* for connections */
+    atomic_uint_fast64_t used[LIMIT_MAX];
+    atomic_uint_fast64_t connections;
+    atomic_uint_fast64_t refused[LIMIT_MAX], told[LIMIT_MAX]; /* how often so far */
+    atomic_uint_fast64_t told_ns;
+};
+
+/* Of the machine we are on, as it is now; what cannot be read counts as without limit. */
+void limits_read_machine(struct limits_machine *machine);
+void limits_init(struct limits *limits, const struct limits_machine *machine);
+
+/* Pure: the bytes that a line of /proc/meminfo says are available, 0 when it is another line. */
+uint64_t limits_available(const char *line);
+
+/* One more connection: LIMIT_NONE, and its share is taken until limits_leave(); or what it lacks.
+ */
+enum limit limits_admit(struct limits *limits);
+void limits_leave(struct limits *limits);
+
+/* Further files or bytes of an admitted one, until given back. */
+bool limits_take(struct limits *limits, enum limit what, uint64_t amount);
+void limits_give(struct limits *limits, enum limit what, uint64_t amount);
+
+/* Something was refused: counts it, and once a second says how much was since the last time, and
+ * why, as a line for the log. 0: nothing to say now. */
+size_t limits_refuse(struct limits *limits, enum limit what, uint64_t now_ns, char *line,
+                     size_t size);
+/* Why, for the event of one that was refused. */
+const char *limits_reason(enum limit what);
