@@ -14,6 +14,7 @@ enum {
     FILES_ASIDE = 256,
     MEMORY_SHARE = 4, /* the rest is for pods, who are what the machine is for */
     MEMORY_LEAST = 16 << 20,
+    FLOOD = 256, /* connections */
 };
 static const uint64_t told_each_ns = 1000000000;
 
@@ -144,13 +145,17 @@ void limits_give(struct limits *limits, enum limit what, uint64_t amount)
 
 enum limit limits_admit(struct limits *limits)
 {
+    uint64_t connections;
+
     if (!limits_take(limits, LIMIT_FILES, LIMITS_FLOW_FILES))
         return LIMIT_FILES;
     if (!limits_take(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES)) {
         limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
         return LIMIT_MEMORY;
     }
-    atomic_fetch_add(&limits->connections, 1);
+    connections = atomic_fetch_add(&limits->connections, 1) + 1;
+    if (connections > atomic_load(&limits->peak)) /* control thread only */
+        atomic_store(&limits->peak, connections);
     return LIMIT_NONE;
 }
 
@@ -159,6 +164,15 @@ void limits_leave(struct limits *limits)
     limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
     limits_give(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES);
     atomic_fetch_sub(&limits->connections, 1);
+}
+
+bool limits_ebbed(struct limits *limits)
+{
+    uint64_t peak = atomic_load(&limits->peak);
+    uint64_t connections = atomic_load(&limits->connections);
+
+    return peak >= FLOOD && connections <= peak / 8 &&
+           atomic_compare_exchange_strong(&limits->peak, &peak, connections);
 }
 
 size_t limits_refuse(struct limits *limits, enum limit what, uint64_t now_ns, char *line,

@@ -31,7 +31,7 @@ struct limits_machine {
 struct limits {
     uint64_t most[LIMIT_MAX]; /* for connections */
     atomic_uint_fast64_t used[LIMIT_MAX];
-    atomic_uint_fast64_t connections;
+    atomic_uint_fast64_t connections, peak; /* now; at most since limits_ebbed() */
     atomic_uint_fast64_t refused[LIMIT_MAX], told[LIMIT_MAX]; /* how often so far */
     atomic_uint_fast64_t told_ns;
 };
@@ -47,6 +47,10 @@ uint64_t limits_available(const char *line);
  */
 enum limit limits_admit(struct limits *limits);
 void limits_leave(struct limits *limits);
+
+/* Far fewer connections than there were: time to give back to the system what they had. Says so
+ * once for each flood. */
+bool limits_ebbed(struct limits *limits);
 
 /* Further files or bytes of an admitted one, until given back. */
 bool limits_take(struct limits *limits, enum limit what, uint64_t amount);

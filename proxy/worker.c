@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -92,6 +93,8 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         flow_free(&flow);
         forget_one(worker);
     }
+    if (limits_ebbed(worker->parts.limits))
+        malloc_trim(0); /* else it stays ours: in pieces, between what lives longer */
 }
 
 static void begin(struct worker *worker, struct given *given)

@@ -110,6 +110,7 @@ static int bio_read(BIO *bio, char *out, size_t len, size_t *done)
         errno = EPROTO;
         return 0;
     }
+    leg->asked = len;
     if (leg->stash) {
         *done = take_stash(leg, out, len);
         return 1;
@@ -268,6 +269,13 @@ int leg_secure(struct leg *leg, SSL *ssl, bool accept)
     return 0;
 }
 
+void leg_acknowledge(struct leg *leg)
+{
+    static const int yes = 1;
+
+    setsockopt(leg->fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof(yes));
+}
+
 static void forget_errors(void)
 {
     ERR_clear_error();
@@ -340,6 +348,15 @@ static ssize_t ssl_failed(struct leg *leg, int result)
     }
 }
 
+/* A message that comes after the handshake, such as a session ticket, makes OpenSSL allocate for an
+ * answer that there is not (ssl3_setup_buffers). Freed where nothing of the next record was read:
+ * before 3.0.14 OpenSSL would free one that holds a header, too (CVE-2024-4741). */
+static void free_buffers(struct leg *leg)
+{
+    if (leg->asked == SSL3_RT_HEADER_LENGTH && strcmp(SSL_rstate_string(leg->ssl), "RH") == 0)
+        SSL_free_buffers(leg->ssl);
+}
+
 ssize_t leg_peek(struct leg *leg)
 {
     size_t done;
@@ -362,7 +379,12 @@ ssize_t leg_read(struct leg *leg, void *data, size_t len)
     if (leg->ssl) {
         forget_errors();
         result = SSL_read_ex(leg->ssl, data, len, &done);
-        return result == 1 ? (ssize_t)done : ssl_failed(leg, result);
+        if (result == 1)
+            return (ssize_t)done;
+        n = ssl_failed(leg, result);
+        if (n == -EAGAIN)
+            free_buffers(leg);
+        return n;
     }
     n = receive(leg, data, len);
     if (n == 0)

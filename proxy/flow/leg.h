@@ -37,6 +37,7 @@ struct leg {
     uint64_t messages_since; /* ... since then, monotonic */
     int reason;              /* TLS: OpenSSL's first complaint (SSL_R_…) when something failed */
     int alert;               /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
+    size_t asked;            /* TLS: how many bytes OpenSSL wanted last */
     uint64_t rx, tx;         /* bytes received and sent on the socket */
     uint8_t *stash; /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
     size_t stash_at, stash_len;
@@ -58,6 +59,10 @@ int leg_secure(struct leg *leg, SSL *ssl, bool accept);
 int leg_handshake(struct leg *leg, struct err *err);
 /* The name of leg->alert. */
 const char *leg_alert_name(const struct leg *leg);
+
+/* Acknowledges what came without waiting for something to send along: for who has it from us that
+ * his turn has come, and whose kernel holds small segments back until then (Nagle). */
+void leg_acknowledge(struct leg *leg);
 
 /* As leg_read() of one byte, which stays to be read. TLS only. */
 ssize_t leg_peek(struct leg *leg);

@@ -117,6 +117,7 @@ enum flow_state open_pod(struct flow *flow)
     if (result == -EAGAIN && !flow->timed_out)
         return FLOW_OPENING;
     if (result == 0) {
+        leg_acknowledge(&flow->pod); /* its Finished: a server's session tickets would */
         report_tls(flow);
         relay_init(&flow->relay, agreed_on_http1(flow) ? RELAY_HTTP : RELAY_UNDECIDED);
         return FLOW_RELAYING;

@@ -80,6 +80,33 @@ static void what_is_taken_on_top_is_not_there_for_others(void **state)
     assert_int_equal(limits.used[LIMIT_FILES], 2 * LIMITS_FLOW_FILES);
 }
 
+static void an_ebb_is_said_once_for_each_flood(void **state)
+{
+    static const struct limits_machine server = {1048576, 76, 1024 * 1024 * MB};
+    struct limits limits;
+
+    (void)state;
+    limits_init(&limits, &server);
+    for (int flood = 0; flood < 2; flood++) {
+        int said = 0;
+
+        for (int i = 0; i < 1000; i++) {
+            assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+            assert_false(limits_ebbed(&limits));
+        }
+        for (int i = 999; i >= 0; i--) {
+            limits_leave(&limits);
+            said += limits_ebbed(&limits);
+            assert_int_equal(said, i <= 125);
+        }
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+    for (int i = 0; i < 100; i++)
+        limits_leave(&limits);
+    assert_false(limits_ebbed(&limits)); /* that was none */
+}
+
 static const struct {
     uint64_t ms;
     enum limit what;
@@ -146,6 +173,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_come_in_as_the_machine_allows),
         cmocka_unit_test(what_is_taken_on_top_is_not_there_for_others),
+        cmocka_unit_test(an_ebb_is_said_once_for_each_flood),
         cmocka_unit_test(refusals_are_counted_and_told_once_a_second),
         cmocka_unit_test(reads_what_the_kernel_says_is_available),
         cmocka_unit_test(the_machine_we_are_on_has_room),
