@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -139,7 +140,14 @@ static bool turn_away(struct doors *doors, int listener)
     return fd >= 0;
 }
 
-/* False when there were no descriptors for those who wait. */
+static bool somebody_waits(int listener)
+{
+    struct pollfd queue = {.fd = listener, .events = POLLIN};
+
+    return poll(&queue, 1, 0) > 0;
+}
+
+/* False when there were no descriptors for those who wait. (accept looks for one first.) */
 static bool accept_all(struct doors *doors, int listener)
 {
     for (int i = 0; listener >= 0 && i < ACCEPTS_A_TURN; i++) {
@@ -148,7 +156,7 @@ static bool accept_all(struct doors *doors, int listener)
         if (fd >= 0)
             receive(doors, fd, LIMIT_NONE);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            return false;
+            return !somebody_waits(listener);
         else if (errno != EINTR && errno != ECONNABORTED)
             break;
     }

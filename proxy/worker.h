@@ -70,8 +70,8 @@ int worker_new(struct worker **out, const struct worker_parts *parts, unsigned n
 /* Closes every flow, ends the thread. */
 void worker_free(struct worker **worker);
 
-/* Hands over an accepted connection that limits_admit() let in: takes fd, upstream (a socket that is
- * connected, or about to be; -1: none) and process (a reference whose flow count was raised by
+/* Hands over an accepted connection that limits_admit() let in: takes fd, upstream (a socket that
+ * is connected, or about to be; -1: none) and process (a reference whose flow count was raised by
  * identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod);

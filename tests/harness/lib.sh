@@ -158,7 +158,7 @@ start_nginx() {
 CONF
     cat >"$T/nginx.conf" <<CONF
 user root; worker_processes 2; daemon off; pid $T/nginx.pid; error_log $T/nginx.log;
-events { worker_connections 2048; }
+worker_rlimit_nofile 20000; events { worker_connections ${NGINX_CONNECTIONS:-2048}; }
 http {
     default_type application/octet-stream; sendfile on; keepalive_requests 100000;
     client_body_temp_path $T/nginx.tmp/body; proxy_temp_path $T/nginx.tmp/proxy;
