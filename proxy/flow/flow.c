@@ -25,7 +25,7 @@ static const struct {
     [FLOW_DIALLING] = {"dialling", TO(FLOW_OPENING) | TO(FLOW_SPLICING) | TO(FLOW_CLOSING), dial,
                        10, false},
     [FLOW_OPENING] = {"opening", TO(FLOW_RELAYING) | TO(FLOW_CLOSING), open_pod, 10, false},
-    [FLOW_RELAYING] = {"relaying", TO(FLOW_CLOSING), relay, 3600, true},
+    [FLOW_RELAYING] = {"relaying", TO(FLOW_MEETING) | TO(FLOW_CLOSING), relay, 3600, true},
     [FLOW_SPLICING] = {"splicing", TO(FLOW_CLOSING), splice_run, 3600, true},
     [FLOW_CLOSING] = {"closing", TO(FLOW_CLOSED), last_words, 2, false},
     [FLOW_CLOSED] = {"closed", 0, NULL, 0, false},

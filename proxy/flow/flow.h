@@ -6,6 +6,7 @@
  *   dial.c   TLS with the upstream             dialling
  *   open.c   TLS with the pod                  opening
  *   relay.c  bytes both ways; request.c, query.c read  relaying
+ *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again
  *   splice.c passed untouched                  splicing */
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "proxy/flow/leg.h"
 #include "proxy/flow/relay.h"
 #include "proxy/flow/splice.h"
+#include "proxy/flow/tunnel.h"
 #include "proxy/origin.h"
 
 enum flow_state {
@@ -55,6 +57,7 @@ struct flow {
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;
     struct splice splice;
+    struct tunnel tunnel;      /* what the program speaks through */
     struct err why;            /* what went wrong, told with the next event */
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };

@@ -15,7 +15,14 @@ const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX])
 {
     if (flow->facts.where.host[0])
         return flow->facts.where.host;
+    if (flow->tunnel.host[0])
+        return flow->tunnel.host;
     return addr_format_ip(&flow->facts.where.dst, out);
+}
+
+uint16_t asked_port(const struct flow *flow)
+{
+    return flow->tunnel.host[0] ? flow->tunnel.port : flow->facts.where.dst.port;
 }
 
 enum flow_state judge(struct flow *flow)
@@ -43,9 +50,10 @@ enum flow_state judge(struct flow *flow)
     flow->facts.route = ROUTE_PASSTHROUGH;
     if (flow->facts.where.host[0])
         report_tls(flow); /* the name was seen, the rest was not */
-    if (splice_open(&flow->splice, flow->worker))
+    /* bytes that were read too far are no longer the kernel's to move */
+    if (!flow->pod.stash && !flow->upstream.stash && splice_open(&flow->splice, flow->worker))
         return FLOW_SPLICING;
-    splice_fini(&flow->splice, flow->worker); /* files are scarce: through memory, then */
+    splice_fini(&flow->splice, flow->worker); /* or files are scarce: through memory, then */
     relay_init(&flow->relay, RELAY_RAW);
     return FLOW_RELAYING;
 }

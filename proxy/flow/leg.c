@@ -19,11 +19,35 @@
 enum { MESSAGES_MAX = 32 };
 #define MESSAGES_NS UINT64_C(10000000000)
 
+/* ---- the socket ---- */
+
+static size_t stashed(const struct leg *leg)
+{
+    return leg->stash ? leg->stash_len - leg->stash_at : 0;
+}
+
+static size_t take_stash(struct leg *leg, void *out, size_t len)
+{
+    size_t rest = stashed(leg);
+
+    if (len > rest)
+        len = rest;
+    memcpy(out, leg->stash + leg->stash_at, len);
+    leg->stash_at += len;
+    if (leg->stash_at == leg->stash_len) {
+        free(leg->stash);
+        leg->stash = NULL;
+    }
+    return len;
+}
+
 /* One recv into where, with what it says about the next one. */
 static ssize_t receive(struct leg *leg, void *where, size_t len)
 {
     ssize_t n;
 
+    if (leg->stash)
+        return (ssize_t)take_stash(leg, where, len);
     if (leg->connecting || !leg->readable)
         return -EAGAIN;
     do
@@ -82,21 +106,6 @@ static bool inbox_claim(struct leg *leg)
         inbox->at = inbox->len = 0;
     inbox->owner = leg;
     return true;
-}
-
-static size_t take_stash(struct leg *leg, char *out, size_t len)
-{
-    size_t rest = leg->stash_len - leg->stash_at;
-
-    if (len > rest)
-        len = rest;
-    memcpy(out, leg->stash + leg->stash_at, len);
-    leg->stash_at += len;
-    if (leg->stash_at == leg->stash_len) {
-        free(leg->stash);
-        leg->stash = NULL;
-    }
-    return len;
 }
 
 static int bio_read(BIO *bio, char *out, size_t len, size_t *done)
@@ -366,6 +375,46 @@ ssize_t leg_peek(struct leg *leg)
     forget_errors();
     result = SSL_peek_ex(leg->ssl, &byte, 1, &done);
     return result == 1 ? 1 : ssl_failed(leg, result);
+}
+
+ssize_t leg_look(struct leg *leg, void *data, size_t len)
+{
+    size_t rest = stashed(leg);
+    ssize_t n;
+
+    if (rest >= len) {
+        memcpy(data, leg->stash + leg->stash_at, len);
+        return (ssize_t)len;
+    }
+    if (rest)
+        memcpy(data, leg->stash + leg->stash_at, rest);
+    do
+        n = recv(leg->fd, (uint8_t *)data + rest, len - rest, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (rest)
+        return (ssize_t)rest + (n > 0 ? n : 0);
+    return n < 0 ? -errno : n;
+}
+
+int leg_unread(struct leg *leg, struct span bytes)
+{
+    size_t rest = stashed(leg);
+    uint8_t *stash;
+
+    leg->ended = leg->ended_well = false;
+    if (!bytes.len)
+        return 0;
+    stash = malloc(bytes.len + rest);
+    if (!stash)
+        return -ENOMEM;
+    memcpy(stash, bytes.data, bytes.len);
+    if (rest)
+        memcpy(stash + bytes.len, leg->stash + leg->stash_at, rest);
+    free(leg->stash);
+    leg->stash = stash;
+    leg->stash_at = 0;
+    leg->stash_len = bytes.len + rest;
+    return 0;
 }
 
 ssize_t leg_read(struct leg *leg, void *data, size_t len)

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/span.h"
 
 struct worker;
 
@@ -39,7 +40,7 @@ struct leg {
     int alert;               /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
     size_t asked;            /* TLS: how many bytes OpenSSL wanted last */
     uint64_t rx, tx;         /* bytes received and sent on the socket */
-    uint8_t *stash; /* bytes received, not yet taken by OpenSSL, of which the inbox was needed */
+    uint8_t *stash; /* bytes received, not yet taken: to be read before what the socket has */
     size_t stash_at, stash_len;
 };
 
@@ -66,6 +67,11 @@ void leg_acknowledge(struct leg *leg);
 
 /* As leg_read() of one byte, which stays to be read. TLS only. */
 ssize_t leg_peek(struct leg *leg);
+/* What is there to be read, which stays to be read: > 0 bytes; 0: the end. Plain only. */
+ssize_t leg_look(struct leg *leg, void *data, size_t len);
+/* Puts bytes back that were read too far, and the end with them: all is as if never read. Plain
+ * only. */
+int leg_unread(struct leg *leg, struct span bytes);
 /* > 0 bytes; 0: the end (leg->ended_well says how). */
 ssize_t leg_read(struct leg *leg, void *data, size_t len);
 ssize_t leg_write(struct leg *leg, const void *data, size_t len);

@@ -44,23 +44,23 @@ static bool upstream_spoke(struct flow *flow)
 {
     char byte;
 
-    return dial_connected(flow) == 0 && flow->upstream.readable &&
-           recv(flow->upstream.fd, &byte, 1, MSG_PEEK) > 0;
+    return dial_connected(flow) == 0 && (flow->upstream.readable || flow->upstream.stash) &&
+           leg_look(&flow->upstream, &byte, 1) > 0;
 }
 
 enum flow_state peek(struct flow *flow)
 {
     struct worker *worker = flow->worker;
     struct hello hello = {0};
-    ssize_t n = recv(flow->pod.fd, worker->peeked, sizeof(worker->peeked), MSG_PEEK);
+    ssize_t n = leg_look(&flow->pod, worker->peeked, sizeof(worker->peeked));
     int result = dial_connected(flow);
 
     if (result < 0 && result != -EAGAIN) { /* as an unsteered connect would have failed */
         flow->reset = true;
         return FLOW_CLOSING;
     }
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        err_sys(&flow->why, -errno, "the program's side");
+    if (n < 0 && n != -EAGAIN) {
+        err_sys(&flow->why, (int)n, "the program's side");
         flow->reset = true;
         return FLOW_CLOSING;
     }
@@ -68,7 +68,7 @@ enum flow_state peek(struct flow *flow)
     facts_set_opaque(&flow->facts, OPAQUE_SILENT);
     if (n == 0)
         return FLOW_JUDGING;
-    switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), flow->facts.where.dst.port,
+    switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), asked_port(flow),
                       flow->timed_out || n == sizeof(worker->peeked), worker->scratch, &hello)) {
     case PEEK_WAIT:
         facts_set_opaque(&flow->facts, OPAQUE_SERVER_FIRST);

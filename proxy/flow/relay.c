@@ -85,7 +85,7 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
 {
     ssize_t n;
 
-    if (line->ended || from->connecting)
+    if (line->ended || from->connecting || flow->relay.kind == RELAY_TUNNEL)
         return 0;
     n = make_room(line, flow->worker);
     if (n == -ENOMEM)
@@ -105,6 +105,13 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
     return n == -EAGAIN ? 0 : n;
 }
 
+/* All bytes were looked at; requests may still have to wait for those before them. Of DNS the rest
+ * is a part of a message. */
+static bool looked_through(const struct relay *relay, const struct pipeline *line)
+{
+    return relay->kind == RELAY_DNS || line->parsed == line->len;
+}
+
 /* One write of what is ready; the end is passed on when everything before it was. */
 static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
 {
@@ -122,7 +129,8 @@ static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
     }
     if (line->data && line->start == line->len)
         release(line, flow->worker);
-    if (line->ended && line->start == line->ready && !to->shut)
+    if (line->ended && line->start == line->ready && looked_through(&flow->relay, line) &&
+        !to->shut)
         return leg_shut(to, line->ended_well) == 0 ? 1 : n;
     return n;
 }
@@ -192,7 +200,8 @@ static bool finished(const struct flow *flow)
     if (flow->pod.shut && (flow->upstream.shut || relay->stuck))
         return true;
     return relay->kind == RELAY_HTTP && relay->up.ended && relay->up.start == relay->up.ready &&
-           relay->pending_len == 0 && relay->down.in_head && delivered;
+           looked_through(relay, &relay->up) && relay->pending_len == 0 && relay->down.in_head &&
+           delivered;
 }
 
 /* Every request that went up has had its whole answer. */
@@ -269,6 +278,8 @@ enum flow_state relay(struct flow *flow)
             moved += n[i] > 0 ? (size_t)n[i] : 0;
         if (finished(flow))
             return FLOW_CLOSING;
+        if (relay->kind == RELAY_TUNNEL && relay->down.start == relay->down.ready)
+            return tunnel_enter(flow);
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
     if (moved) {
         flow->active_ns = clock_ns();

@@ -19,6 +19,7 @@ enum relay_kind {
     RELAY_HTTP,
     RELAY_DNS,
     RELAY_RAW,
+    RELAY_TUNNEL, /* a CONNECT was taken: once its answer has gone on, tunnel.c */
 };
 
 /* Bytes on their way: [start, ready) may go on, [ready, parsed) is a head that is not complete,

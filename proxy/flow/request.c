@@ -80,7 +80,7 @@ static struct flow_event *request_event(struct flow *flow, const struct http1_he
     event->http.method = copy(event, base, head->method_at, head->method_len);
     fill_target(event, span_of(base + head->target_at, head->target_len));
     event->http.protocol = protocol(head);
-    event->http.stream = flow->relay.requests;
+    event->http.stream = flow->tunnel.requests + flow->relay.requests;
     event->http.verdict = VERDICT_ALLOW;
     event->http.request_headers = copy_fields(event, head, base, &event->http.request_headers_len);
     return event;
@@ -169,7 +169,7 @@ static struct flow_event *refused_event(struct flow *flow)
         event->http.method = flow_event_text(event, method);
     if (target.len)
         fill_target(event, target);
-    event->http.stream = ++relay->requests;
+    event->http.stream = flow->tunnel.requests + ++relay->requests;
     return event;
 }
 
@@ -223,6 +223,8 @@ static void request_seen(struct flow *flow)
         .connect = span_equal(method, BYTES("CONNECT")),
         .upgrade = head->upgrade,
     };
+    if (pending->connect)
+        tunnel_asked(&flow->tunnel, head, base);
 }
 
 enum request_result request_feed_up(struct flow *flow)
@@ -273,14 +275,17 @@ static void answer_seen(struct flow *flow)
     struct relay *relay = &flow->relay;
     const struct http1_head *head = http1_head(relay->response);
     const struct pending *pending = &relay->pending[relay->pending_at];
-    bool taken;
+    bool upgraded, led;
 
     if (!relay->pending_len || (head->code < 200 && head->code != 101))
         return; /* unasked, or an interim answer: it goes on, its request is still open */
-    taken = (pending->upgrade && head->code == 101) || (pending->connect && head->code / 100 == 2);
+    upgraded = pending->upgrade && head->code == 101;
+    led = pending->connect && head->code / 100 == 2;
     tell_answered(flow, head, relay->down.data + relay->down.ready);
-    if (taken) {
+    if (upgraded || led) {
         to_raw(relay);
+        if (led && tunnel_can_enter(flow))
+            relay->kind = RELAY_TUNNEL;
     } else if (relay->settling && !relay->pending_len) {
         relay->settling = false;
         http1_upgraded(relay->request, false);

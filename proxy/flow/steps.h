@@ -71,9 +71,11 @@ void dial_explain_alert(struct flow *flow);
 /* Last words to a client that waits for a ServerHello: a fatal alert, in the clear. */
 void open_refuse(struct flow *flow, int alert);
 
-/* The name that a leaf is made for and upstream is checked against: the SNI, else the address.
- * Writes into out when it is the address. */
+/* The name that a leaf is made for and upstream is checked against: the SNI, else whom a tunnel
+ * leads to, else the address. Writes into out when it is the address. */
 const char *asked_name(const struct flow *flow, char out[ADDR_TEXT_MAX]);
+/* The port the pod speaks to, at a tunnel's other end if it asked for one. */
+uint16_t asked_port(const struct flow *flow);
 
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
 void report_tls(const struct flow *flow);
