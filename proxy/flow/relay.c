@@ -155,8 +155,7 @@ static bool think(struct flow *flow)
 
     if (relay->kind == RELAY_UNDECIDED && (relay->up.len || relay->up.ended || relay->down.len))
         decide(flow);
-    if (relay->kind == RELAY_HTTP &&
-        (request_feed_up(flow) != REQUEST_OK || request_feed_down(flow) != REQUEST_OK))
+    if (relay->kind == RELAY_HTTP && (!request_feed_up(flow) || !request_feed_down(flow)))
         return false;
     if (relay->kind == RELAY_DNS && !query_feed(flow))
         return false;

@@ -113,6 +113,8 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
 
 /* ---- refusing ---- */
 
+enum { ANSWER_MAX = 512 };
+
 /* What is ready are the last bytes for the pod: of what came behind them nothing goes on. */
 static void end_here(struct relay *relay)
 {
@@ -120,29 +122,46 @@ static void end_here(struct relay *relay)
     relay->down.len = relay->down.parsed = relay->down.ready;
 }
 
-/* Puts an answer of our own behind what the pod is still owed. */
-static bool answer(struct flow *flow, const char *status, const char *reason)
+/* What upstream says makes no sense, and the pod has a part of it: only a cut tells it so, never
+ * an end that could pass for one of the answer. */
+static void cut_here(struct relay *relay)
+{
+    relay->stuck = true;
+    relay->down.over = relay->down.ended = true;
+    relay->down.ended_well = false;
+    relay->down.len = relay->down.parsed = relay->down.ready;
+}
+
+/* Whether an answer of our own fits behind what a slow reader has not taken yet. */
+static bool room_for_answer(const struct pipeline *down)
+{
+    return !down->data || down->size - (down->ready - down->start) >= ANSWER_MAX;
+}
+
+/* Puts an answer of our own behind what the pod is still owed, or cuts where that cannot be. */
+static void answer(struct flow *flow, const char *status, const char *reason)
 {
     struct pipeline *down = &flow->relay.down;
-    char text[512];
+    char text[ANSWER_MAX];
     int len = snprintf(text, sizeof(text),
                        "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
                        "Connection: close\r\n\r\nsallyport: %s\n",
                        status, strlen(reason) + sizeof("sallyport: ") - 1 + 1, reason);
 
-    end_here(&flow->relay);
     if (!down->data)
         down->data = worker_buffer_get(flow->worker, &down->size);
+    if (!down->data || !room_for_answer(down)) {
+        cut_here(&flow->relay);
+        return;
+    }
+    end_here(&flow->relay);
     if (down->start) { /* what went on makes room */
         memmove(down->data, down->data + down->start, down->len - down->start);
         down->len = down->parsed = down->ready = down->len - down->start;
         down->start = 0;
     }
-    if (down->size - down->len < (size_t)len)
-        return false;
     memcpy(down->data + down->len, text, (size_t)len);
     down->len = down->parsed = down->ready = down->len + (size_t)len;
-    return true;
 }
 
 static struct pending *newest_pending(struct relay *relay)
@@ -198,6 +217,18 @@ static void refuse_request(struct flow *flow)
     relay->refusal = event;
 }
 
+/* The earlier requests have had their answers: now it is its turn, as soon as a slow reader has
+ * left room for it. */
+static void answer_refused(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+
+    if (relay->ending || !room_for_answer(&relay->down))
+        return;
+    report_emit(flow, &relay->refusal);
+    answer(flow, "400 Bad Request", http1_reason(relay->request));
+}
+
 /* ---- the two directions ---- */
 
 static void to_raw(struct relay *relay)
@@ -227,7 +258,7 @@ static void request_seen(struct flow *flow)
         tunnel_asked(&flow->tunnel, head, base);
 }
 
-enum request_result request_feed_up(struct flow *flow)
+bool request_feed_up(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
     struct pipeline *up = &relay->up;
@@ -235,7 +266,7 @@ enum request_result request_feed_up(struct flow *flow)
     size_t consumed;
 
     if (!relay->request && !(relay->request = http1_new(HTTP1_REQUEST)))
-        return REQUEST_NO_MEMORY;
+        return false;
     while (!relay->refused && !relay->settling && relay->kind == RELAY_HTTP &&
            relay->pending_len < RELAY_PENDING_MAX) {
         status = http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed),
@@ -245,7 +276,7 @@ enum request_result request_feed_up(struct flow *flow)
         case HTTP1_MORE:
             if (!up->in_head)
                 up->ready = up->parsed;
-            return REQUEST_OK;
+            return true;
         case HTTP1_HEAD:
             request_seen(flow);
             up->in_head = false;
@@ -260,13 +291,13 @@ enum request_result request_feed_up(struct flow *flow)
             break;
         case HTTP1_RAW:
             to_raw(relay);
-            return REQUEST_OK;
+            return true;
         case HTTP1_BAD:
             refuse_request(flow);
             break;
         }
     }
-    return REQUEST_OK;
+    return true;
 }
 
 /* An answer's head: told, and what it settles. */
@@ -312,17 +343,19 @@ static const char *unasked(struct relay *relay)
     return NULL;
 }
 
-static enum request_result refuse_answer(struct flow *flow, const char *reason)
+static void refuse_answer(struct flow *flow, const char *reason)
 {
     struct relay *relay = &flow->relay;
     struct flow_event *event;
 
     err_set(&flow->why, -EPROTO, "the upstream's answer was refused: %s", reason);
-    if (!relay->down.in_head)
-        return REQUEST_BROKEN; /* part of it went on: only a cut tells the pod */
+    if (!relay->down.in_head) {
+        cut_here(relay);
+        return;
+    }
     if (!relay->pending_len) { /* nobody asked: the pod gets what it is owed, then the end */
         end_here(relay);
-        return REQUEST_OK;
+        return;
     }
     event = relay->pending[relay->pending_at].event;
     if (event) {
@@ -330,7 +363,7 @@ static enum request_result refuse_answer(struct flow *flow, const char *reason)
         event->http.verdict = VERDICT_DENY;
         event->error = flow_event_text(event, span_of_text(flow->why.text));
     }
-    return answer(flow, "502 Bad Gateway", flow->why.text) ? REQUEST_OK : REQUEST_BROKEN;
+    answer(flow, "502 Bad Gateway", flow->why.text);
 }
 
 /* The end of upstream's bytes can be the end of an answer, or cut one short: then the pod's leg
@@ -346,7 +379,7 @@ static void feed_end(struct flow *flow)
         err_set(&flow->why, -EPROTO, "the upstream's answer was cut short");
 }
 
-enum request_result request_feed_down(struct flow *flow)
+bool request_feed_down(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
     struct pipeline *down = &relay->down;
@@ -355,7 +388,7 @@ enum request_result request_feed_down(struct flow *flow)
     size_t consumed;
 
     if (!relay->response && !(relay->response = http1_new(HTTP1_RESPONSE)))
-        return REQUEST_NO_MEMORY;
+        return false;
     while (!relay->ending && !down->over && relay->kind == RELAY_HTTP) {
         if (relay->pending_len && http1_idle(relay->response))
             http1_answers(relay->response, relay->pending[relay->pending_at].head,
@@ -369,10 +402,13 @@ enum request_result request_feed_down(struct flow *flow)
                 down->ready = down->parsed;
             break;
         }
-        if (status == HTTP1_BAD)
-            return refuse_answer(flow, http1_reason(relay->response));
-        if (status == HTTP1_HEAD && (reason = unasked(relay)))
-            return refuse_answer(flow, reason);
+        reason = status == HTTP1_BAD    ? http1_reason(relay->response)
+                 : status == HTTP1_HEAD ? unasked(relay)
+                                        : NULL;
+        if (reason) {
+            refuse_answer(flow, reason);
+            return true;
+        }
         if (status == HTTP1_HEAD)
             answer_seen(flow);
         if (status == HTTP1_RAW)
@@ -384,11 +420,7 @@ enum request_result request_feed_down(struct flow *flow)
     }
     if (relay->kind == RELAY_HTTP && down->ended && !down->over && down->parsed == down->len)
         feed_end(flow);
-    if (relay->refused && !relay->ending && !relay->pending_len && down->in_head &&
-        http1_idle(relay->response)) {
-        report_emit(flow, &relay->refusal);
-        if (!answer(flow, "400 Bad Request", http1_reason(relay->request)))
-            return REQUEST_BROKEN;
-    }
-    return REQUEST_OK;
+    if (relay->refused && !relay->pending_len && down->in_head && http1_idle(relay->response))
+        answer_refused(flow);
+    return true;
 }
