@@ -97,13 +97,68 @@ static bool field_byte(struct http1_guard *guard, uint8_t c)
     return true;
 }
 
-/* Overlong sizes overflow in some readers; the digits themselves are llhttp's to judge. */
+bool http1_is_tchar(uint8_t c)
+{
+    return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
+}
+
+/* What a byte of a chunk line belongs to: guard->part. */
+enum {
+    CHUNK_SIZE,
+    CHUNK_OTHER, /* the line's end, or llhttp refuses it */
+    EXTENSION,
+    EXTENSION_NAME,
+    EXTENSION_VALUE,
+    EXTENSION_TOKEN,
+    EXTENSION_QUOTED,
+    EXTENSION_ESCAPED,
+    EXTENSION_ENDS,
+};
+
+/* A byte that may stand for the current part, and the part it leads to; -1: it may not. No blanks
+ * around '=' and ';', which RFC 9112 section 7.1.1 calls bad. */
+static int extension_leads(int part, uint8_t c)
+{
+    switch (part) {
+    case EXTENSION:
+        return http1_is_tchar(c) ? EXTENSION_NAME : -1;
+    case EXTENSION_VALUE:
+        return c == '"' ? EXTENSION_QUOTED : http1_is_tchar(c) ? EXTENSION_TOKEN : -1;
+    case EXTENSION_QUOTED:
+        return c == '"'    ? EXTENSION_ENDS
+               : c == '\\' ? EXTENSION_ESCAPED
+               : c == '\r' ? -1
+                           : EXTENSION_QUOTED;
+    case EXTENSION_ESCAPED:
+        return c == '\r' ? -1 : EXTENSION_QUOTED;
+    }
+    if (c == ';' || c == '\r')
+        return c == ';' ? EXTENSION : CHUNK_OTHER;
+    if (part == EXTENSION_NAME && c == '=')
+        return EXTENSION_VALUE;
+    return part != EXTENSION_ENDS && http1_is_tchar(c) ? part : -1;
+}
+
+/* Overlong sizes overflow in some readers; the digits themselves are llhttp's to judge. Extensions
+ * are ours: llhttp 8 takes no second one behind a token. */
 static bool chunk_line_byte(struct http1_guard *guard, uint8_t c)
 {
-    if (guard->part == 0 && !is_hex(c))
-        guard->part = 1;
-    return guard->part || guard->column < CHUNK_SIZE_DIGITS ||
-           refuse(guard, "an overlong chunk size");
+    int leads;
+
+    switch (guard->part) {
+    case CHUNK_SIZE:
+        if (is_hex(c))
+            return guard->column < CHUNK_SIZE_DIGITS || refuse(guard, "an overlong chunk size");
+        guard->part = c == ';' ? EXTENSION : CHUNK_OTHER;
+        return guard->column > 0 || c != ';' || refuse(guard, "an invalid chunk size");
+    case CHUNK_OTHER:
+        return true;
+    }
+    leads = extension_leads(guard->part, c);
+    if (leads < 0)
+        return refuse(guard, "a malformed chunk extension");
+    guard->part = (uint8_t)leads;
+    return true;
 }
 
 static bool line_byte(struct http1_guard *guard, uint8_t c)

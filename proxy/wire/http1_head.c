@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "proxy/wire/authority.h"
+#include "proxy/wire/http1_guard.h"
 
 bool http1_find(const struct http1_head *head, const uint8_t *base, const char *name,
                 struct span *value)
@@ -72,11 +73,6 @@ static int begins_target(struct span bytes, bool connect)
         result |= form;
     }
     return result;
-}
-
-static bool is_tchar(uint8_t c) /* RFC 9110 section 5.6.2 */
-{
-    return c > ' ' && c < 0x7f && !strchr("\"(),/:;<=>?@[\\]{}", c);
 }
 
 /* Where lenient servers part the words of a request line: the standard's blank, what it lets them
@@ -149,7 +145,7 @@ int http1_looks_like_request(struct span bytes)
     int target;
 
     bytes = behind_empty_lines(bytes);
-    while (at < bytes.len && is_tchar(bytes.data[at]))
+    while (at < bytes.len && http1_is_tchar(bytes.data[at]))
         at++;
     if (at == bytes.len)
         return -1;

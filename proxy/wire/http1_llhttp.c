@@ -286,10 +286,31 @@ static bool feed_request_line(struct http1 *http1, struct span bytes, size_t *co
     return true;
 }
 
+/* llhttp 8 refuses some extensions that are valid: it is shown none, for the guard has read them.
+ */
+static bool feed_chunk_line(struct http1 *http1, struct span bytes, size_t *consumed)
+{
+    const uint8_t *from = http1->in_extension ? bytes.data : memchr(bytes.data, ';', bytes.len);
+    size_t shown = from ? (size_t)(from - bytes.data) : bytes.len;
+    const uint8_t *end;
+    bool fine = feed_as_is(http1, span_of(bytes.data, shown), consumed);
+
+    if (!fine || !from)
+        return fine;
+    end = memchr(from, '\r', bytes.len - shown);
+    http1->in_extension = !end;
+    *consumed = shown = end ? (size_t)(end - bytes.data) : bytes.len;
+    fine = feed_as_is(http1, span_of(bytes.data + shown, bytes.len - shown), consumed);
+    *consumed += shown;
+    return fine;
+}
+
 bool http1_llhttp_feed(struct http1 *http1, struct span bytes, size_t *consumed)
 {
     if (http1->phase == PHASE_START && http1->kind == HTTP1_REQUEST)
         return feed_request_line(http1, bytes, consumed);
+    if (http1->phase == PHASE_CHUNK_LINE && bytes.len)
+        return feed_chunk_line(http1, bytes, consumed);
     return feed_as_is(http1, bytes, consumed);
 }
 
@@ -302,7 +323,7 @@ void http1_llhttp_begin(struct http1 *http1)
     http1_rules_begin(&http1->rules, request);
     memset(&http1->head, 0, offsetof(struct http1_head, fields));
     http1->head.keep_alive = http1->head.upgrade = http1->head.body = false;
-    http1->in_name = http1->in_value = false;
+    http1->in_name = http1->in_value = http1->in_extension = false;
     http1->fed_at = 0;
     http1->body_bytes = 0;
     http1->trailer_fields = 0;

@@ -37,7 +37,7 @@ struct http1 {
     size_t fed_at;
     uint64_t left, body_bytes;
     struct http1_field field; /* being read */
-    bool in_name, in_value;
+    bool in_name, in_value, in_extension;
     unsigned trailer_fields;
     struct http1_head head; /* its fields last: not cleared for each message */
 };

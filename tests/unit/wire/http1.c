@@ -62,6 +62,10 @@ static const struct {
             "POST / HTTP/1.1\r\n" H
             "Transfer-Encoding: chunked\r\n\r\n{1;a\r\nx\r\n1;a=b\r\nx\r\n1;a=\"b "
             "c\"\r\nx\r\n0;z\r\n\r\n}"),
+    REQUEST(
+        "more than one extension",
+        "POST / HTTP/1.1\r\n" H
+        "Transfer-Encoding: chunked\r\n\r\n{1;a;b=c;d=\"e;\\\"\t\xe4\";f\r\nx\r\n0;a=b;c\r\n\r\n}"),
     REQUEST("trailers",
             "POST / HTTP/1.1\r\n" H
             "Transfer-Encoding: chunked\r\n\r\n{1\r\nx\r\n0\r\nDigest: a b\r\nEmpty:\r\n\r\n}"
