@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import sys
-import threading
 
 H = b"Host: rare.test\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -146,10 +145,8 @@ def play(me, c, script):
     for turn, what, *how in script:
         if turn.startswith("each"):
             if me == C:
-                sender = threading.Thread(target=c.sendall, args=(b"".join(request for request, _ in what),))
-                sender.start()
+                c.sendall(b"".join(request for request, _ in what))
                 if turn == "each and shut" and not isinstance(c, ssl.SSLSocket):
-                    sender.join()
                     shut(c)
             for request, answer in what:
                 if me == C:
