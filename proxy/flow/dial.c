@@ -172,7 +172,7 @@ static enum flow_state failed(struct flow *flow, int result)
         return leave_alone(flow, why);
     if (failure.lost) { /* a lost connection is a lost connection for the pod, too */
         report_tls(flow);
-        flow->reset = true;
+        flow->reset = !leg->at_end;
         return FLOW_CLOSING;
     }
     if (failure.verified != X509_V_OK)
@@ -189,6 +189,12 @@ enum flow_state dial(struct flow *flow)
 
     if (result == -EAGAIN && flow->timed_out)
         result = err_set(&flow->why, -ETIMEDOUT, "connecting upstream took over 10 s");
+    if (result == -EAGAIN || result == 0) {
+        int lost = leg_error(&flow->pod);
+
+        if (lost < 0)
+            result = err_sys(&flow->why, lost, "the program's side");
+    }
     if (result == -EAGAIN)
         return FLOW_DIALLING;
     if (result < 0) {

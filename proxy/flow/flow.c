@@ -114,7 +114,8 @@ static void flow_run(struct flow *flow)
             break;
         flow_move(flow, next);
     }
-    if (flow->state != FLOW_CLOSED && !flow->half_closed && (flow->pod.shut || flow->upstream.shut))
+    if (flow->state != FLOW_CLOSED && !flow->half_closed &&
+        (flow->pod.shut || flow->upstream.shut || flow->splice.broken || flow->relay.cut))
         flow->half_closed = true; /* the end that is left has less time */
     if (flow_states[flow->state].silence && patience_ends_ns(flow) < flow->due_ns)
         arm(flow);

@@ -58,6 +58,8 @@ static ssize_t receive(struct leg *leg, void *where, size_t len)
             leg->readable = leg->unsure = false;
         return -errno;
     }
+    if (n == 0 && leg->lost)
+        return -ECONNRESET;
     leg->rx += (uint64_t)n;
     if (n == 0)
         leg->at_end = true;
@@ -78,6 +80,8 @@ static ssize_t transmit(struct leg *leg, const void *data, size_t len)
     if (n < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             leg->writable = false;
+        else if (errno != EPIPE)
+            leg->lost = true; /* the kernel says it once, and to a reader no more */
         return -errno;
     }
     leg->tx += (uint64_t)n;
@@ -256,6 +260,20 @@ void leg_ready(struct leg *leg, short what)
         leg->unsure = true;
 }
 
+int leg_error(struct leg *leg)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (!leg->unsure || leg->connecting)
+        return 0;
+    getsockopt(leg->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (!error || error == EPIPE) /* EPIPE: tcp_reset() in CLOSE_WAIT */
+        return 0;
+    leg->lost = true;
+    return -error;
+}
+
 int leg_secure(struct leg *leg, SSL *ssl, bool accept)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -292,14 +310,13 @@ static void forget_errors(void)
 }
 
 /* OpenSSL's first complaint may be that the peer sent an alert. */
-static int complaint(struct leg *leg)
+static void note_alert(struct leg *leg)
 {
     int reason = ERR_GET_REASON(ERR_peek_error());
 
     if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
         leg->alert = reason - SSL_AD_REASON_OFFSET;
     leg->reason = reason;
-    return reason;
 }
 
 const char *leg_alert_name(const struct leg *leg)
@@ -324,11 +341,10 @@ int leg_handshake(struct leg *leg, struct err *err)
         return -EAGAIN;
     case SSL_ERROR_SYSCALL:
         return err_sys(err, errno ? -errno : -ECONNRESET, "connection lost in the TLS handshake");
+    case SSL_ERROR_ZERO_RETURN:
+        return err_set(err, -ECONNRESET, "connection closed in the TLS handshake");
     default:
-        if (complaint(leg) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-            ERR_clear_error();
-            return err_set(err, -ECONNRESET, "connection closed in the TLS handshake");
-        }
+        note_alert(leg);
         return err_tls(err, -EPROTO, "TLS handshake");
     }
 }
@@ -341,17 +357,15 @@ static ssize_t ssl_failed(struct leg *leg, int result)
     case SSL_ERROR_WANT_WRITE:
         return -EAGAIN;
     case SSL_ERROR_ZERO_RETURN:
-        leg->ended = leg->ended_well = true;
+        /* FIN without close_notify is told alike (SSL_OP_IGNORE_UNEXPECTED_EOF, or OpenSSL would
+         * answer with an alert and write no more): a cut, which the other side must notice */
+        leg->ended = true;
+        leg->ended_well = !leg->at_end;
         return 0;
     case SSL_ERROR_SYSCALL:
         return errno ? -errno : -ECONNRESET;
     default:
-        /* FIN without close_notify: a cut, which the other side must be able to notice */
-        if (complaint(leg) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-            leg->ended = true;
-            ERR_clear_error();
-            return 0;
-        }
+        note_alert(leg);
         ERR_clear_error();
         return -EPROTO;
     }

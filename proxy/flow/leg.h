@@ -32,6 +32,7 @@ struct leg {
     bool ended;              /* the end of the peer's bytes was read */
     bool ended_well;         /* ... by close_notify where there is TLS */
     bool shut;               /* our own end was sent */
+    bool lost;               /* a reset was met: what looks like the peer's end is a cut */
     bool secured;            /* the TLS handshake is done */
     bool chatters;           /* ... and yet handshake messages come without end: it is broken */
     unsigned messages;       /* ... this many */
@@ -64,6 +65,10 @@ const char *leg_alert_name(const struct leg *leg);
 /* Acknowledges what came without waiting for something to send along: for who has it from us that
  * his turn has come, and whose kernel holds small segments back until then (Nagle). */
 void leg_acknowledge(struct leg *leg);
+
+/* 0, or why the connection was lost, for who has no room to read until that is said. A reset behind
+ * the peer's end (EPIPE) is none: the end counts. */
+int leg_error(struct leg *leg);
 
 /* As leg_read() of one byte, which stays to be read. TLS only. */
 ssize_t leg_peek(struct leg *leg);

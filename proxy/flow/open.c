@@ -130,5 +130,6 @@ enum flow_state open_pod(struct flow *flow)
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);
+    flow->reset = result == -ECONNRESET && !flow->pod.at_end;
     return FLOW_CLOSING;
 }

@@ -39,13 +39,28 @@ enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_
     return timed_out ? otherwise(port) : PEEK_WAIT;
 }
 
-/* Who speaks first decides: an upstream that does makes the flow an opaque relay. */
-static bool upstream_spoke(struct flow *flow)
+/* Who speaks first decides: an upstream that does, or that ends before anything was said, makes the
+ * flow an opaque relay. -EAGAIN: nobody has spoken; or which leg is lost is in flow->why. */
+static int nobody_speaks(struct flow *flow)
 {
+    int result = leg_error(&flow->pod);
     char byte;
 
-    return dial_connected(flow) == 0 && (flow->upstream.readable || flow->upstream.stash) &&
-           leg_look(&flow->upstream, &byte, 1) > 0;
+    if (result < 0)
+        return err_sys(&flow->why, result, "the program's side");
+    if (flow->upstream.connecting || !(flow->upstream.readable || flow->upstream.stash))
+        return -EAGAIN;
+    result = (int)leg_look(&flow->upstream, &byte, 1);
+    if (result == -EAGAIN || result >= 0)
+        return result < 0 ? result : 0;
+    return err_sys(&flow->why, result, "the upstream's side");
+}
+
+/* Nothing comes that would say more: the time is up, the program has ended, or there is no room. */
+static bool all_said(const struct flow *flow, ssize_t seen)
+{
+    return flow->timed_out || (flow->pod.hung_up && seen > 0) ||
+           seen == sizeof(flow->worker->peeked);
 }
 
 enum flow_state peek(struct flow *flow)
@@ -69,13 +84,15 @@ enum flow_state peek(struct flow *flow)
     if (n == 0)
         return FLOW_JUDGING;
     switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), asked_port(flow),
-                      flow->timed_out || n == sizeof(worker->peeked), worker->scratch, &hello)) {
+                      all_said(flow, n), worker->scratch, &hello)) {
     case PEEK_WAIT:
         facts_set_opaque(&flow->facts, OPAQUE_SERVER_FIRST);
-        if (upstream_spoke(flow))
+        result = nobody_speaks(flow);
+        if (result == 0)
             return FLOW_JUDGING;
         flow->facts.visibility = VISIBILITY_UNKNOWN;
-        return FLOW_MEETING;
+        flow->reset = result != -EAGAIN;
+        return flow->reset ? FLOW_CLOSING : FLOW_MEETING;
     case PEEK_TLS:
         /* copied: the spans die with the worker's buffers */
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);

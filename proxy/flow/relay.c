@@ -248,7 +248,7 @@ enum flow_state relay(struct flow *flow)
         if (relay_head_since(relay))
             err_set(&flow->why, -ETIMEDOUT, "%s took over %d s for a head",
                     relay->up.head_ns ? "the program" : "the server", RELAY_HEAD_SECONDS);
-        flow->reset = relay->pending_len || !relay->down.in_head; /* an answer's end it is not */
+        flow->reset = true; /* an end that neither side has sent must not look like one */
         return FLOW_CLOSING;
     }
     do {
@@ -280,6 +280,12 @@ enum flow_state relay(struct flow *flow)
         if (relay->kind == RELAY_TUNNEL && relay->down.start == relay->down.ready)
             return tunnel_enter(flow);
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
+    result = moved ? 0 : leg_error(&flow->pod); /* there may be no room to read until it is said */
+    if (result < 0) {
+        note_failure(flow, result, &flow->pod);
+        flow->reset = true;
+        return FLOW_CLOSING;
+    }
     if (moved) {
         flow->active_ns = clock_ns();
         time_head(&relay->up, relay->kind, flow->active_ns);

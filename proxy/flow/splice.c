@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
 #include "proxy/limits.h"
@@ -57,15 +58,49 @@ static ssize_t move(int from, int to, size_t len)
     return n < 0 ? -errno : n;
 }
 
+/* How much of what waits in the socket goes next, and which bytes these are: while it is open
+ * whether the flow turns to TLS, as much as can be looked at. < 0: broken. */
+static ssize_t look(struct flow *flow, const struct leg *from, size_t room)
+{
+    struct worker *worker = flow->worker;
+    ssize_t n;
+
+    if (flow->splice.starttls.said != STARTTLS_LOOKING)
+        return (ssize_t)room;
+    if (room > sizeof(worker->peeked))
+        room = sizeof(worker->peeked);
+    n = recv(from->fd, worker->peeked, room, MSG_PEEK);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return -errno; /* said once: splice(2) would take it for an end */
+    return n > 0 ? n : (ssize_t)room;
+}
+
+static void looked(struct flow *flow, const struct leg *from, size_t len)
+{
+    struct starttls *starttls = &flow->splice.starttls;
+    struct span bytes = span_of(flow->worker->peeked, len);
+
+    if (starttls->said != STARTTLS_LOOKING)
+        return;
+    if (from == &flow->pod)
+        starttls_client(starttls, bytes);
+    else
+        starttls_server(starttls, bytes);
+    if (starttls->said == STARTTLS_YES)
+        flow->facts.opaque = OPAQUE_STARTTLS;
+}
+
 /* Into the pipe. A full pipe says EAGAIN, too: so only an empty one tells that the socket is
  * drained. > 0: something happened; < 0: broken. */
-static ssize_t fill(struct splice_way *way, struct leg *from)
+static ssize_t fill(struct flow *flow, struct splice_way *way, struct leg *from)
 {
     ssize_t n;
 
-    if (way->ended || from->connecting || !from->readable || way->held >= PIPE_BYTES)
+    if (way->ended || way->dead || from->connecting || !from->readable || way->held >= PIPE_BYTES)
         return 0;
-    n = move(from->fd, way->pipe[1], PIPE_BYTES - way->held);
+    n = look(flow, from, PIPE_BYTES - way->held);
+    if (n > 0)
+        n = move(from->fd, way->pipe[1], (size_t)n);
     if (n == -EAGAIN) {
         if (way->held == 0)
             from->readable = false;
@@ -77,16 +112,17 @@ static ssize_t fill(struct splice_way *way, struct leg *from)
         way->ended = from->ended = from->ended_well = true;
         return 1;
     }
+    looked(flow, from, (size_t)n);
     way->held += (size_t)n;
     from->rx += (uint64_t)n;
     return n;
 }
 
-static ssize_t drain(struct splice_way *way, struct leg *to)
+static ssize_t drain(struct flow *flow, struct splice_way *way, struct leg *to)
 {
     ssize_t n = 0;
 
-    if (to->connecting)
+    if (way->dead || to->connecting)
         return 0;
     if (way->held && to->writable) {
         n = move(way->pipe[0], to->fd, way->held);
@@ -99,39 +135,73 @@ static ssize_t drain(struct splice_way *way, struct leg *to)
         way->held -= (size_t)n;
         to->tx += (uint64_t)n;
     }
-    if (way->ended && !way->held && !to->shut)
+    if (way->ended && !way->held && !to->shut && !flow->splice.broken)
         return leg_shut(to, true) == 0 ? 1 : n;
     return n;
+}
+
+/* A leg was lost. What it sent before may still be in its socket, and is passed on first. */
+static void lose(struct flow *flow, struct leg *leg, ssize_t result)
+{
+    struct splice *ways = &flow->splice;
+    bool pod = leg == &flow->pod;
+
+    /* EPIPE: its end came before it took no more (tcp_reset() in CLOSE_WAIT), and still counts */
+    if (result != -EPIPE) {
+        ways->broken = true;
+        if (!flow->why.text[0])
+            err_sys(&flow->why, (int)result, pod ? "the program's side" : "the upstream's side");
+    }
+    *(pod ? &ways->down.dead : &ways->up.dead) = true;
+    leg->readable = true;
+}
+
+static bool over(const struct splice_way *way)
+{
+    return way->dead || (way->ended && !way->held);
+}
+
+/* One turn in one direction. How much happened. */
+static size_t turn(struct flow *flow, struct splice_way *way, struct leg *from, struct leg *to)
+{
+    ssize_t in = fill(flow, way, from), out = drain(flow, way, to);
+
+    if (in == 0 && out == 0 && way->held) { /* no room to read on until an error */
+        in = leg_error(from);
+        way->dead |= in < 0 && from == &flow->pod; /* nobody is left who wants it delivered */
+    }
+    if (in < 0) {
+        lose(flow, from, in);
+        way->ended = true;
+    }
+    if (out < 0)
+        lose(flow, to, out);
+    return (size_t)(in < 0 ? 1 : in) + (size_t)(out < 0 ? 1 : out);
 }
 
 enum flow_state splice_run(struct flow *flow)
 {
     struct splice *ways = &flow->splice;
     int result = dial_connected(flow);
-    size_t moved = 0;
-    ssize_t n[4];
+    size_t moved = 0, now;
 
     if (result < 0 && result != -EAGAIN) {
         flow->reset = true;
         return FLOW_CLOSING;
     }
-    if (flow->timed_out)
+    if (flow->timed_out) { /* an end that neither side has sent must not look like one */
+        flow->reset = true;
         return FLOW_CLOSING;
+    }
     do {
-        n[0] = fill(&ways->up, &flow->pod);
-        n[1] = drain(&ways->up, &flow->upstream);
-        n[2] = fill(&ways->down, &flow->upstream);
-        n[3] = drain(&ways->down, &flow->pod);
-        for (size_t i = 0; i < ARRAY_SIZE(n); i++) {
-            if (n[i] < 0) {
-                flow->reset = true;
-                return FLOW_CLOSING;
-            }
-            moved += (size_t)n[i];
-        }
-        if (flow->pod.shut && flow->upstream.shut)
+        now = turn(flow, &ways->up, &flow->pod, &flow->upstream);
+        now += turn(flow, &ways->down, &flow->upstream, &flow->pod);
+        moved += now;
+        if (over(&ways->up) && over(&ways->down)) {
+            flow->reset = ways->broken;
             return FLOW_CLOSING;
-    } while ((n[0] || n[1] || n[2] || n[3]) && moved < TURN_BYTES);
+        }
+    } while (now && moved < TURN_BYTES);
     if (moved)
         flow->active_ns = clock_ns();
     if (moved >= TURN_BYTES)
