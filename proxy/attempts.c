@@ -17,7 +17,7 @@
 #include "sallyport.skel.h"
 
 enum {
-    /* Half of the ports that a namespace has by default: so many may wait for servers that do not
+    /* Most of the 28,000 ports that a namespace has: so many may wait for servers that do not
      * answer. What comes beyond is as if its SYN were lost: it is repeated until there is room. */
     ATTEMPTS_MAX = 16384,
     ACCEPT_SECONDS = 10, /* from the SYN sent on until it is accepted; nearly always at once */
