@@ -99,10 +99,11 @@ done
 sed -i 's/2[.]9\([01] \)/2.8\1/; s/:90 /:80 /' "$T/alone"
 sort -o "$T/alone" "$T/alone"
 sort -o "$T/steered" "$T/steered"
-awk '{ $NF = ""; print }' "$T/alone" >"$T/alone.how"
-awk '{ $NF = ""; print }' "$T/steered" >"$T/steered.how"
+for who in alone steered; do # the neighbours may be found missing before the last SYN has gone, or not
+    awk '{ $NF = ""; print }' "$T/$who" | sed '/ 192[.]0[.]2[.]8\|:1::8/s/ETIMEDOUT/EHOSTUNREACH/' >"$T/$who.how"
+done
 diff "$T/alone.how" "$T/steered.how" >&9 || fail "connects fail otherwise (lines with >)"
-paste -d ' ' "$T/alone" "$T/steered" | awk '{ n = NF / 2; d = $NF - $n; if (d > 1.5 || d < -1.5) print }' >"$T/late"
+paste -d ' ' "$T/alone" "$T/steered" | awk '/ 192[.]0[.]2[.]8|:1::8/ { next } { n = NF / 2; d = $NF - $n; if (d > 1.5 || d < -1.5) print }' >"$T/late"
 [ ! -s "$T/late" ] || fail "not after the same time: $(cat "$T/late")"
 echo "ok: $(wc -l <"$T/steered") connects as without us"
 
