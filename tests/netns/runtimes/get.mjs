@@ -1,0 +1,14 @@
+// get.mjs WAY URL [FILE]: prints what is at URL; trusts what is in FILE alone, if one is named. WAY:
+// https or fetch.
+import { readFileSync } from "node:fs";
+import { get } from "node:https";
+
+const [way, url, roots] = process.argv.slice(2);
+function fail(error) {
+    console.error(String(error.cause ?? error));
+    process.exitCode = 1;
+}
+if (way === "fetch")
+    fetch(url).then(answer => answer.text()).then(body => process.stdout.write(body)).catch(fail);
+else
+    get(url, roots ? { ca: readFileSync(roots) } : {}, answer => answer.pipe(process.stdout)).on("error", fail);
