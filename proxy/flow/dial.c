@@ -149,7 +149,7 @@ static enum flow_state leave_alone(struct flow *flow, enum opaque why)
     flow->facts.route = ROUTE_PASSTHROUGH;
     report_tls(flow);
     if (flow_redial(flow) == 0)
-        return FLOW_SPLICING;
+        return pass_on(flow);
     flow->reset = true;
     return FLOW_CLOSING;
 }
@@ -168,7 +168,7 @@ static enum flow_state failed(struct flow *flow, int result)
     enum opaque why = dial_left_alone(&failure);
     char address[ADDR_TEXT_MAX];
 
-    if (why)
+    if (why && !flow->tunnel.host[0]) /* there is no second way through another's tunnel */
         return leave_alone(flow, why);
     if (failure.lost) { /* a lost connection is a lost connection for the pod, too */
         report_tls(flow);

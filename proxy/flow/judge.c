@@ -25,6 +25,16 @@ uint16_t asked_port(const struct flow *flow)
     return flow->tunnel.host[0] ? flow->tunnel.port : flow->facts.where.dst.port;
 }
 
+enum flow_state pass_on(struct flow *flow)
+{
+    /* bytes that were read too far are no longer the kernel's to move */
+    if (!flow->pod.stash && !flow->upstream.stash && splice_open(&flow->splice, flow->worker))
+        return FLOW_SPLICING;
+    splice_fini(&flow->splice, flow->worker); /* or files are scarce: through memory, then */
+    relay_init(&flow->relay, RELAY_RAW);
+    return FLOW_RELAYING;
+}
+
 enum flow_state judge(struct flow *flow)
 {
     char address[ADDR_TEXT_MAX];
@@ -50,10 +60,5 @@ enum flow_state judge(struct flow *flow)
     flow->facts.route = ROUTE_PASSTHROUGH;
     if (flow->facts.where.host[0])
         report_tls(flow); /* the name was seen, the rest was not */
-    /* bytes that were read too far are no longer the kernel's to move */
-    if (!flow->pod.stash && !flow->upstream.stash && splice_open(&flow->splice, flow->worker))
-        return FLOW_SPLICING;
-    splice_fini(&flow->splice, flow->worker); /* or files are scarce: through memory, then */
-    relay_init(&flow->relay, RELAY_RAW);
-    return FLOW_RELAYING;
+    return pass_on(flow);
 }

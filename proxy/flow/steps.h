@@ -37,6 +37,9 @@ bool suites_fit(uint32_t shared, uint16_t version_max);
 /* Has a client offer these and no others; false when OpenSSL cannot. */
 bool suites_offer(SSL *ssl, uint32_t shared);
 
+/* Has both legs' bytes pass untouched from here on: the state in which they do. */
+enum flow_state pass_on(struct flow *flow);
+
 /* How the TLS handshake with upstream failed. */
 struct dial_failure {
     int alert;              /* upstream's, 0: none */
