@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <search.h>
 #include <string.h>
@@ -158,16 +159,30 @@ static void failed(struct attempt *attempt, int error)
     tell_failed(attempt);
 }
 
+/* Why the server did not answer our SYN, 0 when it did. What came after an answer (it may have
+ * reset the connection already) is the flow's to find: the kernel tells it once. */
+static int failure_of(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+    int error = 0;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_bytes_acked > 0)
+        return 0;
+    len = sizeof(error);
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    return error;
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     struct attempt *attempt = arg;
-    int error = 0;
-    socklen_t len = sizeof(error);
+    int error;
 
     (void)what;
     switch (attempt->state) {
     case CONNECTING:
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        error = failure_of(fd);
         if (error) {
             failed(attempt, -error);
             return;
