@@ -83,25 +83,24 @@ static void drop(struct attempt *attempt)
 
 /* ---- telling the program's socket ---- */
 
-/* A raw socket of the namespace sends it, and it comes by lo as what the socket itself sends. */
-static int inject(const struct attempt *attempt, const uint8_t *packet, size_t len)
+/* A raw socket of the namespace sends it, and it comes by lo as what the socket itself sends. If it
+ * does not, it is a packet lost: the program's socket will send its SYN once more. */
+static void inject(const struct attempt *attempt, const struct addr *to, const uint8_t *packet,
+                   size_t len)
 {
     const struct keeper_net *net =
         keeper_net_find(attempt->attempts->keeper, attempt->origin.netns_cookie);
-    struct addr to = (packet == attempt->syn.packet ? attempt->syn.to : attempt->syn.src);
+    struct addr host = *to;
     struct sockaddr_storage name;
     socklen_t name_len;
     int fd;
 
     if (!net)
-        return -ENONET; /* left meanwhile */
+        return; /* left meanwhile */
     fd = attempt->syn.v4 ? keeper_net_listeners(net)->raw4 : keeper_net_listeners(net)->raw6;
-    to.port = 0; /* a raw socket takes a port for a protocol */
-    name_len = addr_to_sockaddr(&to, &name);
-    return sendto(fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&name,
-                  name_len) < 0
-               ? -errno
-               : 0;
+    host.port = 0; /* a raw socket takes a port for a protocol */
+    name_len = addr_to_sockaddr(&host, &name);
+    sendto(fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&name, name_len);
 }
 
 static void watch(struct attempt *attempt, short what, const struct timeval *wait);
@@ -114,7 +113,7 @@ static void tell_failed(struct attempt *attempt)
     size_t len = syn_refuse(&attempt->syn, attempt->error, answer);
     struct timeval wait = {.tv_usec = FIRST_TELL_US << attempt->tells};
 
-    inject(attempt, answer, len);
+    inject(attempt, &attempt->syn.src, answer, len);
     if (++attempt->tells >= TELLS_MAX)
         drop(attempt); /* if it is still there its next SYN begins anew */
     else
@@ -125,7 +124,7 @@ static void send_on(struct attempt *attempt)
 {
     static const struct timeval wait = {.tv_sec = ACCEPT_SECONDS};
 
-    inject(attempt, attempt->syn.packet, attempt->syn.len);
+    inject(attempt, &attempt->syn.to, attempt->syn.packet, attempt->syn.len);
     watch(attempt, 0, &wait);
 }
 
