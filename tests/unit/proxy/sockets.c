@@ -298,6 +298,23 @@ static void a_program_that_closes_before_its_flow_is_done(void **state)
     expect_told("close 1 proxy 10/20\n");
 }
 
+/* Its SYN was never sent on to us; but of what came to be a flow, that knows what happened. */
+static void a_connect_that_failed_says_how(void **state)
+{
+    (void)state;
+    connects(1, 443);
+    connects(2, 443);
+    closes(1, 443, 0, 0, ECONNREFUSED);
+    closes(2, 443, 0, 0, ECONNRESET);
+    sockets_collect(sockets);
+    accepted(2, 443);
+    flow_done(2, 443, "");
+    sockets_collect(sockets);
+    expect_told("connect 1 proxy\nconnect 2 proxy\n");
+    assert_int_equal(sockets_step(sockets), -1);
+    expect_told("close 1 proxy 0/0: Connection refused\nclose 2 proxy 0/0\n");
+}
+
 static void a_flow_is_waited_for_half_a_second(void **state)
 {
     struct abi_socket record = record_of(ABI_SOCKET_CLOSE, 1, 443);
@@ -469,6 +486,7 @@ int main(void)
         with(one_socket_may_have_several_destinations),
         with(a_flow_done_before_the_program_closes),
         with(a_program_that_closes_before_its_flow_is_done),
+        with(a_connect_that_failed_says_how),
         with(a_flow_is_waited_for_half_a_second),
         with(an_accept_between_collect_and_step_is_waited_for),
         with(what_is_released_after_collect_waits_for_the_next_step),
