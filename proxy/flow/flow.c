@@ -168,6 +168,8 @@ static void timer_on_due(evutil_socket_t fd, short what, void *arg)
         arm(flow);
         return;
     }
+    if (flow_states[flow->state].silence && !flow->why.text[0])
+        err_set(&flow->why, -ETIMEDOUT, "no byte moved for %u s", (unsigned)limit);
     flow->timed_out = true;
     flow_run(flow);
 }
