@@ -50,8 +50,12 @@ enum fit fit_name(const X509 *cert, const char *name)
     uint8_t ip[16];
     size_t ip_len =
         inet_pton(AF_INET, name, ip) == 1 ? 4 : (inet_pton(AF_INET6, name, ip) == 1 ? 16 : 0);
-    GENERAL_NAMES *alts = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int found;
+    GENERAL_NAMES *alts = X509_get_ext_d2i(cert, NID_subject_alt_name, &found, NULL);
     bool fits = false, named = false;
+
+    if (!alts && found != -1)
+        return FIT_NOT; /* it has some, which cannot be read, or not now: memory is short */
 
     for (int i = 0; i < sk_GENERAL_NAME_num(alts); i++) {
         const GENERAL_NAME *alt = sk_GENERAL_NAME_value(alts, i);
