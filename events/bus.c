@@ -59,7 +59,8 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event)
     struct flow_event *taken = TAKE(*event);
     size_t tail = atomic_load_explicit(&producer->tail, memory_order_relaxed);
 
-    if (!taken) {
+    if (!taken || taken->incomplete) {
+        flow_event_free(&taken);
         atomic_fetch_add_explicit(&producer->lost_memory, 1, memory_order_relaxed);
         return;
     }

@@ -24,7 +24,8 @@ void bus_free(struct bus **bus);
  * and frees it. Call before or after the event thread began, from any thread. */
 int bus_producer_new(struct bus_producer **out, struct bus *bus, const char *name, size_t capacity,
                      struct err *err);
-/* Takes the event (also when it is lost, also NULL, which is counted as lost: out of memory).
+/* Takes the event (also when it is lost, also NULL; that and an incomplete one are counted as lost:
+ * out of memory).
  * One thread at a time per producer; never blocks. */
 void bus_emit(struct bus_producer *producer, struct flow_event **event);
 /* Waits until all that was emitted before this call is written and flushed. Any thread but the

@@ -65,7 +65,7 @@ void flow_event_free(struct flow_event **event)
 }
 
 /* Room in the newest chunk, or in a new one; what an old chunk has left is not used again. */
-static void *arena_take(struct flow_event *event, size_t size, size_t align)
+static void *arena_room(struct flow_event *event, size_t size, size_t align)
 {
     struct flow_event_chunk *chunk = event->arena;
     size_t at = chunk ? (chunk->used + align - 1) & ~(align - 1) : 0;
@@ -84,6 +84,14 @@ static void *arena_take(struct flow_event *event, size_t size, size_t align)
     }
     chunk->used = at + size;
     return chunk->room + at;
+}
+
+static void *arena_take(struct flow_event *event, size_t size, size_t align)
+{
+    void *room = arena_room(event, size, align);
+
+    event->incomplete |= !room;
+    return room;
 }
 
 /* Room for count things, zeroed. */

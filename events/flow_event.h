@@ -94,6 +94,7 @@ struct flow_event {
         } lost;
     };
     struct flow_event_chunk *arena;
+    bool incomplete; /* something of it is missing for want of memory: lost, for the bus */
 };
 
 /* The wall clock, as time_ns has it. */
@@ -105,11 +106,11 @@ struct flow_event *flow_event_new(enum flow_event_kind kind, struct process *pro
                                   struct pod *pod);
 void flow_event_free(struct flow_event **event);
 
-/* Copies text into the event's arena; NULL when out of memory (the field is then left out).
+/* Copies text into the event's arena; NULL when out of memory (the event is then incomplete).
  * The copy ends in a NUL; NULs inside are kept as they are, so C reads up to the first. */
 const char *flow_event_text(struct flow_event *event, struct span text);
 /* Copies texts into the event's arena as a list: event->dns.ips and the like. False when out of
- * memory: then one that is missing is NULL, and sinks leave it out, or the list is empty. */
+ * memory: then one that is missing is NULL, or the list is empty. */
 bool flow_event_set_list(struct flow_event *event, const char *const *texts, size_t len,
                          const char ***out, size_t *out_len);
 /* The same for event->names. */

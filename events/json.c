@@ -80,6 +80,7 @@ static void append_url(struct buffer *out, const char *key, const char *url)
 
     if (url)
         json_text(out, key, redact_url(url, &storage));
+    out->failed |= storage.failed;
 }
 
 static void append_headers(struct buffer *out, const char *key,

@@ -123,6 +123,7 @@ static void append_members(struct buffer *out, const struct process *process)
     json_text(out, "cwd", process->cwd);
     json_text(out, "binary", process->binary);
     json_text(out, "arguments", redact_arguments(process->arguments, &storage));
+    out->failed |= storage.failed;
     json_text(out, "flags", flags_of(process));
     if (process->start_time_ns)
         json_time(out, "start_time", process->start_time_ns);

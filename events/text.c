@@ -28,6 +28,7 @@ static void append_arguments(struct buffer *out, const struct flow_event *event)
 
     if (event->process)
         field(out, redact_arguments(event->process->arguments, &storage));
+    out->failed |= storage.failed;
 }
 
 /* "[ebpf.io. www.ebpf.io.] ": a blank inside a text puts that one in quotes. */
@@ -109,6 +110,7 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     column(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
     column(out, event->http.method);
     column(out, path ? redact_url(path, &storage) : NULL);
+    out->failed |= storage.failed;
     if (event->http.code)
         buffer_format(out, "%" PRIu32 " ", event->http.code);
     else

@@ -64,20 +64,23 @@ static struct worker *least_busy(struct doors *doors)
 static void refuse(struct doors *doors, int fd, const struct origin *origin,
                    struct process *process, enum limit why)
 {
-    struct sockets_flow done = {
-        .cookie = origin->cookie,
-        .dst = origin->dst,
-        .src_port = origin->src.port,
-        .route = ROUTE_PROXY,
-    };
+    struct sockets_flow *done = malloc(sizeof(*done));
     char line[256];
 
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     close(fd);
     if (process)
         identity_flow_end(doors->parts.identity, &process);
-    snprintf(done.error, sizeof(done.error), "%s", limits_reason(why));
-    sockets_flow_done(doors->parts.sockets, &done);
+    if (done) { /* else its close is told late, and without a reason */
+        *done = (struct sockets_flow){
+            .cookie = origin->cookie,
+            .dst = origin->dst,
+            .src_port = origin->src.port,
+            .route = ROUTE_PROXY,
+        };
+        snprintf(done->error, sizeof(done->error), "%s", limits_reason(why));
+        sockets_flow_done(doors->parts.sockets, &done);
+    }
     if (limits_refuse(doors->parts.limits, why, clock_ns(), line, sizeof(line)))
         log_warn("%s", line);
 }

@@ -221,10 +221,11 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
         if (now_ns >= binding->until_ns)
             drop(pod, binding);
         else if (out->len < NAMES_TOLD_MAX &&
-                 (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES) &&
-                 (out->text[out->len] = strdup(binding->name))) {
+                 (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES)) {
+            out->text[out->len] = strdup(binding->name);
+            out->incomplete |= !out->text[out->len];
             bytes += binding->len;
-            out->len++;
+            out->len += out->text[out->len] != NULL;
         }
     }
     pthread_mutex_unlock(&names->lock);

@@ -5,6 +5,7 @@
  * Any thread: small and locked for a look-up only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct names;
 struct names_found {
     char *text[NAMES_TOLD_MAX]; /* owned */
     size_t len;
+    bool incomplete; /* out of memory */
 };
 
 int names_new(struct names **out, struct err *err);

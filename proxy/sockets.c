@@ -41,12 +41,8 @@ struct tracked {
     uint64_t tx, rx;
     uint16_t failure; /* the errno that the program's socket ended with, or 0 */
     char *error;
+    bool incomplete; /* there was no memory for an error */
     struct tracked *next_released;
-};
-
-struct done {
-    struct done *next;
-    struct sockets_flow flow;
 };
 
 struct sockets {
@@ -57,7 +53,7 @@ struct sockets {
     struct tracked *beyond; /* the first of `released` that the step must not tell yet */
     int wake_fd;
     pthread_mutex_t lock;
-    struct done *done, **done_tail; /* under lock */
+    struct sockets_flow *done, **done_tail; /* under lock */
 };
 
 static int by_key(const void *a, const void *b)
@@ -96,6 +92,15 @@ static void entry_free(struct sockets *sockets, struct tracked **entry)
     free(gone);
 }
 
+/* The first one stands. */
+static void set_error(struct tracked *entry, const char *error)
+{
+    if (entry->error)
+        return;
+    entry->error = strdup(error);
+    entry->incomplete |= !entry->error;
+}
+
 static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
                  uint64_t boot_ns)
 {
@@ -110,6 +115,7 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
         event->route = entry->route;
         event->visibility = entry->visibility;
         event->opaque = entry->opaque;
+        event->incomplete = entry->incomplete || entry->names.incomplete;
         if (kind != FLOW_EVENT_CONNECT) {
             event->close.tx = entry->tx;
             event->close.rx = entry->rx;
@@ -156,7 +162,7 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
     tdelete(entry, &sockets->tree, by_key);
     sockets->len--;
     if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
-        entry->error = strdup(strerror(entry->failure));
+        set_error(entry, strerror(entry->failure));
     if (entry->protocol == PROTOCOL_UDP)
         emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
     emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
@@ -227,7 +233,7 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
     if (!entry)
         return;
     if (record->flags & ABI_SOCKET_REFUSED)
-        entry->error = strdup("QUIC is refused, so that the program falls back to TCP");
+        set_error(entry, "QUIC is refused, so that the program falls back to TCP");
     emit(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
 }
 
@@ -297,13 +303,11 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
     entry->has_flow = true;
 }
 
-void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow)
+void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)
 {
-    struct done *done = malloc(sizeof(*done));
+    struct sockets_flow *done = TAKE(*flow);
 
-    if (!done)
-        return; /* its close is told half a second after the program's */
-    *done = (struct done){.flow = *flow};
+    done->next = NULL;
     pthread_mutex_lock(&sockets->lock);
     *sockets->done_tail = done;
     sockets->done_tail = &done->next;
@@ -321,8 +325,8 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->route = flow->route;
     entry->visibility = flow->visibility;
     entry->opaque = flow->opaque;
-    if (flow->error[0] && !entry->error)
-        entry->error = strdup(flow->error);
+    if (flow->error[0])
+        set_error(entry, flow->error);
     if (!entry->released) { /* until the kernel says it better */
         entry->tx = flow->tx;
         entry->rx = flow->rx;
@@ -334,7 +338,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
 
 static void take_done(struct sockets *sockets)
 {
-    struct done *done;
+    struct sockets_flow *done;
     eventfd_t count;
 
     eventfd_read(sockets->wake_fd, &count);
@@ -344,9 +348,9 @@ static void take_done(struct sockets *sockets)
     sockets->done_tail = &sockets->done;
     pthread_mutex_unlock(&sockets->lock);
     while (done) {
-        struct done *next = done->next;
+        struct sockets_flow *next = done->next;
 
-        apply(sockets, &done->flow);
+        apply(sockets, done);
         free(done);
         done = next;
     }
@@ -475,7 +479,7 @@ int sockets_new(struct sockets **out, const struct sockets_parts *parts, struct 
 void sockets_free(struct sockets **sockets)
 {
     struct tracked *entry;
-    struct done *done;
+    struct sockets_flow *done;
 
     if (!*sockets)
         return;

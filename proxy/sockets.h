@@ -45,8 +45,10 @@ void sockets_on_record(void *sockets, const struct abi_socket *record);
 void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
                       struct pod *pod);
 
-/* What became of a flow. */
+/* What became of a flow. It is made, by malloc, when the flow begins, so that it can be told
+ * however short memory is then. */
 struct sockets_flow {
+    struct sockets_flow *next; /* private to sockets.c */
     uint64_t cookie;
     struct addr dst;
     uint16_t src_port;
@@ -56,8 +58,8 @@ struct sockets_flow {
     uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
     char error[512]; /* "" or a sentence */
 };
-/* Everything else about the flow was told. Any thread. */
-void sockets_flow_done(struct sockets *sockets, const struct sockets_flow *flow);
+/* Everything else about the flow was told. Takes flow. Any thread. */
+void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);
 
 /* From here on sockets_step() may tell the closes that were read so far. In between, what may
  * belong to one of them must be seen to: connections that wait to be accepted, datagrams in our

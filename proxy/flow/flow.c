@@ -198,7 +198,10 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
 {
     struct flow *flow = calloc(1, sizeof(*flow));
 
-    if (!flow) {
+    if (flow)
+        flow->done = malloc(sizeof(*flow->done));
+    if (!flow || !flow->done) {
+        free(flow);
         close(fd);
         fd_close(&upstream);
         if (process)

@@ -59,6 +59,7 @@ struct flow {
     struct splice splice;
     struct tunnel tunnel;      /* what the program speaks through */
     struct err why;            /* what went wrong, told with the next event */
+    struct sockets_flow *done; /* room to tell the end */
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };
 

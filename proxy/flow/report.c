@@ -31,9 +31,11 @@ static const char *why(const struct flow *flow, struct flow_event *event)
     return flow->why.text[0] ? flow_event_text(event, span_of_text(flow->why.text)) : NULL;
 }
 
-void report_done(const struct flow *flow)
+void report_done(struct flow *flow)
 {
-    struct sockets_flow done = {
+    struct sockets_flow *done = flow->done;
+
+    *done = (struct sockets_flow){
         .cookie = flow->origin.cookie,
         .dst = flow->origin.dst,
         .src_port = flow->origin.src.port,
@@ -44,11 +46,11 @@ void report_done(const struct flow *flow)
         .rx = flow->pod.tx,
     };
 
-    if (!done.tx && !done.rx) /* nothing passed, so nothing passed unread */
-        done.visibility = VISIBILITY_UNKNOWN;
+    if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
+        done->visibility = VISIBILITY_UNKNOWN;
 
-    snprintf(done.error, sizeof(done.error), "%s", flow->why.text);
-    sockets_flow_done(flow->worker->parts.sockets, &done);
+    snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
+    sockets_flow_done(flow->worker->parts.sockets, &flow->done);
 }
 
 /* "TLSv1.3" as OpenSSL says it, "TLS1.3" as we do. */
@@ -70,6 +72,7 @@ static const char *name_text(struct flow_event *event, const X509_NAME *name)
     char *data;
     long len;
 
+    event->incomplete |= !bio;
     /* RFC 2253, so that no name of a stranger's can look like two */
     if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) >= 0) {
         len = BIO_get_mem_data(bio, &data);
@@ -95,11 +98,24 @@ static const char *digest_text(struct flow_event *event, const X509 *cert)
     char text[2 * EVP_MAX_MD_SIZE + 1] = "";
     unsigned len = 0;
 
-    if (!X509_digest(cert, EVP_sha256(), digest, &len))
+    if (!X509_digest(cert, EVP_sha256(), digest, &len)) {
+        event->incomplete = true;
         return NULL;
+    }
     for (unsigned i = 0; i < len; i++)
         snprintf(text + 2 * (size_t)i, 3, "%02x", digest[i]);
     return flow_event_text(event, span_of_text(text));
+}
+
+/* Empties OpenSSL's queue: what a certificate was asked for may be of no use in it, too. */
+static bool ran_out_of_memory(void)
+{
+    bool any = false;
+    unsigned long code;
+
+    while ((code = ERR_get_error()))
+        any |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return any;
 }
 
 /* What crossed the network is what is told: the upstream's side, not ours with the program. */
@@ -115,6 +131,7 @@ static void fill_tls(struct flow_event *event, SSL *ssl)
         event->tls.cipher = flow_event_text(event, span_of_text(SSL_CIPHER_standard_name(cipher)));
         event->tls.resumed = SSL_session_reused(ssl);
     }
+    ERR_clear_error();
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
     if (alpn_len)
         event->tls.alpn = flow_event_text(event, span_of(alpn, alpn_len));
@@ -124,7 +141,7 @@ static void fill_tls(struct flow_event *event, SSL *ssl)
         event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
         event->tls.sha256 = digest_text(event, cert);
     }
-    ERR_clear_error();
+    event->incomplete |= ran_out_of_memory();
 }
 
 void report_tls(const struct flow *flow)

@@ -83,6 +83,6 @@ uint16_t asked_port(const struct flow *flow);
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
 void report_tls(const struct flow *flow);
 /* The flow is over: sockets.c tells the close, with what became of it here. */
-void report_done(const struct flow *flow);
+void report_done(struct flow *flow);
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);
 void report_emit(const struct flow *flow, struct flow_event **event);

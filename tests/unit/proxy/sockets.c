@@ -195,14 +195,16 @@ static void accepted(uint64_t cookie, uint16_t port)
 
 static void flow_done(uint64_t cookie, uint16_t port, const char *error)
 {
-    struct sockets_flow flow = {.cookie = cookie,
-                                .dst = to_port(port),
-                                .route = ROUTE_PROXY,
-                                .visibility = VISIBILITY_TERMINATED,
-                                .tx = 1,
-                                .rx = 2};
+    struct sockets_flow *flow = malloc(sizeof(*flow));
 
-    snprintf(flow.error, sizeof(flow.error), "%s", error);
+    assert_non_null(flow);
+    *flow = (struct sockets_flow){.cookie = cookie,
+                                  .dst = to_port(port),
+                                  .route = ROUTE_PROXY,
+                                  .visibility = VISIBILITY_TERMINATED,
+                                  .tx = 1,
+                                  .rx = 2};
+    snprintf(flow->error, sizeof(flow->error), "%s", error);
     sockets_flow_done(sockets, &flow);
 }
 
