@@ -49,33 +49,36 @@ static void forget(struct lookups *lookups, size_t i)
             (lookups->open_len - i) * sizeof(struct lookups_question *));
 }
 
-/* For one more; where there can be no more, the oldest makes way. */
+/* For one more; where there can be no more, the oldest makes way. False when out of memory. */
 static bool make_room(struct lookups *lookups)
 {
     size_t room = lookups->open_room ? 2 * lookups->open_room : OPEN_FIRST;
-    struct lookups_question **open = NULL;
+    struct lookups_question **open;
 
     if (lookups->open_len < lookups->open_room)
         return true;
-    if (room <= LOOKUPS_OPEN_MAX)
-        open = realloc(lookups->open, room * sizeof(struct lookups_question *));
-    if (open) {
-        lookups->open = open;
-        lookups->open_room = room;
-    } else if (lookups->open_len) {
+    if (room > LOOKUPS_OPEN_MAX) {
         forget(lookups, 0);
+        return true;
     }
-    return lookups->open_room > 0;
+    open = realloc(lookups->open, room * sizeof(struct lookups_question *));
+    if (!open)
+        return false;
+    lookups->open = open;
+    lookups->open_room = room;
+    return true;
 }
 
-static void remember(struct lookups *lookups, const struct dns *query)
+static bool remember(struct lookups *lookups, const struct dns *query)
 {
     struct lookups_question *question = question_new(query);
 
-    if (question && make_room(lookups))
-        lookups->open[lookups->open_len++] = question;
-    else
+    if (!question || !make_room(lookups)) {
         free(question);
+        return false;
+    }
+    lookups->open[lookups->open_len++] = question;
+    return true;
 }
 
 void lookups_fini(struct lookups *lookups)
@@ -237,7 +240,7 @@ static void tell_answer(const struct lookups *lookups, const struct dns *questio
 
 /* ---- the calls ---- */
 
-bool lookups_ask(struct lookups *lookups, struct span message)
+int lookups_ask(struct lookups *lookups, struct span message)
 {
     struct dns query;
     const char *why = NULL;
@@ -246,15 +249,14 @@ bool lookups_ask(struct lookups *lookups, struct span message)
     if (ok && !query.response) {
         lookups->asked = true;
         tell_question(lookups, &query);
-        remember(lookups, &query);
-        return true;
+        return remember(lookups, &query) ? 0 : -ENOMEM;
     }
     lookups->foreign = true;
     if (ok)
         tell_fault(lookups, &query, true, "an answer where a question belongs", NULL);
     else
         tell_fault(lookups, NULL, false, "not a DNS message", why);
-    return false;
+    return -EBADMSG;
 }
 
 /* All the names that led there, the one asked for last: so it is the newest. */

@@ -40,8 +40,9 @@ struct lookups {
 };
 void lookups_fini(struct lookups *lookups); /* at ease with a zeroed one */
 
-/* The program sends this to the server. False when it is not a question of the DNS. */
-bool lookups_ask(struct lookups *lookups, struct span message);
+/* The program sends this to the server. 0; -EBADMSG when it is not a question of the DNS; -ENOMEM
+ * when it must not go on, because its answer could not be told from a stranger's. */
+int lookups_ask(struct lookups *lookups, struct span message);
 
 enum lookups_result {
     LOOKUPS_RELAY,   /* release it as it came */

@@ -248,7 +248,10 @@ static void asked(struct exchange *exchange, struct span question)
     int code = exchange->fd < 0 ? open_upstream(exchange) : 0;
     struct unreachable what;
 
-    lookups_ask(&exchange->lookups, question);
+    if (lookups_ask(&exchange->lookups, question) == -ENOMEM) {
+        note_lost(exchange->resolver, "questions", ENOMEM);
+        return;
+    }
     if (code == 0 && (code = pass_on(exchange, question)) < 0) {
         hear_refusals(exchange);
         code = pass_on(exchange, question);
@@ -277,7 +280,11 @@ static struct exchange *exchange_new(struct resolver *resolver, struct ear *ear,
         exchange_end(ended);
     exchange = exchanges_add(&resolver->exchanges, key);
     if (!exchange) {
+        struct flow_event *none = NULL;
+
         identity_flow_end(parts->identity, &process);
+        bus_emit(parts->producer, &none); /* counts the question as a lost event */
+        note_lost(resolver, "questions", ENOMEM);
         return NULL;
     }
     exchange->resolver = resolver;
@@ -318,7 +325,7 @@ static void heard(struct resolver *resolver, struct ear *ear, const struct datag
     if (!exchange && filed)
         exchange = exchange_new(resolver, ear, &key, &origin);
     if (!exchange)
-        return; /* a stranger's: nobody is told anything */
+        return; /* a stranger's, of whom nobody is told anything; or out of memory */
     exchanges_used(&resolver->exchanges, exchange);
     asked(exchange, datagram->bytes);
 }

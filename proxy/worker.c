@@ -58,7 +58,8 @@ static int make_contexts(struct worker *worker, struct err *err)
 {
     worker->upstream_ctx = context(TLS_client_method());
     worker->pod_ctx = context(TLS_server_method());
-    if (!worker->upstream_ctx || !worker->pod_ctx)
+    worker->leg_bio = leg_bio_new();
+    if (!worker->upstream_ctx || !worker->pod_ctx || !worker->leg_bio)
         return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
@@ -233,6 +234,7 @@ void worker_free(struct worker **worker)
         free(gone->spare[--gone->spare_len]);
     SSL_CTX_free(gone->upstream_ctx);
     SSL_CTX_free(gone->pod_ctx);
+    BIO_meth_free(gone->leg_bio);
     free(gone);
 }
 

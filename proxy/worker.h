@@ -52,6 +52,7 @@ struct worker {
     struct worker_parts parts;
     struct event_base *base;
     SSL_CTX *upstream_ctx, *pod_ctx;
+    BIO_METHOD *leg_bio; /* of leg.c */
     struct bus_producer *producer;
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */

@@ -54,7 +54,7 @@ static uint64_t patience_ends_ns(const struct flow *flow)
                : end;
 }
 
-static void arm(struct flow *flow)
+static int arm(struct flow *flow)
 {
     uint64_t now = clock_ns(), left = (uint64_t)limit_seconds(flow) * SECOND_NS;
     struct timeval wait;
@@ -63,7 +63,9 @@ static void arm(struct flow *flow)
     left = (flow->due_ns > now ? flow->due_ns - now : 0) + 1000; /* not a moment too early */
     wait = (struct timeval){.tv_sec = (time_t)(left / SECOND_NS),
                             .tv_usec = (suseconds_t)(left % SECOND_NS / 1000)};
-    event_add(&flow->timer, &wait);
+    if (event_add(&flow->timer, &wait) < 0)
+        return err_set(&flow->why, -ENOMEM, "no memory for a connection's time-out");
+    return 0;
 }
 
 /* The flow is over: told, off the books, and freed after the loop's turn. */
@@ -97,12 +99,14 @@ static void flow_move(struct flow *flow, enum flow_state to)
         flow->reset = true;
         to = FLOW_CLOSED;
     }
-    flow->state = to;
     flow->timed_out = false;
-    if (to == FLOW_CLOSED)
+    flow->state = to;
+    if (to != FLOW_CLOSED && arm(flow) < 0) {
+        flow->reset = true;
+        flow->state = FLOW_CLOSED;
+    }
+    if (flow->state == FLOW_CLOSED)
         bury(flow);
-    else
-        arm(flow);
 }
 
 static void flow_run(struct flow *flow)
@@ -119,7 +123,7 @@ static void flow_run(struct flow *flow)
         (flow->pod.shut || flow->upstream.shut || flow->splice.broken || flow->relay.cut))
         flow->half_closed = true; /* the end that is left has less time */
     if (flow_states[flow->state].silence && patience_ends_ns(flow) < flow->due_ns)
-        arm(flow);
+        (void)arm(flow); /* without memory it goes off later */
 }
 
 static enum flow_state last_words(struct flow *flow)
@@ -164,12 +168,10 @@ static void timer_on_due(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (flow_states[flow->state].silence && clock_ns() < patience_ends_ns(flow)) {
-        arm(flow);
+    if (flow_states[flow->state].silence && clock_ns() < patience_ends_ns(flow) && arm(flow) == 0)
         return;
-    }
     if (flow_states[flow->state].silence && !flow->why.text[0])
-        err_set(&flow->why, -ETIMEDOUT, "no byte moved for %u s", (unsigned)limit);
+        err_set(&flow->why, -ETIMEDOUT, "no byte moved for %d s", limit_seconds(flow));
     flow->timed_out = true;
     flow_run(flow);
 }
@@ -227,8 +229,8 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     splice_init(&flow->splice);
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
-    arm(flow);
-    if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || dial_begin(flow) < 0 ||
+    if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || arm(flow) < 0 ||
+        dial_begin(flow) < 0 ||
         leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow) < 0) {
         flow->reset = true;
         flow_move(flow, FLOW_CLOSING);

@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -172,16 +171,16 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH;
 }
 
-static BIO_METHOD *bio_method;
-
-static void make_bio_method(void)
+BIO_METHOD *leg_bio_new(void)
 {
-    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "leg");
-    if (!bio_method)
-        return;
-    BIO_meth_set_read_ex(bio_method, bio_read);
-    BIO_meth_set_write_ex(bio_method, bio_write);
-    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "leg");
+
+    if (!method)
+        return NULL;
+    BIO_meth_set_read_ex(method, bio_read);
+    BIO_meth_set_write_ex(method, bio_write);
+    BIO_meth_set_ctrl(method, bio_ctrl);
+    return method;
 }
 
 /* Each KeyUpdate costs us new keys and an answer, each ticket a session, each attempt to
@@ -276,12 +275,9 @@ int leg_error(struct leg *leg)
 
 int leg_secure(struct leg *leg, SSL *ssl, bool accept)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    BIO *bio;
+    BIO *bio = BIO_new(leg->worker->leg_bio);
 
     leg->ssl = ssl;
-    pthread_once(&once, make_bio_method);
-    bio = bio_method ? BIO_new(bio_method) : NULL;
     if (!bio)
         return -ENOMEM;
     BIO_set_data(bio, leg);
@@ -362,10 +358,11 @@ static ssize_t ssl_failed(struct leg *leg, int result)
         leg->ended = true;
         leg->ended_well = !leg->at_end;
         return 0;
-    case SSL_ERROR_SYSCALL:
+    case SSL_ERROR_SYSCALL: /* one that takes no more may still have said why */
         return errno ? -errno : -ECONNRESET;
     default:
         note_alert(leg);
+        leg->broken = true;
         ERR_clear_error();
         return -EPROTO;
     }
@@ -439,6 +436,8 @@ ssize_t leg_read(struct leg *leg, void *data, size_t len)
 
     if (leg->ended)
         return 0;
+    if (leg->broken)
+        return -EPROTO;
     if (leg->ssl) {
         forget_errors();
         result = SSL_read_ex(leg->ssl, data, len, &done);
@@ -463,6 +462,8 @@ ssize_t leg_write(struct leg *leg, const void *data, size_t len)
 
     if (!leg->ssl)
         return transmit(leg, data, len);
+    if (leg->broken)
+        return -EPROTO;
     forget_errors();
     result = SSL_write_ex(leg->ssl, data, len, &done);
     if (result == 1)
@@ -477,10 +478,10 @@ int leg_shut(struct leg *leg, bool well)
 
     if (leg->shut || leg->fd < 0)
         return 0;
-    if (leg->ssl && well && SSL_is_init_finished(leg->ssl)) {
-        ERR_clear_error();
+    if (leg->ssl && well && !leg->broken && SSL_is_init_finished(leg->ssl)) {
+        forget_errors();
         result = SSL_shutdown(leg->ssl); /* says close_notify, does not wait for the peer's */
-        if (result < 0 && SSL_get_error(leg->ssl, result) == SSL_ERROR_WANT_WRITE)
+        if (result < 0 && ssl_failed(leg, result) == -EAGAIN)
             return -EAGAIN;
         ERR_clear_error();
     }

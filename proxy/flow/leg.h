@@ -33,6 +33,7 @@ struct leg {
     bool ended_well;         /* ... by close_notify where there is TLS */
     bool shut;               /* our own end was sent */
     bool lost;               /* a reset was met: what looks like the peer's end is a cut */
+    bool broken;             /* OpenSSL gave up: what it says from then on means nothing */
     bool secured;            /* the TLS handshake is done */
     bool chatters;           /* ... and yet handshake messages come without end: it is broken */
     unsigned messages;       /* ... this many */
@@ -44,6 +45,10 @@ struct leg {
     uint8_t *stash; /* bytes received, not yet taken: to be read before what the socket has */
     size_t stash_at, stash_len;
 };
+
+/* How legs read and write for OpenSSL, for worker->leg_bio; BIO_meth_free() it. NULL when out of
+ * memory. */
+BIO_METHOD *leg_bio_new(void);
 
 void leg_init(struct leg *leg, struct worker *worker);
 /* Closes. reset: by RST instead of FIN. */

@@ -1,5 +1,7 @@
 #include "proxy/flow/query.h"
 
+#include <errno.h>
+
 #include "proxy/flow/steps.h"
 
 enum { LENGTH = 2 }; /* bytes before a message that say how long it is */
@@ -40,18 +42,25 @@ static void pass(struct pipeline *line, size_t len)
     line->ready = line->parsed;
 }
 
-static void feed_up(struct flow *flow)
+static bool feed_up(struct flow *flow)
 {
     struct pipeline *up = &flow->relay.up;
     struct span message;
+    int result;
 
     while (next_message(up, &message)) {
-        if (!lookups_ask(&flow->relay.lookups, message)) {
+        result = lookups_ask(&flow->relay.lookups, message);
+        if (result == -EBADMSG) {
             to_raw(flow);
-            return;
+            return true;
+        }
+        if (result < 0) {
+            err_sys(&flow->why, result, "a question to a name server");
+            return false;
         }
         pass(up, LENGTH + message.len);
     }
+    return true;
 }
 
 /* Puts another message in the place of the next one; what follows moves along. */
@@ -109,7 +118,8 @@ bool query_feed(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
-    feed_up(flow);
+    if (!feed_up(flow))
+        return false;
     if (!relay->lookups.asked && relay->down.len) /* the server speaks first: no DNS */
         to_raw(flow);
     return relay->kind != RELAY_DNS || feed_down(flow);

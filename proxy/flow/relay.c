@@ -52,7 +52,8 @@ void relay_tell_unanswered(struct flow *flow)
 }
 
 /* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the
- * buffer grow, up to what http1 takes; else the sender waits: -EAGAIN. */
+ * buffer grow, up to what http1 takes; else the sender waits: -EAGAIN. Without memory nothing would
+ * ever come that ends the wait: -ENOMEM. */
 static int make_room(struct pipeline *line, struct worker *worker)
 {
     uint8_t *grown;
