@@ -245,15 +245,15 @@ static void tell_lost(struct identity *identity)
     if (bpf_map_lookup_elem(bpf_map__fd(identity->bpf->maps.records_lost), &zero, &lost) ||
         lost == identity->lost)
         return;
-    event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
-    if (event) {
-        event->lost.count = lost - identity->lost;
-        event->lost.reason = "the kernel's ring buffer of processes and sockets was full";
-    }
-    bus_emit(identity->producer, &event);
-    identity->lost = lost;
     /* an exit may be among them; the process is still on its way out */
     identity->sweep_ns = clock_read_ns(CLOCK_BOOTTIME) + second_ns;
+    event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
+    if (!event)
+        return; /* out of memory: told later, with those lost until then */
+    event->lost.count = lost - identity->lost;
+    event->lost.reason = "the kernel's ring buffer of processes and sockets was full";
+    bus_emit(identity->producer, &event);
+    identity->lost = lost;
 }
 
 static void tell_exit(struct identity *identity, struct table_entry *entry)
@@ -355,6 +355,8 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
             return NULL;
         process->pod = pod_ref(pods_find(identity->pods, pod));
         put(identity, process); /* it is in a pod, so its next exec and its exit will be told */
+        if (!process->life)
+            return NULL; /* out of memory */
     }
     atomic_fetch_add(&process->life->flows, 1);
     return TAKE(process);
