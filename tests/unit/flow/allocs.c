@@ -192,7 +192,7 @@ static enum outcome connection(const struct scenario *now)
     assert_int_equal(connect(peer.fd, (struct sockaddr *)&at, at_len), 0);
     peer_prepare(peer.fd);
     where.dst = (struct addr){.ip = {[10] = 0xff, 0xff, 203, 0, 113, 10}, .port = now->port};
-    worker_give(worker, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), &where,
+    worker_give(worker, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), -1, &where,
                 process_ref(&process), &pod);
     outcome = converse(&peer, now);
     peer_close(&peer);
