@@ -113,6 +113,15 @@ static bool add_server_auth(X509 *leaf)
     return ok;
 }
 
+static bool demand_staple(X509 *leaf)
+{
+    X509_EXTENSION *feature = X509V3_EXT_conf_nid(NULL, NULL, NID_tlsfeature, "status_request");
+    bool ok = feature && X509_add_ext(leaf, feature, -1);
+
+    X509_EXTENSION_free(feature);
+    return ok;
+}
+
 static bool add_extensions(X509 *leaf, const struct authority *authority, EVP_PKEY *leaf_key,
                            const struct mint_profile *profile, bool has_cn)
 {
@@ -172,6 +181,7 @@ int mint_leaf(X509 **out, const struct authority *authority, EVP_PKEY *leaf_key,
     if (!leaf || !X509_set_issuer_name(leaf, X509_get_subject_name(authority->cert)) ||
         (has_cn && !name_subject(leaf, name)) ||
         !add_extensions(leaf, authority, leaf_key, &clipped, has_cn) ||
+        (clipped.must_staple && !demand_staple(leaf)) ||
         !cert_sign(leaf, authority->key, authority->sha256))
         return err_tls(err, -EIO, "cannot make a certificate for %s", name);
     *out = TAKE(leaf);

@@ -22,6 +22,8 @@ struct mint_profile {
     bool cn_only; /* upstream's is named in its CN alone (fit.h), so the leaf is, too: clients that
                      do not accept that in one are not to accept it in the other. For a name that is
                      too long for a CN it does not count. */
+    bool must_staple; /* upstream's demands that an OCSP response be stapled (RFC 7633), so the leaf
+                         does, too */
 };
 
 /* Whether name can be put into a leaf: an IP address, or a DNS name of at most 253 characters in

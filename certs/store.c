@@ -179,11 +179,24 @@ static void keep(struct store *store, const uint8_t key[KEY_SIZE], X509 **leaf, 
     pthread_mutex_unlock(&store->lock);
 }
 
+static bool demands_staple(const X509 *cert)
+{
+    TLS_FEATURE *features = X509_get_ext_d2i(cert, NID_tlsfeature, NULL, NULL);
+    bool demands = false;
+
+    for (int i = 0; i < sk_ASN1_INTEGER_num(features); i++)
+        demands = demands || ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) ==
+                                 TLSEXT_TYPE_status_request;
+    TLS_FEATURE_free(features);
+    return demands;
+}
+
 static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf_key,
                 const char *name, const X509 *upstream, X509 **out, struct err *err)
 {
     struct mint_profile profile = {.name = name,
-                                   .cn_only = fit_name(upstream, name) == FIT_COMMON_NAME};
+                                   .cn_only = fit_name(upstream, name) == FIT_COMMON_NAME,
+                                   .must_staple = demands_staple(upstream)};
     time_t now = time(NULL), not_before, not_after, margin;
     int rc;
 

@@ -129,6 +129,8 @@ static int await_sign(struct flow *flow)
     n = leg_peek(leg);
     if (n == -EAGAIN)
         return flow->timed_out || leg->rx > flow->rx_opened ? 0 : -EAGAIN;
+    if (n == 0) /* hung up: some say so like this that they want a certificate */
+        n = -ECONNRESET;
     return n < 0 ? err_sys(&flow->why, (int)n, "the upstream's side") : 0;
 }
 

@@ -10,11 +10,13 @@ import datetime
 import ipaddress
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,7 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as EKU, NameOID
 DIR = sys.argv[1]
 NOW = datetime.datetime.utcnow()
 PEM = serialization.Encoding.PEM
-cases = []
+cases, servers = [], []
 
 
 def day(n):
@@ -156,16 +158,40 @@ def context(name, shown, key):
 
 
 def case(name, leaf, *chain, host="good.test", reason="", alert="", opaque=None, tune=lambda ctx: None, client=False,
-         unknown=False, options="", key=None):
+         unknown=False, options="", key=None, staple=None):
     shown = [leaf.cert] + [c.cert for c in chain]
     ctx = context(name, shown, key or leaf.key)
-    tune(ctx)
     pair = ports()
+    port = pair[0].getsockname()[1]
+    cases.append(dict(name=name, port=port, host=host, reason=reason, alert=alert, opaque=opaque,
+                      client=client, unknown=unknown, options=options, staple=staple is not None))
+    if staple is not None:
+        return stapling(port, pair, chain, staple)
+    tune(ctx)
     for sock in pair:
         sock.listen(64)
         threading.Thread(target=accept, args=(sock, ctx), daemon=True).start()
-    cases.append(dict(name=name, port=pair[0].getsockname()[1], host=host, reason=reason, alert=alert, opaque=opaque,
-                      client=client, unknown=unknown, options=options))
+
+
+def stapling(port, pair, chain, staple):
+    """Python's servers cannot staple. openssl reads what case() has written of the certificate."""
+    for sock in pair:
+        sock.close()
+    path = f"{DIR}/{len(cases) - 1}"
+    with open(f"{path}.der", "wb") as f:
+        f.write(staple)
+    with open(f"{path}.chain", "wb") as f:
+        f.write(b"".join(c.cert.public_bytes(PEM) for c in chain))
+    command = ["openssl", "s_server", "-www", "-accept", f"127.0.0.1:{port}", "-cert", f"{path}.pem", "-key", f"{path}.pem"]
+    command += ["-cert_chain", f"{path}.chain"] if chain else []
+    command += ["-status_file", f"{path}.der"] if staple else []
+    servers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
 
 
 def certificate_cases(root, mid):
@@ -177,6 +203,7 @@ def certificate_cases(root, mid):
     case("expired", make(mid, "good.test", days=(-9, -1)), mid, **expired)
     case("not yet valid", make(mid, "good.test", days=(1, 9)), mid, reason="not yet valid", alert="expired")
     case("valid until 9999", make(mid, "good.test", days=(-9000, 365 * 7970)), mid)
+    case("valid since 1951", make(mid, "good.test", days=(-27500, 9)), mid)
     case("expired intermediate", good, again(mid, root, days=(-9, -1)), **expired)
     case("wrong name", make(mid, "other.test"), mid, reason="not for that name", alert="bad certificate")
     case("self-signed", make(None, "good.test"), reason="self.signed", alert="unknown ca")
@@ -344,8 +371,41 @@ def version_cases(mid):
                  unknown=what == "wanted")
 
 
+def staple_cases(root, mid):
+    leaf, other = make(mid, "good.test"), make(mid, "good.test")
+    delegate, stranger = make(mid, eku=EKU.OCSP_SIGNING), make(None, ca=True)
+    revoked = dict(revocation_time=day(-1), revocation_reason=x509.ReasonFlags.key_compromise)
+    good, no = ocsp.OCSPCertStatus.GOOD, dict(revocation_time=None, revocation_reason=None)
+
+    def says(status, about=leaf, signer=mid, dates=(-1, 1), digest=hashes.SHA1(), **how):
+        b = (ocsp.OCSPResponseBuilder()
+             .add_response(about.cert, mid.cert, digest, status, day(dates[0]), day(dates[1]), **(how or no))
+             .responder_id(ocsp.OCSPResponderEncoding.NAME, signer.cert))
+        b = b.certificates([signer.cert]) if signer is not mid else b
+        return b.sign(signer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    damaged = bytearray(says(good))
+    damaged[-9] ^= 1
+    later = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    said = says(ocsp.OCSPCertStatus.REVOKED, **revoked)
+    for what, staple, words in [
+        ("good", says(good), ""), ("none", b"", ""), ("good, by a delegate", says(good, signer=delegate), ""),
+        ("revoked", said, "revoked"), ("unknown", says(ocsp.OCSPCertStatus.UNKNOWN), ""),
+        ("good, no longer", says(good, dates=(-9, -2)), ""), ("good from tomorrow", says(good, dates=(1, 2)), ""),
+        ("good, by SHA-256", says(good, digest=hashes.SHA256()), ""), ("another's", says(good, about=other), ""),
+        ("a stranger's", says(good, signer=stranger), ""), ("damaged", bytes(damaged), ""),
+        ("try later", later.public_bytes(serialization.Encoding.DER), ""),
+    ]:
+        case(f"staple: {what}", leaf, mid, staple=staple, options="--cert-status", reason=words)
+    case("staple: revoked, and nobody asks", leaf, mid, staple=said)
+    case("staple: good, the issuer not shown", make(root, "good.test"), staple=says(good), options="--cert-status")
+    must = make(mid, "good.test", extra=[(x509.TLSFeature([x509.TLSFeatureType.status_request]), False)])
+    case("staple: demanded by the certificate, good", must, mid, staple=says(good, about=must))
+    case("staple: demanded by the certificate, none", must, mid, staple=b"")
+
+
 def serve():
     root, mid = BASE
+    staple_cases(root, mid)
     certificate_cases(root, mid)
     strength_cases(root, mid)
     constraint_cases(root)
@@ -371,6 +431,7 @@ with open(f"{DIR}/client.pem", "wb") as out:
     out.write(CLIENT.cert.public_bytes(PEM))
 with open(f"{DIR}/client.key", "wb") as out:
     out.write(key_pem(CLIENT.key))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
 serve()
 with open(f"{DIR}/hosts", "w") as out:
     for host in sorted({c["host"].rstrip(".").lower() for c in cases}):
@@ -379,4 +440,9 @@ with open(f"{DIR}/hosts", "w") as out:
 for c in cases:
     print(json.dumps(c), flush=True)
 print("{}", flush=True)
-threading.Event().wait()
+try:
+    signal.sigwait([signal.SIGTERM, signal.SIGINT])
+finally:
+    for server in servers:
+        server.kill()
+        server.wait()

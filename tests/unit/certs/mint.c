@@ -178,6 +178,23 @@ static void is_named_in_its_cn_alone_where_upstreams_is(void **state)
     }
 }
 
+static void demands_a_staple_where_upstreams_does(void **state)
+{
+    struct mint_profile profile = {.name = "www.example",
+                                   .not_before = now - DAY,
+                                   .not_after = now + DAY,
+                                   .must_staple = true};
+    CLEANUP(own_x509) X509 *leaf = NULL;
+    TLS_FEATURE *features;
+
+    (void)state;
+    assert_int_equal(mint_leaf(&leaf, authority, leaf_key, &profile, now, NULL), 0);
+    features = only(leaf, NID_tlsfeature, NULL);
+    assert_int_equal(sk_ASN1_INTEGER_num(features), 1);
+    assert_int_equal(ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, 0)), 5);
+    TLS_FEATURE_free(features);
+}
+
 static void is_a_server_certificate_and_nothing_else(void **state)
 {
     CLEANUP(own_x509) X509 *leaf = mint("www.example");
@@ -328,6 +345,7 @@ int main(void)
         cmocka_unit_test(takes_the_longest_name),
         cmocka_unit_test(names_what_was_asked_and_nothing_else),
         cmocka_unit_test(is_named_in_its_cn_alone_where_upstreams_is),
+        cmocka_unit_test(demands_a_staple_where_upstreams_does),
         cmocka_unit_test(is_a_server_certificate_and_nothing_else),
         cmocka_unit_test(has_a_serial_of_its_own),
         cmocka_unit_test_setup_teardown(points_at_the_authoritys_own_key_id, make_dir,
