@@ -119,6 +119,7 @@ enum flow_state open_pod(struct flow *flow)
     if (result == 0) {
         leg_acknowledge(&flow->pod); /* its Finished: a server's session tickets would */
         report_tls(flow);
+        flow->why = (struct err){0}; /* a revocation is told; what fails from here on is not that */
         relay_init(&flow->relay, agreed_on_http1(flow) ? RELAY_HTTP : RELAY_UNDECIDED);
         return FLOW_RELAYING;
     }
