@@ -18,7 +18,7 @@ ask() { # SECONDS_AT_MOST PROGRAM ARGS...: odd_certs_ask.py, run by PROGRAM
 }
 
 background /usr/bin/python3 -W ignore "$HERE/odd_certs.py" "$T" >"$T/cases" 2>"$T/origins.err"
-wait_for 60 grep -q '^{}$' "$T/cases"
+wait_for 120 grep -q '^{}$' "$T/cases"
 ask 120 "${IN_IMAGE[@]}" >"$T/direct" 2>"$T/direct.err"
 ask 240 "${IN_IMAGE[@]}" "$SALLYPORT" exec -o json --events-file "$EVENTS" --loopback --ports all -- \
     >"$T/steered" 2>"$T/steered.err"
