@@ -1,5 +1,6 @@
 /* http1_fuzz: any bytes, whole and in pieces, must be told alike; a head that is told obeys the
- * rules by which it was accepted, looked at anew.
+ * rules by which it was accepted, looked at anew; and its message ends where a reader that knows
+ * nothing but lengths and chunks finds its end.
  *
  * Input: a byte of flags (bit 0 answers, 1 to HEAD, 2 to CONNECT, 3 upgrades are taken), a byte
  * that bounds the pieces, a byte that seeds their lengths; then the connection's bytes. */
@@ -20,6 +21,7 @@ struct telling {
         uint64_t body_bytes;
     } events[EVENTS_MAX];
     enum http1_status end;
+    size_t ends_at; /* of the message under way, by the model; SIZE_MAX: not within these bytes */
 };
 
 #define CHECK(truth)                                                                               \
@@ -93,8 +95,73 @@ static void check_head(const struct http1_head *head, struct span before, size_t
     http1_find(head, base, "host", &value);
 }
 
+/* ---- the model ---- */
+
+static size_t behind_line(struct span all, size_t at)
+{
+    const uint8_t *end = at < all.len ? memmem(all.data + at, all.len - at, "\r\n", 2) : NULL;
+
+    return end ? (size_t)(end - all.data) + 2 : SIZE_MAX;
+}
+
+/* Behind chunks and trailer; what cannot be counted has no end. */
+static size_t behind_chunks(struct span all, size_t at)
+{
+    for (;;) {
+        size_t next = behind_line(all, at);
+        uint64_t size;
+
+        if (next == SIZE_MAX)
+            return SIZE_MAX;
+        size = strtoull((const char *)all.data + at, NULL, 16); /* ends at CR or ';' */
+        if (!size)
+            at = next;
+        while (!size) {
+            next = behind_line(all, at);
+            if (next == SIZE_MAX || next == at + 2)
+                return next;
+            at = next;
+        }
+        if (size > all.len - next || all.len - next - size < 2)
+            return SIZE_MAX;
+        at = next + (size_t)size + 2;
+    }
+}
+
+static size_t message_ends(const struct http1_head *head, const uint8_t *base, struct span all,
+                           size_t at, uint8_t flags)
+{
+    struct span value;
+    uint64_t length = 0;
+
+    if (head->code && (head->code / 100 == 1 || head->code == 204 || head->code == 304 ||
+                       flags & 2 || (flags & 4 && head->code / 100 == 2)))
+        return at;
+    if (http1_find(head, base, "transfer-encoding", &value))
+        return behind_chunks(all, at);
+    if (!http1_find(head, base, "content-length", &value))
+        return head->code ? SIZE_MAX : at;
+    for (size_t i = 0; i < value.len; i++)
+        length = length * 10 + (uint64_t)(value.data[i] - '0');
+    return length > all.len - at ? SIZE_MAX : at + (size_t)length;
+}
+
+/* flags: those of the message that is read, which a final answer uses up. */
+static void check_end(const struct http1 *http1, enum http1_status status, struct span all,
+                      size_t total, uint8_t *flags, struct telling *telling)
+{
+    const struct http1_head *head = http1_head(http1);
+
+    if (status == HTTP1_HEAD)
+        telling->ends_at = message_ends(head, all.data + total - head->len, all, total, *flags);
+    else if (status != HTTP1_BAD)
+        CHECK(total == telling->ends_at);
+    if (status == HTTP1_DONE && head->code / 100 != 1)
+        *flags &= (uint8_t)~6;
+}
+
 static bool feed(struct http1 *http1, struct span piece, struct span all, size_t *total,
-                 uint8_t flags, struct telling *telling)
+                 uint8_t *flags, struct telling *telling)
 {
     for (;;) {
         size_t consumed = SIZE_MAX;
@@ -115,6 +182,7 @@ static bool feed(struct http1 *http1, struct span piece, struct span all, size_t
         CHECK(http1_idle(http1) == (status == HTTP1_DONE));
         if (status == HTTP1_HEAD)
             check_head(http1_head(http1), all, *total);
+        check_end(http1, status, all, *total, flags, telling);
         if (status == HTTP1_BAD)
             CHECK(http1_reason(http1)[0]);
         if (status == HTTP1_BAD || status == HTTP1_RAW) { /* and so it stays */
@@ -122,7 +190,7 @@ static bool feed(struct http1 *http1, struct span piece, struct span all, size_t
             return false;
         }
         if (status == HTTP1_DONE)
-            http1_upgraded(http1, flags & 8);
+            http1_upgraded(http1, *flags & 8);
     }
 }
 
@@ -145,7 +213,7 @@ static void tell(struct span all, uint8_t flags, uint8_t most, uint32_t seed,
         piece = malloc(len);
         CHECK(piece);
         memcpy(piece, all.data + at, len);
-        more = feed(http1, span_of(piece, len), all, &total, flags, telling);
+        more = feed(http1, span_of(piece, len), all, &total, &flags, telling);
         free(piece);
     }
     telling->end = http1_eof(http1);
