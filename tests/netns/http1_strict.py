@@ -39,6 +39,8 @@ BOTH = (
           for coding in ("gzip, chunked", "chunked, gzip", "chunked,", ",chunked", "chunked;a=b", "xchunked", "identity",
                          "chunked chunked", '"chunked"')) + (
     ("two codings", CHUNKED + CHUNKED + b"\r\n0\r\n\r\n", "two Transfer-Encoding fields"),
+    ("more than 1 MB", b"X: " + b"y" * (1 << 20) + b"\r\n\r\n", "a head over its limit"),
+    ("more than 256 fields", b"X: y\r\n" * 257 + b"\r\n", "too many fields"),
 )
 # the same behind "Transfer-Encoding: chunked": the body
 CHUNKS = (
@@ -192,7 +194,7 @@ def check(directory, path, events_path):
                 ("told was", wanted, [(e["code"], e["verdict"], e.get("error")) for e in told]),
                 ("the close says", said if kind != "refused" else None, close.get("error"))):
             if wants != has:
-                sys.exit("%s (%s): %s %r, not %r" % (name, kind, what, has, wants))
+                sys.exit("%s (%s): %s %.300r, not %.300r" % (name, kind, what, has, wants))
     print("ok: %d ways to be understood differently" % len(CASES))
 
 
