@@ -170,11 +170,16 @@ static bool think(struct flow *flow)
     return true;
 }
 
-/* What the parser has not taken yet waits for something else, such as answers: nobody's fault. */
+bool relay_awaits_head(const struct pipeline *line, enum relay_kind kind)
+{
+    if (!line->in_head || line->len == line->ready || line->ended)
+        return false;
+    return kind != RELAY_HTTP || line->parsed == line->len;
+}
+
 static void time_head(struct pipeline *line, enum relay_kind kind, uint64_t now)
 {
-    if (!line->in_head || line->len == line->ready || line->ended ||
-        (kind == RELAY_HTTP && line->parsed < line->len))
+    if (!relay_awaits_head(line, kind))
         line->head_ns = 0;
     else if (!line->head_ns)
         line->head_ns = now;

@@ -66,6 +66,9 @@ void relay_fini(struct relay *relay, struct worker *worker); /* at ease with a z
 /* Tells requests that were never answered; before relay_fini. */
 void relay_tell_unanswered(struct flow *flow);
 
+/* Pure: a head (of DNS, a message) has begun, and what is missing is its sender's to say; what an
+ * HTTP parser has not taken yet waits for something else, such as answers. */
+bool relay_awaits_head(const struct pipeline *line, enum relay_kind kind);
 /* Since when one of the two sends a head (of DNS, a message) without coming to its end; 0: neither.
  */
 uint64_t relay_head_since(const struct relay *relay);

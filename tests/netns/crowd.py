@@ -100,9 +100,12 @@ class Client:
             self.socket.send(REQUEST)
             self.answer = b" "
         try:
-            self.answer += self.socket.recv(4096)
+            data = self.socket.recv(4096)
         except ssl.SSLWantReadError:
             return select.EPOLLIN
+        if not data:
+            raise EOFError("closed without an answer")
+        self.answer += data
         if b"\r\n\r\n" not in self.answer:
             return select.EPOLLIN
         if not self.answer.startswith(b" HTTP/1.1 204 "):

@@ -13,7 +13,7 @@ NGINX_CONNECTIONS=16000
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 read -r port <<<"$(free_ports 1)"
-nginx_server "$port" origin 'keepalive_timeout 600s;'
+nginx_server "$port" origin 'keepalive_timeout 600s; client_header_timeout 600s;'
 start_nginx
 
 # ---- many at once ----------------------------------------------------------------------------------

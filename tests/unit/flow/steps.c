@@ -185,6 +185,41 @@ static void dial_tells_the_pod_why(void **state)
     }
 }
 
+static const struct {
+    const char *name;
+    enum relay_kind kind;
+    struct pipeline line;
+    bool want;
+} heads[] = {
+    {"nothing has come", RELAY_HTTP, {.in_head = true}, false},
+    {"half a head", RELAY_HTTP, {.in_head = true, .parsed = 10, .len = 10}, true},
+    {"a head behind another",
+     RELAY_HTTP,
+     {.in_head = true, .ready = 50, .parsed = 60, .len = 60},
+     true},
+    {"all went on", RELAY_HTTP, {.in_head = true, .ready = 50, .parsed = 50, .len = 50}, false},
+    {"a body", RELAY_HTTP, {.ready = 10, .parsed = 10, .len = 10}, false},
+    {"a request that waits for answers to others",
+     RELAY_HTTP,
+     {.in_head = true, .ready = 50, .parsed = 50, .len = 90},
+     false},
+    {"half a head, and the end",
+     RELAY_HTTP,
+     {.in_head = true, .parsed = 5, .len = 5, .ended = true},
+     false},
+    {"half a DNS message", RELAY_DNS, {.in_head = true, .len = 10}, true},
+    {"inside TLS, perhaps HTTP", RELAY_UNDECIDED, {.in_head = true, .len = 2}, true},
+};
+
+static void relay_knows_who_keeps_a_head_waiting(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+        print_message("  %s\n", heads[i].name);
+        assert_int_equal(relay_awaits_head(&heads[i].line, heads[i].kind), heads[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +229,7 @@ int main(void)
         cmocka_unit_test(dial_tells_the_pod_why),
         cmocka_unit_test(dial_leaves_alone_what_may_go_well_without_us),
         cmocka_unit_test(verify_has_words_for_any_depth),
+        cmocka_unit_test(relay_knows_who_keeps_a_head_waiting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
