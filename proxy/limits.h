@@ -18,7 +18,7 @@ enum {
     LIMITS_SPLICE_FILES = 4, /* ... and the pipes of one that passes unread */
     /* What a connection may take that is promised to each: two TLS states with half a record in
      * each, and windows of WORKER_SMALL bytes. Larger windows, and heads, are taken on top. */
-    LIMITS_FLOW_BYTES = 64 << 10,
+    LIMITS_FLOW_BYTES = 80 << 10,
 };
 
 /* What the machine gives. */

@@ -19,7 +19,7 @@
 enum {
     WORKER_INBOX = 65536,      /* bytes one recv(2) may bring: four TLS records */
     WORKER_BUFFER = 65536,     /* bytes a direction holds before its sender must wait */
-    WORKER_SMALL = 4096,       /* ... when memory is scarce */
+    WORKER_SMALL = 16384,      /* ... when memory is scarce */
     WORKER_SPARE_BUFFERS = 32, /* buffers kept for reuse */
 };
 

@@ -6,7 +6,6 @@
 #include "proxy/flow/query.h"
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
-#include "proxy/limits.h"
 
 enum { TURN_BYTES = 1 << 20 }; /* one flow's turn, then the others' */
 
@@ -90,7 +89,7 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
         return 0;
     n = make_room(line, flow->worker);
     if (n == -ENOMEM)
-        err_set(&flow->why, -ENOMEM, "%s", limits_reason(LIMIT_MEMORY));
+        err_set(&flow->why, -ENOMEM, "refused: not enough memory for a head");
     if (n < 0)
         return n == -EAGAIN ? 0 : n;
     n = leg_read(from, line->data + line->len, line->size - line->len);

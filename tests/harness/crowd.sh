@@ -12,11 +12,12 @@ if grep -q __asan_init "$SALLYPORT"; then SANITIZED=yes; fi
 AGENT_EXEC=("${CLEAN[@]}" ASAN_OPTIONS=quarantine_size_mb=1 "${EXEC_LOCAL[@]:${#CLEAN[@]}}")
 
 CROWD_AGENT='' # its pid
-# start_crowd CMD...: with an agent of its own, on whose stdin step() leads it and whose stdout is $T/out.
+# start_crowd CMD...: with an agent of its own, on whose stdin step() leads it and whose stdout is $T/out. An
+# honest client in it waits for a line from $T/honest.
 start_crowd() {
-    rm -f "$T/go" "$T/out"
-    mkfifo "$T/go"
-    exec 4<>"$T/go"
+    rm -f "$T/go" "$T/honest" "$T/out"
+    mkfifo "$T/go" "$T/honest"
+    exec 4<>"$T/go" 6<>"$T/honest"
     background "${AGENT_EXEC[@]}" -- "$@" <"$T/go" >"$T/out" 2>"$T/client.err"
     CROWD_AGENT=$!
 }
@@ -24,6 +25,11 @@ start_crowd() {
 step() {
     echo >&4
     said "$@"
+}
+# probe SECONDS: the honest client, until it is done.
+probe() {
+    echo >&6
+    said "$1" '^slowest'
 }
 said() {
     wait_for "$1" bash -c 'grep -qE "$1" "$2" || ! kill -0 "$3"' - "$2" "$T/out" "$CROWD_AGENT"
@@ -35,7 +41,7 @@ end_crowd() {
     expect_status "the crowd" "${1:-0}" wait "$CROWD_AGENT"
     expect_eq "what is left" '' \
         "$(find "$(cgroup2)" /run/sallyport/exec -maxdepth 1 '(' -name "sallyport-$CROWD_AGENT-*" -o -name "$CROWD_AGENT-*" ')' 2>/dev/null || true)"
-    exec 4>&-
+    exec 4>&- 6>&-
 }
 
 # Of the agent and its crowd, but for what another test left.

@@ -5,7 +5,8 @@ Each says on stdout how far it is, and goes on when it reads a line from stdin.
   burst   COUNT connects that close at once, every third after half a ClientHello, by RST
   slow    a third of COUNT sends a ClientHello byte by byte, a third a head, a third a body
   probe   COUNT requests, each over a connection of its own, one after the other; how long each took
-  gather  COUNT connections (plain), one after the other: how many were served, how many reset
+  gather  COUNT connections (plain), one after the other: how many were served, how many reset; another
+          request on those, with a head of 12 kB, and one first, if given, of so many bytes, to be refused
   stall   COUNT downloads of /big by who reads nothing
   push    COUNT uploads (plain), as far as they are taken
 """
@@ -161,13 +162,15 @@ def slow():
             s.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
         talking.append(s)
     say("open", count)
-    at = 0
+    at, ended = 0, set()
     while not select.select([sys.stdin], [], [], 1)[0]:
         for i, s in enumerate(plain + talking):
             try:
                 s.send(first[at:at + 1] if i < third else b"x" if (i - third) % 2 else b"X-%d: y\r\n" % at)
             except OSError:
-                pass  # its time was up
+                ended.add(i)
+        if len(ended) == third:
+            say("ended", third, "after", at)
         at += 1
     os.read(0, 1)
     for s in plain + talking:
@@ -192,6 +195,11 @@ def probe():
     say("slowest", int(took[-1] + 0.5), "median", int(took[len(took) // 2] + 0.5))
 
 
+def bulky(size):
+    lines = b"".join(b"X-%d: %s\r\n" % (i, b"x" * 3990) for i in range(size // 4000))
+    return REQUEST.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n")
+
+
 def gather():
     served = reset = 0
     for _ in range(count):
@@ -205,8 +213,16 @@ def gather():
             reset += 1
     say("served", served, "reset", reset, "of", count)
     wait()
+    if len(sys.argv) > 4:
+        with kept.pop() as s:
+            try:
+                s.sendall(bulky(int(sys.argv[4])))
+                refused = not s.recv(4096)
+            except OSError:
+                refused = True
+            say("bulky", refused)
     for s in kept:
-        s.sendall(REQUEST)
+        s.sendall(bulky(12000))
         if not s.recv(4096).startswith(b"HTTP/1.1 204 "):
             raise ValueError("a connection that was open is no more")
         s.close()
@@ -229,8 +245,8 @@ def push():
         kept.append(socket.create_connection(AT))
         kept[-1].send(b"PUT /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
         kept[-1].setblocking(False)
-    while any([select.select([], [s], [], 0.2)[1] for s in kept]):
-        for s in kept:
+    while ready := select.select([], kept, [], 1)[1]:
+        for s in ready:
             try:
                 sent += s.send(bytes(1 << 20))
             except BlockingIOError:

@@ -18,7 +18,7 @@ refused() { events "map(.process_close.error // empty | select(test(\"$1\"))) | 
 
 cat >"$T/crowds.sh" <<SH
 echo "allowed \$(ulimit -S -n) \$(ulimit -H -n)"
-"$PY" "$CROWD" gather "$port" "\$1"
+"$PY" "$CROWD" gather "$port" "\$@"
 exec "$PY" "$CROWD" gather "$port" 5
 SH
 # expect_limit WHAT COUNT SERVED ERROR ADVICE: of COUNT who come one after the other and stay.
@@ -47,8 +47,11 @@ expect_limit "128 files" 90 '[1-9][0-9]?' 'open files allowed' 'more open files 
 
 sed 's/^MemAvailable:.*/MemAvailable: 1000 kB/' /proc/meminfo >"$T/meminfo"
 AGENT_EXEC=("${CLEAN[@]}" unshare --mount bash -c 'mount --bind "$0" /proc/meminfo && exec "$@"' "$T/meminfo" "${ulimit_exec[@]}")
-start_crowd bash "$T/crowds.sh" 300
-expect_limit "16 MB" 300 256 'memory available' 'more memory than a quarter'
+start_crowd bash "$T/crowds.sh" 300 100000
+expect_limit "16 MB" 300 204 'memory available' 'more memory than a quarter'
+
+expect_grep "a head of 100 kB without memory for it" '^bulky True' "$T/out"
+expect_eq "its close says why" 1 "$(events 'map(.process_close // empty | select(.error == "refused: not enough memory for a head")) | length')"
 
 # ---- no descriptor at all: found out by accept ---------------------------------------------------------
 

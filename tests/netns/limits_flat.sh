@@ -50,7 +50,7 @@ expect_eq "what is told" "200 $((size << 30))" "$(events 'map(.process_http // e
 cat >"$T/stall.sh" <<SH
 "$PY" "$CROWD" stall "$port" 50 <&0 &
 "$PY" "$CROWD" push "$deaf" 50 <&0 &
-"$PY" "$CROWD" probe "$port" 20
+"$PY" "$CROWD" probe "$port" 20 <"$T/honest"
 wait
 SH
 start_crowd bash "$T/stall.sh"
@@ -62,10 +62,10 @@ cpu=$(cpu_ms "$CROWD_AGENT")
 sleep 1 # of their silence
 cpu=$(($(cpu_ms "$CROWD_AGENT") - cpu))
 [ $cpu -lt 300 ] || fail "the agent used $cpu ms of a second in which nobody read"
-printf '\n\n\n' >&4
-said 60 '^slowest'
+probe 60
 echo "ok: 100 whose peers do not read: $rss kB, $cpu ms of CPU in a second, $(grep pushed "$T/out") each; others: $(grep slowest "$T/out") ms"
 [ -n "$SANITIZED" ] || [ "$rss" -lt 50000 ] || fail "$rss kB for 100 connections"
+echo >&4
 end_crowd
 expect_eq "complaints" '' "$(complaints)"
 expect_all_seq

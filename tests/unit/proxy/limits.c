@@ -23,12 +23,12 @@ static const struct {
      {1048576, 76, 1024 * 1024 * MB},
      (1048500 - 256) / 2,
      LIMIT_FILES},
-    {"a laptop: the memory counts", {1048576, 76, 16384 * MB}, 65536, LIMIT_MEMORY},
+    {"a laptop: the memory counts", {1048576, 76, 16384 * MB}, 52428, LIMIT_MEMORY},
     {"a shell's 1024 files", {1024, 76, 16384 * MB}, (948 - 256) / 2, LIMIT_FILES},
     {"128 files: half are set aside", {128, 88, 16384 * MB}, 10, LIMIT_FILES},
     {"fewer files than are open", {64, 80, 16384 * MB}, 0, LIMIT_FILES},
-    {"a VM of 256 MB", {20000, 76, 128 * MB}, 512, LIMIT_MEMORY},
-    {"hardly any memory: still a few", {20000, 76, 0}, 256, LIMIT_MEMORY},
+    {"a VM of 256 MB", {20000, 76, 128 * MB}, 409, LIMIT_MEMORY},
+    {"hardly any memory: still a few", {20000, 76, 0}, 204, LIMIT_MEMORY},
     {"memory that nobody tells", {1024, 76, UNLIMITED}, 346, LIMIT_FILES},
 };
 
