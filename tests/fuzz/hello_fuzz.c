@@ -41,6 +41,11 @@ static enum hello_status parse_prefix(const uint8_t *data, size_t len)
         CHECK(!hello.version_max || hello.version_max >> 8 == 3);
         CHECK(!hello_offers(&hello, ""));
         hello_offers(&hello, "http/1.1");
+        CHECK(within(hello.ciphers, bytes) || within(hello.ciphers, room));
+        CHECK(within(hello.groups, bytes) || within(hello.groups, room));
+        CHECK(within(hello.signatures, bytes) || within(hello.signatures, room));
+        CHECK(hello.version_min <= hello.version_max);
+        hello_takes_p256(&hello);
     } else {
         CHECK(!hello.server_name.data && !hello.alpn.data && !hello.version_max);
     }
