@@ -26,24 +26,25 @@ struct leg {
     bool watched;
     bool connecting; /* connect(2) under way: neither read nor write */
     bool readable, writable;
-    bool hung_up;            /* the peer sent FIN */
-    bool unsure;             /* an error may wait behind the bytes: read until the kernel says */
-    bool at_end;             /* the FIN was read from the socket */
-    bool ended;              /* the end of the peer's bytes was read */
-    bool ended_well;         /* ... by close_notify where there is TLS */
-    bool shut;               /* our own end was sent */
-    bool lost;               /* a reset was met: what looks like the peer's end is a cut */
-    bool broken;             /* OpenSSL gave up: what it says from then on means nothing */
-    bool secured;            /* the TLS handshake is done */
-    bool chatters;           /* ... and yet handshake messages come without end: it is broken */
-    unsigned messages;       /* ... this many */
-    uint64_t messages_since; /* ... since then, monotonic */
-    int reason;              /* TLS: OpenSSL's first complaint (SSL_R_…) when something failed */
-    int alert;               /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
-    size_t asked;            /* TLS: how many bytes OpenSSL wanted last */
-    uint64_t rx, tx;         /* bytes received and sent on the socket */
-    uint8_t *stash; /* bytes received, not yet taken: to be read before what the socket has */
+    bool hung_up;    /* the peer sent FIN */
+    bool unsure;     /* an error may wait behind the bytes: read until the kernel says */
+    bool at_end;     /* the FIN was read from the socket */
+    bool ended;      /* the end of the peer's bytes was read */
+    bool ended_well; /* ... by close_notify where there is TLS */
+    bool shut;       /* our own end was sent */
+    bool lost;       /* a reset was met: what looks like the peer's end is a cut */
+    bool broken;     /* OpenSSL gave up: what it says from then on means nothing */
+    int reason;      /* TLS: OpenSSL's first complaint (SSL_R_…) when something failed */
+    int alert;       /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
+    size_t asked;    /* TLS: how many bytes OpenSSL wanted last */
+    uint64_t rx, tx; /* bytes received and sent on the socket */
+    uint8_t *stash;  /* bytes received, not yet taken: to be read before what the socket has */
     size_t stash_at, stash_len;
+
+    bool secured;            /* the TLS handshake is done */
+    unsigned messages;       /* handshake messages that came after it, since: */
+    uint64_t messages_since; /* monotonic */
+    bool chatters;           /* they were too many: reading fails from then on */
 };
 
 /* How legs read and write for OpenSSL, for worker->leg_bio; BIO_meth_free() it. NULL when out of
