@@ -2,9 +2,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "base/span.h"
 #include "certs/cert.h"
 #include "certs/err_tls.h"
 #include "certs/own.h"
@@ -102,6 +104,42 @@ static bool add_alt_name(X509 *leaf, const char *name, bool critical)
     return ok;
 }
 
+/* A DNS name that mint_name_ok() knows, or "*." and one; no address, which would be none in a SAN
+ * of this type, however lenient clients take it. */
+static bool dns_name_ok(const GENERAL_NAME *alt)
+{
+    char text[MINT_NAME_SIZE], *name = text, *last;
+    struct span bytes;
+
+    if (alt->type != GEN_DNS)
+        return false;
+    bytes =
+        span_of(ASN1_STRING_get0_data(alt->d.dNSName), (size_t)ASN1_STRING_length(alt->d.dNSName));
+    if (!span_to_text(bytes, text, sizeof(text)))
+        return false;
+    if (strncmp(name, "*.", 2) == 0)
+        name += 2;
+    last = strrchr(name, '.');
+    last = last ? last + 1 : name;
+    return mint_name_ok(name) && strspn(last, "0123456789") < strlen(last) && !strchr(name, ':');
+}
+
+GENERAL_NAMES *mint_names_of(const X509 *upstream)
+{
+    GENERAL_NAMES *names;
+
+    ERR_set_mark(); /* names that cannot be read are none */
+    names = X509_get_ext_d2i(upstream, NID_subject_alt_name, NULL, NULL);
+    ERR_pop_to_mark();
+    for (int i = sk_GENERAL_NAME_num(names) - 1; i >= 0; i--)
+        if (!dns_name_ok(sk_GENERAL_NAME_value(names, i)))
+            GENERAL_NAME_free(sk_GENERAL_NAME_delete(names, i));
+    if (sk_GENERAL_NAME_num(names) > 0)
+        return names;
+    GENERAL_NAMES_free(names);
+    return NULL;
+}
+
 static bool add_server_auth(X509 *leaf)
 {
     EXTENDED_KEY_USAGE *usage = sk_ASN1_OBJECT_new_null();
@@ -122,6 +160,13 @@ static bool demand_staple(X509 *leaf)
     return ok;
 }
 
+static bool add_names(X509 *leaf, const struct mint_profile *profile, bool has_cn)
+{
+    if (profile->names)
+        return cert_add(leaf, NID_subject_alt_name, true, profile->names);
+    return (has_cn && profile->cn_only) || add_alt_name(leaf, profile->name, !has_cn);
+}
+
 static bool add_extensions(X509 *leaf, const struct authority *authority, EVP_PKEY *leaf_key,
                            const struct mint_profile *profile, bool has_cn)
 {
@@ -130,9 +175,8 @@ static bool add_extensions(X509 *leaf, const struct authority *authority, EVP_PK
     static const int signs_or_decrypts[] = {0, 2, -1};
     const int *usage = EVP_PKEY_is_a(leaf_key, "RSA") ? signs_or_decrypts : signs;
     ASN1_OCTET_STRING *key_id = cert_key_id(leaf, authority->sha256);
-    bool has_alt = !has_cn || !profile->cn_only;
     bool ok = key_id && cert_add_basic(leaf, false) && cert_add_usage(leaf, usage) &&
-              add_server_auth(leaf) && (!has_alt || add_alt_name(leaf, profile->name, !has_cn)) &&
+              add_server_auth(leaf) && add_names(leaf, profile, has_cn) &&
               cert_add_key_ids(leaf, key_id, authority->key_id);
 
     ASN1_OCTET_STRING_free(key_id);
@@ -169,21 +213,24 @@ int mint_leaf(X509 **out, const struct authority *authority, EVP_PKEY *leaf_key,
     bool has_cn;
     int rc;
 
-    if (!mint_name_spell(profile->name, name))
+    if (profile->names)
+        name[0] = 0;
+    else if (!mint_name_spell(profile->name, name))
         return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address",
                        profile->name);
-    clipped.name = name;
+    if (!profile->names)
+        clipped.name = name;
     rc = clip_dates(&clipped, authority, now, err);
     if (rc < 0)
         return rc;
-    has_cn = strlen(name) <= CN_MAX;
+    has_cn = !profile->names && strlen(name) <= CN_MAX;
     leaf = cert_begin(leaf_key, clipped.not_before, clipped.not_after);
     if (!leaf || !X509_set_issuer_name(leaf, X509_get_subject_name(authority->cert)) ||
         (has_cn && !name_subject(leaf, name)) ||
         !add_extensions(leaf, authority, leaf_key, &clipped, has_cn) ||
         (clipped.must_staple && !demand_staple(leaf)) ||
         !cert_sign(leaf, authority->key, authority->sha256))
-        return err_tls(err, -EIO, "cannot make a certificate for %s", name);
+        return err_tls(err, -EIO, "cannot make a certificate for %s", clipped.name);
     *out = TAKE(leaf);
     return 0;
 }

@@ -3,7 +3,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "base/cleanup.h"
 
@@ -25,6 +25,11 @@ static inline void own_x509(X509 **cert)
 static inline void own_x509s(STACK_OF(X509) **certs)
 {
     sk_X509_pop_free(*certs, X509_free);
+}
+
+static inline void own_general_names(GENERAL_NAMES **names)
+{
+    GENERAL_NAMES_free(*names);
 }
 
 static inline void own_x509_store(X509_STORE **store)

@@ -3,6 +3,7 @@
 #include "certs/store.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -194,12 +195,21 @@ static bool demands_staple(const X509 *cert)
 static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf_key,
                 const char *name, const X509 *upstream, X509 **out, struct err *err)
 {
-    struct mint_profile profile = {.name = name,
-                                   .cn_only = fit_name(upstream, name) == FIT_COMMON_NAME,
-                                   .must_staple = demands_staple(upstream)};
+    struct mint_profile profile = {.name = name};
+    CLEANUP(own_general_names) GENERAL_NAMES *names = NULL;
     time_t now = time(NULL), not_before, not_after, margin;
     int rc;
 
+    ERR_set_mark(); /* an extension that cannot be read is none, and no failure */
+    profile.cn_only = fit_name(upstream, name) == FIT_COMMON_NAME;
+    profile.must_staple = demands_staple(upstream);
+    ERR_pop_to_mark();
+    if (!name[0]) {
+        profile.name = name = "the names it has";
+        profile.names = names = mint_names_of(upstream);
+        if (!names)
+            return err_set(err, -EINVAL, "the server's certificate has no DNS name");
+    }
     if (!cert_dates(upstream, &profile.not_before, &profile.not_after))
         return err_tls(err, -EINVAL, "the server's certificate for %s has unreadable dates", name);
     rc = mint_leaf(out, store->authority, leaf_key, &profile, now, err);
@@ -216,11 +226,11 @@ int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const cha
 {
     CLEANUP(own_x509) X509 *leaf = NULL;
     EVP_PKEY *leaf_key;
-    char spelled[MINT_NAME_SIZE];
+    char spelled[MINT_NAME_SIZE] = "";
     uint8_t key[KEY_SIZE];
     int rc;
 
-    if (!mint_name_spell(name, spelled))
+    if (name && !mint_name_spell(name, spelled))
         return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address", name);
     rc = leaf_keys_find(&store->keys, kind, &leaf_key, err);
     if (rc < 0)

@@ -18,7 +18,8 @@ int store_new(struct store **out, const struct authority *authority, size_t capa
               struct err *err);
 void store_free(struct store **store);
 
-/* Puts a leaf for name into ssl (certificate, key and chain), minting it if need be.
+/* Puts a leaf for name into ssl (certificate, key and chain), minting it if need be; NULL: for
+ * the names that upstream's certificate has (mint_names_of()).
  * upstream is the certificate that the real server showed: it bounds the dates and is part of the
  * store's key. -EAGAIN: a key of this kind is being made, ask again in some milliseconds. Any
  * thread. */

@@ -50,7 +50,8 @@ struct flow {
     uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     bool speaks_dns;                   /* what it says is for a name server */
-    bool wants_certificate;            /* upstream asked for the client's, and we have none */
+    bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
+    bool wants_certificate; /* upstream asked for the client's, and we have none */
     uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
     int bad_depth;      /* where in upstream's chain the certificate is that failed to verify */
     bool half_closed;   /* one end is done, the other is not */

@@ -78,7 +78,8 @@ static int secure(struct flow *flow)
         result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
     else
         result = store_use_leaf(worker->parts.store, ssl, flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
-                                asked_name(flow, address), upstream, &flow->why);
+                                flow->by_its_names ? NULL : asked_name(flow, address), upstream,
+                                &flow->why);
     if (result == 0)
         result = staple(flow, ssl);
     X509_free(upstream);

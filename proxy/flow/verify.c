@@ -6,10 +6,22 @@
 #include "certs/mint.h"
 #include "proxy/flow/steps.h"
 
+/* A client without SNI may know the server by its address or by a name that it did not tell (Java
+ * tells none of a single label). */
+static bool may_be_meant(const struct flow *flow, const X509 *cert)
+{
+    GENERAL_NAMES *names = flow->facts.where.host[0] ? NULL : mint_names_of(cert);
+    bool some = names;
+
+    GENERAL_NAMES_free(names);
+    return some;
+}
+
 int verify_upstream(X509_STORE_CTX *chain, void *arg)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct flow *flow = SSL_get_app_data(ssl);
+    const X509 *cert = X509_STORE_CTX_get0_cert(chain);
     char address[ADDR_TEXT_MAX], name[MINT_NAME_SIZE];
 
     (void)arg;
@@ -19,8 +31,10 @@ int verify_upstream(X509_STORE_CTX *chain, void *arg)
     }
     /* as the leaf will spell it: without a closing dot. Some clients name an address by SNI, which
      * RFC 6066 section 3 forbids: still an address. */
-    if (mint_name_spell(asked_name(flow, address), name) &&
-        fit_name(X509_STORE_CTX_get0_cert(chain), name) != FIT_NOT)
+    if (mint_name_spell(asked_name(flow, address), name) && fit_name(cert, name) != FIT_NOT)
+        return 1;
+    flow->by_its_names = may_be_meant(flow, cert);
+    if (flow->by_its_names)
         return 1;
     flow->bad_depth = 0;
     X509_STORE_CTX_set_error(chain, X509_V_ERR_HOSTNAME_MISMATCH);

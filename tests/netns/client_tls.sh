@@ -13,13 +13,15 @@ openssl req -config "$T/openssl.cnf" -x509 -newkey rsa:2048 -nodes -keyout "$T/r
     -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature,keyEncipherment \
     -addext extendedKeyUsage=serverAuth 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
 openssl dhparam -dsaparam -out "$T/dh.pem" 2048 2>/dev/null
-read -r ecdsa rsa old13 old12 weak early talk <<<"$(free_ports 7)"
+read -r ecdsa rsa old13 old12 weak early talk named <<<"$(free_ports 8)"
 nginx_server "$ecdsa" origin
 nginx_server "$rsa" rsa "ssl_dhparam $T/dh.pem; ssl_ciphers DEFAULT;"
 nginx_server "$old12" rsa 'ssl_protocols TLSv1.2;'
 nginx_server "$old13" origin 'ssl_protocols TLSv1.3;'
 nginx_server "$weak" rsa 'ssl_protocols TLSv1.2; ssl_ciphers AES128-SHA;'
 nginx_server "$early" origin 'ssl_early_data on;'
+make_cert named ca DNS:localhost,DNS:other.test
+nginx_server "$named" named
 start_nginx
 echo small >"$T/www/small"
 tls() { events '.[].process_tls // empty | "\(.version // "-") \(.error // "well")"'; }
@@ -62,6 +64,20 @@ same "RSA signs, 1.3" '^TLS_.*RSA-PSS served' "$rsa" -sigalgs RSA-PSS+SHA256:RSA
 same "RSA decrypts" '^AES256-GCM-SHA384 ' "$rsa" -tls1_2 -cipher AES256-GCM-SHA384
 same "finite fields, RSA signs" '^DHE-RSA-AES128-GCM-SHA256 RSA-PSS served' "$rsa" -tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256
 same "old names of signatures" ' RSA served' "$rsa" -tls1_2 -sigalgs RSA+SHA256
+
+# no name is told, but known to the client: the server's own names are for it to judge
+unnamed() { # PORT NAME
+    { "${through[@]}" openssl s_client -connect "127.0.0.1:$1" -noservername -verify_hostname "$2" -verify_return_error \
+        </dev/null 2>&1 || true; } | sed -n 's/.*Verify return code: //p' | sort -u
+}
+for through in "clean SSL_CERT_FILE=$T/ca.pem" "exec_local --"; do
+    read -ra through <<<"$through"
+    expect_eq "${through[0]}, no SNI, its name" '0 (ok)' "$(unnamed "$named" other.test)"
+    expect_eq "${through[0]}, no SNI, not its name" '62 (hostname mismatch)' "$(unnamed "$named" www.test)"
+    expect_status "${through[0]}, no SNI, an address that it is not for" 60 \
+        "${through[@]}" curl -sS "https://127.0.0.1:$named/small" 2>"$T/client.err"
+done
+echo "ok: no name"
 
 # other stacks that know RSA only
 expect_status "curl, RSA only" 0 exec_local -- curl -sS -o "$T/answer" --tls-max 1.2 \

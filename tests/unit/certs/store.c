@@ -126,6 +126,41 @@ static void rsa_leaves_have_a_key_of_their_own(void **state)
     assert_int_equal(X509_get_key_usage(rsa), KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT);
 }
 
+/* All but those that only some readers would understand. */
+static void shows_the_names_that_upstream_has(void **state)
+{
+    static const char *const kept[] = {"www.example", "*.wild.example",
+                                       "Xn--Bcher-kva.a_b.example2"};
+    CLEANUP(made_free) struct made upstream = make_cert(&(struct make){.name = "named"});
+    CLEANUP(own_x509) X509 *leaf = NULL;
+    GENERAL_NAMES *names;
+    SSL *ssl;
+
+    (void)state;
+    make_extension(
+        NULL, upstream.cert, NID_subject_alt_name,
+        "DNS:www.example,DNS:*.wild.example,DNS:Xn--Bcher-kva.a_b.example2,DNS:*,DNS:w*.example,"
+        "DNS:192.0.2.1,DNS:*.0.2.1,IP:192.0.2.2,email:a@example,DNS:a b,URI:https://x/",
+        NULL);
+    assert_true(X509_sign(upstream.cert, upstream.key, EVP_sha256()) > 0);
+    leaf = leaf_for(NULL, upstream.cert);
+    assert_true(same(leaf, NULL, upstream.cert));
+    names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    assert_int_equal(sk_GENERAL_NAME_num(names), ARRAY_SIZE(kept));
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, (int)i);
+
+        assert_int_equal(name->type, GEN_DNS);
+        assert_string_equal(ASN1_STRING_get0_data(name->d.dNSName), kept[i]);
+    }
+    GENERAL_NAMES_free(names);
+    assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(leaf)), 0);
+    assert_true(verifies(leaf, authority->chain, authority->root, "other.wild.example"));
+    ssl = SSL_new(ctx);
+    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, NULL, server.cert, NULL), -EINVAL);
+    SSL_free(ssl);
+}
+
 /* A worker that asks is not kept waiting, nor is one that goes while the key is being made. */
 static void nobody_waits_for_an_rsa_key(void **state)
 {
@@ -325,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_leaves_have_one_key_which_is_not_the_authoritys, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(rsa_leaves_have_a_key_of_their_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shows_the_names_that_upstream_has, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_waits_for_an_rsa_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_bounded_whatever_is_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets_what_was_used_longest_ago, set_up, tear_down),
