@@ -100,6 +100,24 @@ static void put_cert(struct target *to, struct span alias, X509 *cert)
     OPENSSL_free(der);
 }
 
+static bool is_ours(struct span alias)
+{
+    struct span start;
+
+    return span_take(&alias, sizeof(OUR_ALIAS) - 1, &start) &&
+           span_equal(start, BYTES(OUR_ALIAS)) && (alias.len == 0 || alias.data[0] == '-');
+}
+
+static void put_ours(struct target *to, const STACK_OF(X509) *roots)
+{
+    char alias[sizeof(OUR_ALIAS) + 12];
+
+    for (int i = 0; i < sk_X509_num(roots); i++) {
+        snprintf(alias, sizeof(alias), i ? OUR_ALIAS "-%d" : OUR_ALIAS, i);
+        put_cert(to, span_of_text(alias), sk_X509_value(roots, i));
+    }
+}
+
 static bool take_cert(struct span *from, struct span *type, struct span *der)
 {
     return span_take_vector(from, 2, type) && span_take_vector(from, 4, der);
@@ -130,7 +148,7 @@ static bool copy_entry(struct target *to, struct span *from)
         return skip_private_key(from);
     if (tag != JKS_TRUSTED || !take_cert(from, &type, &der) || !span_equal(type, BYTES("X.509")))
         return false;
-    if (!span_equal(alias, BYTES(OUR_ALIAS))) /* a copy of a copy: ours is put anew */
+    if (to->roots || !is_ours(alias)) /* a copy of a copy: ours are put anew */
         put_trusted(to, alias, (uint64_t)high << 32 | low, der);
     return true;
 }
@@ -209,7 +227,7 @@ static void copy_bags(struct target *to, const STACK_OF(PKCS12_SAFEBAG) *bags,
             continue;
         cert = PKCS12_SAFEBAG_get1_cert(bag);
         name = bag_alias(bag, to->count, alias);
-        if (cert && !span_equal(name, BYTES(OUR_ALIAS)))
+        if (cert && (to->roots || !is_ours(name)))
             put_cert(to, name, cert);
     }
 }
@@ -288,7 +306,8 @@ static int copy_file(struct target *to, const struct file *file, const char *pat
                                                                  : copy_pkcs12(to, from, path, err);
 }
 
-int cacerts_merge(const char *path, const char *original, X509 *root, struct err *err)
+int cacerts_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
+                  struct err *err)
 {
     CLEANUP(file_free) struct file file = {0};
     CLEANUP(own_bio) BIO *bytes = BIO_new(BIO_s_mem());
@@ -307,7 +326,7 @@ int cacerts_merge(const char *path, const char *original, X509 *root, struct err
     rc = copy_file(&jks, &file, original, err);
     if (rc < 0)
         return rc;
-    put_cert(&jks, BYTES(OUR_ALIAS), root);
+    put_ours(&jks, roots);
     if (!jks.failed)
         seal(&jks);
     if (jks.failed)

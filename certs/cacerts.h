@@ -9,12 +9,13 @@
 #include "base/err.h"
 
 /* Writes `path` as a JKS under "changeit" (Java reads one whatever store type it was told, by
- * default) with the trusted certificates of `original` under the aliases they had, and root as
- * "sallyport"; with the owner, group and permissions of original. Private keys are left out. A JKS
- * is read without looking at its password, as Java opens it by default; a PKCS #12 must have
- * "changeit" or none. */
-int cacerts_merge(const char *path, const char *original, X509 *root, struct err *err);
+ * default) with the trusted certificates of `original` under the aliases they had, and roots as
+ * "sallyport", "sallyport-1", …; with the owner, group and permissions of original. Private keys
+ * are left out. A JKS is read without looking at its password, as Java opens it by default; a PKCS
+ * #12 must have "changeit" or none. */
+int cacerts_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
+                  struct err *err);
 
-/* Adds what `path` trusts, read in the same way, to store; our own root in a merged copy is left
- * out, and so is, by itself, a certificate that cannot be read. */
+/* Adds what `path` trusts, read in the same way, to store;
+ * what is, by itself, a certificate that cannot be read. */
 int cacerts_add(X509_STORE *store, const char *path, struct err *err);

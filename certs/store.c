@@ -29,7 +29,6 @@ struct slot {
 LIST_HEAD(bucket, slot);
 
 struct store {
-    const struct authority *authority;
     struct leaf_keys keys;
     size_t capacity; /* slots, and buckets too */
 
@@ -41,8 +40,7 @@ struct store {
     TAILQ_HEAD(by_use_head, slot) by_use; /* most recent first */
 };
 
-int store_new(struct store **out, const struct authority *authority, size_t capacity,
-              struct err *err)
+int store_new(struct store **out, size_t capacity, struct err *err)
 {
     CLEANUP(store_free) struct store *store = calloc(1, sizeof(*store));
     int rc;
@@ -52,7 +50,6 @@ int store_new(struct store **out, const struct authority *authority, size_t capa
     if (capacity == 0)
         return err_set(err, -EINVAL, "a certificate store must have room for one");
     TAILQ_INIT(&store->by_use);
-    store->authority = authority;
     store->capacity = capacity;
     store->slots = calloc(store->capacity, sizeof(*store->slots));
     store->buckets = calloc(store->capacity, sizeof(*store->buckets));
@@ -82,17 +79,19 @@ void store_free(struct store **store)
     free(TAKE(*store));
 }
 
-/* SHA-256 over the digest of upstream's certificate, the kind of leaf, and the name behind them. */
-static bool make_key(const struct store *store, enum leaf_kind kind, const char *name,
-                     const X509 *upstream, uint8_t out[KEY_SIZE])
+/* SHA-256 over the digests of upstream's certificate and the authority's, the kind of leaf, and the
+ * name behind them. */
+static bool make_key(const struct leaf_order *order, const char *name, uint8_t out[KEY_SIZE])
 {
-    uint8_t all[KEY_SIZE + 1 + MINT_NAME_SIZE];
+    const struct authority *authority = order->authority;
+    uint8_t all[2 * KEY_SIZE + 1 + MINT_NAME_SIZE];
     size_t len = strlen(name);
 
-    all[KEY_SIZE] = (uint8_t)kind;
-    memcpy(all + KEY_SIZE + 1, name, len);
-    return X509_digest(upstream, store->authority->sha256, all, NULL) &&
-           EVP_Digest(all, KEY_SIZE + 1 + len, out, NULL, store->authority->sha256, NULL);
+    all[2 * KEY_SIZE] = (uint8_t)order->kind;
+    memcpy(all + 2 * KEY_SIZE + 1, name, len);
+    return X509_digest(order->upstream, authority->sha256, all, NULL) &&
+           X509_digest(authority->cert, authority->sha256, all + KEY_SIZE, NULL) &&
+           EVP_Digest(all, 2 * KEY_SIZE + 1 + len, out, NULL, authority->sha256, NULL);
 }
 
 static struct bucket *bucket_of(struct store *store, const uint8_t key[KEY_SIZE])
@@ -192,8 +191,9 @@ static bool demands_staple(const X509 *cert)
     return demands;
 }
 
-static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf_key,
-                const char *name, const X509 *upstream, X509 **out, struct err *err)
+static int mint(struct store *store, const struct authority *authority, const uint8_t key[KEY_SIZE],
+                EVP_PKEY *leaf_key, const char *name, const X509 *upstream, X509 **out,
+                struct err *err)
 {
     struct mint_profile profile = {.name = name};
     CLEANUP(own_general_names) GENERAL_NAMES *names = NULL;
@@ -212,7 +212,7 @@ static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf
     }
     if (!cert_dates(upstream, &profile.not_before, &profile.not_after))
         return err_tls(err, -EINVAL, "the server's certificate for %s has unreadable dates", name);
-    rc = mint_leaf(out, store->authority, leaf_key, &profile, now, err);
+    rc = mint_leaf(out, authority, leaf_key, &profile, now, err);
     if (rc < 0)
         return rc;
     cert_dates(*out, &not_before, &not_after);
@@ -221,8 +221,7 @@ static int mint(struct store *store, const uint8_t key[KEY_SIZE], EVP_PKEY *leaf
     return 0;
 }
 
-int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const char *name,
-                   X509 *upstream, struct err *err)
+int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order, struct err *err)
 {
     CLEANUP(own_x509) X509 *leaf = NULL;
     EVP_PKEY *leaf_key;
@@ -230,22 +229,22 @@ int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const cha
     uint8_t key[KEY_SIZE];
     int rc;
 
-    if (name && !mint_name_spell(name, spelled))
-        return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address", name);
-    rc = leaf_keys_find(&store->keys, kind, &leaf_key, err);
+    if (order->name && !mint_name_spell(order->name, spelled))
+        return err_set(err, -EINVAL, "'%.260s' is neither a DNS name nor an address", order->name);
+    rc = leaf_keys_find(&store->keys, order->kind, &leaf_key, err);
     if (rc < 0)
         return rc;
-    if (!make_key(store, kind, spelled, upstream, key))
+    if (!make_key(order, spelled, key))
         return err_tls(err, -EIO, "cannot look up the certificate for %s", spelled);
     leaf = look_up(store, key, time(NULL));
     if (!leaf) {
-        rc = mint(store, key, leaf_key, spelled, upstream, &leaf, err);
+        rc = mint(store, order->authority, key, leaf_key, spelled, order->upstream, &leaf, err);
         if (rc < 0)
             return rc;
     }
     /* The chain goes with it even if it is empty: without one OpenSSL would search for it anew in
      * every handshake. */
-    if (!SSL_use_cert_and_key(ssl, leaf, leaf_key, store->authority->chain, 1))
+    if (!SSL_use_cert_and_key(ssl, leaf, leaf_key, order->authority->chain, 1))
         return err_tls(err, -EIO, "cannot use the certificate for %s", spelled);
     return 0;
 }
@@ -259,9 +258,9 @@ static X509 *shown_issuer(STACK_OF(X509) *shown, X509 *cert)
     return NULL;
 }
 
-enum staple store_use_staple(struct store *store, SSL *ssl, SSL *upstream, struct err *err)
+enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
+                             struct err *err)
 {
-    const struct authority *authority = store->authority;
     STACK_OF(X509) *shown = SSL_get_peer_cert_chain(upstream);
     STACK_OF(X509) *verified = SSL_get0_verified_chain(upstream);
     X509_STORE *roots = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(upstream));

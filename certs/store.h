@@ -13,19 +13,23 @@
 
 struct store;
 
-/* Borrows the authority. capacity: leaves kept, at least one. */
-int store_new(struct store **out, const struct authority *authority, size_t capacity,
-              struct err *err);
+/* capacity: leaves kept, at least one. */
+int store_new(struct store **out, size_t capacity, struct err *err);
 void store_free(struct store **store);
 
-/* Puts a leaf for name into ssl (certificate, key and chain), minting it if need be; NULL: for
- * the names that upstream's certificate has (mint_names_of()).
- * upstream is the certificate that the real server showed: it bounds the dates and is part of the
- * store's key. -EAGAIN: a key of this kind is being made, ask again in some milliseconds. Any
- * thread. */
-int store_use_leaf(struct store *store, SSL *ssl, enum leaf_kind kind, const char *name,
-                   X509 *upstream, struct err *err);
+/* What a leaf shall be. */
+struct leaf_order {
+    const struct authority *authority; /* who signs it */
+    enum leaf_kind kind;
+    const char *name; /* NULL: the names that upstream's certificate has (mint_names_of()) */
+    X509 *upstream;   /* the certificate that the real server showed: it bounds the dates */
+};
 
-/* Staples to the leaf in ssl what upstream stapled to its certificate (staple.h), if anything, and
- * says what that is: STAPLE_NONE when nothing. */
-enum staple store_use_staple(struct store *store, SSL *ssl, SSL *upstream, struct err *err);
+/* Puts a leaf into ssl (certificate, key and chain), minting it if need be. -EAGAIN: a key of this
+ * kind is being made, ask again in some milliseconds. Any thread. */
+int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order, struct err *err);
+
+/* Staples to the leaf in ssl, which authority signed, what upstream stapled to its certificate
+ * (staple.h), if anything, and says what that is: STAPLE_NONE when nothing. */
+enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
+                             struct err *err);

@@ -117,7 +117,42 @@ int trust_roots_new(X509_STORE **out, const char *const *files, const bool *requ
     return 0;
 }
 
-int trust_merge(const char *path, const char *original, X509 *root, struct err *err)
+bool trust_holds(X509_STORE *trust, X509 *root)
+{
+    X509_OBJECT *wanted = X509_OBJECT_new();
+    bool found = false;
+
+    if (wanted && X509_OBJECT_set1_X509(wanted, root) == 1 && X509_STORE_lock(trust)) {
+        found = X509_OBJECT_retrieve_match(X509_STORE_get0_objects(trust), wanted) != NULL;
+        X509_STORE_unlock(trust);
+    }
+    X509_OBJECT_free(wanted);
+    return found;
+}
+
+bool trust_same(X509_STORE *one, X509_STORE *other)
+{
+    CLEANUP(own_x509s) STACK_OF(X509) *certs = X509_STORE_get1_all_certs(one);
+    int len = sk_X509_OBJECT_num(X509_STORE_get0_objects(other));
+    bool same = certs && sk_X509_num(certs) == len;
+
+    for (int i = 0; same && i < len; i++)
+        same = trust_holds(other, sk_X509_value(certs, i));
+    return same;
+}
+
+bool trust_join(X509_STORE *trust, X509_STORE *more)
+{
+    CLEANUP(own_x509s) STACK_OF(X509) *certs = X509_STORE_get1_all_certs(more);
+    bool ok = certs;
+
+    for (int i = 0; ok && i < sk_X509_num(certs); i++)
+        ok = X509_STORE_add_cert(trust, sk_X509_value(certs, i));
+    return ok;
+}
+
+int trust_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
+                struct err *err)
 {
     static const char comment[] = "# The authority of Sallyport on this node\n";
     CLEANUP(file_free) struct file file = {0};
@@ -135,7 +170,10 @@ int trust_merge(const char *path, const char *original, X509 *root, struct err *
     if (ok && file.len)
         ok = BIO_write(merged, file.data, (int)file.len) == (int)file.len &&
              (file.data[file.len - 1] == '\n' || BIO_puts(merged, "\n") > 0);
-    if (!ok || BIO_puts(merged, comment) <= 0 || !PEM_write_bio_X509(merged, root))
+    ok = ok && BIO_puts(merged, comment) > 0;
+    for (int i = 0; ok && i < sk_X509_num(roots); i++)
+        ok = PEM_write_bio_X509(merged, sk_X509_value(roots, i));
+    if (!ok)
         return err_tls(err, -ENOMEM, "cannot write %s", path);
     len = BIO_get_mem_data(merged, &data);
     return file_replace(path, span_of(data, (size_t)len), original ? &file : NULL, err);

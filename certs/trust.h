@@ -28,8 +28,16 @@ extern const char *const trust_variables[];
 int trust_roots_new(X509_STORE **out, const char *const *files, const bool *required, size_t len,
                     struct err *err);
 
-/* Writes `path` = the bytes of `original` (with a newline at its end) and root in PEM behind a
+/* Is this very certificate among what is trusted? */
+bool trust_holds(X509_STORE *trust, X509 *root);
+/* Are they the same certificates? */
+bool trust_same(X509_STORE *one, X509_STORE *other);
+/* Puts what `more` trusts into `trust`, too. */
+bool trust_join(X509_STORE *trust, X509_STORE *more);
+
+/* Writes `path` = the bytes of `original` (with a newline at its end) and the roots in PEM behind a
  * comment line, with the owner, group and permissions of original: some keep a private key in such
- * a file. original may be NULL: then root alone, mode 0644. A reader of path sees the whole or what
- * was there before. */
-int trust_merge(const char *path, const char *original, X509 *root, struct err *err);
+ * a file. original may be NULL: then the roots alone, mode 0644. A reader of path sees the whole or
+ * what was there before. */
+int trust_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
+                struct err *err);

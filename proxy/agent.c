@@ -81,6 +81,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
+        .anchors = settings->anchors,
         .roots = settings->roots,
         .bus = agent->bus,
         .sockets = agent->sockets,
@@ -206,7 +207,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = build_knowledge(agent, settings, err);
     if (result == 0)
-        result = store_new(&agent->store, settings->authority, LEAVES, err);
+        result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)

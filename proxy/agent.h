@@ -8,7 +8,7 @@
 #include <openssl/x509.h>
 
 #include "base/err.h"
-#include "certs/authority.h"
+#include "certs/anchors.h"
 #include "events/sink.h"
 #include "proxy/pods.h"
 
@@ -17,7 +17,7 @@ struct agent;
 struct agent_settings {  /* all borrowed, all outlive the agent */
     int cgroup_fd;       /* where the programs are attached */
     const char *pin_dir; /* in a bpffs */
-    const struct authority *authority;
+    const struct anchors *anchors;
     X509_STORE *roots; /* what upstreams are verified against */
     struct sink *sinks;
     size_t sinks_len;

@@ -1,10 +1,12 @@
 #include "proxy/overlay.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "certs/cacerts.h"
+#include "certs/own.h"
 #include "certs/trust.h"
 
 /* Java keeps its own: Debian's path, then where JDKs of other makers have it. */
@@ -24,7 +26,28 @@ static void add_place(struct overlay_places *to, struct span path, enum overlay_
                       bool roots)
 {
     if (path.len && to->len < OVERLAY_PLACES_MAX)
-        to->all[to->len++] = (struct overlay_place){path, kind, roots};
+        to->all[to->len++] = (struct overlay_place){.path = path, .kind = kind, .roots = roots};
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names;
+}
+
+static void add_variable(struct overlay_places *to, const char *name, const char *value)
+{
+    static const char *const dirs[] = {"SSL_CERT_FILE", "CURL_CA_BUNDLE", NULL};
+    static const char *const adds[] = {"NODE_EXTRA_CA_CERTS", "DENO_CERT", NULL};
+
+    if (to->len == OVERLAY_PLACES_MAX)
+        return;
+    to->all[to->len++] = (struct overlay_place){.path = span_of_text(value),
+                                                .kind = OVERLAY_PEM,
+                                                .roots = true,
+                                                .dirs = is_one_of(name, dirs),
+                                                .adds = is_one_of(name, adds)};
 }
 
 static void add_places(struct overlay_places *to, const char *const *paths, enum overlay_kind kind,
@@ -56,18 +79,22 @@ void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *nam
 {
     const char *file = look_up("SSL_CERT_FILE"), *dirs = look_up("SSL_CERT_DIR");
     const char *home = look_up("JAVA_HOME");
+    size_t bundles;
 
     out->len = 0;
     add_places(out, java_stores, OVERLAY_JAVA, true);
     if (is_set(home) && snprintf(out->java_home, sizeof(out->java_home), "%s/lib/security/cacerts",
                                  home) < (int)sizeof(out->java_home))
         add_place(out, span_of_text(out->java_home), OVERLAY_JAVA, true);
+    bundles = out->len;
     add_places(out, trust_bundles, OVERLAY_PEM, !is_set(file));
+    while (bundles < out->len)
+        out->all[bundles++].dirs = true;
     for (size_t i = 0; trust_variables[i]; i++) {
         const char *value = look_up(trust_variables[i]);
 
         if (is_set(value))
-            add_place(out, span_of_text(value), OVERLAY_PEM, true);
+            add_variable(out, trust_variables[i], value);
     }
     if (is_set(dirs))
         add_list(out, dirs);
@@ -92,13 +119,17 @@ static void add_file(struct overlay *overlay, const char *path, const struct ove
     if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) || !is_regular(file->path))
         return;
     file->kind = place->kind;
-    file->roots = place->roots;
+    file->roots = file->dirs = file->adds = false;
     for (size_t i = 0; i < overlay->len; i++)
         if (strcmp(overlay->files[i].path, file->path) == 0) {
-            overlay->files[i].roots |= place->roots;
-            return;
+            file = &overlay->files[i];
+            break;
         }
-    overlay->len++;
+    if (file == &overlay->files[overlay->len])
+        overlay->len++;
+    file->roots |= place->roots;
+    file->dirs |= place->dirs;
+    file->adds |= place->adds;
 }
 
 static void add_dir(struct overlay *overlay, const char *path)
@@ -132,6 +163,11 @@ void overlay_find(struct overlay *overlay)
 
 /* ---- what is done with them ---- */
 
+static bool counts(const struct overlay *overlay, const struct overlay_file *file)
+{
+    return file->roots || !overlay->no_cert_file;
+}
+
 int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
                   struct err *err)
 {
@@ -141,7 +177,7 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
     int result;
 
     for (size_t i = 0; i < overlay->len; i++)
-        if (overlay->files[i].roots && overlay->files[i].kind == OVERLAY_PEM)
+        if (counts(overlay, &overlay->files[i]) && overlay->files[i].kind == OVERLAY_PEM)
             paths[len++] = overlay->files[i].path;
     for (size_t i = 0; i < overlay->dirs_len; i++)
         paths[len++] = overlay->dirs[i];
@@ -151,22 +187,88 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
     }
     result = trust_roots_new(out, paths, required, len, err);
     for (size_t i = 0; result == 0 && i < overlay->len; i++)
-        if (overlay->files[i].roots && overlay->files[i].kind == OVERLAY_JAVA)
+        if (counts(overlay, &overlay->files[i]) && overlay->files[i].kind == OVERLAY_JAVA)
             cacerts_add(*out, overlay->files[i].path, NULL); /* skipped, as an unreadable bundle */
     return result;
 }
 
-int overlay_write(struct overlay *overlay, const char *dir, X509 *root, struct err *err)
+static int trust_of(const struct overlay *overlay, const struct overlay_file *file,
+                    const char *extra, X509_STORE **out, struct err *err)
 {
+    const char *paths[OVERLAY_MAX + 2];
+    const bool required[OVERLAY_MAX + 2] = {false};
+    size_t len = 0;
+    int result;
+
+    if (file->kind == OVERLAY_PEM)
+        paths[len++] = file->path;
+    for (size_t i = 0; file->dirs && i < overlay->dirs_len; i++)
+        paths[len++] = overlay->dirs[i];
+    if (extra)
+        paths[len++] = extra;
+    result = trust_roots_new(out, paths, required, len, err);
+    if (result == 0 && file->kind == OVERLAY_JAVA)
+        cacerts_add(*out, file->path, NULL);
+    return result;
+}
+
+/* The number of the store that is, or becomes, the same as *trust, which is kept or freed. */
+static size_t file_under(X509_STORE *out[ANCHORS_MAX], size_t *len, X509_STORE **trust)
+{
+    size_t at = 0;
+
+    while (at < *len && !trust_same(out[at], *trust))
+        at++;
+    if (at < ANCHORS_MAX && at == *len) {
+        out[(*len)++] = TAKE(*trust);
+        return at;
+    }
+    if (at == ANCHORS_MAX)
+        trust_join(out[--at], *trust);
+    return at;
+}
+
+int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
+                  size_t *len, struct err *err)
+{
+    *len = 0;
     for (size_t i = 0; i < overlay->len; i++) {
         struct overlay_file *file = &overlay->files[i];
+        CLEANUP(own_x509_store) X509_STORE *trust = NULL;
         int result;
 
-        snprintf(file->with, sizeof(file->with), "%s/%zu", dir, i);
-        result = file->kind == OVERLAY_JAVA ? cacerts_merge(file->with, file->path, root, err)
-                                            : trust_merge(file->with, file->path, root, err);
-        if (result < 0)
+        file->trust = ANCHORS_ANY;
+        if (file->adds || overlay->no_cert_file) /* then all are as one: directories are read by
+                                                    programs that read different files */
+            continue;
+        result = trust_of(overlay, file, extra, &trust, err);
+        if (result < 0) {
+            while (*len)
+                X509_STORE_free(out[--*len]);
             return result;
+        }
+        file->trust = file_under(out, len, &trust);
     }
     return 0;
+}
+
+int overlay_write(struct overlay *overlay, const char *dir, const struct anchors *anchors,
+                  struct err *err)
+{
+    int result = 0;
+
+    for (size_t i = 0; result == 0 && i < overlay->len; i++) {
+        struct overlay_file *file = &overlay->files[i];
+        STACK_OF(X509) *roots = anchors_roots(anchors, file->trust);
+
+        snprintf(file->with, sizeof(file->with), "%s/%zu", dir, i);
+        if (!roots)
+            result = err_set(err, -ENOMEM, "cannot write %s", file->with);
+        else if (file->kind == OVERLAY_JAVA)
+            result = cacerts_merge(file->with, file->path, roots, err);
+        else
+            result = trust_merge(file->with, file->path, roots, err);
+        sk_X509_free(roots);
+    }
+    return result;
 }

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "certs/anchors.h"
 
 enum { OVERLAY_MAX = 32, OVERLAY_PLACES_MAX = 2 * OVERLAY_MAX };
 
@@ -26,6 +27,8 @@ struct overlay_place {
     struct span path;
     enum overlay_kind kind;
     bool roots; /* some do look there, as the environment is */
+    bool dirs;  /* who reads it searches the hashed directories, too */
+    bool adds;  /* who reads it has roots of its own besides */
 };
 
 struct overlay_places { /* borrows from the environment; not to be copied */
@@ -38,7 +41,8 @@ struct overlay_file {
     char path[PATH_MAX]; /* real path of what is hidden */
     char with[PATH_MAX]; /* what is mounted over it */
     enum overlay_kind kind;
-    bool roots;
+    bool roots, dirs, adds;
+    size_t trust; /* whose roots belong into the copy: for anchors_roots() */
 };
 
 struct overlay {
@@ -51,18 +55,24 @@ struct overlay {
 };
 
 /* Pure: the places that matter in an environment, which look_up reads as getenv() does. As with
- * OpenSSL, the file that SSL_CERT_FILE names stands in for the system's bundles, and the
- * directories of SSL_CERT_DIR for the system's; other variables are read by other programs, and
- * so add. */
+ * OpenSSL, the file that SSL_CERT_FILE names stands in for the system's bundles (which programs
+ * by other libraries go on reading), and the directories of SSL_CERT_DIR for the system's. */
 void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *name));
 
 /* Finds which of the places for this process's environment there are. */
 void overlay_find(struct overlay *overlay);
 
-/* What the pod trusted before, and extra (may be NULL) besides: what its upstreams are verified
- * against. *out is the caller's (X509_STORE_free). */
+/* What any program of the pod trusted before, and extra (may be NULL) besides: what its upstreams
+ * are verified against. Where SSL_CERT_FILE names no file, the bundles it hides do not count. *out
+ * is the caller's (X509_STORE_free). */
 int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
                   struct err *err);
 
+/* What the readers of each file trust, extra with it: files that trust the same share a store, and
+ * if there are too many, the last ones do. *len of at most ANCHORS_MAX stores are the caller's. */
+int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
+                  size_t *len, struct err *err);
+
 /* Writes the merged copies into dir and fills every `with`. */
-int overlay_write(struct overlay *overlay, const char *dir, X509 *root, struct err *err);
+int overlay_write(struct overlay *overlay, const char *dir, const struct anchors *anchors,
+                  struct err *err);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "certs/anchors.h"
 #include "certs/store.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
@@ -33,6 +34,7 @@ struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
+    const struct anchors *anchors;
     struct names *names;
     X509_STORE *roots; /* what upstreams are verified against */
     struct bus *bus;

@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "certs/authority.h"
+#include "certs/own.h"
 #include "proxy/agent.h"
 #include "proxy/command/child.h"
 #include "proxy/command/command.h"
@@ -40,6 +41,7 @@ struct run {
     int signal_fd, events_fd;
     struct instance *instance;
     struct authority *authority;
+    struct anchors anchors;
     X509_STORE *roots;
     struct overlay overlay;
     char *root_pem;
@@ -161,13 +163,27 @@ static int open_events(struct run *run, struct err *err)
     return 0;
 }
 
+static char *all_roots(const struct anchors *anchors)
+{
+    STACK_OF(X509) *roots = anchors_roots(anchors, ANCHORS_ANY);
+    CLEANUP(own_bio) BIO *bio = BIO_new(BIO_s_mem());
+    bool ok = bio && roots;
+    char *pem = NULL;
+    long len;
+
+    for (int i = 0; ok && i < sk_X509_num(roots); i++)
+        ok = PEM_write_bio_X509(bio, sk_X509_value(roots, i));
+    sk_X509_free(roots);
+    len = ok ? BIO_get_mem_data(bio, &pem) : 0;
+    return ok ? strndup(pem, (size_t)len) : NULL;
+}
+
 static int prepare_trust(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
+    X509_STORE *trust[ANCHORS_MAX];
+    size_t trust_len;
     char dir[128];
-    BIO *bio;
-    char *pem;
-    long len;
     int result;
 
     result = options->ca_dir ? authority_load(&run->authority, options->ca_dir, err)
@@ -179,15 +195,14 @@ static int prepare_trust(struct run *run, struct err *err)
     if (result < 0)
         return result;
     snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
-    result = overlay_write(&run->overlay, dir, run->authority->root, err);
+    result = overlay_trust(&run->overlay, options->upstream_ca, trust, &trust_len, err);
+    if (result == 0)
+        result = anchors_init(&run->anchors, run->authority, run->node_name, trust, trust_len, err);
+    if (result == 0)
+        result = overlay_write(&run->overlay, dir, &run->anchors, err);
     if (result < 0)
         return result;
-    bio = BIO_new(BIO_s_mem());
-    if (bio && PEM_write_bio_X509(bio, run->authority->root)) {
-        len = BIO_get_mem_data(bio, &pem);
-        run->root_pem = strndup(pem, (size_t)len);
-    }
-    BIO_free(bio);
+    run->root_pem = all_roots(&run->anchors);
     return run->root_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
@@ -202,7 +217,7 @@ static int start_agent(struct run *run, struct err *err)
     };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
-        .authority = run->authority,
+        .anchors = &run->anchors,
         .roots = run->roots,
         .sinks = &run->sink,
         .sinks_len = 1,
@@ -298,6 +313,7 @@ static void finish(struct run *run)
     tell_lost(run);
     sink_fini(&run->sink);
     X509_STORE_free(run->roots);
+    anchors_fini(&run->anchors);
     authority_free(&run->authority);
     instance_free(&run->instance);
     free(run->root_pem);

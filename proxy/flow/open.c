@@ -47,11 +47,11 @@ int open_staple(SSL *ssl, void *arg)
 
 /* The pod asked whether the certificate is revoked: it hears what upstream says of its own, and
  * concludes what it would have concluded, which for some programs is nothing. */
-static int staple(struct flow *flow, SSL *ssl)
+static int staple(struct flow *flow, SSL *ssl, const struct authority *authority)
 {
     if (!flow->asks_status)
         return 0;
-    switch (store_use_staple(flow->worker->parts.store, ssl, flow->upstream.ssl, &flow->why)) {
+    switch (store_use_staple(authority, ssl, flow->upstream.ssl, &flow->why)) {
     case STAPLE_FAILED:
         return -EIO;
     case STAPLE_REVOKED:
@@ -70,6 +70,12 @@ static int secure(struct flow *flow)
     SSL *ssl = SSL_new(worker->pod_ctx);
     X509 *upstream = SSL_get1_peer_certificate(flow->upstream.ssl);
     char address[ADDR_TEXT_MAX];
+    const struct leaf_order order = {
+        .authority = anchors_choose(worker->parts.anchors, flow->upstream.ssl),
+        .kind = flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
+        .name = flow->by_its_names ? NULL : asked_name(flow, address),
+        .upstream = upstream,
+    };
     int result;
 
     if (!ssl || leg_secure(&flow->pod, ssl, true) < 0)
@@ -77,11 +83,9 @@ static int secure(struct flow *flow)
     else if (SSL_set_app_data(ssl, flow) != 1)
         result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
     else
-        result = store_use_leaf(worker->parts.store, ssl, flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
-                                flow->by_its_names ? NULL : asked_name(flow, address), upstream,
-                                &flow->why);
+        result = store_use_leaf(worker->parts.store, ssl, &order, &flow->why);
     if (result == 0)
-        result = staple(flow, ssl);
+        result = staple(flow, ssl, order.authority);
     X509_free(upstream);
     if (result < 0)
         SSL_free(TAKE(flow->pod.ssl));
@@ -129,6 +133,8 @@ enum flow_state open_pod(struct flow *flow)
     else if (flow->pod.alert)
         err_set(&flow->why, -EPROTO, "the program refused our certificate: alert '%s'",
                 leg_alert_name(&flow->pod));
+    else if (result == -ECONNRESET && flow->pod.tx) /* how some refuse it */
+        err_set(&flow->why, -EPROTO, "the program left at the sight of our certificate");
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);

@@ -47,7 +47,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     clock_gettime(CLOCK_REALTIME, &ts);
     now = ts.tv_sec;
     CHECK(authority_new(&authority, "node", NULL) == 0);
-    CHECK(store_new(&store, authority, 16, NULL) == 0);
+    CHECK(store_new(&store, 16, NULL) == 0);
     ctx = SSL_CTX_new(TLS_server_method());
     roots = X509_STORE_new();
     CHECK(ctx && roots && X509_STORE_add_cert(roots, authority->root));
@@ -97,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP(own_x509)
     X509 *upstream = end ? d2i_X509(NULL, &der, (long)(data + size - der)) : NULL;
     const char *name = end && end > data ? (const char *)data : NULL; /* else upstream's names */
+    const struct leaf_order order = {
+        .authority = authority, .kind = LEAF_ECDSA, .name = name, .upstream = upstream};
     char spelled[MINT_NAME_SIZE];
     struct err err = {0};
     int result;
@@ -108,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ssl = SSL_new(ctx);
     CHECK(ssl);
     for (int turn = 0; turn < 2; turn++) { /* minted, and found again */
-        result = store_use_leaf(store, ssl, LEAF_ECDSA, name, upstream, &err);
+        result = store_use_leaf(store, ssl, &order, &err);
         CHECK(ERR_peek_error() == 0);
         if (result < 0) {
             CHECK(err.text[0] && !SSL_get_certificate(ssl));

@@ -129,8 +129,8 @@ cat "$T/roots.key" "$T/roots.pem" >"$T/secret.pem"
 install -m 644 "$T/roots.pem" "$T/public.pem"
 cp "$T/secret.pem" "$T/group.pem" && chgrp nogroup "$T/group.pem" && chmod 640 "$T/group.pem"
 for file in secret public group; do
-    expect_eq "certificates in $file.pem inside" 2 \
-        "$(with_roots "$T/$file.pem" -- grep -c 'BEGIN CERTIFICATE' "$T/$file.pem")"
+    expect_eq "our authority in $file.pem inside" 1 \
+        "$(with_roots "$T/$file.pem" -- grep -c '^# The authority of Sallyport' "$T/$file.pem")"
 done
 expect_status "a stranger who reads root's file" 1 \
     with_roots "$T/secret.pem" --user nobody -- cat "$T/secret.pem" >"$T/out" 2>"$T/client.err"
@@ -138,10 +138,10 @@ expect_eq "what he saw of it" 0 "$(wc -c <"$T/out")"
 expect_grep "why he saw nothing" 'Permission denied' "$T/client.err"
 expect_status "one who is not of the group" 1 \
     with_roots "$T/group.pem" --user 54321 -- cat "$T/group.pem" >"$T/out" 2>"$T/client.err"
-expect_eq "certificates for one of the group" 2 \
-    "$(with_roots "$T/group.pem" --user 54321:"$(id -g nobody)" -- grep -c 'BEGIN CERTIFICATE' "$T/group.pem")"
-expect_eq "certificates for a stranger in everybody's file" 2 \
-    "$(with_roots "$T/public.pem" --user nobody -- grep -c 'BEGIN CERTIFICATE' "$T/public.pem")"
+expect_eq "our authority for one of the group" 1 \
+    "$(with_roots "$T/group.pem" --user 54321:"$(id -g nobody)" -- grep -c '^# The authority of Sallyport' "$T/group.pem")"
+expect_eq "our authority for a stranger in everybody's file" 1 \
+    "$(with_roots "$T/public.pem" --user nobody -- grep -c '^# The authority of Sallyport' "$T/public.pem")"
 
 # ---- signals ---------------------------------------------------------------------
 

@@ -201,7 +201,7 @@ printed nothing of it, and through Sallyport no request reached the server, and 
 
 *Reached by* is which of the files with our authority in them the program opened. The first server's root is in what the pod trusts
 (`/etc/ssl/certs/ca-certificates.crt` and Java's `cacerts`), the second's is not. A runtime with roots of its own, as npm's Node.js has,
-refuses direct what only the pod trusts.
+refuses direct what only the pod trusts, and accepts it through us: `NODE_EXTRA_CA_CERTS` adds to those roots, and names all of our authorities.
 
 | program | version | TLS | reached by | the pod's root | unknown root |
 | --- | --- | --- | --- | --- | --- |
@@ -214,7 +214,8 @@ MD
 
 ## Trust of its own, by a variable
 
-The variable names a file that has the root of a private server alone; the other server's root is in what the system trusts.
+The variable names a file that has the root of a private server alone; the other server's root is in what the system trusts. A program
+decides as it did: each set of files has an authority of its own. Only Node.js accepts what any file trusts.
 
 | program | variable | private server | server of the system's roots |
 | --- | --- | --- | --- |

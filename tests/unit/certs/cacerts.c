@@ -153,7 +153,7 @@ static void merge(const char *merged, const char *original)
 {
     struct err err = {0};
 
-    if (cacerts_merge(merged, original, root.cert, &err) < 0)
+    if (cacerts_merge(merged, original, ours(root.cert), &err) < 0)
         fail_msg("%s", err.text);
     assert_same_access(merged, original);
 }
@@ -186,10 +186,11 @@ static void assert_adds(const char *path, const struct want *want, size_t len)
 static void keeps_what_a_jks_trusts(void **state)
 {
     const char *original = at(*state, "cacerts"), *merged = at(*state, "merged");
-    const struct want want[] = {{"debian:f\xc5\x91.pem", &one}, {"two", &two}};
+    const struct want want[] = {{"debian:f\xc5\x91.pem", &one}, {"two", &two}, {"ours", &root}};
+    const size_t theirs = ARRAY_SIZE(want) - 1;
     struct bytes jks = {0};
 
-    add_head(&jks, 2, 4);
+    add_head(&jks, 2, 5);
     add_entry(&jks, 2, want[0].alias);
     add_cert(&jks, one.cert);
     add_entry(&jks, 1, "a private key");
@@ -198,16 +199,18 @@ static void keeps_what_a_jks_trusts(void **state)
     add_cert(&jks, two.cert);
     add_entry(&jks, 2, "sallyport"); /* an earlier one of ours */
     add_cert(&jks, one.cert);
+    add_entry(&jks, 2, "sallyport-1");
+    add_cert(&jks, one.cert);
     add_entry(&jks, 2, want[1].alias);
     add_cert(&jks, two.cert);
     add_digest(&jks);
     write_bytes(original, jks.data, jks.len, 0600);
     merge(merged, original);
-    assert_true(assert_holds(merged, want, ARRAY_SIZE(want)) == 0x18f00000007);
-    assert_adds(original, want, ARRAY_SIZE(want));
-    assert_adds(merged, want, ARRAY_SIZE(want)); /* without ours */
-    merge(original, merged);                     /* onto the original too, and once more the same */
-    assert_holds(original, want, ARRAY_SIZE(want));
+    assert_true(assert_holds(merged, want, theirs) == 0x18f00000007);
+    assert_adds(original, want, theirs);
+    assert_adds(merged, want, ARRAY_SIZE(want));
+    merge(original, merged); /* onto the original too, and once more the same */
+    assert_holds(original, want, theirs);
 }
 
 static void adds_all_but_a_broken_certificate(void **state)
@@ -257,13 +260,13 @@ static void refuses_a_jks_cut_anywhere(void **state)
         struct err err = {0};
 
         write_bytes(original, jks.data, len, 0644);
-        assert_int_equal(cacerts_merge(merged, original, root.cert, &err), -EINVAL);
+        assert_int_equal(cacerts_merge(merged, original, ours(root.cert), &err), -EINVAL);
         assert_non_null(strstr(err.text, "/cacerts"));
         assert_int_equal(access(merged, F_OK), -1);
     }
     add(&jks, "", 1);
     write_bytes(original, jks.data, jks.len, 0644);
-    assert_int_equal(cacerts_merge(merged, original, root.cert, NULL), -EINVAL);
+    assert_int_equal(cacerts_merge(merged, original, ours(root.cert), NULL), -EINVAL);
 }
 
 static void refuses_what_is_no_truststore(void **state)
@@ -306,7 +309,7 @@ static void refuses_what_is_no_truststore(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         print_message("  %s\n", cases[i].name);
         write_bytes(original, cases[i].bytes.data, cases[i].bytes.len, 0644);
-        assert_int_equal(cacerts_merge(merged, original, root.cert, &err), -EINVAL);
+        assert_int_equal(cacerts_merge(merged, original, ours(root.cert), &err), -EINVAL);
         assert_non_null(strstr(err.text, cases[i].says));
         assert_non_null(strstr(err.text, original));
         assert_int_equal(access(merged, F_OK), -1);
@@ -315,7 +318,7 @@ static void refuses_what_is_no_truststore(void **state)
         assert_non_null(strstr(err.text, cases[i].says));
     }
     assert_int_equal(remove(original), 0);
-    assert_int_equal(cacerts_merge(merged, original, root.cert, &err), -ENOENT);
+    assert_int_equal(cacerts_merge(merged, original, ours(root.cert), &err), -ENOENT);
     assert_int_equal(cacerts_add(store, original, &err), -ENOENT);
 }
 
@@ -391,7 +394,7 @@ static void refuses_a_pkcs12_under_another_password(void **state)
     struct err err = {0};
 
     write_pkcs12(original, NID_aes_256_cbc, "secret");
-    assert_int_equal(cacerts_merge(merged, original, root.cert, &err), -EACCES);
+    assert_int_equal(cacerts_merge(merged, original, ours(root.cert), &err), -EACCES);
     assert_non_null(strstr(err.text, original));
     assert_int_equal(access(merged, F_OK), -1);
 }
@@ -407,7 +410,7 @@ static void survives_a_pkcs12_with_any_byte_wrong(void **state)
     for (size_t i = 0; i < len; i++) {
         text[i] ^= 0x41;
         write_bytes(original, text, len, 0644);
-        refused += cacerts_merge(merged, original, root.cert, NULL) < 0;
+        refused += cacerts_merge(merged, original, ours(root.cert), NULL) < 0;
         text[i] ^= 0x41;
     }
     assert_true(refused > 0 && refused < len); /* some bytes are only a name or a signature */

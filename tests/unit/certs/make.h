@@ -138,6 +138,18 @@ static inline const char *make_empty_dir(void **state)
     return dir;
 }
 
+/* A stack of one, for the next call. */
+static inline const STACK_OF(X509) *ours(X509 *cert)
+{
+    static STACK_OF(X509) *certs;
+
+    if (!certs)
+        certs = sk_X509_new_null();
+    sk_X509_zero(certs);
+    assert_true(sk_X509_push(certs, cert) == 1);
+    return certs;
+}
+
 /* DIR/NAME; one of four buffers in turn. */
 static inline const char *at(const char *dir, const char *name)
 {

@@ -36,7 +36,7 @@ static int set_up(void **state)
     server = make_cert(&(struct make){.name = "the server"});
     ctx = SSL_CTX_new(TLS_server_method());
     return ctx && authority_new(&authority, "node-1", NULL) == 0 &&
-                   store_new(&store, authority, CAPACITY, NULL) == 0
+                   store_new(&store, CAPACITY, NULL) == 0
                ? 0
                : -1;
 }
@@ -53,6 +53,15 @@ static int tear_down(void **state)
 }
 
 /* The leaf that a handshake for name would show; the caller's. */
+static int use_leaf(const struct authority *by, SSL *ssl, enum leaf_kind kind, const char *name,
+                    X509 *upstream, struct err *err)
+{
+    const struct leaf_order order = {
+        .authority = by, .kind = kind, .name = name, .upstream = upstream};
+
+    return store_use_leaf(store, ssl, &order, err);
+}
+
 static X509 *leaf_of(enum leaf_kind kind, const char *name, X509 *upstream)
 {
     SSL *ssl = SSL_new(ctx);
@@ -61,7 +70,7 @@ static X509 *leaf_of(enum leaf_kind kind, const char *name, X509 *upstream)
     int result;
 
     assert_non_null(ssl);
-    while ((result = store_use_leaf(store, ssl, kind, name, upstream, &err)) == -EAGAIN)
+    while ((result = use_leaf(authority, ssl, kind, name, upstream, &err)) == -EAGAIN)
         usleep(1000);
     if (result < 0)
         fail_msg("%s", err.text);
@@ -157,7 +166,7 @@ static void shows_the_names_that_upstream_has(void **state)
     assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(leaf)), 0);
     assert_true(verifies(leaf, authority->chain, authority->root, "other.wild.example"));
     ssl = SSL_new(ctx);
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, NULL, server.cert, NULL), -EINVAL);
+    assert_int_equal(use_leaf(authority, ssl, LEAF_ECDSA, NULL, server.cert, NULL), -EINVAL);
     SSL_free(ssl);
 }
 
@@ -169,11 +178,10 @@ static void nobody_waits_for_an_rsa_key(void **state)
 
     (void)state;
     clock_gettime(CLOCK_MONOTONIC, &before);
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_RSA, "www.example", server.cert, NULL),
-                     -EAGAIN);
+    assert_int_equal(use_leaf(authority, ssl, LEAF_RSA, "www.example", server.cert, NULL), -EAGAIN);
     clock_gettime(CLOCK_MONOTONIC, &after);
     assert_true(after.tv_sec - before.tv_sec <= 1);
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
+    assert_int_equal(use_leaf(authority, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
     SSL_free(ssl);
     store_free(&store);
 }
@@ -198,7 +206,7 @@ static void is_bounded_whatever_is_asked_for(void **state)
 
     (void)state;
     store_free(&store);
-    assert_int_equal(store_new(&store, authority, ROOM, NULL), 0);
+    assert_int_equal(store_new(&store, ROOM, NULL), 0);
     honest = leaf_for("honest.example", server.cert);
     for (size_t i = 0; i < names; i++) {
         char name[64];
@@ -265,16 +273,15 @@ static void refuses_what_no_leaf_can_be_made_for(void **state)
     struct err err = {0};
 
     (void)state;
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "*.example", server.cert, &err),
-                     -EINVAL);
+    assert_int_equal(use_leaf(authority, ssl, LEAF_ECDSA, "*.example", server.cert, &err), -EINVAL);
     assert_non_null(strstr(err.text, "*.example"));
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", expired.cert, &err),
+    assert_int_equal(use_leaf(authority, ssl, LEAF_ECDSA, "www.example", expired.cert, &err),
                      -EKEYEXPIRED);
     assert_non_null(strstr(err.text, "expired"));
     assert_null(SSL_get_certificate(ssl));
     SSL_free(ssl);
     store_free(&store);
-    assert_int_equal(store_new(&store, authority, 0, &err), -EINVAL);
+    assert_int_equal(store_new(&store, 0, &err), -EINVAL);
 }
 
 /* The chain is sent as the authority has it, and none is searched for when there is none. */
@@ -291,17 +298,15 @@ static void sends_the_chain_without_the_root(void **state)
     write_key(at(*state, "tls.key"), signer.key);
     write_cert(at(*state, "ca.crt"), root.cert);
     assert_int_equal(authority_load(&loaded, *state, NULL), 0);
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
+    assert_int_equal(use_leaf(authority, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
     SSL_get0_chain_certs(ssl, &chain);
     assert_int_equal(sk_X509_num(chain), 0); /* not -1, which would be no chain */
-    store_free(&store);
-    assert_int_equal(store_new(&store, loaded, CAPACITY, NULL), 0);
-    assert_int_equal(store_use_leaf(store, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
+    /* the same name and server by another authority */
+    assert_int_equal(use_leaf(loaded, ssl, LEAF_ECDSA, "www.example", server.cert, NULL), 0);
     SSL_get0_chain_certs(ssl, &chain);
     assert_int_equal(sk_X509_num(chain), 1);
     assert_int_equal(X509_cmp(sk_X509_value(chain, 0), signer.cert), 0);
     SSL_free(ssl);
-    store_free(&store); /* before loaded goes */
 }
 
 enum { THREADS = 4, ROUNDS = 200 };
@@ -317,7 +322,7 @@ static void *ask_for_many(void *arg)
         char name[32];
 
         snprintf(name, sizeof(name), "n%d.example", rand_r(&seed) % (2 * CAPACITY));
-        if (store_use_leaf(store, ssl, LEAF_ECDSA, name, server.cert, NULL) < 0 ||
+        if (use_leaf(authority, ssl, LEAF_ECDSA, name, server.cert, NULL) < 0 ||
             X509_check_host(SSL_get_certificate(ssl), name, 0, 0, NULL) != 1)
             faults++;
         SSL_free(ssl);

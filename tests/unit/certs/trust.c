@@ -197,7 +197,8 @@ static void merges_behind_what_was_there(void **state)
         print_message("  %s\n", cases[i].name);
         if (cases[i].before)
             write_text(original, cases[i].before);
-        assert_int_equal(trust_merge(merged, cases[i].before ? original : NULL, one.cert, NULL), 0);
+        assert_int_equal(
+            trust_merge(merged, cases[i].before ? original : NULL, ours(one.cert), NULL), 0);
         text = read_text(merged, &len);
         assert_memory_equal(text, cases[i].want, strlen(cases[i].want));
         assert_int_equal(stat(merged, &st), 0);
@@ -231,7 +232,7 @@ static void shows_a_merged_copy_to_nobody_else(void **state)
         if (cases[i].given_away && geteuid() == 0)
             assert_int_equal(chown(original, 12345, 54321), 0);
         assert_int_equal(chmod(original, cases[i].mode), 0);
-        assert_int_equal(trust_merge(merged, original, one.cert, NULL), 0);
+        assert_int_equal(trust_merge(merged, original, ours(one.cert), NULL), 0);
         assert_same_access(merged, original);
     }
 }
@@ -241,11 +242,11 @@ static void leaves_nothing_when_it_cannot_merge(void **state)
     const char *merged = at(*state, "merged.pem");
     struct err err = {0};
 
-    assert_int_equal(trust_merge(merged, at(*state, "missing.pem"), one.cert, &err), -ENOENT);
+    assert_int_equal(trust_merge(merged, at(*state, "missing.pem"), ours(one.cert), &err), -ENOENT);
     assert_non_null(strstr(err.text, "/missing.pem"));
     assert_int_equal(access(merged, F_OK), -1);
     assert_int_equal(mkdir(merged, 0700), 0); /* rename() cannot replace it */
-    assert_true(trust_merge(merged, NULL, one.cert, &err) < 0);
+    assert_true(trust_merge(merged, NULL, ours(one.cert), &err) < 0);
     assert_non_null(strstr(err.text, "/merged.pem"));
     assert_int_equal(rmdir(merged), 0);
     assert_int_equal(rmdir(*state), 0); /* no half-written file beside it */

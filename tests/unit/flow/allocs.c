@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "events/bus.h"
+#include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/worker.h"
 #include "tests/unit/failing.h"
@@ -30,6 +31,8 @@ enum { FOREVER = 1 << 30 };
 
 static struct site site;
 static struct authority *authority;
+static struct anchors anchors;
+static struct limits limits;
 static struct store *store;
 static struct names *names;
 static X509_STORE *roots;
@@ -449,6 +452,7 @@ static int begin(void **state)
 {
     const struct worker_parts parts = {.identity = (struct identity *)&site};
     struct worker_parts all = parts;
+    struct limits_machine machine;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct err err = {0};
 
@@ -462,9 +466,15 @@ static int begin(void **state)
     sink_init(&sinks[0], json_render, memfd_create("json", MFD_CLOEXEC), "node", false);
     sink_init(&sinks[1], text_render, memfd_create("text", MFD_CLOEXEC), "node", false);
     failing_next = FAILING_EVENTS;
-    if (authority_new(&authority, "node", &err) < 0 || store_new(&store, authority, 16, &err) < 0 ||
-        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+    if (authority_new(&authority, "node", &err) < 0 ||
+        anchors_init(&anchors, authority, "node", (X509_STORE *[]){NULL}, 0, &err) < 0 ||
+        store_new(&store, 16, &err) < 0 || names_new(&names, &err) < 0 ||
+        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
+    limits_read_machine(&machine);
+    limits_init(&limits, &machine);
+    all.limits = &limits;
+    all.anchors = &anchors;
     all.store = store;
     all.names = names;
     all.roots = roots;

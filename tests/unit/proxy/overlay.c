@@ -168,6 +168,7 @@ static int set_up(void **state)
     three = make_cert(&(struct make){.name = "root three"});
     four = make_cert(&(struct make){.name = "root four"});
     overlay.len = overlay.dirs_len = 0;
+    overlay.no_cert_file = false;
     for (size_t i = 0; trust_variables[i]; i++)
         unsetenv(trust_variables[i]);
     return make_dir(state);
@@ -295,6 +296,10 @@ static void gathers_roots_where_programs_look(void **state)
     put_file(at(*state, "broken"), OVERLAY_JAVA, true);
     put_file(at(*state, "cacerts"), OVERLAY_JAVA, true);
     assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
+    assert_true(trusts(store, two.cert)); /* by programs that do not know SSL_CERT_FILE */
+    own_x509_store(&store);
+    overlay.no_cert_file = true;
+    assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
     assert_true(trusts(store, one.cert));
     assert_false(trusts(store, two.cert));
     assert_true(trusts(store, three.cert));
@@ -309,10 +314,58 @@ static void gathers_roots_where_programs_look(void **state)
     assert_non_null(strstr(err.text, "/missing.pem"));
 }
 
+/* Files by what their readers trust: letters for the roots in them. */
+static void finds_files_that_trust_the_same(void **state)
+{
+    static const struct {
+        const char *name, *files[5];
+        const char *adds; /* the one whose readers have roots of their own besides */
+        size_t trust[5], len;
+    } cases[] = {
+        {"one", {"1"}, "", {0}, 1},
+        {"two with the same", {"1", "1"}, "", {0, 0}, 1},
+        {"in another order", {"12", "21"}, "", {0, 0}, 1},
+        {"two", {"1", "2"}, "", {0, 1}, 2},
+        {"one within the other", {"1", "12"}, "", {0, 1}, 2},
+        {"one that adds", {"1", "2"}, "2", {0, ANCHORS_ANY}, 1},
+        {"more than there is room for", {"1", "2", "3", "12", "1"}, "", {0, 1, 2, 2, 0}, 3},
+    };
+    const struct made *roots[] = {&one, &two, &three};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        X509_STORE *trust[ANCHORS_MAX];
+        struct err err = {0};
+        size_t len;
+
+        print_message("  %s\n", cases[i].name);
+        overlay.len = 0;
+        for (size_t j = 0; j < ARRAY_SIZE(cases[i].files) && cases[i].files[j]; j++) {
+            char name[] = "0.pem";
+
+            name[0] += (char)j;
+            unlink(at(*state, name));
+            for (const char *c = cases[i].files[j]; *c; c++)
+                write_cert(at(*state, name), roots[*c - '1']->cert);
+            put_file(at(*state, name), OVERLAY_PEM, true);
+            overlay.files[j].adds = strcmp(cases[i].adds, cases[i].files[j]) == 0;
+        }
+        assert_int_equal(overlay_trust(&overlay, NULL, trust, &len, &err), 0);
+        assert_int_equal(len, cases[i].len);
+        for (size_t j = 0; j < overlay.len; j++)
+            assert_int_equal(overlay.files[j].trust, cases[i].trust[j]);
+        if (overlay.len == 5) /* the last one trusts for those that found no room */
+            assert_true(trusts(trust[2], one.cert) && trusts(trust[2], three.cert));
+        while (len)
+            X509_STORE_free(trust[--len]);
+    }
+}
+
 static void puts_our_root_into_every_copy(void **state)
 {
     const char *pem = at(*state, "roots.pem"), *java = at(*state, "cacerts");
     CLEANUP(text_free) char *in_pem = NULL, *in_java = NULL;
+    const struct authority authority = {.root = four.cert};
+    const struct anchors anchors = {.main = &authority};
     size_t len;
     struct err err = {0};
 
@@ -320,7 +373,7 @@ static void puts_our_root_into_every_copy(void **state)
     write_java(java, two.cert);
     put_file(pem, OVERLAY_PEM, false);
     put_file(java, OVERLAY_JAVA, true);
-    assert_int_equal(overlay_write(&overlay, *state, four.cert, &err), 0);
+    assert_int_equal(overlay_write(&overlay, *state, &anchors, &err), 0);
     in_pem = read_text(overlay.files[0].with, &len);
     assert_non_null(strstr(in_pem, "Sallyport"));
     in_java = read_text(overlay.files[1].with, &len);
@@ -336,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(finds_a_file_once_under_all_its_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(knows_when_the_variable_names_no_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gathers_roots_where_programs_look, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(finds_files_that_trust_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(puts_our_root_into_every_copy, set_up, tear_down),
     };
 
