@@ -45,7 +45,7 @@ nothing_left "SIGTERM in the middle of a transfer"
 expect_status "a daemon left by the command" 0 exec_local -- sh -c 'setsid -f sleep 100 >/dev/null 2>&1'
 nothing_left "a daemon left by the command"
 
-# inside, the bundle is the host's plus one
+# inside, the bundle is the host's and ours behind
 exec_local -- cat "$bundle" >"$T/inside"
 expect_eq "our authority in the bundle inside" 1 "$(grep -c '^# The authority of Sallyport' "$T/inside")"
 cmp -n "$(stat -Lc %s "$bundle")" "$bundle" "$T/inside" || fail "the host's roots are not in the bundle inside"
