@@ -152,6 +152,8 @@ def burst():
 
 def slow():
     context, third, first = ssl.create_default_context(), count // 3, hello()
+    say("begun")
+    wait()
     plain = [socket.create_connection(AT) for _ in range(third)]
     talking = []
     for i in range(2 * third):

@@ -18,9 +18,10 @@ cat >"$T/slow.sh" <<SH
 wait
 SH
 start_crowd bash "$T/slow.sh"
+said 20 begun
 said 20 ready
 holds "$CROWD_AGENT" >"$T/held"
-said 60 '^open 300'
+step 60 '^open 300'
 cpu=$(cpu_ms "$CROWD_AGENT") rss=$(rss_kb "$CROWD_AGENT")
 probe 60
 slowest=$(sed -n 's/^slowest \([0-9]*\) .*/\1/p' "$T/out")
