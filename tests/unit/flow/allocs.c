@@ -380,7 +380,7 @@ static const struct scenario
              .refusal = BYTES("HTTP/1.1 502 ")},
     tunnel = {"CONNECT", SITE_PLAIN, 8080, .until_close = true,
               .talks = {{BYTES("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"), BYTES(OK "\r\n")},
-                        {BYTES("some"), BYTES("thing")}}},
+                        {BYTES("\1some"), BYTES("thing")}}},
     refused_request = {"two lengths",
                        SITE_PLAIN,
                        80,
