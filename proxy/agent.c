@@ -211,7 +211,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = attempts_new(&agent->attempts, agent->base, agent->keeper, err);
+        result = attempts_new(&agent->attempts, agent->base, agent->keeper, agent->sockets, err);
     if (result == 0)
         result = open_doors(agent, err);
     if (result == 0)

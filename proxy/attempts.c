@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/keeper.h"
+#include "proxy/sockets.h"
 #include "proxy/syn.h"
 #include "proxy/upstream.h"
 #include "sallyport.skel.h"
@@ -49,6 +50,7 @@ struct attempt {
 struct attempts {
     struct event_base *base;
     struct keeper *keeper;
+    struct sockets *sockets;
     int hold_fd; /* a map, borrowed from the skeleton */
     void *tree;  /* tsearch(3) of struct attempt */
     size_t len;
@@ -157,6 +159,7 @@ static void failed(struct attempt *attempt, int error)
     }
     attempt->state = FAILED;
     attempt->error = error;
+    sockets_refused(attempt->attempts->sockets, &attempt->origin, error);
     tell_failed(attempt);
 }
 
@@ -339,7 +342,7 @@ static void stay_awake(evutil_socket_t fd, short what, void *arg)
 }
 
 int attempts_new(struct attempts **out, struct event_base *base, struct keeper *keeper,
-                 struct err *err)
+                 struct sockets *sockets, struct err *err)
 {
     CLEANUP(attempts_free) struct attempts *attempts = calloc(1, sizeof(*attempts));
 
@@ -347,6 +350,7 @@ int attempts_new(struct attempts **out, struct event_base *base, struct keeper *
         return err_set(err, -ENOMEM, "table of connections that begin");
     attempts->base = base;
     attempts->keeper = keeper;
+    attempts->sockets = sockets;
     attempts->hold_fd = bpf_map__fd(keeper_bpf(keeper)->maps.hold_until);
     if (!may_send_packets()) { /* then every SYN goes to the listener at once */
         *out = TAKE(attempts);

@@ -15,11 +15,12 @@
 struct abi_syn;
 struct attempts;
 struct keeper;
+struct sockets;
 
-/* Borrows both, which outlive it. From now on SYNs are held, if we may send packets (CAP_NET_RAW).
+/* Borrows all, which outlive it. From now on SYNs are held, if we may send packets (CAP_NET_RAW).
  */
 int attempts_new(struct attempts **out, struct event_base *base, struct keeper *keeper,
-                 struct err *err);
+                 struct sockets *sockets, struct err *err);
 /* No SYN is held any more; those that are will be repeated by the kernel. */
 void attempts_free(struct attempts **attempts);
 

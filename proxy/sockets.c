@@ -243,7 +243,8 @@ static void handle_close(struct sockets *sockets, struct tracked *entry,
     if (entry->released)
         return;
     entry->closed_ns = record->time_ns;
-    entry->failure = record->error;
+    if (record->error)
+        entry->failure = record->error;
     /* what is looked into may go on: as a flow, or one yet to be accepted, or as questions that
      * nobody waited for and that are yet to be told */
     if (entry->route == ROUTE_DIRECT ||
@@ -301,6 +302,14 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
         emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
     }
     entry->has_flow = true;
+}
+
+void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)
+{
+    struct tracked *entry = find(sockets, origin->cookie, &origin->dst, origin->src.port);
+
+    if (entry)
+        entry->failure = (uint16_t)-error;
 }
 
 void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)

@@ -45,6 +45,10 @@ void sockets_on_record(void *sockets, const struct abi_socket *record);
 void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
                       struct pod *pod);
 
+/* Its connect is about to fail with this errno (negative). The kernel's record says so, too, unless
+ * the program has asked for the errno (SO_ERROR) before it could be noted. */
+void sockets_refused(struct sockets *sockets, const struct origin *origin, int error);
+
 /* What became of a flow. It is made, by malloc, when the flow begins, so that it can be told
  * however short memory is then. */
 struct sockets_flow {

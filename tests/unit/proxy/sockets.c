@@ -300,6 +300,19 @@ static void a_program_that_closes_before_its_flow_is_done(void **state)
     expect_told("close 1 proxy 10/20\n");
 }
 
+/* The program has asked for the errno before the kernel's record could have it. */
+static void a_refused_connect_says_so_at_least(void **state)
+{
+    struct origin origin = {.cookie = 1, .dst = to_port(443)};
+
+    (void)state;
+    connects(1, 443);
+    sockets_refused(sockets, &origin, -ECONNREFUSED);
+    closes(1, 443, 0, 0, 0);
+    step();
+    expect_told("connect 1 proxy\nclose 1 proxy 0/0: Connection refused\n");
+}
+
 /* Its SYN was never sent on to us; but of what came to be a flow, that knows what happened. */
 static void a_connect_that_failed_says_how(void **state)
 {
@@ -489,6 +502,7 @@ int main(void)
         with(a_flow_done_before_the_program_closes),
         with(a_program_that_closes_before_its_flow_is_done),
         with(a_connect_that_failed_says_how),
+        with(a_refused_connect_says_so_at_least),
         with(a_flow_is_waited_for_half_a_second),
         with(an_accept_between_collect_and_step_is_waited_for),
         with(what_is_released_after_collect_waits_for_the_next_step),
