@@ -146,6 +146,18 @@ static void set_limits(struct agent *agent)
     limits_init(&agent->limits, &machine);
 }
 
+static int hold_connects(struct agent *agent, struct err *err)
+{
+    const struct attempts_parts parts = {
+        .base = agent->base,
+        .keeper = agent->keeper,
+        .sockets = agent->sockets,
+        .limits = &agent->limits,
+    };
+
+    return attempts_new(&agent->attempts, &parts, err);
+}
+
 static int open_doors(struct agent *agent, struct err *err)
 {
     const struct doors_parts parts = {
@@ -211,7 +223,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = attempts_new(&agent->attempts, agent->base, agent->keeper, agent->sockets, err);
+        result = hold_connects(agent, err);
     if (result == 0)
         result = open_doors(agent, err);
     if (result == 0)

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/keeper.h"
+#include "proxy/limits.h"
 #include "proxy/sockets.h"
 #include "proxy/syn.h"
 #include "proxy/upstream.h"
@@ -22,7 +23,8 @@ enum {
     /* Most of the 28,000 ports that a namespace has: so many may wait for servers that do not
      * answer. What comes beyond is as if its SYN were lost: it is repeated until there is room. */
     ATTEMPTS_MAX = 16384,
-    ACCEPT_SECONDS = 10, /* from the SYN sent on until it is accepted; nearly always at once */
+    CONNECT_SECONDS = 150, /* longer than the kernel tries: the program's socket is gone, unheard */
+    ACCEPT_SECONDS = 10,   /* from the SYN sent on until it is accepted; nearly always at once */
     TELLS_MAX = 8,
     FIRST_TELL_US = 5000,
 };
@@ -42,15 +44,14 @@ struct attempt {
         FAILED,    /* and the program's socket was told */
     } state;
     int fd;
+    bool admitted;  /* it has a connection's share of the limits */
     int error;      /* FAILED: a negative errno */
     unsigned tells; /* FAILED: how often */
     struct event event;
 };
 
 struct attempts {
-    struct event_base *base;
-    struct keeper *keeper;
-    struct sockets *sockets;
+    struct attempts_parts parts;
     int hold_fd; /* a map, borrowed from the skeleton */
     void *tree;  /* tsearch(3) of struct attempt */
     size_t len;
@@ -74,6 +75,13 @@ static struct attempt *find(const struct attempts *attempts, uint64_t cookie)
     return found ? *found : NULL;
 }
 
+static void give_back(struct attempt *attempt)
+{
+    if (attempt->admitted)
+        limits_leave(attempt->attempts->parts.limits);
+    attempt->admitted = false;
+}
+
 static void drop(struct attempt *attempt)
 {
     struct attempts *attempts = attempt->attempts;
@@ -82,6 +90,7 @@ static void drop(struct attempt *attempt)
     attempts->len--;
     event_del(&attempt->event);
     fd_close(&attempt->fd);
+    give_back(attempt);
     free(attempt);
 }
 
@@ -93,7 +102,7 @@ static void inject(const struct attempt *attempt, const struct addr *to, const u
                    size_t len)
 {
     const struct keeper_net *net =
-        keeper_net_find(attempt->attempts->keeper, attempt->origin.netns_cookie);
+        keeper_net_find(attempt->attempts->parts.keeper, attempt->origin.netns_cookie);
     struct addr host = *to;
     struct sockaddr_storage name;
     socklen_t name_len;
@@ -153,13 +162,14 @@ static bool is_shortage(int error)
 static void failed(struct attempt *attempt, int error)
 {
     fd_close(&attempt->fd);
+    give_back(attempt);
     if (error == -ETIMEDOUT || is_shortage(error)) {
         drop(attempt);
         return;
     }
     attempt->state = FAILED;
     attempt->error = error;
-    sockets_refused(attempt->attempts->sockets, &attempt->origin, error);
+    sockets_refused(attempt->attempts->parts.sockets, &attempt->origin, error);
     tell_failed(attempt);
 }
 
@@ -183,10 +193,9 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     struct attempt *attempt = arg;
     int error;
 
-    (void)what;
     switch (attempt->state) {
     case CONNECTING:
-        error = failure_of(fd);
+        error = what & EV_TIMEOUT ? ETIMEDOUT : failure_of(fd);
         if (error) {
             failed(attempt, -error);
             return;
@@ -203,24 +212,27 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* what: EV_WRITE, or 0 for the time alone. */
+/* what: EV_WRITE, or 0 for the time alone. The attempt may be gone afterwards. */
 static void watch(struct attempt *attempt, short what, const struct timeval *wait)
 {
     event_del(&attempt->event);
-    event_assign(&attempt->event, attempt->attempts->base, what ? attempt->fd : -1, what, on_event,
-                 attempt);
-    event_add(&attempt->event, wait);
+    event_assign(&attempt->event, attempt->attempts->parts.base, what ? attempt->fd : -1, what,
+                 on_event, attempt);
+    if (event_add(&attempt->event, wait) < 0)
+        drop(attempt); /* without memory: its next SYN begins anew */
 }
 
 /* Told at most once a second. */
-static void tell_full(struct attempts *attempts, const char *why)
+static void tell_full(struct attempts *attempts)
 {
     uint64_t now = clock_ns();
 
     if (attempts->told_full_ns && now - attempts->told_full_ns < 1000000000u)
         return;
     attempts->told_full_ns = now;
-    log_warn("connections of programs wait: %s", why);
+    log_warn("more than %d connections wait for servers that do not answer: further ones look "
+             "connected until it is known",
+             ATTEMPTS_MAX);
 }
 
 static struct attempt *attempt_new(struct attempts *attempts, const struct origin *origin,
@@ -235,7 +247,7 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
     attempt->origin = *origin;
     attempt->syn = *syn;
     attempt->fd = -1;
-    evtimer_assign(&attempt->event, attempts->base, on_event, attempt);
+    evtimer_assign(&attempt->event, attempts->parts.base, on_event, attempt);
     if (!tsearch(attempt, &attempts->tree, by_cookie)) {
         free(attempt);
         return NULL;
@@ -244,32 +256,45 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
     return attempt;
 }
 
-/* Where it cannot begin, the kernel will repeat the SYN: another chance. */
-static void begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+/* What we cannot wait for goes on to the listener: doors.c refuses it and says why, or by then
+ * there is room again and the upstream is dialled from there. */
+static void let_in(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+{
+    const struct attempt passing = {.attempts = attempts, .origin = *origin, .syn = *syn};
+
+    inject(&passing, &syn->to, syn->packet, syn->len);
+}
+
+/* False: there is no room for it. */
+static bool begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
 {
     struct err err = {0};
-    CLEANUP(fd_close) int fd = -1;
     struct attempt *attempt;
     int code;
 
     if (attempts->len >= ATTEMPTS_MAX) {
-        tell_full(attempts, "too many servers have not answered yet");
-        return;
+        tell_full(attempts);
+        return false;
     }
-    fd = upstream_socket(attempts->keeper, origin, &err);
-    if (fd == -EMFILE || fd == -ENFILE)
-        tell_full(attempts, "too many open files; raise the limit (ulimit -n)");
-    if (fd < 0)
-        return;
+    if (limits_admit(attempts->parts.limits))
+        return false;
     attempt = attempt_new(attempts, origin, syn);
-    if (!attempt)
-        return;
-    attempt->fd = fd_take(&fd);
+    if (!attempt) {
+        limits_leave(attempts->parts.limits);
+        return false;
+    }
+    attempt->admitted = true;
+    attempt->fd = upstream_socket(attempts->parts.keeper, origin, &err);
+    if (attempt->fd < 0) {
+        drop(attempt);
+        return false;
+    }
     code = upstream_begin(attempt->fd, origin, &err);
     if (code < 0)
         failed(attempt, code);
     else
-        watch(attempt, EV_WRITE, NULL);
+        watch(attempt, EV_WRITE, &(struct timeval){.tv_sec = CONNECT_SECONDS});
+    return true;
 }
 
 static void on_held(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
@@ -281,7 +306,8 @@ static void on_held(struct attempts *attempts, const struct origin *origin, cons
         attempt = NULL;
     }
     if (!attempt) {
-        begin(attempts, origin, syn);
+        if (!begin(attempts, origin, syn))
+            let_in(attempts, origin, syn);
         return;
     }
     attempt->syn = *syn; /* the last one counts: the kernel may have changed its options */
@@ -317,6 +343,8 @@ int attempts_take(struct attempts *attempts, const struct origin *origin)
     if (!attempt || attempt->origin.src.port != origin->src.port)
         return -1; /* none, or the socket's next one */
     fd = fd_take(&attempt->fd);
+    if (fd >= 0)
+        attempt->admitted = false; /* the flow's from now on */
     drop(attempt);
     return fd;
 }
@@ -341,22 +369,19 @@ static void stay_awake(evutil_socket_t fd, short what, void *arg)
     bpf_map_update_elem(attempts->hold_fd, &zero, &until, BPF_ANY);
 }
 
-int attempts_new(struct attempts **out, struct event_base *base, struct keeper *keeper,
-                 struct sockets *sockets, struct err *err)
+int attempts_new(struct attempts **out, const struct attempts_parts *parts, struct err *err)
 {
     CLEANUP(attempts_free) struct attempts *attempts = calloc(1, sizeof(*attempts));
 
     if (!attempts)
         return err_set(err, -ENOMEM, "table of connections that begin");
-    attempts->base = base;
-    attempts->keeper = keeper;
-    attempts->sockets = sockets;
-    attempts->hold_fd = bpf_map__fd(keeper_bpf(keeper)->maps.hold_until);
+    attempts->parts = *parts;
+    attempts->hold_fd = bpf_map__fd(keeper_bpf(parts->keeper)->maps.hold_until);
     if (!may_send_packets()) { /* then every SYN goes to the listener at once */
         *out = TAKE(attempts);
         return 0;
     }
-    attempts->stay_awake = event_new(base, -1, EV_PERSIST, stay_awake, attempts);
+    attempts->stay_awake = event_new(parts->base, -1, EV_PERSIST, stay_awake, attempts);
     if (!attempts->stay_awake || event_add(attempts->stay_awake, &awake_again) < 0)
         return err_set(err, -ENOMEM, "table of connections that begin");
     stay_awake(-1, 0, attempts);

@@ -15,12 +15,18 @@
 struct abi_syn;
 struct attempts;
 struct keeper;
+struct limits;
 struct sockets;
 
-/* Borrows all, which outlive it. From now on SYNs are held, if we may send packets (CAP_NET_RAW).
- */
-int attempts_new(struct attempts **out, struct event_base *base, struct keeper *keeper,
-                 struct sockets *sockets, struct err *err);
+struct attempts_parts { /* all borrowed, all outlive it */
+    struct event_base *base;
+    struct keeper *keeper;
+    struct sockets *sockets;
+    struct limits *limits;
+};
+
+/* From now on SYNs are held, if we may send packets (CAP_NET_RAW). */
+int attempts_new(struct attempts **out, const struct attempts_parts *parts, struct err *err);
 /* No SYN is held any more; those that are will be repeated by the kernel. */
 void attempts_free(struct attempts **attempts);
 
@@ -28,5 +34,5 @@ void attempts_free(struct attempts **attempts);
 void attempts_on_record(void *attempts, const struct abi_syn *record);
 
 /* The upstream socket of a connection that was accepted: connected, or about to be. The caller's;
- * -1 when there is none: its SYN was not held. */
+ * and admitted by limits; -1 when there is none: its SYN was not held. */
 int attempts_take(struct attempts *attempts, const struct origin *origin);

@@ -103,9 +103,11 @@ static void receive(struct doors *doors, int fd, enum limit exhausted)
     process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
     sockets_accepted(doors->parts.sockets, &origin, process, pod);
     upstream = attempts_take(doors->parts.attempts, &origin);
-    if (!exhausted)
+    if (!exhausted && upstream < 0) /* else it was, when its SYN came */
         exhausted = limits_admit(doors->parts.limits);
     if (exhausted) {
+        if (upstream >= 0)
+            limits_leave(doors->parts.limits);
         refuse(doors, fd, &origin, process, exhausted);
         return;
     }

@@ -205,9 +205,9 @@ def bulky(size):
 def gather():
     served = reset = 0
     for _ in range(count):
-        s = socket.create_connection(AT)
-        s.settimeout(60)
-        try:
+        try:  # the reset may come before connect() has returned
+            s = socket.create_connection(AT)
+            s.settimeout(60)
             s.sendall(REQUEST)
             served += s.recv(4096).startswith(b"HTTP/1.1 204 ")
             kept.append(s)
