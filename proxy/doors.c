@@ -21,7 +21,7 @@
 
 enum {
     ACCEPTS_A_TURN = 8192, /* more than the backlog, so that a turn takes all that wait */
-    GUESTS_MAX = 256,      /* a namespace takes up to some forty-five descriptors */
+    GUESTS_MAX = 256,
     LOOK_US = 200 * 1000,
     PAUSE_US = 100 * 1000, /* between looks whether there are descriptors again */
 };
@@ -34,6 +34,7 @@ struct door {
     struct keeper_net *net;
     ino_t inode; /* no other namespace's while keeper_net holds this one */
     bool guest;
+    bool counted;             /* among the open files that limits know of */
     bool inhabited, deserted; /* see look_for_deserted() */
     struct event *on_accept4, *on_accept6, *on_change;
 };
@@ -241,6 +242,8 @@ static void door_free(struct door **door)
         resolver_unwatch(gone->doors->parts.resolver, gone->net);
     if (gone->net)
         keeper_net_remove(gone->doors->parts.keeper, &gone->net);
+    if (gone->counted)
+        limits_give(gone->doors->parts.limits, LIMIT_FILES, KEEPER_NET_FILES);
     free(gone);
 }
 
@@ -270,6 +273,9 @@ static int listen_in(struct doors *doors, int netns_fd, uint64_t wanted_cookie, 
     door->doors = doors;
     door->inode = file.st_ino;
     door->guest = wanted_cookie != 0;
+    door->counted = door->guest && limits_take(doors->parts.limits, LIMIT_FILES, KEEPER_NET_FILES);
+    if (door->guest && !door->counted)
+        return err_set(err, -EMFILE, "%s", limits_reason(LIMIT_FILES));
     result = keeper_net_add(doors->parts.keeper, &door->net, netns_fd, wanted_cookie, err);
     if (result < 0)
         return result;

@@ -19,11 +19,8 @@
 #include "proxy/net.h"
 #include "proxy/reach.h"
 
-enum {
-    SOCKETS_AHEAD = 8, /* of a namespace and kind, once it was asked for one */
-    SOCKETS_LOW = 4,   /* make more when fewer are left */
-};
-enum { KINDS = 4 };
+enum { KINDS = KEEPER_KINDS, SOCKETS_AHEAD = KEEPER_AHEAD };
+enum { SOCKETS_LOW = SOCKETS_AHEAD / 2 }; /* make more when fewer are left */
 static const struct {
     int family, type;
 } kinds[KINDS] = {

@@ -12,6 +12,13 @@
 #include "base/err.h"
 #include "proxy/listener.h"
 
+enum {
+    KEEPER_KINDS = 4,  /* of sockets: two families, streams and datagrams */
+    KEEPER_AHEAD = 16, /* made ahead of a namespace and kind, once it was asked for one */
+    /* What is open of a namespace at most: listeners, raw sockets, rtnetlink, itself. */
+    KEEPER_NET_FILES = 2 + 2 * ABI_PEERS + 4 + 3 + KEEPER_KINDS * KEEPER_AHEAD,
+};
+
 struct keeper;
 struct keeper_net; /* one network namespace we listen in; owned by the keeper */
 struct sallyport_bpf;

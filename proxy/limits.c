@@ -10,7 +10,7 @@
 #include "proxy/host.h"
 
 enum {
-    /* for namespaces that programs enter (some forty-five each), look-ups, pipes */
+    /* for look-ups, and what is not counted */
     FILES_ASIDE = 256,
     MEMORY_SHARE = 4, /* the rest is for pods, who are what the machine is for */
     MEMORY_LEAST = 16 << 20,

@@ -118,14 +118,16 @@ static int open_raw(int family, int protocol)
 /* Without the right to raw sockets, or without IPv6, nobody waits for packets by them. */
 static int open_raws(struct listeners *out)
 {
-    int code;
-
     out->icmp4 = open_raw(AF_INET, IPPROTO_ICMP);
     out->icmp6 = open_raw(AF_INET6, IPPROTO_ICMPV6);
     out->raw4 = open_raw(AF_INET, IPPROTO_RAW);
     out->raw6 = open_raw(AF_INET6, IPPROTO_RAW);
-    code = out->raw4 < 0 ? out->raw4 : out->raw6;
-    return code >= 0 || code == -EPERM || code == -EAFNOSUPPORT ? 0 : code;
+    const int all[] = {out->icmp4, out->icmp6, out->raw4, out->raw6};
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        if (all[i] < 0 && all[i] != -EPERM && all[i] != -EAFNOSUPPORT)
+            return all[i];
+    return 0;
 }
 
 void listeners_init(struct listeners *listeners)

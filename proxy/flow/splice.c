@@ -8,7 +8,8 @@
 #include "proxy/limits.h"
 
 enum {
-    PIPE_BYTES = 256 * 1024, /* what one direction holds at most before its sender waits */
+    PIPE_BYTES = 256 * 1024, /* what one direction holds at most before its sender waits, when there
+                              * is memory for it; else a quarter */
     TURN_BYTES = 1 << 20,
 };
 
@@ -18,19 +19,23 @@ void splice_init(struct splice *splice)
     splice->down.pipe[0] = splice->down.pipe[1] = -1;
 }
 
-static int way_open(struct splice_way *way)
+static int way_open(struct splice_way *way, bool wide)
 {
     if (pipe2(way->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
         return -errno;
     /* best effort: an unprivileged limit leaves the default of 64 kB, which works as well */
-    (void)fcntl(way->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+    if (wide)
+        (void)fcntl(way->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
     return 0;
 }
 
 bool splice_open(struct splice *splice, struct worker *worker)
 {
     splice->counted = limits_take(worker->parts.limits, LIMIT_FILES, LIMITS_SPLICE_FILES);
-    return splice->counted && way_open(&splice->up) == 0 && way_open(&splice->down) == 0;
+    if (!splice->counted)
+        return false;
+    splice->wide = limits_take(worker->parts.limits, LIMIT_MEMORY, 2 * PIPE_BYTES);
+    return way_open(&splice->up, splice->wide) == 0 && way_open(&splice->down, splice->wide) == 0;
 }
 
 static void way_fini(struct splice_way *way)
@@ -45,7 +50,9 @@ void splice_fini(struct splice *splice, struct worker *worker)
     way_fini(&splice->down);
     if (splice->counted)
         limits_give(worker->parts.limits, LIMIT_FILES, LIMITS_SPLICE_FILES);
-    splice->counted = false;
+    if (splice->wide)
+        limits_give(worker->parts.limits, LIMIT_MEMORY, 2 * PIPE_BYTES);
+    splice->counted = splice->wide = false;
 }
 
 static ssize_t move(int from, int to, size_t len)

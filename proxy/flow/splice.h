@@ -22,6 +22,7 @@ struct splice_way {
 struct splice {
     struct splice_way up, down;
     bool counted; /* among the files that connections take */
+    bool wide;    /* its pipes are large, and counted among their memory */
     struct starttls starttls;
     bool broken; /* a leg was lost: reset both when what it sent before has been passed on */
 };
