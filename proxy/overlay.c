@@ -119,7 +119,8 @@ static void add_file(struct overlay *overlay, const char *path, const struct ove
     if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) || !is_regular(file->path))
         return;
     file->kind = place->kind;
-    file->roots = file->dirs = file->adds = false;
+    file->roots = file->dirs = false;
+    file->adds = true;
     for (size_t i = 0; i < overlay->len; i++)
         if (strcmp(overlay->files[i].path, file->path) == 0) {
             file = &overlay->files[i];
@@ -129,7 +130,7 @@ static void add_file(struct overlay *overlay, const char *path, const struct ove
         overlay->len++;
     file->roots |= place->roots;
     file->dirs |= place->dirs;
-    file->adds |= place->adds;
+    file->adds &= place->adds; /* whoever has no other roots must not get more */
 }
 
 static void add_dir(struct overlay *overlay, const char *path)
@@ -137,7 +138,7 @@ static void add_dir(struct overlay *overlay, const char *path)
     struct stat stat_;
 
     if (overlay->dirs_len < OVERLAY_MAX && stat(path, &stat_) == 0 && S_ISDIR(stat_.st_mode))
-        strcpy(overlay->dirs[overlay->dirs_len++], path);
+        snprintf(overlay->dirs[overlay->dirs_len++], sizeof(overlay->dirs[0]), "%s", path);
 }
 
 void overlay_find(struct overlay *overlay)

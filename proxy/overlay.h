@@ -41,8 +41,9 @@ struct overlay_file {
     char path[PATH_MAX]; /* real path of what is hidden */
     char with[PATH_MAX]; /* what is mounted over it */
     enum overlay_kind kind;
-    bool roots, dirs, adds;
-    size_t trust; /* whose roots belong into the copy: for anchors_roots() */
+    bool roots, dirs; /* of any of its places */
+    bool adds;        /* of all */
+    size_t trust;     /* whose roots belong into the copy: for anchors_roots() */
 };
 
 struct overlay {

@@ -221,6 +221,41 @@ static void finds_a_file_once_under_all_its_names(void **state)
     assert_true(found(system)->roots);
 }
 
+/* A copy for programs with roots of their own has more of ours in it than others may see. */
+static void a_file_adds_only_where_all_its_readers_do(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *variables[2];
+        bool adds;
+    } cases[] = {
+        {"Node's alone", {"NODE_EXTRA_CA_CERTS"}, true},
+        {"Node's and Deno's", {"NODE_EXTRA_CA_CERTS", "DENO_CERT"}, true},
+        {"curl's", {"CURL_CA_BUNDLE"}, false},
+        {"curl's and Node's", {"CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}, false},
+        {"Deno's and cloud's", {"DENO_CERT", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"}, false},
+    };
+    const char *path = at(*state, "roots.pem");
+    char system[PATH_MAX];
+
+    write_cert(path, one.cert);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("  %s\n", cases[i].name);
+        for (size_t j = 0; j < ARRAY_SIZE(cases[i].variables) && cases[i].variables[j]; j++)
+            setenv(cases[i].variables[j], path, 1);
+        overlay_find(&overlay);
+        assert_int_equal(found(path)->adds, cases[i].adds);
+        for (size_t j = 0; trust_variables[j]; j++)
+            unsetenv(trust_variables[j]);
+    }
+    print_message("  the system's bundle, named to Node\n");
+    if (!realpath(trust_bundles[0], system))
+        skip();
+    setenv("NODE_EXTRA_CA_CERTS", trust_bundles[0], 1);
+    overlay_find(&overlay);
+    assert_false(found(system)->adds);
+}
+
 static void knows_when_the_variable_names_no_file(void **state)
 {
     static const struct {
@@ -387,6 +422,8 @@ int main(void)
         cmocka_unit_test(splits_ssl_cert_dir_at_colons),
         cmocka_unit_test(has_room_for_only_so_many),
         cmocka_unit_test_setup_teardown(finds_a_file_once_under_all_its_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_adds_only_where_all_its_readers_do, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(knows_when_the_variable_names_no_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gathers_roots_where_programs_look, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finds_files_that_trust_the_same, set_up, tear_down),
