@@ -117,17 +117,31 @@ int trust_roots_new(X509_STORE **out, const char *const *files, const bool *requ
     return 0;
 }
 
-bool trust_holds(X509_STORE *trust, X509 *root)
+/* The same certificate in a store, which goes on owning it; its settings may be others. */
+static X509 *find(X509_STORE *trust, X509 *cert)
 {
     X509_OBJECT *wanted = X509_OBJECT_new();
-    bool found = false;
+    const X509_OBJECT *found = NULL;
 
-    if (wanted && X509_OBJECT_set1_X509(wanted, root) == 1 && X509_STORE_lock(trust)) {
-        found = X509_OBJECT_retrieve_match(X509_STORE_get0_objects(trust), wanted) != NULL;
+    if (wanted && X509_OBJECT_set1_X509(wanted, cert) == 1 && X509_STORE_lock(trust)) {
+        found = X509_OBJECT_retrieve_match(X509_STORE_get0_objects(trust), wanted);
         X509_STORE_unlock(trust);
     }
     X509_OBJECT_free(wanted);
-    return found;
+    return found ? X509_OBJECT_get0_X509(found) : NULL;
+}
+
+/* By the settings of a "TRUSTED CERTIFICATE". */
+static bool is_rejected(X509 *cert)
+{
+    return X509_check_trust(cert, X509_TRUST_SSL_SERVER, 0) == X509_TRUST_REJECTED;
+}
+
+bool trust_holds(X509_STORE *trust, X509 *root)
+{
+    X509 *found = find(trust, root);
+
+    return found && !is_rejected(found);
 }
 
 bool trust_same(X509_STORE *one, X509_STORE *other)
@@ -136,8 +150,11 @@ bool trust_same(X509_STORE *one, X509_STORE *other)
     int len = sk_X509_OBJECT_num(X509_STORE_get0_objects(other));
     bool same = certs && sk_X509_num(certs) == len;
 
-    for (int i = 0; same && i < len; i++)
-        same = trust_holds(other, sk_X509_value(certs, i));
+    for (int i = 0; same && i < len; i++) {
+        X509 *cert = sk_X509_value(certs, i), *found = find(other, cert);
+
+        same = found && is_rejected(found) == is_rejected(cert);
+    }
     return same;
 }
 

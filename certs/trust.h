@@ -28,9 +28,10 @@ extern const char *const trust_variables[];
 int trust_roots_new(X509_STORE **out, const char *const *files, const bool *required, size_t len,
                     struct err *err);
 
-/* Is this very certificate among what is trusted? */
+/* Is this very certificate among what is trusted to vouch for servers? What its file says about it
+ * counts, not what comes with root. */
 bool trust_holds(X509_STORE *trust, X509 *root);
-/* Are they the same certificates? */
+/* Are they the same certificates, with the same said about servers? */
 bool trust_same(X509_STORE *one, X509_STORE *other);
 /* Puts what `more` trusts into `trust`, too. */
 bool trust_join(X509_STORE *trust, X509_STORE *more);

@@ -28,13 +28,24 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* What trusts these roots, by their numbers: "12" both. */
+/* What trusts these roots, by their numbers: "12" both; behind "-", those that it rejects. */
 static X509_STORE *trust_in(const char *numbers)
 {
     X509_STORE *trust = X509_STORE_new();
+    bool rejects = false;
 
-    for (const char *c = numbers; *c; c++)
-        assert_true(X509_STORE_add_cert(trust, roots[*c - '1'].cert));
+    for (const char *c = numbers; *c; c++) {
+        CLEANUP(own_x509) X509 *root = NULL;
+
+        if (*c == '-') {
+            rejects = true;
+            continue;
+        }
+        root = X509_dup(roots[*c - '1'].cert);
+        if (rejects)
+            X509_add1_reject_object(root, OBJ_nid2obj(NID_server_auth));
+        assert_true(X509_STORE_add_cert(trust, root));
+    }
     return trust;
 }
 
@@ -107,6 +118,7 @@ static void shows_a_server_to_those_who_trust_it(void **state)
         {"neither: who adds has it", {"1", "1"}, 1, false, ""},
         {"the outer two of three", {"2", "1", "12"}, 1, false, "13"},
         {"all three", {"2", "12", "12"}, 1, true, "123"},
+        {"the first, as the second rejects its root", {"12", "1-2"}, 1, false, "1"},
     };
 
     (void)state;
@@ -134,10 +146,26 @@ static void shows_a_server_to_those_who_trust_it(void **state)
     }
 }
 
+static void shows_to_nobody_what_has_no_certificate(void **state)
+{
+    X509_STORE *trust[] = {trust_in("1"), trust_in("2")};
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(ctx);
+    struct anchors anchors;
+
+    (void)state;
+    assert_int_equal(anchors_init(&anchors, authority, "node", trust, ARRAY_SIZE(trust), NULL), 0);
+    assert_ptr_equal(anchors_choose(&anchors, ssl), anchors.made[0]);
+    anchors_fini(&anchors);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(shows_a_server_to_those_who_trust_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shows_to_nobody_what_has_no_certificate, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

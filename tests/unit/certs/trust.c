@@ -117,6 +117,51 @@ static void reads_trusted_certificates_and_their_settings(void **state)
     X509_STORE_CTX_free(ctx);
 }
 
+/* A file that a certificate is read from says whom it may vouch for; each file for itself. */
+static void knows_a_root_by_the_settings_of_its_file(void **state)
+{
+    enum { PLAIN, SERVERS, CLIENTS, REJECTED, NONE };
+    static const struct {
+        const char *name;
+        int one, other;
+        bool holds; /* the first */
+        bool same;
+    } cases[] = {
+        {"plain in both", PLAIN, PLAIN, true, true},
+        {"for servers, and plain", SERVERS, PLAIN, true, true},
+        {"for clients alone, and plain", CLIENTS, PLAIN, false, false},
+        {"rejected, and plain", REJECTED, PLAIN, false, false},
+        {"plain, and rejected", PLAIN, REJECTED, true, false},
+        {"rejected in both", REJECTED, REJECTED, false, true},
+        {"rejected, and for clients alone", REJECTED, CLIENTS, false, true},
+        {"missing, and rejected", NONE, REJECTED, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const int settings[] = {cases[i].one, cases[i].other};
+        CLEANUP(own_x509_store) X509_STORE *first = X509_STORE_new();
+        CLEANUP(own_x509_store) X509_STORE *second = X509_STORE_new();
+
+        print_message("  %s\n", cases[i].name);
+        for (size_t j = 0; j < ARRAY_SIZE(settings); j++) {
+            CLEANUP(own_x509) X509 *cert = X509_dup(one.cert);
+
+            if (settings[j] == SERVERS)
+                X509_add1_trust_object(cert, OBJ_nid2obj(NID_server_auth));
+            if (settings[j] == CLIENTS)
+                X509_add1_trust_object(cert, OBJ_nid2obj(NID_client_auth));
+            if (settings[j] == REJECTED)
+                X509_add1_reject_object(cert, OBJ_nid2obj(NID_server_auth));
+            if (settings[j] != NONE)
+                assert_true(X509_STORE_add_cert(j ? second : first, cert));
+        }
+        assert_int_equal(trust_holds(first, one.cert), cases[i].holds);
+        assert_int_equal(trust_same(first, second), cases[i].same);
+        assert_int_equal(trust_same(second, first), cases[i].same);
+    }
+}
+
 static void reads_the_hashed_names_of_a_directory(void **state)
 {
     const char *dir = *state;
@@ -271,6 +316,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(takes_an_intermediate_for_an_anchor, set_up, tear_down),
         cmocka_unit_test_setup_teardown(skips_a_broken_certificate_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_trusted_certificates_and_their_settings, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(knows_a_root_by_the_settings_of_its_file, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(reads_the_hashed_names_of_a_directory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(misses_only_what_is_required, set_up, tear_down),
