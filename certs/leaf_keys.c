@@ -23,8 +23,13 @@ int leaf_keys_init(struct leaf_keys *keys, struct err *err)
 void leaf_keys_fini(struct leaf_keys *keys)
 {
     if (keys->has_lock) {
+        bool called;
+
         atomic_store(&keys->stop, true);
-        if (keys->state != MAKER_NONE)
+        pthread_mutex_lock(&keys->lock);
+        called = keys->state != MAKER_NONE;
+        pthread_mutex_unlock(&keys->lock);
+        if (called)
             pthread_join(keys->maker, NULL);
         pthread_mutex_destroy(&keys->lock);
     }
