@@ -33,6 +33,6 @@ const struct authority *anchors_choose(const struct anchors *anchors, SSL *serve
 enum { ANCHORS_ANY = ANCHORS_MAX };
 
 /* The roots that belong into a copy of a file, main's first; ANCHORS_ANY: all, for programs that
- * add what a file trusts to roots of their own. They are borrowed,
- * the stack is the caller's (sk_X509_free); NULL without memory. */
+ * add what a file trusts to roots of their own. They are borrowed, the stack is the caller's
+ * (sk_X509_free); NULL without memory. */
 STACK_OF(X509) *anchors_roots(const struct anchors *anchors, size_t file);

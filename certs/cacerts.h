@@ -16,6 +16,6 @@
 int cacerts_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
                   struct err *err);
 
-/* Adds what `path` trusts, read in the same way, to store;
- * what is, by itself, a certificate that cannot be read. */
+/* Adds what `path` trusts, read in the same way, to store; a certificate that cannot be read is
+ * skipped by itself. */
 int cacerts_add(X509_STORE *store, const char *path, struct err *err);

@@ -1,9 +1,9 @@
 /* fit: is a certificate for a name?
  *
  * Pure. As curl decides it, and so at least as strictly as any client of note: OpenSSL's own check
- * would take a common name beside an address in subjectAltName, or the first of several. It is what
- * upstreams are checked by, and says of what kind a leaf must be so that each client judges it as
- * it would have judged upstream's. */
+ * would take a common name beside an address in subjectAltName, or the first of several. Upstreams
+ * are checked by it, and its answer says which kind of leaf to make, so that each client judges the
+ * leaf as it would have judged upstream's certificate. */
 #pragma once
 
 #include <openssl/x509.h>

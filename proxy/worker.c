@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "certs/err_tls.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "certs/err_tls.h"
 #include "proxy/flow/flow.h"
 #include "proxy/limits.h"
 
