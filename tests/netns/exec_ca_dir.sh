@@ -31,6 +31,24 @@ done
 expect_status "curl trusts it" 0 exec_local --ca "$T/sound" -- curl -sS -o "$T/answer" "https://localhost:$port/small"
 expect_eq "answer" small "$(cat "$T/answer")"
 
+# an RSA authority serves a program that can verify RSA alone, to the end of the chain
+openssl req -config "$T/openssl.cnf" -x509 -newkey rsa:2048 -nodes -keyout "$T/rsa.key" -out "$T/rsa.pem" -days 20 \
+    -subj /CN=rsa -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign \
+    -addext subjectKeyIdentifier=hash 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
+mkdir "$T/rsa" "$T/classes"
+cp "$T/rsa.pem" "$T/rsa/tls.crt"
+cp "$T/rsa.pem" "$T/rsa/ca.crt"
+install -m 600 "$T/rsa.key" "$T/rsa/tls.key"
+clean ecj -proc:none -source 11 -target 11 -d "$T/classes" "$HERE/runtimes/Get.java"
+java_rsa() { # EXEC_OPTIONS...
+    exec_local "$@" -- java -Djdk.tls.client.SignatureSchemes=rsa_pkcs1_sha256,rsa_pss_rsae_sha256 \
+        -cp "$T/classes" Get client "https://localhost:$port/small"
+}
+expect_status "Java, RSA only" 0 java_rsa --ca "$T/rsa" >"$T/answer" 2>"$T/client.err"
+expect_eq "answer" small "$(cat "$T/answer")"
+expect_status "Java, RSA only, of our own CA" 1 java_rsa >"$T/answer" 2>"$T/client.err"
+expect_eq "the reason is told" 1 "$(events '[.[].process_tls.error // empty] | length')"
+
 refused() { # directory, file that the sentence names
     expect_status "--ca $1" 125 exec_local --ca "$T/$1" -- echo ran >"$T/out" 2>"$T/client.err"
     expect_eq "standard output with --ca $1" 0 "$(wc -c <"$T/out")"
