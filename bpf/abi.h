@@ -139,8 +139,7 @@ enum abi_socket_flags {
 };
 _Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
 
-/* A steered connection's SYN (hold.h). hold_until: boot clock's nanoseconds until which they are
- * held back. Written by proxy/attempts.c, again and again. */
+/* A steered connection's SYN (hold.h). */
 struct abi_syn {
     __u32 kind; /* enum abi_record_kind */
     __u32 len;  /* of what is filled of packet */

@@ -65,8 +65,8 @@ struct {
     __type(value, struct abi_origin);
 } askers SEC(".maps") __weak;
 
-/* What pods' processes and their sockets do: struct abi_process and abi_socket. Written by process,
- * sockets and sockops, read by proxy/identity/. */
+/* What pods' processes and their sockets do: struct abi_process, abi_socket and abi_syn. Written by
+ * process, sockets and sockops, read by proxy/identity/. */
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 4 << 20);
@@ -81,7 +81,8 @@ struct {
     __type(value, struct abi_process);
 } process_scratch SEC(".maps") __weak;
 
-/* Until when SYNs are held back, one value. Written by proxy/attempts.c, read by hold.h. */
+/* Until when SYNs are held back, one value: the boot clock's nanoseconds. Written by
+ * proxy/attempts.c, again and again, read by hold.h. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);

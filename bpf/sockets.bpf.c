@@ -1,5 +1,5 @@
 /* sockets: what a pod's sockets did, in bytes: datagrams counted one by one, connections when the
- * program lets go of them.
+ * program lets go of them. And here the SYNs of steered connections are kept back (hold.h).
  *
  * cgroup_skb runs for every packet of the cgroup's sockets, with the network header first: once for
  * a datagram, before it is cut into fragments and after they were put together, in the sender's
