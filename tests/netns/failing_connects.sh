@@ -184,7 +184,7 @@ class Get {
     }
 }
 JAVA
-(cd "$T" && GO111MODULE=off GOCACHE="$T/go-cache" HOME="$T" go build -o get-go get.go &&
+(cd "$T" && GO111MODULE=off GOCACHE="$GO_CACHE" HOME="$T" go build -o get-go get.go &&
     ecj -proc:none -source 11 -target 11 -d . Get.java)
 cat >"$T/clients.sh" <<'SH'
 # clients.sh DIRECTORY NAME: five clients at once get the page
