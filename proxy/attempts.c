@@ -21,7 +21,7 @@
 
 enum {
     /* Most of the 28,000 ports that a namespace has: so many may wait for servers that do not
-     * answer. What comes beyond is as if its SYN were lost: it is repeated until there is room. */
+     * answer. What comes beyond is let in to the listener at once. */
     ATTEMPTS_MAX = 16384,
     CONNECT_SECONDS = 150, /* longer than the kernel tries: the program's socket is gone, unheard */
     ACCEPT_SECONDS = 10,   /* from the SYN sent on until it is accepted; nearly always at once */
