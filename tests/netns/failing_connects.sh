@@ -276,3 +276,88 @@ expect_eq "closes told" $((4 * count + 2)) "$(events '[.[].process_close // empt
 expect_eq "refused" $((count + 1)) "$(events '[.[].process_close // empty | select(.error == "Connection refused")] | length')"
 expect_all_seq
 echo "ok: $count given up, again, refused, connected"
+
+# ---- one who takes all that there is ------------------------------------------------------------------------
+
+# Attempts have their share of the limits: who comes beyond is refused at once and told why, whoever
+# used it up; what is open goes on; and all is there again when they have ended.
+cat >"$T/use_up.py" <<'PY'
+import os, select, signal, socket, sys, time
+agent, count = os.getppid(), 80
+def descriptors():
+    return len(os.listdir(f"/proc/{agent}/fd"))
+def attempts(): # in SYN_SENT, ours and theirs
+    return sum(line.split()[3] == "02" for line in list(open("/proc/net/tcp"))[1:])
+def until(what, condition):
+    end = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"not within 20 s: {what}; {descriptors()} descriptors, {attempts()} attempts")
+        time.sleep(0.02)
+def get(s):
+    s.sendall(b"GET /file HTTP/1.1\r\nHost: live.test\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"hello\n"):
+        piece = s.recv(4096)
+        if not piece:
+            sys.exit(f"cut off after {answer}")
+        answer += piece
+def served():
+    with socket.create_connection(("203.0.113.10", 80), 10) as s:
+        get(s)
+def refused():
+    try:
+        served()
+    except ConnectionResetError:
+        return True
+    return False
+def flood(told):
+    sockets, ended, poll = [], 0, select.poll()
+    for _ in range(count):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(("198.51.100.68", 80))
+        sockets.append(s)
+        poll.register(s, 0)
+    while True:
+        for fd, what in poll.poll(50):
+            poll.unregister(fd)
+            ended += 1
+        if ended and attempts() == 2 * (count - ended):
+            os.write(told, b"%d" % ended)
+            signal.pause()
+served()
+first = socket.create_connection(("203.0.113.10", 80), 10)
+get(first)
+looks = [] # until it has all ready that it makes ahead
+until("calm", lambda: looks.append(descriptors()) or len(looks) > 25 and len(set(looks[-25:])) == 1)
+before = looks[-1]
+for _ in range(2):
+    ear, told = os.pipe()
+    flooder = os.fork()
+    if flooder == 0:
+        os.close(ear)
+        flood(told)
+    os.close(told)
+    ended = int(os.read(ear, 9) or sys.exit("the flood ended"))
+    os.close(ear)
+    for _ in range(3):
+        refused() or sys.exit("served, when all was used up")
+    get(first)
+    os.kill(flooder, signal.SIGKILL)
+    os.wait()
+    until("no attempts of one who ended", lambda: attempts() == 0 and descriptors() <= before)
+    for _ in range(3):
+        served()
+    until("no descriptors", lambda: descriptors() <= before)
+    print(ended + 3)
+PY
+"${IN_POD[@]}" sysctl -q -w net.ipv4.tcp_syn_retries=6
+expect_status "using all up" 0 "${EXEC_POD[@]:0:${#IN_POD_DNS[@]}}" \
+    bash -c 'ulimit -S -n 100 && ulimit -H -n 128 && exec "$@"' - "${EXEC_POD[@]:${#IN_POD_DNS[@]}}" -- \
+    /usr/bin/python3 "$T/use_up.py" >"$T/refused" 2>"$T/client.err"
+expect_eq "refused, and told why" "$(awk '{ n += $1 } END { print n }' "$T/refused")" \
+    "$(events '[.[].process_close // empty | select(.error == "refused: too many connections for the open files allowed")] | length')"
+expect_eq "closes told" $((2 * (80 + 6) + 2)) "$(events '[.[].process_close // empty] | length')"
+expect_all_seq
+echo "ok: all used up twice, $(xargs <"$T/refused") refused"
