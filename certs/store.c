@@ -221,6 +221,13 @@ static int mint(struct store *store, const struct authority *authority, const ui
     return 0;
 }
 
+int store_ready(struct store *store, enum leaf_kind kind, struct err *err)
+{
+    EVP_PKEY *key;
+
+    return leaf_keys_find(&store->keys, kind, &key, err);
+}
+
 int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order, struct err *err)
 {
     CLEANUP(own_x509) X509 *leaf = NULL;

@@ -25,8 +25,11 @@ struct leaf_order {
     X509 *upstream;   /* the certificate that the real server showed: it bounds the dates */
 };
 
-/* Puts a leaf into ssl (certificate, key and chain), minting it if need be. -EAGAIN: a key of this
- * kind is being made, ask again in some milliseconds. Any thread. */
+/* 0: the key of this kind of leaf is there; -EAGAIN: it is being made, ask again in some
+ * milliseconds. Any thread. */
+int store_ready(struct store *store, enum leaf_kind kind, struct err *err);
+/* Puts a leaf into ssl (certificate, key and chain), minting it if need be. -EAGAIN, too, as
+ * store_ready() says. Any thread. */
 int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order, struct err *err);
 
 /* Staples to the leaf in ssl, which authority signed, what upstream stapled to its certificate

@@ -63,8 +63,8 @@ static int staple(struct flow *flow, SSL *ssl, const struct authority *authority
     }
 }
 
-/* 0; -EAGAIN: the key of the leaf is being made; or why not. */
-static int secure(struct flow *flow)
+/* 0, or why not. */
+static int secure(struct flow *flow, enum leaf_kind kind)
 {
     struct worker *worker = flow->worker;
     SSL *ssl = SSL_new(worker->pod_ctx);
@@ -72,7 +72,7 @@ static int secure(struct flow *flow)
     char address[ADDR_TEXT_MAX];
     const struct leaf_order order = {
         .authority = anchors_choose(worker->parts.anchors, flow->upstream.ssl),
-        .kind = flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA,
+        .kind = kind,
         .name = flow->by_its_names ? NULL : asked_name(flow, address),
         .upstream = upstream,
     };
@@ -105,8 +105,14 @@ static bool agreed_on_http1(const struct flow *flow)
 enum flow_state open_pod(struct flow *flow)
 {
     static const struct timeval soon = {.tv_usec = 10000};
-    int result = flow->pod.ssl ? 0 : secure(flow);
+    enum leaf_kind kind = flow->needs_rsa ? LEAF_RSA : LEAF_ECDSA;
+    int result = 0;
 
+    if (!flow->pod.ssl) { /* the key first: waiting for it is to cost nothing */
+        result = store_ready(flow->worker->parts.store, kind, &flow->why);
+        if (result == 0)
+            result = secure(flow, kind);
+    }
     if (result == -EAGAIN && !flow->timed_out) {
         event_add(&flow->again, &soon);
         return FLOW_OPENING;
