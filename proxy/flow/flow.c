@@ -43,15 +43,18 @@ static int limit_seconds(const struct flow *flow)
     return flow_states[flow->state].seconds;
 }
 
+static uint64_t silence_ends_ns(const struct flow *flow)
+{
+    return flow->active_ns + (uint64_t)limit_seconds(flow) * SECOND_NS;
+}
+
 /* Of a state in which silence counts, or a head that does not end. */
 static uint64_t patience_ends_ns(const struct flow *flow)
 {
-    uint64_t end = flow->active_ns + (uint64_t)limit_seconds(flow) * SECOND_NS;
-    uint64_t head = flow->state == FLOW_RELAYING ? relay_head_since(&flow->relay) : 0;
+    uint64_t end = silence_ends_ns(flow);
+    uint64_t head = flow->state == FLOW_RELAYING ? relay_head_due_ns(&flow->relay) : 0;
 
-    return head && head + RELAY_HEAD_SECONDS * SECOND_NS < end
-               ? head + RELAY_HEAD_SECONDS * SECOND_NS
-               : end;
+    return head && head < end ? head : end;
 }
 
 static int arm(struct flow *flow)
@@ -170,7 +173,9 @@ static void timer_on_due(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (flow_states[flow->state].silence && clock_ns() < patience_ends_ns(flow) && arm(flow) == 0)
         return;
-    if (flow_states[flow->state].silence && !flow->why.text[0])
+    flow->due_ns = UINT64_MAX; /* who stays arms it anew */
+    if (flow_states[flow->state].silence && !flow->why.text[0] &&
+        clock_ns() >= silence_ends_ns(flow))
         err_set(&flow->why, -ETIMEDOUT, "no byte moved for %d s", limit_seconds(flow));
     flow->timed_out = true;
     flow_run(flow);

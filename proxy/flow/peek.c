@@ -10,9 +10,9 @@ enum { DNS_PORT = 53 };
 
 /* A DNS message has no mark of its own. It begins with its length, which may look like the
  * beginning of anything: what only looks like it goes to query.c, which knows. */
-static enum peek_kind otherwise(uint16_t port)
+static enum peek_kind otherwise(uint16_t port, enum peek_kind kind)
 {
-    return port == DNS_PORT ? PEEK_DNS : PEEK_OPAQUE;
+    return port == DNS_PORT ? PEEK_DNS : kind;
 }
 
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
@@ -29,14 +29,14 @@ enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_
             case 1:
                 return PEEK_HTTP;
             case 0:
-                return otherwise(port);
+                return otherwise(port, PEEK_OPAQUE);
             }
             break;
         case HELLO_INVALID:
-            return otherwise(port);
+            return otherwise(port, PEEK_OPAQUE);
         }
     }
-    return timed_out ? otherwise(port) : PEEK_WAIT;
+    return timed_out ? otherwise(port, PEEK_SILENT) : PEEK_WAIT;
 }
 
 /* Who speaks first decides: an upstream that does, or that ends before anything was said, makes the
@@ -79,33 +79,34 @@ enum flow_state peek(struct flow *flow)
         flow->reset = true;
         return FLOW_CLOSING;
     }
-    /* nothing said and the end already sent: a probe, or a client that only listens */
-    facts_set_opaque(&flow->facts, OPAQUE_SILENT);
-    if (n == 0)
+    if (n == 0) { /* nothing said and the end already sent: a probe, or who only listens */
+        facts_set_opaque(&flow->facts, OPAQUE_SILENT);
         return FLOW_JUDGING;
+    }
     switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), asked_port(flow),
                       all_said(flow, n), worker->scratch, &hello)) {
     case PEEK_WAIT:
-        facts_set_opaque(&flow->facts, OPAQUE_SERVER_FIRST);
         result = nobody_speaks(flow);
-        if (result == 0)
+        if (result == 0) {
+            facts_set_opaque(&flow->facts, OPAQUE_SERVER_FIRST);
             return FLOW_JUDGING;
-        flow->facts.visibility = VISIBILITY_UNKNOWN;
+        }
         flow->reset = result != -EAGAIN;
         return flow->reset ? FLOW_CLOSING : FLOW_MEETING;
     case PEEK_TLS:
         /* copied: the spans die with the worker's buffers */
-        facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         if (!span_to_text(hello.server_name, flow->facts.where.host,
-                          sizeof(flow->facts.where.host)))
+                          sizeof(flow->facts.where.host))) {
+            facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
             return FLOW_JUDGING;
+        }
         flow->offers_alpn = hello.alpn.len > 0;
         flow->asks_status = hello.status;
         flow->needs_rsa = !hello_takes_p256(&hello);
         flow->suites = suites_shared(hello.ciphers);
         flow->version_min = hello.version_min;
         flow->version_max = hello.version_max;
-        flow->facts.opaque = judge_unopenable(&hello);
+        facts_set_opaque(&flow->facts, judge_unopenable(&hello));
         if (!flow->facts.opaque)
             flow->facts.visibility = VISIBILITY_TERMINATED;
         return FLOW_JUDGING;
@@ -116,10 +117,12 @@ enum flow_state peek(struct flow *flow)
         flow->speaks_dns = true;
         flow->facts.visibility = VISIBILITY_PLAINTEXT;
         return FLOW_JUDGING;
+    case PEEK_SILENT:
+        facts_set_opaque(&flow->facts, OPAQUE_SILENT);
+        return FLOW_JUDGING;
     case PEEK_OPAQUE:
         break;
     }
-    if (!flow->timed_out)
-        flow->facts.opaque = OPAQUE_UNKNOWN;
+    facts_set_opaque(&flow->facts, OPAQUE_UNKNOWN);
     return FLOW_JUDGING;
 }

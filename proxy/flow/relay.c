@@ -7,7 +7,7 @@
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
 
-enum { TURN_BYTES = 1 << 20 }; /* one flow's turn, then the others' */
+#define SECOND_NS UINT64_C(1000000000)
 
 void relay_init(struct relay *relay, enum relay_kind kind)
 {
@@ -184,13 +184,41 @@ static void time_head(struct pipeline *line, enum relay_kind kind, uint64_t now)
         line->head_ns = now;
 }
 
-uint64_t relay_head_since(const struct relay *relay)
+const struct pipeline *relay_late(const struct relay *relay)
 {
     uint64_t up = relay->up.head_ns, down = relay->down.head_ns;
 
-    if (relay->kind == RELAY_RAW)
-        return 0;
-    return up && (!down || up < down) ? up : down;
+    if (relay->kind == RELAY_RAW || (!up && !down))
+        return NULL;
+    return up && (!down || up <= down) ? &relay->up : &relay->down;
+}
+
+uint64_t relay_head_due_ns(const struct relay *relay)
+{
+    const struct pipeline *late = relay_late(relay);
+    int seconds = relay->kind == RELAY_UNDECIDED ? RELAY_UNDECIDED_SECONDS : RELAY_HEAD_SECONDS;
+
+    return late ? late->head_ns + (uint64_t)seconds * SECOND_NS : 0;
+}
+
+/* The timer went off. False: bytes that may have become HTTP are bytes to pass on, as they are in
+ * the clear (peek.c): their sender may wait for an answer to them. */
+static bool timed_out(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    uint64_t due = relay_head_due_ns(relay);
+
+    if (!due || clock_ns() < due)
+        return true;
+    if (relay->kind == RELAY_UNDECIDED) {
+        relay->kind = RELAY_RAW;
+        relay->up.head_ns = relay->down.head_ns = 0;
+        flow->timed_out = false;
+        return false;
+    }
+    err_set(&flow->why, -ETIMEDOUT, "%s took over %d s for a head",
+            relay_late(relay) == &relay->up ? "the program" : "the server", RELAY_HEAD_SECONDS);
+    return true;
 }
 
 /* Both ends were passed on, or nobody can want anything more. */
@@ -238,6 +266,22 @@ static void note_failure(struct flow *flow, ssize_t result, const struct leg *le
         err_sys(&flow->why, (int)result, "%s", whose);
 }
 
+/* What belongs to the CONNECT and its answer is where it goes, or cannot get there. */
+static bool gone_on(const struct relay *relay)
+{
+    return relay->down.start == relay->down.ready &&
+           (relay->stuck || relay->up.start == relay->up.ready);
+}
+
+/* The proxy takes no more: no tunnel leads through it. */
+static enum flow_state lost_tunnel(struct flow *flow)
+{
+    if (!flow->why.text[0])
+        err_set(&flow->why, -EPIPE, "the proxy's side was lost behind its answer to CONNECT");
+    flow->reset = true;
+    return FLOW_CLOSING;
+}
+
 enum flow_state relay(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
@@ -249,10 +293,7 @@ enum flow_state relay(struct flow *flow)
         flow->reset = true;
         return FLOW_CLOSING;
     }
-    if (flow->timed_out) {
-        if (relay_head_since(relay))
-            err_set(&flow->why, -ETIMEDOUT, "%s took over %d s for a head",
-                    relay->up.head_ns ? "the program" : "the server", RELAY_HEAD_SECONDS);
+    if (flow->timed_out && timed_out(flow)) {
         flow->reset = true; /* an end that neither side has sent must not look like one */
         return FLOW_CLOSING;
     }
@@ -282,8 +323,8 @@ enum flow_state relay(struct flow *flow)
             moved += n[i] > 0 ? (size_t)n[i] : 0;
         if (finished(flow))
             return FLOW_CLOSING;
-        if (relay->kind == RELAY_TUNNEL && relay->down.start == relay->down.ready)
-            return tunnel_enter(flow);
+        if (relay->kind == RELAY_TUNNEL && gone_on(relay))
+            return relay->stuck ? lost_tunnel(flow) : tunnel_enter(flow);
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
     result = moved ? 0 : leg_error(&flow->pod); /* there may be no room to read until it is said */
     if (result < 0) {

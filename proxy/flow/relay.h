@@ -41,8 +41,11 @@ struct pending {
     bool head, connect, upgrade;
 };
 
-enum { RELAY_HEAD_SECONDS = 60 }; /* from the first byte of a head to its last */
-enum { RELAY_PENDING_MAX = 64 };  /* further pipelined requests wait in the pod's socket */
+enum {
+    RELAY_HEAD_SECONDS = 60,      /* from the first byte of a head to its last */
+    RELAY_UNDECIDED_SECONDS = 10, /* ... to those that tell whether it is one */
+};
+enum { RELAY_PENDING_MAX = 64 }; /* further pipelined requests wait in the pod's socket */
 
 struct relay {
     enum relay_kind kind;
@@ -57,7 +60,7 @@ struct relay {
     bool ending;                /* what is in `down` are the last bytes for the pod */
     bool stuck;             /* upstream takes no more: only its answer, if any, is still wanted */
     bool cut;               /* upstream broke: reset when what came before was passed on */
-    bool parting;           /* the answer under way was not asked for: the last one */
+    bool parting;           /* the answer under way is the last one: not asked for, or refused */
     struct lookups lookups; /* of RELAY_DNS */
 };
 
@@ -69,9 +72,10 @@ void relay_tell_unanswered(struct flow *flow);
 /* Pure: a head (of DNS, a message) has begun, and what is missing is its sender's to say; what an
  * HTTP parser has not taken yet waits for something else, such as answers. */
 bool relay_awaits_head(const struct pipeline *line, enum relay_kind kind);
-/* Since when one of the two sends a head (of DNS, a message) without coming to its end; 0: neither.
- */
-uint64_t relay_head_since(const struct relay *relay);
+/* Pure: whose head (of DNS, message) is waited for longest; NULL: nobody's. */
+const struct pipeline *relay_late(const struct relay *relay);
+/* Pure: when the time for it is over; 0: none is waited for. */
+uint64_t relay_head_due_ns(const struct relay *relay);
 
 /* The step of FLOW_RELAYING. */
 enum flow_state relay(struct flow *flow);

@@ -7,11 +7,9 @@
 #include "proxy/flow/steps.h"
 #include "proxy/limits.h"
 
-enum {
-    PIPE_BYTES = 256 * 1024, /* what one direction holds at most before its sender waits, when there
-                              * is memory for it; else a quarter */
-    TURN_BYTES = 1 << 20,
-};
+/* What one direction holds at most before its sender waits, when there is memory for it; else a
+ * quarter. */
+enum { PIPE_BYTES = 256 * 1024 };
 
 void splice_init(struct splice *splice)
 {
@@ -66,7 +64,8 @@ static ssize_t move(int from, int to, size_t len)
 }
 
 /* How much of what waits in the socket goes next, and which bytes these are: while it is open
- * whether the flow turns to TLS, as much as can be looked at. < 0: broken. */
+ * whether the flow turns to TLS, as much as can be looked at. -EAGAIN: nothing is there, and what
+ * comes now was not looked at. < 0: broken. */
 static ssize_t look(struct flow *flow, const struct leg *from, size_t room)
 {
     struct worker *worker = flow->worker;
@@ -76,9 +75,11 @@ static ssize_t look(struct flow *flow, const struct leg *from, size_t room)
         return (ssize_t)room;
     if (room > sizeof(worker->peeked))
         room = sizeof(worker->peeked);
-    n = recv(from->fd, worker->peeked, room, MSG_PEEK);
-    if (n < 0 && errno != EAGAIN && errno != EINTR)
-        return -errno; /* said once: splice(2) would take it for an end */
+    do
+        n = recv(from->fd, worker->peeked, room, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) /* an error is said once: splice(2) would take it for an end */
+        return -errno;
     return n > 0 ? n : (ssize_t)room;
 }
 

@@ -9,6 +9,8 @@
 #include "proxy/wire/hello.h"
 #include "proxy/worker.h"
 
+enum { TURN_BYTES = 1 << 20 }; /* one flow's turn, then the others' */
+
 enum flow_state peek(struct flow *flow);
 enum flow_state judge(struct flow *flow);
 enum flow_state dial(struct flow *flow);
@@ -20,7 +22,8 @@ enum peek_kind {
     PEEK_TLS,    /* a ClientHello: *hello is filled */
     PEEK_HTTP,   /* plain HTTP/1 */
     PEEK_DNS,    /* whatever it is, it goes to a name server */
-    PEEK_OPAQUE, /* something else, or nobody spoke in time */
+    PEEK_SILENT, /* nobody spoke in time, or what was begun did not end */
+    PEEK_OPAQUE, /* something else */
 };
 /* Pure. port: where it goes. scratch as hello_parse wants it. */
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,

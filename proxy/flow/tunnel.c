@@ -50,5 +50,6 @@ enum flow_state tunnel_enter(struct flow *flow)
     memset(relay, 0, sizeof(*relay));
     flow->facts.where.host[0] = 0;
     flow->facts.visibility = VISIBILITY_UNKNOWN;
+    flow->facts.opaque = OPAQUE_NO_REASON;
     return FLOW_MEETING;
 }

@@ -17,12 +17,13 @@ static const struct {
     enum peek_kind want;
 } peeks[] = {
     {"nothing yet", BYTES(""), false, PEEK_WAIT},
-    {"nothing in time is opaque", BYTES(""), true, PEEK_OPAQUE},
+    {"nothing in time", BYTES(""), true, PEEK_SILENT},
     {"a ClientHello's beginning", BYTES("\x16\x03\x01\x02\x00\x01"), false, PEEK_WAIT},
-    {"a ClientHello that never ends", BYTES("\x16\x03\x01\x02\x00\x01"), true, PEEK_OPAQUE},
+    {"a ClientHello that never ends", BYTES("\x16\x03\x01\x02\x00\x01"), true, PEEK_SILENT},
     {"a request line", BYTES("GET / HTTP/1.1\r\n"), false, PEEK_HTTP},
     {"a method that may come", BYTES("GE"), false, PEEK_WAIT},
-    {"a method that never came", BYTES("GE"), true, PEEK_OPAQUE},
+    {"a method that never came", BYTES("GE"), true, PEEK_SILENT},
+    {"something else, as the time is up", BYTES("SSH-2.0-OpenSSH_9.2\r\n"), true, PEEK_OPAQUE},
     {"an SSH client's greeting", BYTES("SSH-2.0-OpenSSH_9.2\r\n"), false, PEEK_OPAQUE},
     {"binary that is not TLS", BYTES("\x00\x01\x02\x03\x04\x05"), false, PEEK_OPAQUE},
     {"a handshake record of another message", BYTES("\x16\x03\x03\x00\x04\x02\x00\x00\x00"), false,
@@ -220,6 +221,39 @@ static void relay_knows_who_keeps_a_head_waiting(void **state)
     }
 }
 
+static const struct {
+    const char *name;
+    enum relay_kind kind;
+    uint64_t up_ns, down_ns;
+    uint64_t due_seconds; /* 0: nobody is waited for */
+    bool up;
+} dues[] = {
+    {"nobody has begun", RELAY_HTTP, 0, 0, 0, false},
+    {"the program", RELAY_HTTP, 5, 0, 60, true},
+    {"the server", RELAY_HTTP, 0, 5, 60, false},
+    {"both, the program first", RELAY_HTTP, 5, 6, 60, true},
+    {"both, the server first", RELAY_HTTP, 6, 5, 60, false},
+    {"a DNS message", RELAY_DNS, 5, 0, 60, true},
+    {"what may become HTTP has less time", RELAY_UNDECIDED, 5, 0, 10, true},
+    {"bytes have all the time", RELAY_RAW, 5, 5, 0, false},
+};
+
+static void relay_knows_whose_time_for_a_head_is_over(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(dues); i++) {
+        const struct relay relay = {
+            .kind = dues[i].kind, .up.head_ns = dues[i].up_ns, .down.head_ns = dues[i].down_ns};
+        const uint64_t seconds = dues[i].due_seconds;
+
+        print_message("  %s\n", dues[i].name);
+        assert_int_equal(relay_head_due_ns(&relay), seconds ? 5 + seconds * 1000000000 : 0);
+        assert_ptr_equal(relay_late(&relay), !seconds     ? NULL
+                                             : dues[i].up ? &relay.up
+                                                          : &relay.down);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +264,7 @@ int main(void)
         cmocka_unit_test(dial_leaves_alone_what_may_go_well_without_us),
         cmocka_unit_test(verify_has_words_for_any_depth),
         cmocka_unit_test(relay_knows_who_keeps_a_head_waiting),
+        cmocka_unit_test(relay_knows_whose_time_for_a_head_is_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
