@@ -113,7 +113,7 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
 
 /* ---- refusing ---- */
 
-enum { ANSWER_MAX = 512 };
+enum { ANSWER_MAX = 512, ANSWER_WORDS = 320 }; /* the status and the fields need 150 at most */
 
 /* What is ready are the last bytes for the pod: of what came behind them nothing goes on. */
 static void end_here(struct relay *relay)
@@ -142,11 +142,12 @@ static bool room_for_answer(const struct pipeline *down)
 static void answer(struct flow *flow, const char *status, const char *reason)
 {
     struct pipeline *down = &flow->relay.down;
-    char text[ANSWER_MAX];
+    char text[ANSWER_MAX], words[ANSWER_WORDS];
+    int said = snprintf(words, sizeof(words), "sallyport: %.300s\n", reason);
     int len = snprintf(text, sizeof(text),
-                       "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                       "Connection: close\r\n\r\nsallyport: %s\n",
-                       status, strlen(reason) + sizeof("sallyport: ") - 1 + 1, reason);
+                       "HTTP/1.1 %.40s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+                       "Connection: close\r\n\r\n%s",
+                       status, said, words);
 
     if (!down->data)
         down->data = worker_buffer_get(flow->worker, &down->size);
@@ -205,8 +206,13 @@ static void refuse_request(struct flow *flow)
     } else if (relay->pending_len) {
         event = TAKE(newest_pending(relay)->event);
         relay->pending_len--;
-    } else { /* answered before it was whole */
-        end_here(relay);
+    } else { /* answered before it was whole: there is nothing left to tell it with but the end */
+        err_set(&flow->why, -EPROTO, "the request was refused: %s", http1_reason(relay->request));
+        relay->parting = true;
+        if (relay->down.in_head)
+            end_here(relay);
+        else
+            relay->cut = relay->stuck = true;
         return;
     }
     if (event) {
@@ -217,14 +223,18 @@ static void refuse_request(struct flow *flow)
     relay->refusal = event;
 }
 
-/* The earlier requests have had their answers: now it is its turn, as soon as a slow reader has
- * left room for it. */
+/* The earlier requests have had their answers: now it is the refused one's turn, and nobody asked
+ * for what upstream says behind them. */
+static bool refusal_is_due(const struct relay *relay)
+{
+    return relay->refused && !relay->parting && !relay->pending_len && relay->down.in_head &&
+           http1_idle(relay->response);
+}
+
 static void answer_refused(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
-    if (relay->ending || !room_for_answer(&relay->down))
-        return;
     report_emit(flow, &relay->refusal);
     answer(flow, "400 Bad Request", http1_reason(relay->request));
 }
@@ -258,6 +268,15 @@ static void request_seen(struct flow *flow)
         tunnel_asked(&flow->tunnel, head, base);
 }
 
+static bool ready(struct flow *flow, struct http1 **parser, enum http1_kind kind)
+{
+    if (!*parser)
+        *parser = http1_new(kind);
+    if (!*parser)
+        err_set(&flow->why, -ENOMEM, "refused: not enough memory to read HTTP");
+    return *parser;
+}
+
 bool request_feed_up(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
@@ -265,7 +284,7 @@ bool request_feed_up(struct flow *flow)
     enum http1_status status;
     size_t consumed;
 
-    if (!relay->request && !(relay->request = http1_new(HTTP1_REQUEST)))
+    if (!ready(flow, &relay->request, HTTP1_REQUEST))
         return false;
     while (!relay->refused && !relay->settling && relay->kind == RELAY_HTTP &&
            relay->pending_len < RELAY_PENDING_MAX) {
@@ -348,6 +367,10 @@ static void refuse_answer(struct flow *flow, const char *reason)
     struct relay *relay = &flow->relay;
     struct flow_event *event;
 
+    if (relay->refused && !relay->pending_len && relay->down.in_head) {
+        answer_refused(flow); /* it began before the request that is owed one was refused */
+        return;
+    }
     err_set(&flow->why, -EPROTO, "the upstream's answer was refused: %s", reason);
     if (!relay->down.in_head) {
         cut_here(relay);
@@ -387,9 +410,9 @@ bool request_feed_down(struct flow *flow)
     const char *reason;
     size_t consumed;
 
-    if (!relay->response && !(relay->response = http1_new(HTTP1_RESPONSE)))
+    if (!ready(flow, &relay->response, HTTP1_RESPONSE))
         return false;
-    while (!relay->ending && !down->over && relay->kind == RELAY_HTTP) {
+    while (!relay->ending && !down->over && relay->kind == RELAY_HTTP && !refusal_is_due(relay)) {
         if (relay->pending_len && http1_idle(relay->response))
             http1_answers(relay->response, relay->pending[relay->pending_at].head,
                           relay->pending[relay->pending_at].connect);
@@ -420,7 +443,7 @@ bool request_feed_down(struct flow *flow)
     }
     if (relay->kind == RELAY_HTTP && down->ended && !down->over && down->parsed == down->len)
         feed_end(flow);
-    if (relay->refused && !relay->pending_len && down->in_head && http1_idle(relay->response))
+    if (!relay->ending && refusal_is_due(relay) && room_for_answer(down)) /* a slow reader's */
         answer_refused(flow);
     return true;
 }

@@ -1,6 +1,7 @@
 /* request: plaintext -> wire/ -> facts -> event, for both directions of a relay.
  *
  * Called by:  relay.c, whenever bytes came.
+ * Leads to:   report.c, which tells; tunnel.c, where a CONNECT was taken.
  * Moves the pipelines' `parsed` and `ready`; never touches a socket. */
 #pragma once
 
@@ -8,6 +9,6 @@
 
 struct flow;
 
-/* Parses as far as possible. False: out of memory. */
+/* Parses as far as possible. False: out of memory, which flow->why says. */
 bool request_feed_up(struct flow *flow);
 bool request_feed_down(struct flow *flow);

@@ -89,6 +89,10 @@ ANSWERS = tuple((name, OK + rest, reason) for name, rest, reason in BOTH) + (
      "two Content-Length fields"),
 )
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# what has come of the answer when a request's body turns out to be bad
+LATE = (("late", "a part of an answer until the end", OK + b"\r\nhalf"),
+        ("late", "a part of an answer in chunks", OK + CHUNKED + b"\r\n2\r\nok\r\n"),
+        ("late, whole", "an answer", GOOD))
 
 
 def ask(path):
@@ -112,6 +116,10 @@ def cases():
         head = OK + CHUNKED + b"\r\n"
         yield "cut", name, ask("bad"), ask("bad"), head + chunks, head, reason
         yield "cut", name + ", second", ask("ok") + ask("bad"), ask("ok") + ask("bad"), head + chunks, GOOD + head, reason
+    for kind, name, answer in LATE:
+        head = b"GET /bad HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED + b"\r\n"
+        yield kind, "refused behind " + name, head + b"2\r\nabc\r\n", head, answer, answer, \
+            "a chunk of another length than it says"
 
 
 CASES = list(cases())
@@ -149,11 +157,17 @@ def client(port, path):
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # a cut is to be seen as one
     context.set_alpn_protocols(["http/1.1"])
     with open(path, "w") as file:
-        for _, name, sent, *_ in CASES:
+        for kind, name, sent, _, _, passes, _ in CASES:
             s = socket.create_connection(("127.0.0.1", int(port)), 20)
             c = context.wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False)
             data, end = b"", "well"
             source = c.getsockname()[1]
+            if kind.startswith("late"):
+                head = sent.index(b"\r\n\r\n") + 4
+                c.sendall(sent[:head])
+                while len(data) < len(passes):
+                    data += c.recv(65536)
+                sent = sent[head:]
             c.sendall(sent)
             try:
                 while more := c.recv(65536):
@@ -174,14 +188,16 @@ def check(directory, path, events_path):
         told = [e["process_http"] for e in events if e.get("process_http", {}).get("socket", {}).get("sport") == source]
         close, = [e["process_close"] for e in events if e.get("process_close", {}).get("socket", {}).get("sport") == source]
         said, code = reason, b"400 Bad Request"
-        if kind != "refused":
+        if kind.startswith("late"):
+            said = "the request was refused: " + reason
+        elif kind != "refused":
             said, code = "the upstream's answer was refused: " + reason, b"502 Bad Gateway"
         text = b"sallyport: %s\n" % said.encode()
         answer = (b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
                   % (code, len(text), text))
         want = passes or b""
         wanted = [(200, "allow", None)] if ", second" in name else []
-        if kind == "cut":
+        if kind == "cut" or kind.startswith("late"):
             wanted.append((200, "allow", None))
         else:
             want += answer
@@ -189,7 +205,7 @@ def check(directory, path, events_path):
         with open("%s/%d" % (directory, number), "rb") as file:
             brought = file.read()
         for what, wants, has in (
-                ("the client saw", want, got), ("the end was", "cut" if kind == "cut" else "well", end),
+                ("the client saw", want, got), ("the end was", "cut" if kind in ("cut", "late") else "well", end),
                 ("the server saw", reaches, brought),
                 ("told was", wanted, [(e["code"], e["verdict"], e.get("error")) for e in told]),
                 ("the close says", said if kind != "refused" else None, close.get("error"))):

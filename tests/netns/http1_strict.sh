@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Promise: what two servers could read differently is refused: with 400, "Connection: close" and the
 # connection's end; nothing of it reaches the server, all before it does; and the event names the reason. An
-# answer like that becomes 502, or a cut where a part of it went on. The table is in http1_strict.py.
+# answer like that becomes 502, or a cut where a part of it went on; so does the answer to a request whose rest was
+# refused. The table is in http1_strict.py.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
