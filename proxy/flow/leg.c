@@ -402,6 +402,8 @@ ssize_t leg_look(struct leg *leg, void *data, size_t len)
     do
         n = recv(leg->fd, (uint8_t *)data + rest, len - rest, MSG_PEEK);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN)
+        leg->lost = true; /* the kernel says it once, and to a later reader no more */
     if (rest)
         return (ssize_t)rest + (n > 0 ? n : 0);
     return n < 0 ? -errno : n;
