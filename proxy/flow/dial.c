@@ -1,5 +1,6 @@
 /* dial: the upstream leg: connect (begun before accept, as a rule), client handshake with the pod's
- * own SNI, verification against what the pod trusts. Only a good upstream leads to open.c. */
+ * own SNI and what suites.c lets it offer, verification by verify.c. A good upstream leads to
+ * open.c, one that is better off without us is passed on (dial_left_alone()). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>

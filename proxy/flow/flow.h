@@ -3,7 +3,8 @@
  * Everything about a flow happens on its worker's thread. Its path, file by file:
  *   peek.c   what does the pod say?            meeting   (the upstream connect is under way)
  *   judge.c  what to do with it?               judging
- *   dial.c   TLS with the upstream             dialling
+ *   dial.c   TLS with the upstream             dialling  (suites.c: which ciphers; verify.c: whom
+ *                                                        to trust)
  *   open.c   TLS with the pod                  opening
  *   relay.c  bytes both ways; request.c, query.c read  relaying
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again

@@ -2,8 +2,10 @@
  *
  * Both legs are still the same two plain sockets, so what follows is met as a flow of its own:
  * looked at, judged, its TLS ended, its HTTP read. How often one may lead into another is not
- * bounded: each costs the program a question to its proxy, and us no memory. Called by:  request.c,
- * when a CONNECT is asked and taken; relay.c, when the answer has gone on. Leads to:   peek.c. */
+ * bounded: each costs the program a question to its proxy, and us no memory.
+ *
+ * Called by:  request.c, when a CONNECT is asked and taken; relay.c, when the answer has gone on.
+ * Leads to:   peek.c. */
 #pragma once
 
 #include <stdbool.h>
@@ -14,8 +16,8 @@ struct http1_head;
 enum flow_state;
 
 struct tunnel {
-    char host[256]; /* the last CONNECT's; IPv6 without brackets; "": there was none
-                     */
+    /* the last CONNECT's; IPv6 without brackets; "": there was none */
+    char host[256];
     uint16_t port;
     uint32_t requests; /* told outside of it, which those inside are counted on from */
 };
