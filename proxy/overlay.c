@@ -22,11 +22,10 @@ static const char *const hashed_dirs[] = {"/etc/ssl/certs", "/etc/pki/tls/certs"
 
 /* ---- which places matter ---- */
 
-static void add_place(struct overlay_places *to, struct span path, enum overlay_kind kind,
-                      bool roots)
+static void add_place(struct overlay_places *to, struct span path, enum overlay_kind kind)
 {
     if (path.len && to->len < OVERLAY_PLACES_MAX)
-        to->all[to->len++] = (struct overlay_place){.path = path, .kind = kind, .roots = roots};
+        to->all[to->len++] = (struct overlay_place){.path = path, .kind = kind};
 }
 
 static bool is_one_of(const char *name, const char *const *names)
@@ -45,16 +44,14 @@ static void add_variable(struct overlay_places *to, const char *name, const char
         return;
     to->all[to->len++] = (struct overlay_place){.path = span_of_text(value),
                                                 .kind = OVERLAY_PEM,
-                                                .roots = true,
                                                 .dirs = is_one_of(name, dirs),
                                                 .adds = is_one_of(name, adds)};
 }
 
-static void add_places(struct overlay_places *to, const char *const *paths, enum overlay_kind kind,
-                       bool roots)
+static void add_places(struct overlay_places *to, const char *const *paths, enum overlay_kind kind)
 {
     for (size_t i = 0; paths[i]; i++)
-        add_place(to, span_of_text(paths[i]), kind, roots);
+        add_place(to, span_of_text(paths[i]), kind);
 }
 
 /* Colons between, as in PATH. */
@@ -63,7 +60,7 @@ static void add_list(struct overlay_places *to, const char *list)
     for (;;) {
         size_t len = strcspn(list, ":");
 
-        add_place(to, span_of(list, len), OVERLAY_DIR, true);
+        add_place(to, span_of(list, len), OVERLAY_DIR);
         if (!list[len])
             return;
         list += len + 1;
@@ -77,17 +74,16 @@ static bool is_set(const char *value)
 
 void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *name))
 {
-    const char *file = look_up("SSL_CERT_FILE"), *dirs = look_up("SSL_CERT_DIR");
-    const char *home = look_up("JAVA_HOME");
+    const char *dirs = look_up("SSL_CERT_DIR"), *home = look_up("JAVA_HOME");
     size_t bundles;
 
     out->len = 0;
-    add_places(out, java_stores, OVERLAY_JAVA, true);
+    add_places(out, java_stores, OVERLAY_JAVA);
     if (is_set(home) && snprintf(out->java_home, sizeof(out->java_home), "%s/lib/security/cacerts",
                                  home) < (int)sizeof(out->java_home))
-        add_place(out, span_of_text(out->java_home), OVERLAY_JAVA, true);
+        add_place(out, span_of_text(out->java_home), OVERLAY_JAVA);
     bundles = out->len;
-    add_places(out, trust_bundles, OVERLAY_PEM, !is_set(file));
+    add_places(out, trust_bundles, OVERLAY_PEM);
     while (bundles < out->len)
         out->all[bundles++].dirs = true;
     for (size_t i = 0; trust_variables[i]; i++) {
@@ -99,7 +95,7 @@ void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *nam
     if (is_set(dirs))
         add_list(out, dirs);
     else
-        add_places(out, hashed_dirs, OVERLAY_DIR, true);
+        add_places(out, hashed_dirs, OVERLAY_DIR);
 }
 
 /* ---- which of them there are ---- */
@@ -119,7 +115,7 @@ static void add_file(struct overlay *overlay, const char *path, const struct ove
     if (overlay->len == OVERLAY_MAX || !realpath(path, file->path) || !is_regular(file->path))
         return;
     file->kind = place->kind;
-    file->roots = file->dirs = false;
+    file->dirs = false;
     file->adds = true;
     for (size_t i = 0; i < overlay->len; i++)
         if (strcmp(overlay->files[i].path, file->path) == 0) {
@@ -128,7 +124,6 @@ static void add_file(struct overlay *overlay, const char *path, const struct ove
         }
     if (file == &overlay->files[overlay->len])
         overlay->len++;
-    file->roots |= place->roots;
     file->dirs |= place->dirs;
     file->adds &= place->adds; /* whoever has no other roots must not get more */
 }
@@ -164,11 +159,6 @@ void overlay_find(struct overlay *overlay)
 
 /* ---- what is done with them ---- */
 
-static bool counts(const struct overlay *overlay, const struct overlay_file *file)
-{
-    return file->roots || !overlay->no_cert_file;
-}
-
 int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
                   struct err *err)
 {
@@ -178,7 +168,7 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
     int result;
 
     for (size_t i = 0; i < overlay->len; i++)
-        if (counts(overlay, &overlay->files[i]) && overlay->files[i].kind == OVERLAY_PEM)
+        if (overlay->files[i].kind == OVERLAY_PEM)
             paths[len++] = overlay->files[i].path;
     for (size_t i = 0; i < overlay->dirs_len; i++)
         paths[len++] = overlay->dirs[i];
@@ -188,7 +178,7 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
     }
     result = trust_roots_new(out, paths, required, len, err);
     for (size_t i = 0; result == 0 && i < overlay->len; i++)
-        if (counts(overlay, &overlay->files[i]) && overlay->files[i].kind == OVERLAY_JAVA)
+        if (overlay->files[i].kind == OVERLAY_JAVA)
             cacerts_add(*out, overlay->files[i].path, NULL); /* skipped, as an unreadable bundle */
     return result;
 }
@@ -232,25 +222,28 @@ static size_t file_under(X509_STORE *out[ANCHORS_MAX], size_t *len, X509_STORE *
 int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
                   size_t *len, struct err *err)
 {
-    *len = 0;
-    for (size_t i = 0; i < overlay->len; i++) {
-        struct overlay_file *file = &overlay->files[i];
-        CLEANUP(own_x509_store) X509_STORE *trust = NULL;
-        int result;
+    const struct overlay_file none = {.kind = OVERLAY_DIR, .dirs = true};
+    int result = 0;
 
-        file->trust = ANCHORS_ANY;
-        if (file->adds || overlay->no_cert_file) /* then all are as one: directories are read by
-                                                    programs that read different files */
+    *len = 0;
+    overlay->cert_file_trust = ANCHORS_ANY;
+    for (size_t i = 0; result == 0 && i <= overlay->len; i++) {
+        bool last = i == overlay->len; /* what SSL_CERT_FILE names, though it is not there */
+        const struct overlay_file *file = last ? &none : &overlay->files[i];
+        CLEANUP(own_x509_store) X509_STORE *trust = NULL;
+
+        if (!last)
+            overlay->files[i].trust = ANCHORS_ANY;
+        if (last ? !overlay->no_cert_file : file->adds)
             continue;
         result = trust_of(overlay, file, extra, &trust, err);
-        if (result < 0) {
-            while (*len)
-                X509_STORE_free(out[--*len]);
-            return result;
-        }
-        file->trust = file_under(out, len, &trust);
+        if (result == 0)
+            *(last ? &overlay->cert_file_trust : &overlay->files[i].trust) =
+                file_under(out, len, &trust);
     }
-    return 0;
+    while (result < 0 && *len)
+        X509_STORE_free(out[--*len]);
+    return result;
 }
 
 int overlay_write(struct overlay *overlay, const char *dir, const struct anchors *anchors,

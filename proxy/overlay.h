@@ -26,9 +26,8 @@ enum overlay_kind {
 struct overlay_place {
     struct span path;
     enum overlay_kind kind;
-    bool roots; /* some do look there, as the environment is */
-    bool dirs;  /* who reads it searches the hashed directories, too */
-    bool adds;  /* who reads it has roots of its own besides */
+    bool dirs; /* who reads it searches the hashed directories, too */
+    bool adds; /* who reads it has roots of its own besides */
 };
 
 struct overlay_places { /* borrows from the environment; not to be copied */
@@ -41,9 +40,9 @@ struct overlay_file {
     char path[PATH_MAX]; /* real path of what is hidden */
     char with[PATH_MAX]; /* what is mounted over it */
     enum overlay_kind kind;
-    bool roots, dirs; /* of any of its places */
-    bool adds;        /* of all */
-    size_t trust;     /* whose roots belong into the copy: for anchors_roots() */
+    bool dirs;    /* of any of its places */
+    bool adds;    /* of all */
+    size_t trust; /* whose roots belong into the copy: for anchors_roots() */
 };
 
 struct overlay {
@@ -51,21 +50,20 @@ struct overlay {
     size_t len;
     char dirs[OVERLAY_MAX][PATH_MAX]; /* hashed directories of roots */
     size_t dirs_len;
-    bool no_cert_file; /* SSL_CERT_FILE names none: programs trust directories alone, in which
-                        * nothing can be added; so the variable is to name our root */
+    bool no_cert_file;      /* SSL_CERT_FILE names none: programs trust directories alone, in which
+                             * nothing can be added; so the variable is to name roots of ours */
+    size_t cert_file_trust; /* ... these, for anchors_roots() */
 };
 
 /* Pure: the places that matter in an environment, which look_up reads as getenv() does. As with
- * OpenSSL, the file that SSL_CERT_FILE names stands in for the system's bundles (which programs
- * by other libraries go on reading), and the directories of SSL_CERT_DIR for the system's. */
+ * OpenSSL, the directories of SSL_CERT_DIR stand in for the system's. */
 void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *name));
 
 /* Finds which of the places for this process's environment there are. */
 void overlay_find(struct overlay *overlay);
 
 /* What any program of the pod trusted before, and extra (may be NULL) besides: what its upstreams
- * are verified against. Where SSL_CERT_FILE names no file, the bundles it hides do not count. *out
- * is the caller's (X509_STORE_free). */
+ * are verified against. *out is the caller's (X509_STORE_free). */
 int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
                   struct err *err);
 

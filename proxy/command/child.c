@@ -14,10 +14,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* Where the command finds our root alone. The directory is a tmpfs of its own mount namespace,
- * which also hides the agent's state from it. */
+/* Where the command finds roots of ours. The directory is a tmpfs of its own mount namespace, which
+ * also hides the agent's state from it. */
 static const char state_dir[] = "/run/sallyport";
-#define ROOT_PATH "/run/sallyport/ca.pem"
+#define ROOT_PATH      "/run/sallyport/ca.pem"
+#define CERT_FILE_PATH "/run/sallyport/cert-file.pem"
 
 enum { GROUPS_MAX = 256, LOOK_MS = 20 };
 
@@ -119,7 +120,7 @@ static bool is_variable(const char *entry, const char *name)
  * are borrowed; NULL without memory. */
 static char **make_environment(struct identity_wanted *wanted, bool no_cert_file)
 {
-    static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH, file[] = "SSL_CERT_FILE=" ROOT_PATH;
+    static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH, file[] = "SSL_CERT_FILE=" CERT_FILE_PATH;
     bool has_node = false;
     char **made;
     size_t len = 0;
@@ -166,9 +167,9 @@ static void give_up(int report, enum stage stage, const char *what)
     _exit(125);
 }
 
-static bool write_root(const char *pem)
+static bool write_roots(const char *path, const char *pem)
 {
-    CLEANUP(fd_close) int fd = open(ROOT_PATH, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
     return fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, pem, strlen(pem)) == (ssize_t)strlen(pem);
 }
@@ -189,7 +190,8 @@ static void make_mounts(const struct child_plan *plan, int report)
     if (mount("sallyport", state_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
               "mode=0755,size=16m") < 0)
         give_up(report, STAGE_MOUNTS, state_dir);
-    if (!write_root(plan->root_pem))
+    if (!write_roots(ROOT_PATH, plan->root_pem) ||
+        !write_roots(CERT_FILE_PATH, plan->cert_file_pem))
         give_up(report, STAGE_MOUNTS, ROOT_PATH);
 }
 

@@ -16,7 +16,8 @@ struct child_plan { /* all borrowed */
                          groups are the user's; a uid that nobody has has none, and HOME=/ */
     const struct instance *instance;
     const struct overlay *overlay;
-    const char *root_pem; /* our root alone, for NODE_EXTRA_CA_CERTS */
+    const char *root_pem;      /* our roots, for NODE_EXTRA_CA_CERTS */
+    const char *cert_file_pem; /* those for an SSL_CERT_FILE that names no file */
     /* as our caller had them, before we changed them for ourselves: */
     sigset_t signals;            /* the mask */
     struct sigaction pipe, chld; /* the dispositions of SIGPIPE and SIGCHLD */

@@ -44,7 +44,7 @@ struct run {
     struct anchors anchors;
     X509_STORE *roots;
     struct overlay overlay;
-    char *root_pem;
+    char *root_pem, *cert_file_pem;
     struct sink sink;
     struct agent *agent;
     struct event *on_signal;
@@ -163,9 +163,9 @@ static int open_events(struct run *run, struct err *err)
     return 0;
 }
 
-static char *all_roots(const struct anchors *anchors)
+static char *roots_of(const struct anchors *anchors, size_t file)
 {
-    STACK_OF(X509) *roots = anchors_roots(anchors, ANCHORS_ANY);
+    STACK_OF(X509) *roots = anchors_roots(anchors, file);
     CLEANUP(own_bio) BIO *bio = BIO_new(BIO_s_mem());
     bool ok = bio && roots;
     char *pem = NULL;
@@ -202,8 +202,9 @@ static int prepare_trust(struct run *run, struct err *err)
         result = overlay_write(&run->overlay, dir, &run->anchors, err);
     if (result < 0)
         return result;
-    run->root_pem = all_roots(&run->anchors);
-    return run->root_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
+    run->root_pem = roots_of(&run->anchors, ANCHORS_ANY);
+    run->cert_file_pem = roots_of(&run->anchors, run->overlay.cert_file_trust);
+    return run->root_pem && run->cert_file_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
 static int start_agent(struct run *run, struct err *err)
@@ -317,6 +318,7 @@ static void finish(struct run *run)
     authority_free(&run->authority);
     instance_free(&run->instance);
     free(run->root_pem);
+    free(run->cert_file_pem);
     fd_close(&run->events_fd);
     fd_close(&run->signal_fd);
 }
@@ -342,6 +344,7 @@ static int start(struct run *run, int *status, struct err *err)
     plan.instance = run->instance;
     plan.overlay = &run->overlay;
     plan.root_pem = run->root_pem;
+    plan.cert_file_pem = run->cert_file_pem;
     plan.signals = run->old_mask;
     plan.pipe = run->old_pipe;
     plan.chld = run->old_chld;

@@ -67,6 +67,18 @@ for file in /nonexistent /dev/null; do
     expect_grep "it is told" 'http .* GET /small 200' "$EVENTS"
 done
 
+# what another program's variable adds is no business of a program that does not read it
+for variable in NODE_EXTRA_CA_CERTS DENO_CERT REQUESTS_CA_BUNDLE; do
+    expect_status "curl with $variable" 60 clean $variable="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all \
+        --events-file "$EVENTS" -- curl -sS "https://localhost:$good/small" 2>"$T/client.err"
+    expect_grep "it is told" 'the program refused our certificate' "$EVENTS"
+done
+expect_status "REQUESTS_CA_BUNDLE with an SSL_CERT_FILE that is none" 1 clean SSL_CERT_FILE=/nonexistent \
+    REQUESTS_CA_BUNDLE="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all --events-file "$EVENTS" -- \
+    /usr/bin/python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' \
+    "https://localhost:$good/small" 2>"$T/client.err"
+expect_grep "it says" 'CERTIFICATE_VERIFY_FAILED' "$T/client.err"
+
 # ---- versions -------------------------------------------------------------------
 
 version() { # what, port, version the client ends up with, upstream's version, curl options...

@@ -111,7 +111,7 @@ static void shows_a_server_to_those_who_trust_it(void **state)
         const char *known; /* to whom: numbers of files */
     } cases[] = {
         {"one file", {"12"}, 0, true, "1"},
-        {"one file, which does not trust it", {"1"}, 1, true, "1"}, /* verified already */
+        {"one file, which does not trust it: who adds does", {"1"}, 1, false, ""},
         {"both files", {"12", "1"}, 0, true, "12"},
         {"the first alone", {"12", "1"}, 1, false, "1"},
         {"the second alone", {"1", "2"}, 1, false, "2"},

@@ -18,19 +18,14 @@ static char *look_up(const char *name)
     return NULL;
 }
 
-/* "roots" when programs look for roots there, "hidden" when it is only hidden, "no" when it is no
- * place at all; with the kind in front. */
+/* Its kind; "no" when it is no place at all. */
 static const char *said_of(const struct overlay_places *places, const char *path)
 {
     static const char *const kinds[] = {"PEM", "Java", "directory"};
-    static char out[32];
 
     for (size_t i = 0; i < places->len; i++)
-        if (span_equal(places->all[i].path, span_of_text(path))) {
-            snprintf(out, sizeof(out), "%s %s", kinds[places->all[i].kind],
-                     places->all[i].roots ? "roots" : "hidden");
-            return out;
-        }
+        if (span_equal(places->all[i].path, span_of_text(path)))
+            return kinds[places->all[i].kind];
     return "no";
 }
 
@@ -41,50 +36,50 @@ static void chooses_what_programs_read(void **state)
         const char *environment[4];
         const char *path, *want;
     } cases[] = {
-        {"the system's bundle", {NULL}, "/etc/ssl/certs/ca-certificates.crt", "PEM roots"},
-        {"another distribution's", {NULL}, "/etc/ssl/ca-bundle.pem", "PEM roots"},
-        {"the system's directory", {NULL}, "/etc/ssl/certs", "directory roots"},
-        {"the system's truststore of Java", {NULL}, "/etc/ssl/certs/java/cacerts", "Java roots"},
-        {"SSL_CERT_FILE", {"SSL_CERT_FILE=/x/roots.pem"}, "/x/roots.pem", "PEM roots"},
+        {"the system's bundle", {NULL}, "/etc/ssl/certs/ca-certificates.crt", "PEM"},
+        {"another distribution's", {NULL}, "/etc/ssl/ca-bundle.pem", "PEM"},
+        {"the system's directory", {NULL}, "/etc/ssl/certs", "directory"},
+        {"the system's truststore of Java", {NULL}, "/etc/ssl/certs/java/cacerts", "Java"},
+        {"SSL_CERT_FILE", {"SSL_CERT_FILE=/x/roots.pem"}, "/x/roots.pem", "PEM"},
         {"the bundle that it stands in for, which gets our root all the same",
          {"SSL_CERT_FILE=/x/roots.pem"},
          "/etc/ssl/certs/ca-certificates.crt",
-         "PEM hidden"},
+         "PEM"},
         {"another such bundle",
          {"SSL_CERT_FILE=/x/roots.pem"},
          "/etc/pki/tls/certs/ca-bundle.crt",
-         "PEM hidden"},
+         "PEM"},
         {"the system's directory, for which a file does not stand in",
          {"SSL_CERT_FILE=/x/roots.pem"},
          "/etc/ssl/certs",
-         "directory roots"},
+         "directory"},
         {"Java's truststore, for which neither does",
          {"SSL_CERT_FILE=/x/roots.pem", "SSL_CERT_DIR=/x"},
          "/etc/ssl/certs/java/cacerts",
-         "Java roots"},
+         "Java"},
         {"the bundle when SSL_CERT_FILE is empty",
          {"SSL_CERT_FILE="},
          "/etc/ssl/certs/ca-certificates.crt",
-         "PEM roots"},
-        {"a program's own variable", {"CURL_CA_BUNDLE=/x/curl.pem"}, "/x/curl.pem", "PEM roots"},
+         "PEM"},
+        {"a program's own variable", {"CURL_CA_BUNDLE=/x/curl.pem"}, "/x/curl.pem", "PEM"},
         {"the bundle, to which that one adds",
          {"CURL_CA_BUNDLE=/x/curl.pem"},
          "/etc/ssl/certs/ca-certificates.crt",
-         "PEM roots"},
+         "PEM"},
         {"a program's own variable beside SSL_CERT_FILE",
          {"SSL_CERT_FILE=/x/roots.pem", "NODE_EXTRA_CA_CERTS=/x/node.pem"},
          "/x/node.pem",
-         "PEM roots"},
+         "PEM"},
         {"a PEM file with the name of Java's",
          {"REQUESTS_CA_BUNDLE=/x/cacerts"},
          "/x/cacerts",
-         "PEM roots"},
+         "PEM"},
         {"the truststore of a JAVA_HOME",
          {"JAVA_HOME=/x/jdk"},
          "/x/jdk/lib/security/cacerts",
-         "Java roots"},
+         "Java"},
         {"no truststore of an empty JAVA_HOME", {"JAVA_HOME="}, "/lib/security/cacerts", "no"},
-        {"SSL_CERT_DIR", {"SSL_CERT_DIR=/x"}, "/x", "directory roots"},
+        {"SSL_CERT_DIR", {"SSL_CERT_DIR=/x"}, "/x", "directory"},
         {"the system's directory, which it stands in for",
          {"SSL_CERT_DIR=/x"},
          "/etc/ssl/certs",
@@ -92,15 +87,15 @@ static void chooses_what_programs_read(void **state)
         {"the system's bundle, which it does not",
          {"SSL_CERT_DIR=/x"},
          "/etc/ssl/certs/ca-certificates.crt",
-         "PEM roots"},
+         "PEM"},
         {"the system's directory when SSL_CERT_DIR is empty",
          {"SSL_CERT_DIR="},
          "/etc/ssl/certs",
-         "directory roots"},
+         "directory"},
         {"the system's directory when SSL_CERT_DIR names it",
          {"SSL_CERT_DIR=/x:/etc/ssl/certs"},
          "/etc/ssl/certs",
-         "directory roots"},
+         "directory"},
     };
 
     (void)state;
@@ -203,7 +198,7 @@ static void finds_a_file_once_under_all_its_names(void **state)
     setenv("SSL_CERT_FILE", file, 1);
     overlay_find(&overlay);
     before = overlay.len;
-    assert_true(found(file)->roots);
+    assert_non_null(found(file));
     setenv("CURL_CA_BUNDLE", name, 1);
     setenv("PIP_CERT", at(*state, "missing.pem"), 1);
     setenv("AWS_CA_BUNDLE", *state, 1); /* a directory */
@@ -214,11 +209,10 @@ static void finds_a_file_once_under_all_its_names(void **state)
         skip();
     bundle = found(system);
     assert_non_null(bundle);
-    assert_false(bundle->roots);
     setenv("CURL_CA_BUNDLE", trust_bundles[0], 1); /* hidden already, and now read too */
     overlay_find(&overlay);
     assert_int_equal(overlay.len, before);
-    assert_true(found(system)->roots);
+    assert_non_null(found(system));
 }
 
 /* A copy for programs with roots of their own has more of ours in it than others may see. */
@@ -277,13 +271,12 @@ static void knows_when_the_variable_names_no_file(void **state)
     assert_false(overlay.no_cert_file);
 }
 
-static void put_file(const char *path, enum overlay_kind kind, bool roots)
+static void put_file(const char *path, enum overlay_kind kind)
 {
     struct overlay_file *file = &overlay.files[overlay.len++];
 
     strcpy(file->path, path);
     file->kind = kind;
-    file->roots = roots;
 }
 
 static bool trusts(X509_STORE *store, X509 *root)
@@ -326,23 +319,18 @@ static void gathers_roots_where_programs_look(void **state)
     write_java(at(*state, "cacerts"), three.cert);
     write_text(at(*state, "broken"), "no truststore");
     write_cert(at(*state, "extra.pem"), four.cert);
-    put_file(at(*state, "read.pem"), OVERLAY_PEM, true);
-    put_file(at(*state, "hidden.pem"), OVERLAY_PEM, false);
-    put_file(at(*state, "broken"), OVERLAY_JAVA, true);
-    put_file(at(*state, "cacerts"), OVERLAY_JAVA, true);
+    put_file(at(*state, "read.pem"), OVERLAY_PEM);
+    put_file(at(*state, "hidden.pem"), OVERLAY_PEM);
+    put_file(at(*state, "broken"), OVERLAY_JAVA);
+    put_file(at(*state, "cacerts"), OVERLAY_JAVA);
     assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
     assert_true(trusts(store, two.cert)); /* by programs that do not know SSL_CERT_FILE */
-    own_x509_store(&store);
-    overlay.no_cert_file = true;
-    assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
     assert_true(trusts(store, one.cert));
-    assert_false(trusts(store, two.cert));
     assert_true(trusts(store, three.cert));
     assert_false(trusts(store, four.cert));
     own_x509_store(&store);
     assert_int_equal(overlay_roots(&overlay, at(*state, "extra.pem"), &store, &err), 0);
     assert_true(trusts(store, four.cert)); /* adds, always */
-    assert_false(trusts(store, two.cert));
     own_x509_store(&store);
     store = NULL;
     assert_int_equal(overlay_roots(&overlay, at(*state, "missing.pem"), &store, &err), -ENOENT);
@@ -381,7 +369,7 @@ static void finds_files_that_trust_the_same(void **state)
             unlink(at(*state, name));
             for (const char *c = cases[i].files[j]; *c; c++)
                 write_cert(at(*state, name), roots[*c - '1']->cert);
-            put_file(at(*state, name), OVERLAY_PEM, true);
+            put_file(at(*state, name), OVERLAY_PEM);
             overlay.files[j].adds = strcmp(cases[i].adds, cases[i].files[j]) == 0;
         }
         assert_int_equal(overlay_trust(&overlay, NULL, trust, &len, &err), 0);
@@ -406,8 +394,8 @@ static void puts_our_root_into_every_copy(void **state)
 
     write_cert(pem, one.cert);
     write_java(java, two.cert);
-    put_file(pem, OVERLAY_PEM, false);
-    put_file(java, OVERLAY_JAVA, true);
+    put_file(pem, OVERLAY_PEM);
+    put_file(java, OVERLAY_JAVA);
     assert_int_equal(overlay_write(&overlay, *state, &anchors, &err), 0);
     in_pem = read_text(overlay.files[0].with, &len);
     assert_non_null(strstr(in_pem, "Sallyport"));
