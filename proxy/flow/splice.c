@@ -98,6 +98,26 @@ static void looked(struct flow *flow, const struct leg *from, size_t len)
         flow->facts.opaque = OPAQUE_STARTTLS;
 }
 
+/* splice(2) stops before urgent data and says that this is the end, or that there is nothing: what
+ * is behind goes through memory. (The urgent byte itself is not passed on.) 0: it is the end;
+ * -EAGAIN: there is nothing; < 0: broken. */
+static ssize_t move_by_hand(struct flow *flow, const struct splice_way *way, const struct leg *from)
+{
+    uint8_t *bytes = flow->worker->peeked;
+    ssize_t n;
+
+    do
+        n = recv(from->fd, bytes, sizeof(flow->worker->peeked), MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        do
+            n = write(way->pipe[1], bytes, (size_t)n);
+        while (n < 0 && errno == EINTR);
+    if (n > 0) /* what the pipe took; the same bytes again */
+        n = recv(from->fd, bytes, (size_t)n, 0);
+    return n < 0 ? -errno : n;
+}
+
 /* Into the pipe. A full pipe says EAGAIN, too: so only an empty one tells that the socket is
  * drained. > 0: something happened; < 0: broken. */
 static ssize_t fill(struct flow *flow, struct splice_way *way, struct leg *from)
@@ -109,6 +129,8 @@ static ssize_t fill(struct flow *flow, struct splice_way *way, struct leg *from)
     n = look(flow, from, PIPE_BYTES - way->held);
     if (n > 0)
         n = move(from->fd, way->pipe[1], (size_t)n);
+    if (n == 0 || (n == -EAGAIN && !way->held))
+        n = move_by_hand(flow, way, from);
     if (n == -EAGAIN) {
         if (way->held == 0)
             from->readable = false;

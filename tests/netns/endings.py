@@ -75,6 +75,24 @@ class server_ends_before_anything_is_said:
 
 
 @scene("plain")
+class both_say_something_urgent:  # which no end is
+    def client(c):
+        met = c.take(16)
+        c.urgent()
+        c.send(b"more")
+        c.end()
+        return f"{met}, {c.to_the_end()}"
+
+    def server(s):
+        s.send(b"greeting")
+        s.urgent()
+        s.send(b"and more")
+        met = s.to_the_end()
+        s.end()
+        return met
+
+
+@scene("plain")
 class client_ends_before_anything_is_said:
     def client(c):
         c.end()

@@ -41,6 +41,9 @@ class End:
     def cut(self):
         self.sock.shutdown(socket.SHUT_WR)
 
+    def urgent(self):
+        self.sock.send(b"!", socket.MSG_OOB)
+
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
