@@ -3,7 +3,8 @@
  * soon as something ends.
  *
  * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
- * Called by:  doors.c (a connection), worker.c (its buffers), flow/splice.c (its pipes). */
+ * Called by:  attempts.c, doors.c (a connection; a namespace), worker.c (its buffers),
+ * flow/splice.c (its pipes). */
 #pragma once
 
 #include <stdatomic.h>

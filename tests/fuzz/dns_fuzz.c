@@ -4,18 +4,11 @@
 #include <stdlib.h>
 
 #include "proxy/wire/dns.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint8_t stripped[DNS_MESSAGE_MAX], refused[DNS_MESSAGE_MAX];
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                    \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void check_name(const char *name)
 {

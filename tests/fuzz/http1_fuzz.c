@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "proxy/wire/http1.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,14 +24,6 @@ struct telling {
     enum http1_status end;
     size_t ends_at; /* of the message under way, by the model; SIZE_MAX: not within these bytes */
 };
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                    \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* Lines end in CRLF and nowhere else, and none is folded. */
 static void check_lines(struct span head)

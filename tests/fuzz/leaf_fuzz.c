@@ -12,6 +12,7 @@
 #include "certs/mint.h"
 #include "certs/own.h"
 #include "certs/store.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -21,14 +22,6 @@ static struct store *store;
 static SSL_CTX *ctx;
 static X509_STORE *roots;
 static time_t now;
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                    \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* Stands before libc's: what the corpus has found stays what it is. */
 time_t time(time_t *out)

@@ -9,18 +9,11 @@
 #include "base/cleanup.h"
 #include "events/sink.h"
 #include "tests/harness/json_walk.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { TEXTS_MAX = 32, HEADERS = 3 };
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                    \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 struct texts {
     char *text[TEXTS_MAX];

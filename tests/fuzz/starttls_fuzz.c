@@ -5,16 +5,9 @@
 #include <stdlib.h>
 
 #include "proxy/wire/starttls.h"
+#include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(truth)                                                                               \
-    do {                                                                                           \
-        if (!(truth)) {                                                                            \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #truth);                    \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static enum starttls_status say(struct starttls *starttls, bool client, struct span bytes)
 {

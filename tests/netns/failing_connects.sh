@@ -214,9 +214,9 @@ done
 
 # Held SYNs are attempts of the agent's, each with a socket. When the program has let go of its own, by
 # closing, disconnecting or ending, theirs are gone, too; and what was connected came to be accepted.
-cat >"$T/give_up.py" <<'PY'
-import errno, os, select, socket, sys, time
-agent, count = os.getppid(), int(sys.argv[1])
+cat >"$T/agent.py" <<'PY'
+import os, sys, time
+agent = os.getppid()
 def descriptors():
     return len(os.listdir(f"/proc/{agent}/fd"))
 def attempts(): # in SYN_SENT, ours and theirs
@@ -227,6 +227,15 @@ def until(what, condition):
         if time.monotonic() > end:
             sys.exit(f"not within 20 s: {what}; {descriptors()} descriptors, {attempts()} attempts")
         time.sleep(0.02)
+def calm(): # how many when it has all ready that it makes ahead
+    looks = []
+    until("calm", lambda: looks.append(descriptors()) or len(looks) > 25 and len(set(looks[-25:])) == 1)
+    return looks[-1]
+PY
+cat >"$T/give_up.py" <<'PY'
+import errno, os, select, socket, sys
+from agent import attempts, calm, descriptors, until
+count = int(sys.argv[1])
 def begin(host):
     s = socket.socket()
     s.setblocking(False)
@@ -245,8 +254,7 @@ def ends(sockets):
     return ends
 ends([begin("203.0.113.53")]) # what the agent keeps ready from now on
 ends([begin("203.0.113.10")])
-time.sleep(0.5)
-before = descriptors()
+before = calm()
 sockets = [begin("198.51.100.68") for _ in range(count)]
 until("attempts", lambda: attempts() == 2 * count)
 for s in sockets[::2]:
@@ -282,18 +290,9 @@ echo "ok: $count given up, again, refused, connected"
 # Attempts have their share of the limits: who comes beyond is refused at once and told why, whoever
 # used it up; what is open goes on; and all is there again when they have ended.
 cat >"$T/use_up.py" <<'PY'
-import os, select, signal, socket, sys, time
-agent, count = os.getppid(), 80
-def descriptors():
-    return len(os.listdir(f"/proc/{agent}/fd"))
-def attempts(): # in SYN_SENT, ours and theirs
-    return sum(line.split()[3] == "02" for line in list(open("/proc/net/tcp"))[1:])
-def until(what, condition):
-    end = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > end:
-            sys.exit(f"not within 20 s: {what}; {descriptors()} descriptors, {attempts()} attempts")
-        time.sleep(0.02)
+import os, select, signal, socket, sys
+from agent import attempts, calm, descriptors, until
+count = 80
 def get(s):
     s.sendall(b"GET /file HTTP/1.1\r\nHost: live.test\r\n\r\n")
     answer = b""
@@ -329,9 +328,7 @@ def flood(told):
 served()
 first = socket.create_connection(("203.0.113.10", 80), 10)
 get(first)
-looks = [] # until it has all ready that it makes ahead
-until("calm", lambda: looks.append(descriptors()) or len(looks) > 25 and len(set(looks[-25:])) == 1)
-before = looks[-1]
+before = calm()
 for _ in range(2):
     ear, told = os.pipe()
     flooder = os.fork()
