@@ -101,8 +101,8 @@ static struct flow_event *event_of(const struct head *head, const struct span fi
 {
     CLEANUP(pod_unref) struct pod *pod = pod_of(field[FIELD_SPACE], field[FIELD_POD]);
     CLEANUP(process_unref) struct process *process = process_of(field[FIELD_BINARY]);
-    CLEANUP(flow_event_free) struct flow_event *event =
-        pod && process ? flow_event_new(head->kind, process, pod) : NULL;
+    CLEANUP(flow_event_free)
+    struct flow_event *event = pod && process ? flow_event_new(head->kind, process, pod) : NULL;
 
     if (!event)
         return NULL;

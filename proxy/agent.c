@@ -10,8 +10,10 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/predecessor.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
+#include "proxy/successor.h"
 #include "proxy/worker.h"
 
 enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
@@ -34,6 +36,8 @@ struct agent {
     struct doors *doors;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
+    struct predecessor *predecessor;
+    bool draining, retired;
 };
 
 /* ---- processes and sockets ---- */
@@ -45,14 +49,22 @@ static void before_exits(void *arg)
     struct agent *agent = arg;
 
     sockets_collect(agent->sockets);
-    doors_accept(agent->doors);
-    resolver_drain(agent->resolver);
+    if (!agent->draining) {
+        doors_accept(agent->doors);
+        resolver_drain(agent->resolver);
+    }
     agent->sockets_due = sockets_step(agent->sockets);
 }
 
 static void step(struct agent *agent)
 {
-    int due = identity_step(agent->identity);
+    int due;
+
+    if (agent->retired) {
+        sockets_collect(agent->sockets); /* which go to the successor */
+        return;
+    }
+    due = identity_step(agent->identity);
 
     if (due < 0 || (agent->sockets_due >= 0 && agent->sockets_due < due))
         due = agent->sockets_due;
@@ -70,7 +82,8 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     step(agent);
-    doors_look_soon(agent->doors);
+    if (!agent->draining)
+        doors_look_soon(agent->doors);
 }
 
 /* ---- building and taking down ---- */
@@ -250,6 +263,13 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
+    if (agent->retired) { /* all but the flows is the successor's to tell */
+        while (agent->workers_len)
+            worker_free(&agent->workers[--agent->workers_len]);
+        sockets_collect(agent->sockets);
+        bus_free(&agent->bus);
+        return;
+    }
     if (agent->doors)
         step(agent); /* what waits to be accepted has its workers yet */
     while (agent->workers_len)
@@ -280,6 +300,7 @@ void agent_free(struct agent **agent)
 
     if (!gone)
         return;
+    predecessor_free(&gone->predecessor);
     say_last_words(gone);
     free(gone->workers);
     doors_free(&gone->doors);
@@ -338,6 +359,52 @@ void agent_settle(struct agent *agent, unsigned ms)
         event_base_loopexit(agent->base, &turn);
         event_base_dispatch(agent->base);
     }
+}
+
+/* ---- one after the other ---- */
+
+int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err)
+{
+    int result;
+
+    agent->predecessor = TAKE(*predecessor);
+    result =
+        predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    return result < 0 ? result
+                      : predecessor_follow(agent->predecessor, agent->base, agent->sockets,
+                                           agent->producer, err);
+}
+
+void agent_drain(struct agent *agent)
+{
+    step(agent); /* what has come so far is served yet */
+    agent->draining = true;
+    doors_retire(agent->doors);
+    resolver_retire(agent->resolver);
+    attempts_retire(agent->attempts);
+}
+
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err)
+{
+    if (!agent->draining)
+        agent_drain(agent);
+    event_del(agent->on_record);
+    event_del(agent->on_flow_end);
+    sockets_collect(agent->sockets);
+    identity_retire(agent->identity);
+    sockets_step(agent->sockets);
+    agent->retired = true;
+    bus_redirect(agent->bus, events, 1);
+    return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
+}
+
+bool agent_is_drained(const struct agent *agent)
+{
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        if (worker_load(agent->workers[i]))
+            return false;
+    return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
 }
 
 void agent_flush(struct agent *agent)

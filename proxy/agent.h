@@ -39,5 +39,26 @@ int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, co
  * ms milliseconds. */
 void agent_settle(struct agent *agent, unsigned ms);
 
+/* ---- one agent after the other ----
+ *
+ * The pods, what the kernel programs know of them, and the listeners stay; who serves them changes.
+ */
+
+struct predecessor;
+struct successor;
+
+/* Learns what an agent knows that has made way, and follows it while it ends its flows. Before the
+ * control loop runs. Takes predecessor. */
+int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err);
+/* Makes way: takes in what has come so far, then accepts nothing more and reads nothing the kernel
+ * tells; tells successor what it knows. Flows go on, and their events go to events; both are
+ * borrowed until agent_free, which leaves the kernel as it is. */
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err);
+/* Without a successor: accepts nothing more, but tells what becomes of the flows. */
+void agent_drain(struct agent *agent);
+/* Whether none of its flows is left. */
+bool agent_is_drained(const struct agent *agent);
+
 /* Waits until everything seen so far is written to the sinks. */
 void agent_flush(struct agent *agent);

@@ -346,10 +346,11 @@ void doors_look_soon(struct doors *doors)
         event_add(doors->look_due, &soon);
 }
 
-static void mark_inhabited(void *arg, const struct process *process)
+static void mark_inhabited(void *arg, const struct process *process, bool told)
 {
     struct doors *doors = arg;
 
+    (void)told;
     for (struct door *door = doors->first; door; door = door->next)
         door->inhabited = door->inhabited || door->inode == process->ns.net;
 }
@@ -417,6 +418,20 @@ void doors_free(struct doors **doors)
         event_free((*doors)->resume_due);
     fd_close(&(*doors)->reserve_fd);
     free(TAKE(*doors));
+}
+
+void doors_retire(struct doors *doors)
+{
+    event_del(doors->look_due);
+    event_del(doors->resume_due);
+    for (const struct door *door = doors->first; door; door = door->next) {
+        if (door->on_accept4)
+            event_del(door->on_accept4);
+        if (door->on_accept6)
+            event_del(door->on_accept6);
+        if (door->on_change)
+            event_del(door->on_change);
+    }
 }
 
 int doors_open(struct doors *doors, int netns_fd, struct err *err)

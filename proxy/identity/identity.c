@@ -229,6 +229,8 @@ static bool read_records(struct identity *identity)
 {
     bool all;
 
+    if (!identity->ring)
+        return true; /* retired */
     identity->reading = true;
     identity->records = 0;
     all = ring_buffer__consume(identity->ring) != -EAGAIN;
@@ -322,13 +324,24 @@ void identity_finish(struct identity *identity)
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
 }
 
+void identity_retire(struct identity *identity)
+{
+    identity_before_exits(identity, NULL, NULL);
+    while (!read_records(identity))
+        ;
+    tell_lost(identity);
+    tell_exits(identity, UINT64_MAX, UINT64_MAX);
+    ring_buffer__free(identity->ring);
+    identity->ring = NULL;
+}
+
 size_t identity_alive(const struct identity *identity)
 {
     return identity->table.told;
 }
 
 void identity_each(const struct identity *identity,
-                   void (*visit)(void *arg, const struct process *process), void *arg)
+                   void (*visit)(void *arg, const struct process *process, bool told), void *arg)
 {
     table_each(&identity->table, visit, arg);
 }
@@ -360,6 +373,16 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
     }
     atomic_fetch_add(&process->life->flows, 1);
     return TAKE(process);
+}
+
+void identity_adopt(struct identity *identity, uint32_t pid, uint64_t start_ns, uint64_t pod)
+{
+    struct process *process = identity_flow_begin(identity, pid, start_ns, pod);
+    struct table_entry *entry = process ? table_find(&identity->table, pid, start_ns) : NULL;
+
+    if (entry)
+        table_tell(&identity->table, entry);
+    identity_flow_end(identity, &process);
 }
 
 struct process *identity_flow_again(struct process *process)
