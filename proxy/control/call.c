@@ -84,29 +84,18 @@ static int append_dumped(const char *bytes, size_t len, void *arg)
     return out->failed ? -1 : 0;
 }
 
-static bool append_line(struct buffer *out, const json_t *line)
-{
-    if (!line || json_dump_callback(line, append_dumped, out, JSON_COMPACT) < 0)
-        return false;
-    buffer_append(out, "\n", 1);
-    return !out->failed;
-}
-
 /* False where a line cannot be made: a client must not take what it has for all there is. */
 static bool make_rows(struct control_call *call)
 {
-    call->out.len = call->out_at = 0;
-    while (call->rows.next && call->out.len < BATCH) {
-        json_t *row = call->rows.next(call->rows.arg);
-        bool made = !row || append_line(&call->out, row);
+    struct buffer *out = &call->out;
 
-        if (!row)
+    out->len = call->out_at = 0;
+    while (call->rows.next && out->len < BATCH && !out->failed)
+        if (call->rows.next(call->rows.arg, out))
+            buffer_append(out, "\n", 1);
+        else
             end_rows(call);
-        json_decref(row);
-        if (!made)
-            return false;
-    }
-    return true;
+    return !out->failed;
 }
 
 /* One send a turn: who reads fast and wants much must not hold up the loop. */
@@ -140,13 +129,14 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 static void begin_answer(struct control_call *call, json_t *line)
 {
-    bool made = append_line(&call->out, line);
+    bool made = line && json_dump_callback(line, append_dumped, &call->out, JSON_COMPACT) == 0;
 
     json_decref(line);
+    buffer_append(&call->out, "\n", 1);
     request_fini(&call->request);
     close_fds(call);
     enter(call, CLIENT_ANSWERING);
-    if (!made)
+    if (!made || call->out.failed)
         call_drop(call); /* no memory */
 }
 

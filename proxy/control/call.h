@@ -8,7 +8,6 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-#include "events/buffer.h"
 #include "proxy/control/control.h"
 #include "proxy/control/request.h"
 

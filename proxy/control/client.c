@@ -7,36 +7,26 @@
 #include <sys/un.h>
 
 #include "proxy/control/control.h"
+#include "proxy/runtime.h"
 
 enum { CHUNK = 16384, LINE_MAX_BYTES = 64 << 20 };
-
-const char *client_runtime_dir(const char *option)
-{
-    const char *of_systemd = getenv("RUNTIME_DIRECTORY");
-
-    if (option)
-        return option;
-    return of_systemd && of_systemd[0] ? of_systemd : "/run/sallyport";
-}
 
 int client_connect(struct client *client, const char *runtime_dir, struct err *err)
 {
     CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int len =
-        snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CONTROL_SOCKET, runtime_dir);
+    const char *dir = runtime_choose(runtime_dir);
+    int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CONTROL_SOCKET, dir);
 
     if (fd < 0)
         return err_sys(err, -errno, "control socket");
     if (len < 0 || (size_t)len >= sizeof(address.sun_path))
-        return err_set(err, -ENAMETOOLONG, "%s: too long for the directory of a socket",
-                       runtime_dir);
+        return err_set(err, -ENAMETOOLONG, "%s: too long for the directory of a socket", dir);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
-            return err_set(err, -ENOENT, "no agent runs at %s; 'sallyport run' starts one",
-                           runtime_dir);
+            return err_set(err, -ENOENT, "no agent runs at %s; 'sallyport run' starts one", dir);
         if (errno == EACCES)
-            return err_set(err, -EACCES, "only root may ask the agent at %s", runtime_dir);
+            return err_set(err, -EACCES, "only root may ask the agent at %s", dir);
         return err_sys(err, -errno, "%s", address.sun_path);
     }
     *client = (struct client){.fd = fd_take(&fd)};

@@ -17,11 +17,8 @@ struct client {
     size_t at, len, size;
 };
 
-/* Where the agent keeps its sockets: option if given, else $RUNTIME_DIRECTORY, else /run/sallyport.
- * Borrowed. */
-const char *client_runtime_dir(const char *option);
-
-/* -ENOENT, with a sentence that says so: no agent runs there. *client is filled on success. */
+/* runtime_dir: what --runtime-dir said, NULL: nothing. -ENOENT, with a sentence that says so: no
+ * agent runs there. *client is filled on success. */
 int client_connect(struct client *client, const char *runtime_dir, struct err *err);
 void client_fini(struct client *client);
 

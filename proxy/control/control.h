@@ -11,9 +11,11 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "events/buffer.h"
 
 #define CONTROL_SOCKET "control.sock" /* in the runtime directory */
 
@@ -29,8 +31,9 @@ struct control_call; /* one request; ends by the first answer, refusal or contro
 
 /* The lines of a long answer, made when there is room for them. */
 struct control_rows {
-    json_t *(*next)(void *arg); /* a new reference; NULL: that was all */
-    void (*done)(void *arg);    /* all was sent, or the client is gone */
+    /* Appends one line, without its newline; false: that was all. */
+    bool (*next)(void *arg, struct buffer *line);
+    void (*done)(void *arg); /* all was sent, or the client is gone */
     void *arg;
 };
 
