@@ -2,4 +2,5 @@
 #pragma once
 
 int command_exec(int argc, char **argv);
+int command_keeper(int argc, char **argv);
 int command_probe(int argc, char **argv);
