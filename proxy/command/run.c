@@ -22,7 +22,7 @@
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
 
-enum { FAILED = 1, MISUSED = 2 };
+enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
@@ -162,6 +162,20 @@ static void finish(struct run *run)
     config_free(&run->config);
 }
 
+static int read_config(struct run *run, const struct run_options *options)
+{
+    const struct config_source source = {.file = options->config_file, .args = &options->args};
+    CLEANUP(text_free) char *story = NULL;
+    struct err err;
+    int result = config_load(&run->config, &source, NULL, &story, &err);
+
+    if (story)
+        fputs(story, stderr);
+    else if (result < 0)
+        log_error("%s", err.text);
+    return result;
+}
+
 int command_run(int argc, char **argv)
 {
     struct run_options options = {0};
@@ -172,10 +186,8 @@ int command_run(int argc, char **argv)
 
     if (status)
         return status - 1;
-    if (config_load(&run.config, &options.args, &err) < 0) {
-        log_error("%s", err.text);
-        return MISUSED;
-    }
+    if (read_config(&run, &options) < 0)
+        return FAILED;
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else
