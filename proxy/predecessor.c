@@ -51,6 +51,27 @@ void predecessor_free(struct predecessor **predecessor)
 
 /* ---- making way ---- */
 
+int predecessor_would(const char *runtime_dir, bool replace, bool *would, struct err *err)
+{
+    CLEANUP(client_fini) struct client client = {.fd = -1};
+    json_t *answer = NULL;
+    int result = client_connect(&client, runtime_dir, err);
+
+    *would = false;
+    if (result == -ENOENT)
+        return 0;
+    if (result == 0)
+        result = client_call(
+            &client,
+            json_pack("{s:s, s:b, s:b}", "verb", "takeover", "replace", (int)replace, "asked", 1),
+            NULL, 0, &answer, err);
+    if (result < 0)
+        return result;
+    *would = true;
+    json_decref(answer);
+    return 0;
+}
+
 int predecessor_ask(struct predecessor **out, const char *runtime_dir, bool replace,
                     struct err *err)
 {

@@ -16,6 +16,9 @@ struct identity;
 struct names;
 struct sockets;
 
+/* Whether an agent runs at this runtime directory that predecessor_ask() would make way. -EBUSY,
+ * with a sentence: one that would not. */
+int predecessor_would(const char *runtime_dir, bool replace, bool *would, struct err *err);
 /* Asks the agent that runs at this runtime directory to make way. One that is ending does;
  * one that serves does so if `replace`, and refuses else. 0 with *out NULL: none runs. From success
  * on it accepts nothing and reads nothing the kernel tells: the pods wait for us. */

@@ -43,7 +43,7 @@ static bool is_bpffs(const char *path)
     return statfs(path, &statfs_) == 0 && statfs_.f_type == BPF_FS_MAGIC;
 }
 
-static int lock(struct runtime *runtime, struct err *err)
+int runtime_lock(struct runtime *runtime, struct err *err)
 {
     char path[128], pid[32] = "";
     ssize_t n;
@@ -115,10 +115,14 @@ int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
                        dir, sizeof(runtime->dir) - 1);
     result = make_dir(runtime->dir, err);
     if (result == 0)
-        result = lock(runtime, err);
-    if (result == 0)
         result = make_pin_dir(runtime, err);
     return result;
+}
+
+void runtime_leave(struct runtime *runtime)
+{
+    runtime->pin_dir[0] = 0;
+    fd_close(&runtime->lock_fd);
 }
 
 void runtime_fini(struct runtime *runtime)

@@ -19,7 +19,10 @@ struct runtime {
 /* What --runtime-dir said (NULL: nothing), else $RUNTIME_DIRECTORY, else /run/sallyport. */
 const char *runtime_choose(const char *option);
 
-/* Makes the directory (0700) and what is in it, and takes the lock: -EBUSY, with a sentence, where
- * an agent runs already. */
+/* Makes the directory (0700) and what is in it. */
 int runtime_init(struct runtime *runtime, const char *dir, struct err *err);
+/* Takes the lock: -EBUSY, with a sentence, where an agent runs already. */
+int runtime_lock(struct runtime *runtime, struct err *err);
+/* For the next agent; the directory is its from now on. */
+void runtime_leave(struct runtime *runtime);
 void runtime_fini(struct runtime *runtime);

@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 
 #include <linux/magic.h>
 
@@ -17,23 +18,28 @@
 #include "proxy/command/output.h"
 #include "proxy/command/run_options.h"
 #include "proxy/command/signing.h"
+#include "proxy/command/succession.h"
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
+#include "proxy/predecessor.h"
 #include "proxy/runtime.h"
 
 enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
+    char *const *argv;
     struct config *config;
     char node_name[256];
+    unsigned drain_ms;
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
     struct signing signing;
     struct agent *agent;
     struct control *control;
+    struct succession *succession;
     struct event *on_signal;
 };
 
@@ -45,9 +51,15 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     struct signalfd_siginfo info;
 
     (void)what;
-    while (read(fd, &info, sizeof(info)) == sizeof(info))
+    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-            event_base_loopbreak(agent_base(run->agent));
+            succession_drain(run->succession);
+        else if (info.ssi_signo == SIGUSR2)
+            succession_renew(run->succession);
+        else if (info.ssi_signo == SIGCHLD)
+            while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+    }
 }
 
 /* Blocked before any thread is made, so in every one. */
@@ -59,6 +71,8 @@ static int catch_signals(struct run *run, struct err *err)
     sigaddset(&caught, SIGTERM);
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGHUP);
+    sigaddset(&caught, SIGUSR2);
+    sigaddset(&caught, SIGCHLD);
     sigprocmask(SIG_BLOCK, &caught, NULL);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     run->signal_fd = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -74,14 +88,47 @@ static int serve_signals(struct run *run, struct err *err)
     return 0;
 }
 
+/* ---- one agent after the other ---- */
+
+/* What the next agent needs. */
+static void let_go(void *arg)
+{
+    struct run *run = arg;
+
+    control_free(&run->control);
+    runtime_leave(&run->runtime);
+}
+
+/* Serves from here on: the pods of the agent before us, if there is one, and its place. */
+static int succeed(struct run *run, bool replaces, struct err *err)
+{
+    CLEANUP(predecessor_free) struct predecessor *predecessor = NULL;
+    int result = 0;
+
+    if (replaces)
+        result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
+    if (result == 0 && predecessor)
+        result = agent_adopt(run->agent, &predecessor, err);
+    return result == 0 && replaces ? runtime_lock(&run->runtime, err) : result;
+}
+
 /* ---- the parts ---- */
 
 static int serve_clients(struct run *run, struct err *err)
 {
+    const struct succession_parts succession = {
+        .agent = run->agent,
+        .argv = run->argv,
+        .drain_ms = &run->drain_ms,
+        .let_go = let_go,
+        .arg = run,
+    };
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
+    int result;
 
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
-    return control_new(&run->control, agent_base(run->agent), path, err);
+    result = control_new(&run->control, agent_base(run->agent), path, err);
+    return result < 0 ? result : succession_new(&run->succession, &succession, run->control, err);
 }
 
 static int open_cgroup_root(struct run *run, struct err *err)
@@ -122,15 +169,20 @@ static int start_agent(struct run *run, struct err *err)
     return result < 0 ? result : serve_signals(run, err);
 }
 
-static int start(struct run *run, struct err *err)
+static int start(struct run *run, bool replace, struct err *err)
 {
     const struct config *config = run->config;
+    bool replaces = false;
     int result = host_check(err);
 
     if (result == 0)
         result = catch_signals(run, err);
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
+    if (result == 0)
+        result = predecessor_would(run->runtime.dir, replace, &replaces, err);
+    if (result == 0 && !replaces)
+        result = runtime_lock(&run->runtime, err);
     if (result == 0)
         result = output_init(&run->output, config->events_file, 0, STDOUT_FILENO,
                              config->output == CONFIG_JSON, run->node_name, err);
@@ -140,6 +192,8 @@ static int start(struct run *run, struct err *err)
         result = signing_init(&run->signing, config->ca, config->upstream_ca, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
+    if (result == 0)
+        result = succeed(run, replaces, err);
     if (result == 0)
         result = serve_clients(run, err);
     return result;
@@ -153,6 +207,7 @@ static void finish(struct run *run)
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
+    succession_free(&run->succession);
     output_tell_lost(&run->output);
     output_fini(&run->output);
     signing_fini(&run->signing);
@@ -179,7 +234,8 @@ static int read_config(struct run *run, const struct run_options *options)
 int command_run(int argc, char **argv)
 {
     struct run_options options = {0};
-    struct run run = {.output.fd = -1, .runtime.lock_fd = -1, .signal_fd = -1, .cgroup_fd = -1};
+    struct run run = {
+        .argv = argv, .output.fd = -1, .runtime.lock_fd = -1, .signal_fd = -1, .cgroup_fd = -1};
     struct rlimit old_files;
     struct err err = {0};
     int status = run_options_parse(&options, argc, argv);
@@ -188,6 +244,7 @@ int command_run(int argc, char **argv)
         return status - 1;
     if (read_config(&run, &options) < 0)
         return FAILED;
+    run.drain_ms = run.config->drain_timeout_ms;
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else
@@ -195,7 +252,7 @@ int command_run(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0); /* the CA's key must not end in a core dump */
     host_raise_file_limit(&old_files);
     status = 0;
-    if (start(&run, &err) < 0) {
+    if (start(&run, options.replace, &err) < 0) {
         log_error("%s", err.text);
         status = FAILED;
     } else {

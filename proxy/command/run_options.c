@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LETTERS_MAX = 3 + 2 * CONFIG_KEYS_MAX, CONFIG = 256, FIRST_KEY };
+enum { LETTERS_MAX = 3 + 2 * CONFIG_KEYS_MAX, CONFIG = 256, REPLACE, FIRST_KEY };
 
 static const char help_head[] =
     "Usage: sallyport run [OPTION…]\n"
@@ -12,10 +12,13 @@ static const char help_head[] =
     "The agent: runs in the foreground, serves the pods that are registered with it, and tells\n"
     "what they do. SIGTERM ends it. SIGHUP, or a changed file, makes it read its configuration "
     "and\n"
-    "certificates anew: connections stay, and if anything is wrong all stays as it was.\n"
+    "certificates anew: connections stay, and if anything is wrong all stays as it was. SIGUSR2\n"
+    "starts the program anew, to take over (--replace).\n"
     "\n"
     "      --config FILE          read keys from FILE (YAML), named as the options are, in\n"
-    "                             camelCase (/etc/sallyport/sallyport.yaml, if it is there)\n";
+    "                             camelCase (/etc/sallyport/sallyport.yaml, if it is there)\n"
+    "      --replace              take over from the agent that runs: no connection is refused, and\n"
+    "                             it ends with its last one\n";
 static const char help_end[] =
     "  -h, --help                 this text\n"
     "\n"
@@ -55,12 +58,13 @@ static size_t key_of_letter(int letter)
 }
 
 /* The table's options as getopt_long(3) wants them. */
-static void list_options(struct option known[CONFIG_KEYS_MAX + 3], char letters[LETTERS_MAX])
+static void list_options(struct option known[CONFIG_KEYS_MAX + 4], char letters[LETTERS_MAX])
 {
     *letters++ = '+';
     *letters++ = 'h';
     *known++ = (struct option){"help", no_argument, NULL, 'h'};
     *known++ = (struct option){"config", required_argument, NULL, CONFIG};
+    *known++ = (struct option){"replace", no_argument, NULL, REPLACE};
     for (size_t i = 0; i < config_keys_len; i++) {
         const struct config_key *key = &config_keys[i];
 
@@ -77,7 +81,7 @@ static void list_options(struct option known[CONFIG_KEYS_MAX + 3], char letters[
 
 int run_options_parse(struct run_options *options, int argc, char **argv)
 {
-    struct option known[CONFIG_KEYS_MAX + 3];
+    struct option known[CONFIG_KEYS_MAX + 4];
     char letters[LETTERS_MAX];
     CLEANUP(config_free) struct config *scratch = NULL;
     struct err err;
@@ -98,6 +102,10 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
         }
         if (option == CONFIG) {
             options->config_file = optarg;
+            continue;
+        }
+        if (option == REPLACE) {
+            options->replace = true;
             continue;
         }
         if (options->args.len == CONFIG_ARGS_MAX) {

@@ -5,6 +5,7 @@
 
 struct run_options { /* texts borrow from argv */
     const char *config_file;
+    bool replace; /* take over from an agent that runs */
     struct config_args args;
 };
 

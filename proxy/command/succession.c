@@ -20,7 +20,6 @@ enum { LOOK_US = 20000 };
 
 struct succession {
     struct succession_parts parts;
-    unsigned drain_ms;
     uint64_t until_ns; /* 0: serving */
     bool retired;
     struct event *look;
@@ -49,35 +48,26 @@ static void look(evutil_socket_t fd, short what, void *arg)
 
 static void end_soon(struct succession *succession)
 {
-    succession->until_ns = clock_ns() + succession->drain_ms * UINT64_C(1000000);
+    succession->until_ns = clock_ns() + *succession->parts.drain_ms * UINT64_C(1000000);
     look(-1, 0, succession);
 }
 
-void succession_drain(struct succession *succession, unsigned drain_ms)
+void succession_drain(struct succession *succession)
 {
     if (succession->until_ns) { /* asked a second time */
         event_base_loopbreak(agent_base(succession->parts.agent));
         return;
     }
-    succession->drain_ms = drain_ms;
     agent_drain(succession->parts.agent);
     notify_say("STOPPING=1\nSTATUS=Ending with the last connection");
     end_soon(succession);
-}
-
-void succession_set_drain(struct succession *succession, unsigned drain_ms)
-{
-    succession->drain_ms = drain_ms;
 }
 
 /* ---- making way ---- */
 
 static void tell_systemd(const struct succession *succession)
 {
-    char text[64];
-
-    snprintf(text, sizeof(text), "MAINPID=%d", succession->heir);
-    notify_say(text);
+    notify_say("MAINPID=%d", succession->heir);
 }
 
 static void hand_over(evutil_socket_t fd, short what, void *arg)
@@ -92,8 +82,8 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
     succession->stream = -1;
     if (result == 0) {
         sink_init(&succession->events, forward_render, succession->events_fd, "", false);
-        result = agent_retire(succession->parts.agent, succession->successor, &succession->events,
-                              &err);
+        result =
+            agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
         succession->retired = true;
         /* also when that failed: who asked may have got far enough to go on without the rest */
         succession->parts.let_go(succession->parts.arg);
@@ -121,6 +111,10 @@ static void on_takeover(void *arg, struct control_call *call)
                 "an agent runs already (pid %d); 'sallyport run --replace' takes over from it",
                 getpid());
         control_refuse(call, &err);
+        return;
+    }
+    if (json_is_true(json_object_get(control_args(call), "asked"))) { /* only whether we would */
+        control_answer(call, NULL);
         return;
     }
     succession->events_fd = control_take_fd(call, 0);
@@ -151,14 +145,16 @@ void succession_renew(struct succession *succession)
         replaces = replaces || strcmp(old[len], "--replace") == 0;
         len++;
     }
-    argv = calloc(len + 2, sizeof(*argv));
+    argv = calloc(len + 3, sizeof(*argv));
     if (!argv) {
         log_error("SIGUSR2: no memory to start a successor; this agent goes on");
         return;
     }
-    memcpy(argv, old, len * sizeof(*argv));
+    argv[0] = succession->program;
+    memcpy(argv + 1, old, len * sizeof(*argv));
+    argv[1] = (char *)"run";
     if (!replaces)
-        argv[len] = (char *)"--replace";
+        argv[1 + len] = (char *)"--replace";
     code = posix_spawn(&pid, succession->program, NULL, NULL, argv, environ);
     free(argv);
     if (code)
