@@ -110,6 +110,7 @@ static int start_agent(struct run *run, struct err *err)
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
+        .runtime_dir = run->runtime.dir,
         .anchors = &run->signing.anchors,
         .roots = run->signing.roots,
         .sinks = &run->output.sink,
