@@ -15,7 +15,13 @@
 #include "proxy/successor.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum {
+    LEAVES = 4096,
+    CONTROL_EVENTS = 65536,
+    /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
+     * connected to. */
+    OLDER_SECONDS = 60,
+};
 
 struct agent {
     struct event_base *base;
@@ -37,6 +43,7 @@ struct agent {
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
     bool draining, retired;
+    struct event *older_due; /* when what an older build had attached goes */
 };
 
 /* ---- processes and sockets ---- */
@@ -225,7 +232,10 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
-        result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
+        result = settings->runtime_dir
+                     ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
+                                       settings->runtime_dir, err)
+                     : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
     if (result == 0)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
     if (result == 0)
@@ -241,6 +251,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
+    if (result == 0)
+        doors_adopt(agent->doors);
     return result;
 }
 
@@ -269,8 +281,8 @@ static void say_last_words(struct agent *agent)
         bus_free(&agent->bus);
         return;
     }
-    if (agent->doors)
-        step(agent); /* what waits to be accepted has its workers yet */
+    if (agent->doors && !agent->leaving)
+        step(agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
@@ -300,6 +312,9 @@ void agent_free(struct agent **agent)
     if (!gone)
         return;
     predecessor_free(&gone->predecessor);
+    gone->leaving = gone->keeper && keeper_leave(gone->keeper, gone->retired);
+    if (gone->leaving && gone->pods)
+        pods_leave(gone->pods);
     say_last_words(gone);
     free(gone->workers);
     doors_free(&gone->doors);
@@ -308,6 +323,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_end);
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
+    free_event(&gone->older_due);
     store_free(&gone->store);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
@@ -318,6 +334,26 @@ void agent_free(struct agent **agent)
     if (gone->base)
         event_base_free(gone->base);
     free(gone);
+}
+
+static void on_older_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    keeper_remove_older(agent->keeper);
+}
+
+void agent_take_over(struct agent *agent)
+{
+    static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
+
+    pods_sweep(agent->pods);
+    keeper_disarm_older(agent->keeper);
+    agent->older_due = evtimer_new(agent->base, on_older_due, agent);
+    if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
+        keeper_remove_older(agent->keeper);
 }
 
 struct event_base *agent_base(struct agent *agent)
@@ -403,6 +439,11 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     agent->retired = true;
     bus_redirect(agent->bus, events, 1);
     return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
+}
+
+void agent_leave(struct agent *agent)
+{
+    agent->retired = true;
 }
 
 bool agent_is_drained(const struct agent *agent)

@@ -14,9 +14,11 @@
 
 struct agent;
 
-struct agent_settings {  /* all borrowed, all outlive the agent */
-    int cgroup_fd;       /* where the programs are attached */
-    const char *pin_dir; /* in a bpffs */
+struct agent_settings {      /* all borrowed, all outlive the agent */
+    int cgroup_fd;           /* where the programs are attached */
+    const char *pin_dir;     /* in a bpffs */
+    const char *runtime_dir; /* pods outlive the agent, and the keeper process is met there; NULL:
+                                they do not */
     const struct anchors *anchors;
     X509_STORE *roots; /* what upstreams are verified against */
     struct sink *sinks;
@@ -26,8 +28,13 @@ struct agent_settings {  /* all borrowed, all outlive the agent */
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
-/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
+/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down; but
+ * pods that are registered, where they outlive the agent, stay steered, and wait for the next. */
 void agent_free(struct agent **agent);
+
+/* All pods that were registered with an agent before are so again: what else it left goes. Until
+ * then connections of any of them are steered, and wait. */
+void agent_take_over(struct agent *agent);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
@@ -68,6 +75,8 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
  * borrowed until agent_free, which leaves the kernel as it is. */
 int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
                  struct err *err);
+/* agent_free() shall leave the kernel to another agent, whose it still is. */
+void agent_leave(struct agent *agent);
 /* Without a successor: accepts nothing more, but tells what becomes of the flows. */
 void agent_drain(struct agent *agent);
 /* Whether none of its flows is left. */

@@ -282,6 +282,16 @@ void hooks_remove_older(struct hooks *hooks)
     }
 }
 
+bool hooks_have_pods(const struct hooks *hooks)
+{
+    uint64_t pod;
+    bool have = bpf_map_get_next_key(bpf_map__fd(hooks->bpf->maps.pods), NULL, &pod) == 0;
+
+    for (size_t i = 0; i < hooks->older_len; i++)
+        have = have || bpf_map_get_next_key(hooks->older[i].pods_fd, NULL, &pod) == 0;
+    return have;
+}
+
 void hooks_leave(struct hooks *hooks)
 {
     hooks->leaving = hooks->pin_dir;

@@ -3,6 +3,9 @@
  * Called by:  keeper.c, which owns them. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 
 struct hooks;
@@ -25,6 +28,8 @@ void hooks_remove_older(struct hooks *hooks);
 struct pins_older;
 const struct pins_older *hooks_older(const struct hooks *hooks, size_t i); /* NULL: no more */
 
+/* Whether anybody is registered in the maps, of whichever set. Kept ones only. */
+bool hooks_have_pods(const struct hooks *hooks);
 /* hooks_free() shall leave pins, and what is attached, to the next agent. */
 void hooks_leave(struct hooks *hooks);
 /* Unpins and detaches. */

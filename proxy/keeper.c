@@ -102,9 +102,11 @@ void keeper_free(struct keeper **keeper)
     free(gone);
 }
 
-void keeper_leave(struct keeper *keeper)
+bool keeper_leave(struct keeper *keeper, bool idle_too)
 {
-    keeper->leaving = keeper->runtime_dir != NULL;
+    if (keeper->runtime_dir && (idle_too || hooks_have_pods(keeper->hooks)))
+        keeper->leaving = true;
+    return keeper->leaving;
 }
 
 static struct keeper_net *find_by_cookie(struct keeper *keeper, uint64_t netns_cookie)

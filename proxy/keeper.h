@@ -7,6 +7,7 @@
  * bpf/connect.bpf.c and sockops.bpf.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -35,10 +36,10 @@ int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct e
  * of others is taken back. */
 int keeper_new_kept(struct keeper **out, int cgroup_fd, const char *pin_dir,
                     const char *runtime_dir, struct err *err);
-/* Kept ones only: from now on nothing is taken away, neither from the kernel programs nor from the
- * keeper process, for another agent goes on with it; keeper_free() and keeper_net_remove() just let
- * go. */
-void keeper_leave(struct keeper *keeper);
+/* From now on nothing is taken away, neither from the kernel programs nor from the keeper process,
+ * for another agent goes on with it; keeper_free() and keeper_net_remove() just let go. False, and
+ * nothing changes, where it is not kept; with `idle_too` false also where no pod is registered. */
+bool keeper_leave(struct keeper *keeper, bool idle_too);
 /* Unpins, detaches, closes listeners and sockets, ends the thread and the keeper process. */
 void keeper_free(struct keeper **keeper);
 

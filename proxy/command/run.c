@@ -157,6 +157,7 @@ static int start_agent(struct run *run, struct err *err)
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
+        .runtime_dir = run->runtime.dir,
         .anchors = &run->signing.anchors,
         .roots = run->signing.roots,
         .sinks = &run->output.sink,
@@ -204,6 +205,8 @@ static void finish(struct run *run)
     if (run->on_signal)
         event_free(run->on_signal);
     control_free(&run->control);
+    if (run->agent && run->runtime.lock_fd < 0)
+        agent_leave(run->agent); /* we have no say here yet, or no longer */
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
