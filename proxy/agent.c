@@ -43,6 +43,7 @@ struct agent {
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
     bool draining, retired;
+    bool leaving; /* what the kernel knows stays as it is */
     struct event *older_due; /* when what an older build had attached goes */
 };
 
