@@ -19,7 +19,7 @@
 #include <termios.h>
 
 #include "base/log.h"
-#include "certs/authority.h"
+#include "certs/credentials.h"
 #include "certs/own.h"
 #include "proxy/agent.h"
 #include "proxy/command/child.h"
@@ -40,9 +40,7 @@ struct run {
     struct rlimit old_files;
     int signal_fd, events_fd;
     struct instance *instance;
-    struct authority *authority;
-    struct anchors anchors;
-    X509_STORE *roots;
+    struct credentials *credentials;
     struct overlay overlay;
     char *root_pem, *cert_file_pem;
     struct sink sink;
@@ -178,32 +176,41 @@ static char *roots_of(const struct anchors *anchors, size_t file)
     return ok ? strndup(pem, (size_t)len) : NULL;
 }
 
-static int prepare_trust(struct run *run, struct err *err)
+static int make_credentials(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    X509_STORE *trust[ANCHORS_MAX];
-    size_t trust_len;
+    CLEANUP(credentials_parts_fini) struct credentials_parts parts = {0};
+    int result;
+
+    result = options->ca_dir ? authority_load(&parts.authority, options->ca_dir, err)
+                             : authority_new(&parts.authority, run->node_name, err);
+    if (result == 0)
+        result = overlay_roots(&run->overlay, options->upstream_ca, &parts.roots, err);
+    if (result == 0)
+        result =
+            overlay_trust(&run->overlay, options->upstream_ca, parts.trust, &parts.trust_len, err);
+    if (result == 0)
+        result = credentials_new(&run->credentials, &parts, run->node_name, err);
+    return result;
+}
+
+static int prepare_trust(struct run *run, struct err *err)
+{
+    const struct anchors *anchors;
     char dir[128];
     int result;
 
-    result = options->ca_dir ? authority_load(&run->authority, options->ca_dir, err)
-                             : authority_new(&run->authority, run->node_name, err);
-    if (result < 0)
-        return result;
     overlay_find(&run->overlay);
-    result = overlay_roots(&run->overlay, options->upstream_ca, &run->roots, err);
+    result = make_credentials(run, err);
     if (result < 0)
         return result;
+    anchors = &run->credentials->anchors;
     snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
-    result = overlay_trust(&run->overlay, options->upstream_ca, trust, &trust_len, err);
-    if (result == 0)
-        result = anchors_init(&run->anchors, run->authority, run->node_name, trust, trust_len, err);
-    if (result == 0)
-        result = overlay_write(&run->overlay, dir, &run->anchors, err);
+    result = overlay_write(&run->overlay, dir, anchors, err);
     if (result < 0)
         return result;
-    run->root_pem = roots_of(&run->anchors, ANCHORS_ANY);
-    run->cert_file_pem = roots_of(&run->anchors, run->overlay.cert_file_trust);
+    run->root_pem = roots_of(anchors, ANCHORS_ANY);
+    run->cert_file_pem = roots_of(anchors, run->overlay.cert_file_trust);
     return run->root_pem && run->cert_file_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
@@ -218,8 +225,7 @@ static int start_agent(struct run *run, struct err *err)
     };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
-        .anchors = &run->anchors,
-        .roots = run->roots,
+        .credentials = run->credentials,
         .sinks = &run->sink,
         .sinks_len = 1,
         .node_name = run->node_name,
@@ -313,9 +319,7 @@ static void finish(struct run *run)
     agent_free(&run->agent);
     tell_lost(run);
     sink_fini(&run->sink);
-    X509_STORE_free(run->roots);
-    anchors_fini(&run->anchors);
-    authority_free(&run->authority);
+    credentials_unref(&run->credentials);
     instance_free(&run->instance);
     free(run->root_pem);
     free(run->cert_file_pem);
