@@ -30,7 +30,7 @@ struct run {
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
-    struct signing signing;
+    struct credentials *credentials;
     struct agent *agent;
     struct event *on_signal;
 };
@@ -95,13 +95,25 @@ static int open_cgroup_root(struct run *run, struct err *err)
     return 0;
 }
 
+static int load_credentials(struct credentials **out, const struct config *config,
+                            const char *node_name, struct err *err)
+{
+    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* too large for the stack's taste */
+    int result;
+
+    if (!overlay)
+        return err_set(err, -ENOMEM, "the trust of this machine");
+    result = signing_load(out, overlay, config->ca, config->upstream_ca, node_name, err);
+    free(overlay);
+    return result;
+}
+
 static int start_agent(struct run *run, struct err *err)
 {
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
-        .anchors = &run->signing.anchors,
-        .roots = run->signing.roots,
+        .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
         .node_name = run->node_name,
@@ -127,7 +139,7 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
-        result = signing_init(&run->signing, config->ca, config->upstream_ca, run->node_name, err);
+        result = load_credentials(&run->credentials, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
     return result;
@@ -142,7 +154,7 @@ static void finish(struct run *run)
     agent_free(&run->agent);
     output_tell_lost(&run->output);
     output_fini(&run->output);
-    signing_fini(&run->signing);
+    credentials_unref(&run->credentials);
     runtime_fini(&run->runtime);
     fd_close(&run->cgroup_fd);
     fd_close(&run->signal_fd);
