@@ -179,11 +179,18 @@ static int prepare_trust(struct run *run, struct err *err)
 static int start_agent(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    const struct pods_settings pod = {
+    const struct pods_settings settings_of_pod = {
         .all_ports = options->all_ports,
         .loopback = options->loopback,
         .ports = options->ports_len ? options->ports : pods_default_ports,
         .ports_len = options->ports_len ? options->ports_len : pods_default_ports_len,
+    };
+    struct agent_pod pod = {
+        .cgroup_id = run->instance->cgroup_id,
+        .cgroup_fd = -1,
+        .space = "",
+        .name = "",
+        .settings = &settings_of_pod,
     };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
@@ -205,7 +212,12 @@ static int start_agent(struct run *run, struct err *err)
         event_new(agent_base(run->agent), run->signal_fd, EV_READ | EV_PERSIST, on_signal, run);
     if (!run->on_signal || event_add(run->on_signal, NULL) < 0)
         return err_set(err, -ENOMEM, "the control loop");
-    return agent_add_pod(run->agent, run->instance->cgroup_id, "", "", &pod, err);
+    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (netns < 0)
+        return err_sys(err, -errno, "/proc/self/ns/net");
+    pod.netns_fd = netns;
+    return agent_add_pod(run->agent, &pod, err);
 }
 
 /* Takes everything down; the order matters: nothing of the command may outlive its steering. */

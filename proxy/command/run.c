@@ -17,6 +17,7 @@
 #include "proxy/command/output.h"
 #include "proxy/command/run_options.h"
 #include "proxy/command/signing.h"
+#include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
@@ -32,6 +33,7 @@ struct run {
     struct output output;
     struct credentials *credentials;
     struct agent *agent;
+    struct control *control;
     struct event *on_signal;
 };
 
@@ -73,6 +75,14 @@ static int serve_signals(struct run *run, struct err *err)
 }
 
 /* ---- the parts ---- */
+
+static int serve_clients(struct run *run, struct err *err)
+{
+    char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
+
+    snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
+    return control_new(&run->control, agent_base(run->agent), path, err);
+}
 
 static int open_cgroup_root(struct run *run, struct err *err)
 {
@@ -142,6 +152,8 @@ static int start(struct run *run, struct err *err)
         result = load_credentials(&run->credentials, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
+    if (result == 0)
+        result = serve_clients(run, err);
     return result;
 }
 
@@ -149,6 +161,7 @@ static void finish(struct run *run)
 {
     if (run->on_signal)
         event_free(run->on_signal);
+    control_free(&run->control);
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
