@@ -19,6 +19,7 @@
 #include <termios.h>
 
 #include "base/log.h"
+#include "certs/ca_dir.h"
 #include "certs/credentials.h"
 #include "certs/own.h"
 #include "proxy/agent.h"
@@ -180,10 +181,14 @@ static int make_credentials(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
     CLEANUP(credentials_parts_fini) struct credentials_parts parts = {0};
+    struct ca_now ca = {0};
     int result;
 
-    result = options->ca_dir ? authority_load(&parts.authority, options->ca_dir, err)
-                             : authority_new(&parts.authority, run->node_name, err);
+    result = options->ca_dir ? ca_dir_load(&ca, options->ca_dir, err)
+                             : authority_new(&ca.signer, run->node_name, err);
+    parts.authority = ca.signer;
+    if (ca.warning[0])
+        log_warn("%s", ca.warning);
     if (result == 0)
         result = overlay_roots(&run->overlay, options->upstream_ca, &parts.roots, err);
     if (result == 0)
