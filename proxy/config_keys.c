@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/command/ca_options.h"
 #include "proxy/config.h"
 
 /* ---- types ---- */
@@ -196,11 +197,11 @@ static const char *const log_formats[] = {"text", "json", NULL};
 
 const struct config_key config_keys[] = {
     {"output", "output", 'o', "compact|json", "form of the events", &choice_type, FIELD(output),
-     .live = true, .preset = "compact", .words = outputs},
+     .preset = "compact", .words = outputs},
     {"eventsFile", "events-file", 0, "FILE", "append them there instead of writing to stdout",
-     &text_type, FIELD(events_file), .live = true},
-    {"ca", "ca", 0, "DIR", "sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is made",
-     &text_type, FIELD(ca), .live = true},
+     &text_type, FIELD(events_file)},
+    {"ca", "ca", 0, "DIR", "sign with the CA in DIR: tls.crt, tls.key, ca.crt", &text_type,
+     FIELD(ca), .live = true, .preset = CA_DIR},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      &text_type, FIELD(upstream_ca), .live = true},
     {"ports", "ports", 0, "LIST|all", "TCP ports of new pods to look into (443,8443,853,80,8080)",

@@ -11,6 +11,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},

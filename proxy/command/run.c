@@ -15,8 +15,8 @@
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
+#include "proxy/command/reload.h"
 #include "proxy/command/run_options.h"
-#include "proxy/command/signing.h"
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
@@ -26,14 +26,17 @@ enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
-    struct config *config;
+    struct config_source source;
+    struct config *config; /* in force */
     char node_name[256];
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
-    struct credentials *credentials;
+    struct credentials *credentials; /* until the agent has them */
+    time_t look_again;               /* reload.h */
     struct agent *agent;
     struct control *control;
+    struct reload *reload;
     struct event *on_signal;
 };
 
@@ -48,6 +51,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     while (read(fd, &info, sizeof(info)) == sizeof(info))
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             event_base_loopbreak(agent_base(run->agent));
+        else if (info.ssi_signo == SIGHUP)
+            reload_now(run->reload);
 }
 
 /* Blocked before any thread is made, so in every one. */
@@ -105,19 +110,6 @@ static int open_cgroup_root(struct run *run, struct err *err)
     return 0;
 }
 
-static int load_credentials(struct credentials **out, const struct config *config,
-                            const char *node_name, struct err *err)
-{
-    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* too large for the stack's taste */
-    int result;
-
-    if (!overlay)
-        return err_set(err, -ENOMEM, "the trust of this machine");
-    result = signing_load(out, overlay, config->ca, config->upstream_ca, node_name, err);
-    free(overlay);
-    return result;
-}
-
 static int start_agent(struct run *run, struct err *err)
 {
     const struct agent_settings settings = {
@@ -130,6 +122,18 @@ static int start_agent(struct run *run, struct err *err)
         .workers = run->config->workers ? run->config->workers : host_cpus(),
     };
     int result = agent_new(&run->agent, &settings, err);
+
+    credentials_unref(&run->credentials);
+    return result;
+}
+
+static int follow_changes(struct run *run, struct err *err)
+{
+    const struct reload_parts parts = {.agent = run->agent,
+                                       .source = &run->source,
+                                       .config = &run->config,
+                                       .node_name = run->node_name};
+    int result = reload_new(&run->reload, &parts, run->look_again, err);
 
     return result < 0 ? result : serve_signals(run, err);
 }
@@ -149,11 +153,14 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
-        result = load_credentials(&run->credentials, config, run->node_name, err);
+        result =
+            reload_credentials(&run->credentials, &run->look_again, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
         result = serve_clients(run, err);
+    if (result == 0)
+        result = follow_changes(run, err);
     return result;
 }
 
@@ -161,6 +168,7 @@ static void finish(struct run *run)
 {
     if (run->on_signal)
         event_free(run->on_signal);
+    reload_free(&run->reload);
     control_free(&run->control);
     if (run->agent)
         output_hurry_by_signals(&run->output);
@@ -174,15 +182,14 @@ static void finish(struct run *run)
     config_free(&run->config);
 }
 
-static int read_config(struct run *run, const struct run_options *options)
+static int read_config(struct run *run)
 {
-    const struct config_source source = {.file = options->config_file, .args = &options->args};
     CLEANUP(text_free) char *story = NULL;
     struct err err;
-    int result = config_load(&run->config, &source, NULL, &story, &err);
+    int result = config_load(&run->config, &run->source, NULL, &story, &err);
 
     if (story)
-        fputs(story, stderr);
+        log_story(story);
     else if (result < 0)
         log_error("%s", err.text);
     return result;
@@ -198,8 +205,10 @@ int command_run(int argc, char **argv)
 
     if (status)
         return status - 1;
-    if (read_config(&run, &options) < 0)
+    run.source = (struct config_source){.file = options.config_file, .args = &options.args};
+    if (read_config(&run) < 0)
         return FAILED;
+    log_set_json(run.config->log_json);
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else
@@ -211,9 +220,11 @@ int command_run(int argc, char **argv)
         log_error("%s", err.text);
         status = FAILED;
     } else {
+        log_info("ready: pods may be registered (%s)", run.runtime.dir);
         notify_say("READY=1\nSTATUS=Ready");
         event_base_dispatch(agent_base(run.agent));
         notify_say("STOPPING=1\nSTATUS=Ending");
+        log_info("ending");
     }
     finish(&run);
     return status;
