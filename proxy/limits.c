@@ -153,6 +153,7 @@ enum limit limits_admit(struct limits *limits)
         limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
         return LIMIT_MEMORY;
     }
+    atomic_fetch_add(&limits->admitted, 1);
     connections = atomic_fetch_add(&limits->connections, 1) + 1;
     if (connections > atomic_load(&limits->peak)) /* control thread only */
         atomic_store(&limits->peak, connections);

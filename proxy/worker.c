@@ -30,6 +30,7 @@ struct handover {
     bool running;
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
+    struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
     int wake;                    /* eventfd */
     struct event *on_wake;
@@ -112,6 +113,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct worker *worker = arg;
     struct handover *handovers = worker->handovers;
     struct given *given;
+    struct worker_visit *visits;
     eventfd_t count;
     bool stop;
 
@@ -121,6 +123,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     given = handovers->first;
     handovers->first = NULL;
     handovers->last = &handovers->first;
+    visits = TAKE(handovers->visits);
     stop = handovers->stop;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
@@ -128,6 +131,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
         begin(worker, given);
         given = next;
+    }
+    while (visits) {
+        struct worker_visit *visit = visits;
+
+        visits = visit->next; /* fn may free it */
+        visit->fn(worker, visit);
     }
     if (stop)
         event_base_loopbreak(worker->base);
@@ -261,6 +270,17 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
+}
+
+void worker_visit(struct worker *worker, struct worker_visit *visit)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    visit->next = handovers->visits;
+    handovers->visits = visit;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
 }
 
 unsigned worker_load(const struct worker *worker)
