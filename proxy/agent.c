@@ -7,6 +7,7 @@
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/resolver.h"
@@ -31,6 +32,7 @@ struct agent {
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
+    struct lifecycle *lifecycle;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -152,6 +154,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .keeper = agent->keeper,
         .sockets = agent->sockets,
         .limits = &agent->limits,
+        .pods = agent->pods,
     };
 
     return attempts_new(&agent->attempts, &parts, err);
@@ -173,6 +176,30 @@ static int open_doors(struct agent *agent, struct err *err)
     };
 
     return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
 }
 
 static struct event *watch(struct agent *agent, int fd)
@@ -225,6 +252,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = hold_connects(agent, err);
     if (result == 0)
         result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
@@ -281,6 +310,7 @@ void agent_free(struct agent **agent)
         return;
     say_last_words(gone);
     free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);
@@ -304,23 +334,20 @@ struct event_base *agent_base(struct agent *agent)
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
-    CLEANUP(pod_unref)
-    struct pod *pod =
-        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
-    int result = 0;
-
-    if (!pod)
-        return err_set(err, -ENOMEM, "pod %s", wanted->name);
-    if (wanted->netns_fd >= 0)
-        result = doors_open(agent->doors, wanted->netns_fd, err);
-    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+    return lifecycle_add(agent->lifecycle, pod, err);
 }
 
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
-    return pods_remove(agent->pods, cgroup_id, err);
+    return lifecycle_remove(agent->lifecycle, cgroup_id, err);
+}
+
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg)
+{
+    lifecycle_on_gone(agent->lifecycle, on_gone, arg);
 }
 
 static bool settled(const struct agent *agent)

@@ -47,6 +47,9 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+/* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

@@ -31,6 +31,7 @@ struct handover {
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
     bool stop;                   /* under lock */
+    bool sweep;                  /* under lock: there are flows of pods that are gone */
     int wake;                    /* eventfd */
     struct event *on_wake;
     atomic_uint load;
@@ -76,9 +77,9 @@ static int make_contexts(struct worker *worker, struct err *err)
     return 0;
 }
 
-static void forget_one(struct worker *worker)
+static void forget_one(struct worker *worker, struct pod *pod)
 {
-    limits_leave(worker->parts.limits);
+    limits_leave(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
 }
 
@@ -92,8 +93,8 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
+        forget_one(worker, flow->facts.who.pod);
         flow_free(&flow);
-        forget_one(worker);
     }
     if (limits_ebbed(worker->parts.limits))
         malloc_trim(0); /* else it stays ours: in pieces, between what lives longer */
@@ -102,9 +103,22 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 static void begin(struct worker *worker, struct given *given)
 {
     if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
-        forget_one(worker);
+        forget_one(worker, given->pod);
     pod_unref(&given->pod);
     free(given);
+}
+
+static void end_gone(struct worker *worker)
+{
+    struct flow *next;
+
+    for (struct flow *flow = worker->flows; flow; flow = next) {
+        const struct pod *pod = flow->facts.who.pod;
+
+        next = flow->next;
+        if (pod && atomic_load(&pod->gone))
+            flow_abort(flow);
+    }
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -113,7 +127,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct handover *handovers = worker->handovers;
     struct given *given;
     eventfd_t count;
-    bool stop;
+    bool stop, sweep;
 
     (void)what;
     eventfd_read(fd, &count);
@@ -122,6 +136,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     handovers->first = NULL;
     handovers->last = &handovers->first;
     stop = handovers->stop;
+    sweep = handovers->sweep;
+    handovers->sweep = false;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
         struct given *next = given->next;
@@ -129,6 +145,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         begin(worker, given);
         given = next;
     }
+    if (sweep)
+        end_gone(worker);
     if (stop)
         event_base_loopbreak(worker->base);
 }
@@ -245,7 +263,7 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
-        limits_leave(worker->parts.limits);
+        limits_leave(worker->parts.limits, pod);
         close(fd);
         fd_close(&upstream);
         if (process)
@@ -261,6 +279,16 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
+}
+
+void worker_end_gone(struct worker *worker)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    handovers->sweep = true;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
 }
 
 unsigned worker_load(const struct worker *worker)

@@ -78,6 +78,9 @@ void worker_free(struct worker **worker);
  * identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod);
+/* Ends the flows of pods that are gone: they would wait for answers to nobody, and keep the pod's
+ * namespace while they do. Any thread. */
+void worker_end_gone(struct worker *worker);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 
