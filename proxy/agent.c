@@ -27,6 +27,7 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
@@ -82,8 +83,6 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -170,6 +169,7 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
@@ -268,6 +268,7 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -318,6 +319,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -348,6 +350,15 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
                        void *arg)
 {
     lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)
