@@ -7,6 +7,7 @@
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/resolver.h"
@@ -28,12 +29,14 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
     struct sessions *sessions; /* NULL: nobody can ask */
+    struct lifecycle *lifecycle;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -83,8 +86,6 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -155,6 +156,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .keeper = agent->keeper,
         .sockets = agent->sockets,
         .limits = &agent->limits,
+        .pods = agent->pods,
     };
 
     return attempts_new(&agent->attempts, &parts, err);
@@ -170,12 +172,37 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
 
     return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
 }
 
 static struct event *watch(struct agent *agent, int fd)
@@ -229,6 +256,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = open_doors(agent, err);
     if (result == 0)
+        result = follow_pods(agent, err);
+    if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
     return result;
@@ -242,6 +271,7 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -285,6 +315,7 @@ void agent_free(struct agent **agent)
     say_last_words(gone);
     sessions_free(&gone->sessions);
     free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);
@@ -292,6 +323,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -351,23 +383,29 @@ struct event_base *agent_base(struct agent *agent)
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
-    CLEANUP(pod_unref)
-    struct pod *pod =
-        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
-    int result = 0;
-
-    if (!pod)
-        return err_set(err, -ENOMEM, "pod %s", wanted->name);
-    if (wanted->netns_fd >= 0)
-        result = doors_open(agent->doors, wanted->netns_fd, err);
-    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+    return lifecycle_add(agent->lifecycle, pod, err);
 }
 
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
-    return pods_remove(agent->pods, cgroup_id, err);
+    return lifecycle_remove(agent->lifecycle, cgroup_id, err);
+}
+
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg)
+{
+    lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)

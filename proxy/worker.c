@@ -23,6 +23,7 @@ struct given {
     struct origin origin;
     struct process *process;
     struct pod *pod;
+    struct credentials *credentials;
 };
 
 struct handover {
@@ -32,6 +33,7 @@ struct handover {
     struct given *first, **last; /* under lock */
     struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
+    bool sweep;                  /* under lock: there are flows of pods that are gone */
     int wake;                    /* eventfd */
     struct event *on_wake;
     atomic_uint load;
@@ -62,7 +64,6 @@ static int make_contexts(struct worker *worker, struct err *err)
     worker->leg_bio = leg_bio_new();
     if (!worker->upstream_ctx || !worker->pod_ctx || !worker->leg_bio)
         return err_tls(err, -ENOMEM, "TLS contexts");
-    SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
     SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
@@ -77,9 +78,9 @@ static int make_contexts(struct worker *worker, struct err *err)
     return 0;
 }
 
-static void forget_one(struct worker *worker)
+static void forget_one(struct worker *worker, struct pod *pod)
 {
-    limits_leave(worker->parts.limits);
+    limits_leave(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
 }
 
@@ -93,8 +94,8 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
+        forget_one(worker, flow->facts.who.pod);
         flow_free(&flow);
-        forget_one(worker);
     }
     if (limits_ebbed(worker->parts.limits))
         malloc_trim(0); /* else it stays ours: in pieces, between what lives longer */
@@ -102,10 +103,25 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct worker *worker, struct given *given)
 {
-    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
-        forget_one(worker);
+    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
+                  given->credentials))
+        forget_one(worker, given->pod);
     pod_unref(&given->pod);
+    credentials_unref(&given->credentials);
     free(given);
+}
+
+static void end_gone(struct worker *worker)
+{
+    struct flow *next;
+
+    for (struct flow *flow = worker->flows; flow; flow = next) {
+        const struct pod *pod = flow->facts.who.pod;
+
+        next = flow->next;
+        if (pod && atomic_load(&pod->gone))
+            flow_abort(flow);
+    }
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
@@ -115,7 +131,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct given *given;
     struct worker_visit *visits;
     eventfd_t count;
-    bool stop;
+    bool stop, sweep;
 
     (void)what;
     eventfd_read(fd, &count);
@@ -125,6 +141,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     handovers->last = &handovers->first;
     visits = TAKE(handovers->visits);
     stop = handovers->stop;
+    sweep = handovers->sweep;
+    handovers->sweep = false;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
         struct given *next = given->next;
@@ -138,6 +156,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         visits = visit->next; /* fn may free it */
         visit->fn(worker, visit);
     }
+    if (sweep)
+        end_gone(worker);
     if (stop)
         event_base_loopbreak(worker->base);
 }
@@ -248,13 +268,13 @@ void worker_free(struct worker **worker)
 }
 
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                struct process *process, struct pod *pod)
+                struct process *process, struct pod *pod, struct credentials *credentials)
 {
     struct handover *handovers = worker->handovers;
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
-        limits_leave(worker->parts.limits);
+        limits_leave(worker->parts.limits, pod);
         close(fd);
         fd_close(&upstream);
         if (process)
@@ -262,7 +282,13 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
         return -ENOMEM;
     }
     *given = (struct given){
-        .fd = fd, .upstream = upstream, .origin = *origin, .process = process, .pod = pod_ref(pod)};
+        .fd = fd,
+        .upstream = upstream,
+        .origin = *origin,
+        .process = process,
+        .pod = pod_ref(pod),
+        .credentials = credentials_ref(credentials),
+    };
     atomic_fetch_add(&handovers->load, 1);
     pthread_mutex_lock(&handovers->lock);
     *handovers->last = given;
@@ -270,6 +296,16 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
+}
+
+void worker_end_gone(struct worker *worker)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    handovers->sweep = true;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
 }
 
 void worker_visit(struct worker *worker, struct worker_visit *visit)

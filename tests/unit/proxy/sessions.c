@@ -28,7 +28,6 @@ static struct sessions *sessions;
 static struct names *names;
 static struct limits limits;
 static struct bus *bus;
-static X509_STORE *roots;
 static struct worker *workers[WORKERS];
 static pthread_t loop;
 static int stop_fd, peers[FLOWS][2]; /* the program's and the server's ends */
@@ -83,8 +82,9 @@ static void begin_flow(unsigned i, struct pod *pod)
     }
     peers[i][0] = program[0];
     peers[i][1] = server[0];
-    assert_int_equal(limits_admit(&limits), LIMIT_NONE);
-    worker_give(workers[i % WORKERS], program[1], server[1], &origin, process_ref(&process), pod);
+    assert_int_equal(limits_admit(&limits, pod), LIMIT_NONE);
+    worker_give(workers[i % WORKERS], program[1], server[1], &origin, process_ref(&process), pod,
+                NULL);
 }
 
 static void begin_flows(void)
@@ -133,13 +133,11 @@ static int begin(void **state)
     }
     base = event_base_new();
     stop_fd = eventfd(0, EFD_CLOEXEC);
-    roots = X509_STORE_new();
     limits_init(&limits, &machine);
     result = names_new(&names, &err);
     if (result == 0)
         result = bus_new(&bus, NULL, 0, &err);
     all.names = names;
-    all.roots = roots;
     all.bus = bus;
     for (unsigned i = 0; result == 0 && i < WORKERS; i++)
         result = worker_new(&workers[i], &all, i, &err);
@@ -167,7 +165,6 @@ static int end(void **state)
     sessions_free(&sessions);
     bus_free(&bus);
     names_free(&names);
-    X509_STORE_free(roots);
     event_base_free(base);
     close(stop_fd);
     for (unsigned i = 0; i < FLOWS; i++) {
