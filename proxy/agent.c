@@ -11,7 +11,9 @@
 #include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/resolver.h"
+#include "proxy/sessions.h"
 #include "proxy/sockets.h"
+#include "proxy/status.h"
 #include "proxy/worker.h"
 
 enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
@@ -34,6 +36,7 @@ struct agent {
     struct attempts *attempts;
     struct doors *doors;
     struct lifecycle *lifecycle;
+    struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -310,6 +313,7 @@ void agent_free(struct agent **agent)
     if (!gone)
         return;
     say_last_words(gone);
+    sessions_free(&gone->sessions);
     free(gone->workers);
     lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
@@ -329,6 +333,49 @@ void agent_free(struct agent **agent)
     if (gone->base)
         event_base_free(gone->base);
     free(gone);
+}
+
+/* ---- what can be asked ---- */
+
+static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
+                       enum limit what)
+{
+    json_object_set_new(answer, key,
+                        json_pack("{s:I, s:I, s:I}", "used",
+                                  (json_int_t)atomic_load(&limits->used[what]), "most",
+                                  (json_int_t)limits->most[what], "refused",
+                                  (json_int_t)atomic_load(&limits->refused[what])));
+}
+
+static void tell_status(void *arg, json_t *answer)
+{
+    const struct agent *agent = arg;
+    const struct limits *limits = &agent->limits;
+
+    json_object_set_new(answer, "pods", json_integer((json_int_t)pods_count(agent->pods)));
+    json_object_set_new(answer, "namespaces", json_integer((json_int_t)doors_count(agent->doors)));
+    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
+    json_object_set_new(answer, "flows",
+                        json_pack("{s:I, s:I}", "open",
+                                  (json_int_t)atomic_load(&limits->connections), "total",
+                                  (json_int_t)atomic_load(&limits->admitted)));
+    tell_limit(answer, limits, "files", LIMIT_FILES);
+    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
+}
+
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err)
+{
+    const struct sessions_parts parts = {
+        .base = agent->base,
+        .control = control,
+        .names = agent->names,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = sessions_new(&agent->sessions, &parts, err);
+
+    return result < 0 ? result : status_on(status, tell_status, agent, err);
 }
 
 struct event_base *agent_base(struct agent *agent)

@@ -12,6 +12,8 @@
 #include "proxy/pods.h"
 
 struct agent;
+struct control;
+struct status;
 
 struct agent_settings {              /* all borrowed, all outlive the agent */
     int cgroup_fd;                   /* where the programs are attached */
@@ -26,6 +28,11 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
 /* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
 void agent_free(struct agent **agent);
+
+/* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
+ * Both are borrowed; control ends before the agent, status after it or with it. */
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 

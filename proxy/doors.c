@@ -511,3 +511,12 @@ void doors_accept(struct doors *doors)
             pause_accepting(doors);
     }
 }
+
+size_t doors_count(const struct doors *doors)
+{
+    size_t count = 0;
+
+    for (const struct door *door = doors->first; door; door = door->next)
+        count++;
+    return count;
+}

@@ -48,6 +48,8 @@ void doors_release(struct doors *doors, uint64_t netns_cookie);
 void doors_meet(struct doors *doors, uint32_t pid);
 /* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
 void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
+/* In how many namespaces. */
+size_t doors_count(const struct doors *doors);
 /* Accepts what waits to be accepted in any of them. */
 void doors_accept(struct doors *doors);
 /* Processes came or went: looks, soon, whether there is a namespace to leave. */

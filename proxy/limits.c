@@ -187,6 +187,7 @@ enum limit limits_admit(struct limits *limits, struct pod *pod)
     }
     if (pod)
         atomic_fetch_add(&pod->connections, 1);
+    atomic_fetch_add(&limits->admitted, 1);
     connections = atomic_fetch_add(&limits->connections, 1) + 1;
     if (connections > atomic_load(&limits->peak)) /* control thread only */
         atomic_store(&limits->peak, connections);

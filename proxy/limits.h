@@ -47,6 +47,7 @@ struct limits {
     uint64_t most[LIMIT_MAX]; /* for connections */
     atomic_uint_fast64_t used[LIMIT_MAX];
     atomic_uint_fast64_t connections, peak; /* now; at most since limits_ebbed() */
+    atomic_uint_fast64_t admitted;          /* connections so far */
     atomic_uint_fast64_t refused[LIMIT_MAX], told[LIMIT_MAX]; /* how often so far */
     atomic_uint_fast64_t told_ns;
     atomic_bool shared; /* among several pods */

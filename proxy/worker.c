@@ -31,8 +31,8 @@ struct handover {
     bool running;
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
+    struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
-    bool sweep;                  /* under lock: there are flows of pods that are gone */
     int wake;                    /* eventfd */
     struct event *on_wake;
     atomic_uint load;
@@ -110,26 +110,14 @@ static void begin(struct worker *worker, struct given *given)
     free(given);
 }
 
-static void end_gone(struct worker *worker)
-{
-    struct flow *next;
-
-    for (struct flow *flow = worker->flows; flow; flow = next) {
-        const struct pod *pod = flow->facts.who.pod;
-
-        next = flow->next;
-        if (pod && atomic_load(&pod->gone))
-            flow_abort(flow);
-    }
-}
-
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *worker = arg;
     struct handover *handovers = worker->handovers;
     struct given *given;
+    struct worker_visit *visits;
     eventfd_t count;
-    bool stop, sweep;
+    bool stop;
 
     (void)what;
     eventfd_read(fd, &count);
@@ -137,9 +125,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     given = handovers->first;
     handovers->first = NULL;
     handovers->last = &handovers->first;
+    visits = TAKE(handovers->visits);
     stop = handovers->stop;
-    sweep = handovers->sweep;
-    handovers->sweep = false;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
         struct given *next = given->next;
@@ -147,8 +134,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         begin(worker, given);
         given = next;
     }
-    if (sweep)
-        end_gone(worker);
+    while (visits) {
+        struct worker_visit *visit = visits;
+
+        visits = visit->next; /* fn may free it */
+        visit->fn(worker, visit);
+    }
     if (stop)
         event_base_loopbreak(worker->base);
 }
@@ -289,12 +280,13 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     return 0;
 }
 
-void worker_end_gone(struct worker *worker)
+void worker_visit(struct worker *worker, struct worker_visit *visit)
 {
     struct handover *handovers = worker->handovers;
 
     pthread_mutex_lock(&handovers->lock);
-    handovers->sweep = true;
+    visit->next = handovers->visits;
+    handovers->visits = visit;
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
 }
