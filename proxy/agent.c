@@ -35,8 +35,8 @@ struct agent {
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
-    struct sessions *sessions; /* NULL: nobody can ask */
     struct lifecycle *lifecycle;
+    struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };

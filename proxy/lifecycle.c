@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "proxy/cgroups.h"
 #include "proxy/doors.h"
+#include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
@@ -142,14 +143,35 @@ int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err
     return 0;
 }
 
-static void end_flows(evutil_socket_t fd, short what, void *arg)
+/* On a worker's thread. They would wait for answers to nobody, and keep the pod's namespace. */
+static void end_flows(struct worker *worker, struct worker_visit *visit)
+{
+    struct flow *next;
+
+    for (struct flow *flow = worker->flows; flow; flow = next) {
+        const struct pod *pod = flow->facts.who.pod;
+
+        next = flow->next;
+        if (pod && atomic_load(&pod->gone))
+            flow_abort(flow);
+    }
+    free(visit);
+}
+
+static void sweep(evutil_socket_t fd, short what, void *arg)
 {
     const struct lifecycle *lifecycle = arg;
 
     (void)fd;
     (void)what;
-    for (unsigned i = 0; i < lifecycle->parts.workers_len; i++)
-        worker_end_gone(lifecycle->parts.workers[i]);
+    for (unsigned i = 0; i < lifecycle->parts.workers_len; i++) {
+        struct worker_visit *visit = calloc(1, sizeof(*visit));
+
+        if (!visit)
+            return; /* their time-outs end them */
+        visit->fn = end_flows;
+        worker_visit(lifecycle->parts.workers[i], visit);
+    }
 }
 
 static void cgroup_gone(void *arg, uint64_t cgroup_id)
@@ -188,7 +210,7 @@ int lifecycle_new(struct lifecycle **out, const struct lifecycle_parts *parts, s
     if (!lifecycle)
         return err_set(err, -ENOMEM, "life of pods");
     lifecycle->parts = *parts;
-    lifecycle->sweep_due = evtimer_new(parts->base, end_flows, lifecycle);
+    lifecycle->sweep_due = evtimer_new(parts->base, sweep, lifecycle);
     if (!lifecycle->sweep_due)
         return err_set(err, -ENOMEM, "life of pods");
     result = cgroups_new(&lifecycle->cgroups, parts->base, cgroup_gone, lifecycle, err);

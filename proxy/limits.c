@@ -185,9 +185,9 @@ enum limit limits_admit(struct limits *limits, struct pod *pod)
         limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
         return LIMIT_MEMORY;
     }
-    atomic_fetch_add(&limits->admitted, 1);
     if (pod)
         atomic_fetch_add(&pod->connections, 1);
+    atomic_fetch_add(&limits->admitted, 1);
     connections = atomic_fetch_add(&limits->connections, 1) + 1;
     if (connections > atomic_load(&limits->peak)) /* control thread only */
         atomic_store(&limits->peak, connections);

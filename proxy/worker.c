@@ -33,7 +33,6 @@ struct handover {
     struct given *first, **last; /* under lock */
     struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
-    bool sweep;                  /* under lock: there are flows of pods that are gone */
     int wake;                    /* eventfd */
     struct event *on_wake;
     atomic_uint load;
@@ -111,19 +110,6 @@ static void begin(struct worker *worker, struct given *given)
     free(given);
 }
 
-static void end_gone(struct worker *worker)
-{
-    struct flow *next;
-
-    for (struct flow *flow = worker->flows; flow; flow = next) {
-        const struct pod *pod = flow->facts.who.pod;
-
-        next = flow->next;
-        if (pod && atomic_load(&pod->gone))
-            flow_abort(flow);
-    }
-}
-
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *worker = arg;
@@ -131,7 +117,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct given *given;
     struct worker_visit *visits;
     eventfd_t count;
-    bool stop, sweep;
+    bool stop;
 
     (void)what;
     eventfd_read(fd, &count);
@@ -141,8 +127,6 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     handovers->last = &handovers->first;
     visits = TAKE(handovers->visits);
     stop = handovers->stop;
-    sweep = handovers->sweep;
-    handovers->sweep = false;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
         struct given *next = given->next;
@@ -156,8 +140,6 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         visits = visit->next; /* fn may free it */
         visit->fn(worker, visit);
     }
-    if (sweep)
-        end_gone(worker);
     if (stop)
         event_base_loopbreak(worker->base);
 }
@@ -296,16 +278,6 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
-}
-
-void worker_end_gone(struct worker *worker)
-{
-    struct handover *handovers = worker->handovers;
-
-    pthread_mutex_lock(&handovers->lock);
-    handovers->sweep = true;
-    pthread_mutex_unlock(&handovers->lock);
-    eventfd_write(handovers->wake, 1);
 }
 
 void worker_visit(struct worker *worker, struct worker_visit *visit)

@@ -84,9 +84,6 @@ void worker_free(struct worker **worker);
  * references of its own. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod, struct credentials *credentials);
-/* Ends the flows of pods that are gone: they would wait for answers to nobody, and keep the pod's
- * namespace while they do. Any thread. */
-void worker_end_gone(struct worker *worker);
 /* Has visit->fn called once, on the worker's thread, between its flows' turns; borrows visit until
  * then. Any thread, while the worker lives: worker_free() waits for it. */
 void worker_visit(struct worker *worker, struct worker_visit *visit);
