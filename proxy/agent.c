@@ -209,6 +209,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (!agent->base)
         return err_set(err, -ENOMEM, "the control loop");
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
@@ -321,6 +323,18 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct er
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
     return pods_remove(agent->pods, cgroup_id, err);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *stats)
+{
+    *stats = (struct agent_stats){.pods = pods_count(agent->pods)};
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        stats->flows += worker_load(agent->workers[i]);
+    for (size_t i = 0; i < LIMIT_MAX; i++) {
+        stats->used[i] = agent->limits.used[i];
+        stats->most[i] = agent->limits.most[i];
+        stats->refused[i] = agent->limits.refused[i];
+    }
 }
 
 static bool settled(const struct agent *agent)

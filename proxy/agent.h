@@ -9,7 +9,9 @@
 
 #include "base/err.h"
 #include "certs/anchors.h"
+#include "events/bus.h"
 #include "events/sink.h"
+#include "proxy/limits.h"
 #include "proxy/pods.h"
 
 struct agent;
@@ -21,6 +23,8 @@ struct agent_settings {  /* all borrowed, all outlive the agent */
     X509_STORE *roots; /* what upstreams are verified against */
     struct sink *sinks;
     size_t sinks_len;
+    const struct bus_tap *taps;
+    size_t taps_len;
     const char *node_name;
     unsigned workers;
 };
@@ -47,6 +51,12 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+
+struct agent_stats {
+    size_t pods, flows;
+    uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
+};
+void agent_stats(const struct agent *agent, struct agent_stats *stats);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

@@ -1,6 +1,8 @@
 #include "proxy/config.h"
 
 #include <errno.h>
+#include <event2/util.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,6 +83,50 @@ static int read_port(const struct config_key *key, const char *text, void *field
     return 0;
 }
 
+/* "100Mi", "1G", "4096". */
+static int read_size(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    static const struct {
+        const char *word;
+        uint64_t bytes;
+    } units[] = {{"", 1},      {"k", 1000},     {"M", 1000000}, {"G", 1000000000},
+                 {"Ki", 1024}, {"Mi", 1 << 20}, {"Gi", 1 << 30}};
+    uint64_t *out = field;
+    char *end;
+    unsigned long long value = strtoull(text, &end, 10);
+
+    (void)key;
+    for (size_t i = 0; *text >= '0' && *text <= '9' && i < ARRAY_SIZE(units); i++)
+        if (strcmp(end, units[i].word) == 0 && value <= INT64_MAX / units[i].bytes) {
+            *out = value * units[i].bytes;
+            return 0;
+        }
+    return err_set(err, -EINVAL, "'%s' is no size, such as 100Mi or 500k", text);
+}
+
+static int read_address(const struct config_key *key, const char *text, void *field,
+                        struct err *err)
+{
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    char **out = field, *copy;
+
+    (void)key;
+    if (*text && (evutil_parse_sockaddr_port(text, (struct sockaddr *)&address, &len) < 0 ||
+                  !(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
+                                                 : ((struct sockaddr_in6 *)&address)->sin6_port)))
+        return err_set(err, -EINVAL,
+                       "'%s' is no address and port, such as 127.0.0.1:9470 or "
+                       "[::1]:9470; '' is none",
+                       text);
+    copy = strdup(text);
+    if (!copy)
+        return err_set(err, -ENOMEM, "out of memory");
+    free(*out);
+    *out = copy;
+    return 0;
+}
+
 /* ---- the table ---- */
 
 static const char *const outputs[] = {"compact", "json", NULL};
@@ -93,6 +139,14 @@ const struct config_key config_keys[] = {
      FIELD(output), .words = outputs},
     {"eventsFile", "events-file", 0, "FILE", "append them there instead of writing to stdout",
      read_text, FIELD(events_file)},
+    {"eventsFileMaxSize", "events-file-max-size", 0, "SIZE",
+     "begin a new file before it is larger; 0: never (100Mi)", read_size,
+     FIELD(events_file_max_size)},
+    {"eventsFileBackups", "events-file-backups", 0, "N", "full ones to keep: FILE.1 and so on (5)",
+     read_count, FIELD(events_file_backups), .least = 0, .most = 1000},
+    {"adminAddress", "admin-address", 0, "ADDR:PORT",
+     "/metrics, /livez and /readyz by HTTP; '': none (127.0.0.1:9470)", read_address,
+     FIELD(admin_address)},
     {"ca", "ca", 0, "DIR", "sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is made",
      read_text, FIELD(ca)},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
@@ -157,6 +211,11 @@ int config_load(struct config **out, const struct config_args *args, struct err 
 
     if (!config)
         return err_set(err, -ENOMEM, "the configuration");
+    config->events_file_max_size = UINT64_C(100) << 20;
+    config->events_file_backups = 5;
+    config->admin_address = strdup("127.0.0.1:9470");
+    if (!config->admin_address)
+        return err_set(err, -ENOMEM, "the configuration");
     result = apply(config, args, err);
     if (result < 0)
         return result;
@@ -171,7 +230,7 @@ void config_free(struct config **config)
     if (!gone)
         return;
     for (size_t i = 0; i < config_keys_len; i++)
-        if (config_keys[i].read == read_text)
+        if (config_keys[i].read == read_text || config_keys[i].read == read_address)
             free(*(char **)((char *)gone + config_keys[i].field));
     free(gone);
 }

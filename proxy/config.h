@@ -23,6 +23,9 @@ struct config_ports {
 struct config { /* owns its texts; those that may be missing are NULL then */
     char *ca, *upstream_ca;
     char *events_file;
+    uint64_t events_file_max_size; /* 0: no bound */
+    unsigned events_file_backups;
+    char *admin_address; /* "": none */
     char *cgroup_root, *runtime_dir;
     char *node_name;
     int output;       /* enum config_output */

@@ -11,7 +11,9 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
+    {"getevents", command_events, "the same as events"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
 };

@@ -12,6 +12,7 @@
 #include <linux/magic.h>
 
 #include "base/log.h"
+#include "events/file.h"
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
@@ -21,6 +22,7 @@
 #include "proxy/host.h"
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
+#include "proxy/telemetry.h"
 
 enum { FAILED = 1, MISUSED = 2 };
 
@@ -31,6 +33,8 @@ struct run {
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
+    struct events_file *events_file; /* or NULL: stdout */
+    struct telemetry *telemetry;
     struct signing signing;
     struct agent *agent;
     struct control *control;
@@ -48,6 +52,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     while (read(fd, &info, sizeof(info)) == sizeof(info))
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             event_base_loopbreak(agent_base(run->agent));
+        else if (info.ssi_signo == SIGHUP && run->events_file)
+            events_file_reopen(run->events_file);
 }
 
 /* Blocked before any thread is made, so in every one. */
@@ -84,6 +90,26 @@ static int serve_clients(struct run *run, struct err *err)
     return control_new(&run->control, agent_base(run->agent), path, err);
 }
 
+static int open_events(struct run *run, struct err *err)
+{
+    const struct config *config = run->config;
+    const struct events_file_settings settings = {
+        .path = config->events_file,
+        .max_bytes = config->events_file_max_size,
+        .backups = config->events_file_backups,
+    };
+    int result;
+
+    if (!config->events_file)
+        return output_init(&run->output, NULL, 0, STDOUT_FILENO, config->output == CONFIG_JSON,
+                           run->node_name, err);
+    run->output = (struct output){.file = config->events_file, .fd = -1};
+    result = events_file_open(&run->events_file, &settings, &run->output.sink,
+                              config->output == CONFIG_JSON ? json_render : text_render,
+                              run->node_name, err);
+    return result < 0 ? err_wrap(err, "--events-file") : 0;
+}
+
 static int open_cgroup_root(struct run *run, struct err *err)
 {
     char root[PATH_MAX];
@@ -107,6 +133,7 @@ static int open_cgroup_root(struct run *run, struct err *err)
 
 static int start_agent(struct run *run, struct err *err)
 {
+    struct bus_tap taps[TELEMETRY_TAPS];
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
@@ -114,11 +141,17 @@ static int start_agent(struct run *run, struct err *err)
         .roots = run->signing.roots,
         .sinks = &run->output.sink,
         .sinks_len = 1,
+        .taps = taps,
+        .taps_len = TELEMETRY_TAPS,
         .node_name = run->node_name,
         .workers = run->config->workers ? run->config->workers : host_cpus(),
     };
-    int result = agent_new(&run->agent, &settings, err);
+    int result = telemetry_new(&run->telemetry, run->node_name, err);
 
+    if (result < 0)
+        return result;
+    telemetry_taps(run->telemetry, taps);
+    result = agent_new(&run->agent, &settings, err);
     return result < 0 ? result : serve_signals(run, err);
 }
 
@@ -132,8 +165,7 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = output_init(&run->output, config->events_file, 0, STDOUT_FILENO,
-                             config->output == CONFIG_JSON, run->node_name, err);
+        result = open_events(run, err);
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
@@ -142,6 +174,9 @@ static int start(struct run *run, struct err *err)
         result = start_agent(run, err);
     if (result == 0)
         result = serve_clients(run, err);
+    if (result == 0)
+        result = telemetry_serve(run->telemetry, run->agent, run->control, run->signing.authority,
+                                 config->admin_address, err);
     return result;
 }
 
@@ -149,12 +184,16 @@ static void finish(struct run *run)
 {
     if (run->on_signal)
         event_free(run->on_signal);
+    if (run->telemetry)
+        telemetry_stop(run->telemetry);
     control_free(&run->control);
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
+    telemetry_free(&run->telemetry);
     output_tell_lost(&run->output);
     output_fini(&run->output);
+    events_file_free(&run->events_file);
     signing_fini(&run->signing);
     runtime_fini(&run->runtime);
     fd_close(&run->cgroup_fd);
