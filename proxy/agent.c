@@ -26,6 +26,7 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
@@ -80,8 +81,6 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -167,6 +166,7 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
@@ -241,6 +241,7 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -290,6 +291,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -327,7 +329,10 @@ int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 
 void agent_stats(const struct agent *agent, struct agent_stats *stats)
 {
-    *stats = (struct agent_stats){.pods = pods_count(agent->pods)};
+    *stats = (struct agent_stats){
+        .pods = pods_count(agent->pods),
+        .ca_not_after = agent->credentials->authority->not_after,
+    };
     for (unsigned i = 0; i < agent->workers_len; i++)
         stats->flows += worker_load(agent->workers[i]);
     for (size_t i = 0; i < LIMIT_MAX; i++) {
@@ -335,6 +340,15 @@ void agent_stats(const struct agent *agent, struct agent_stats *stats)
         stats->most[i] = agent->limits.most[i];
         stats->refused[i] = agent->limits.refused[i];
     }
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)

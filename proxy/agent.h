@@ -5,10 +5,9 @@
 #pragma once
 
 #include <event2/event.h>
-#include <openssl/x509.h>
 
 #include "base/err.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
 #include "events/bus.h"
 #include "events/sink.h"
 #include "proxy/limits.h"
@@ -16,11 +15,10 @@
 
 struct agent;
 
-struct agent_settings {  /* all borrowed, all outlive the agent */
-    int cgroup_fd;       /* where the programs are attached */
-    const char *pin_dir; /* in a bpffs */
-    const struct anchors *anchors;
-    X509_STORE *roots; /* what upstreams are verified against */
+struct agent_settings {              /* all borrowed, all outlive the agent */
+    int cgroup_fd;                   /* where the programs are attached */
+    const char *pin_dir;             /* in a bpffs */
+    struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
     const struct bus_tap *taps;
@@ -52,8 +50,13 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
 
+/* From now on these are what flows get that are accepted, except of pods that have their own
+ * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
+void agent_use_credentials(struct agent *agent, struct credentials *credentials);
+
 struct agent_stats {
     size_t pods, flows;
+    time_t ca_not_after;
     uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
 };
 void agent_stats(const struct agent *agent, struct agent_stats *stats);

@@ -15,9 +15,8 @@ struct telemetry {
     struct feed *feed;
     struct metrics *metrics;
     struct admin *admin;
-    const struct agent *agent;         /* borrowed */
-    const struct authority *authority; /* borrowed */
-    struct agent_stats stats;          /* as they were when somebody last asked */
+    const struct agent *agent; /* borrowed */
+    struct agent_stats stats;  /* as they were when somebody last asked */
     time_t began;
 };
 
@@ -65,7 +64,7 @@ static double refused_memory(void *arg)
 
 static double ca_not_after(void *arg)
 {
-    return (double)((struct telemetry *)arg)->authority->not_after;
+    return (double)((struct telemetry *)arg)->stats.ca_not_after;
 }
 
 static double subscribers(void *arg)
@@ -185,9 +184,10 @@ static void show_metrics(void *arg, struct buffer *out)
 /* Programs are attached and the CA is loaded, or nobody would answer here. */
 static const char *not_ready(void *arg)
 {
-    const struct telemetry *telemetry = arg;
+    struct telemetry *telemetry = arg;
 
-    return telemetry->authority->not_after <= time(NULL) ? "the CA has expired" : NULL;
+    agent_stats(telemetry->agent, &telemetry->stats);
+    return telemetry->stats.ca_not_after <= time(NULL) ? "the CA has expired" : NULL;
 }
 
 /* ---- life ---- */
@@ -228,14 +228,13 @@ void telemetry_taps(struct telemetry *telemetry, struct bus_tap taps[TELEMETRY_T
 }
 
 int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct control *control,
-                    const struct authority *authority, const char *address, struct err *err)
+                    const char *address, struct err *err)
 {
     const struct admin_pages pages = {
         .arg = telemetry, .metrics = show_metrics, .not_ready = not_ready};
     int result = followers_serve(control, telemetry->feed, err);
 
     telemetry->agent = agent;
-    telemetry->authority = authority;
     if (result < 0 || !*address)
         return result;
     result = admin_new(&telemetry->admin, agent_base(agent), address, &pages, err);

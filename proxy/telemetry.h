@@ -6,7 +6,6 @@
  * Called by:  command/run.c. Leads to: followers.h, events/metrics.h, admin.h. */
 #pragma once
 
-#include "certs/authority.h"
 #include "events/bus.h"
 #include "proxy/agent.h"
 #include "proxy/control/control.h"
@@ -22,5 +21,5 @@ void telemetry_taps(struct telemetry *telemetry, struct bus_tap taps[TELEMETRY_T
 
 /* Borrows all until telemetry_stop(). address: of admin HTTP; "": none. */
 int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct control *control,
-                    const struct authority *authority, const char *address, struct err *err);
+                    const char *address, struct err *err);
 void telemetry_stop(struct telemetry *telemetry);
