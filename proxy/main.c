@@ -22,7 +22,7 @@ static int usage(FILE *out, int status)
 {
     fputs("Usage: sallyport COMMAND [OPTION…]\n\nCommands:\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].does);
     fputs("\n'sallyport COMMAND --help' tells a command's options; --version the version.\n", out);
     return status;
 }
