@@ -2,6 +2,7 @@
 #pragma once
 
 int command_ca(int argc, char **argv);
+int command_events(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_run(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #include <linux/magic.h>
 
 #include "base/log.h"
+#include "events/file.h"
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
@@ -22,6 +24,7 @@
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
 #include "proxy/status.h"
+#include "proxy/telemetry.h"
 
 enum { FAILED = 1 };
 
@@ -33,6 +36,8 @@ struct run {
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
+    struct events_file *events_file; /* or NULL: stdout */
+    struct telemetry *telemetry;
     struct credentials *credentials; /* until the agent has them */
     time_t look_again;               /* reload.h */
     struct agent *agent;
@@ -44,6 +49,14 @@ struct run {
 
 /* ---- signals ---- */
 
+/* By this custom all is read anew; and files that we write may have been moved away. */
+static void hang_up(struct run *run)
+{
+    if (run->events_file)
+        events_file_reopen(run->events_file);
+    reload_now(run->reload);
+}
+
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
     struct run *run = arg;
@@ -54,7 +67,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             event_base_loopbreak(agent_base(run->agent));
         else if (info.ssi_signo == SIGHUP)
-            reload_now(run->reload);
+            hang_up(run);
 }
 
 /* Blocked before any thread is made, so in every one. */
@@ -86,7 +99,6 @@ static int serve_signals(struct run *run, struct err *err)
 static int serve_clients(struct run *run, struct err *err)
 {
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
-
     int result;
 
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
@@ -96,6 +108,28 @@ static int serve_clients(struct run *run, struct err *err)
     if (result == 0)
         result = agent_serve(run->agent, run->control, run->status, err);
     return result;
+}
+
+static int open_events(struct run *run, struct err *err)
+{
+    const struct config *config = run->config;
+    const struct events_file_settings settings = {
+        .path = config->events_file,
+        .max_bytes = config->events_file_max_size,
+        .backups = config->events_file_backups,
+    };
+    int result;
+
+    if (!config->events_file)
+        return output_init(&run->output, NULL, 0, STDOUT_FILENO, config->output == CONFIG_JSON,
+                           run->node_name, err);
+    run->output = (struct output){.file = strdup(config->events_file), .fd = -1};
+    if (!run->output.file)
+        return err_set(err, -ENOMEM, "--events-file");
+    result = events_file_open(&run->events_file, &settings, &run->output.sink,
+                              config->output == CONFIG_JSON ? json_render : text_render,
+                              run->node_name, err);
+    return result < 0 ? err_wrap(err, "--events-file") : 0;
 }
 
 static int open_cgroup_root(struct run *run, struct err *err)
@@ -121,17 +155,24 @@ static int open_cgroup_root(struct run *run, struct err *err)
 
 static int start_agent(struct run *run, struct err *err)
 {
+    struct bus_tap taps[TELEMETRY_TAPS];
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
         .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
+        .taps = taps,
+        .taps_len = TELEMETRY_TAPS,
         .node_name = run->node_name,
         .workers = run->config->workers ? run->config->workers : host_cpus(),
     };
-    int result = agent_new(&run->agent, &settings, err);
+    int result = telemetry_new(&run->telemetry, run->node_name, err);
 
+    if (result < 0)
+        return result;
+    telemetry_taps(run->telemetry, taps);
+    result = agent_new(&run->agent, &settings, err);
     credentials_unref(&run->credentials);
     return result;
 }
@@ -157,8 +198,7 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = output_init(&run->output, config->events_file, 0, STDOUT_FILENO,
-                             config->output == CONFIG_JSON, run->node_name, err);
+        result = open_events(run, err);
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
@@ -169,6 +209,9 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = serve_clients(run, err);
     if (result == 0)
+        result =
+            telemetry_serve(run->telemetry, run->agent, run->control, config->admin_address, err);
+    if (result == 0)
         result = follow_changes(run, err);
     return result;
 }
@@ -178,13 +221,17 @@ static void finish(struct run *run)
     if (run->on_signal)
         event_free(run->on_signal);
     reload_free(&run->reload);
+    if (run->telemetry)
+        telemetry_stop(run->telemetry);
     control_free(&run->control);
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
     status_free(&run->status);
+    telemetry_free(&run->telemetry);
     output_tell_lost(&run->output);
     output_fini(&run->output);
+    events_file_free(&run->events_file);
     credentials_unref(&run->credentials);
     runtime_fini(&run->runtime);
     fd_close(&run->cgroup_fd);
