@@ -10,6 +10,7 @@
 #include "proxy/command/ca_options.h"
 #include "proxy/command/signing.h"
 #include "proxy/notify.h"
+#include "proxy/status.h"
 #include "proxy/watch.h"
 
 struct reload {
@@ -126,8 +127,8 @@ void reload_now(struct reload *reload)
         snprintf(status->error, sizeof(status->error), "%s", err.text);
         if (story)
             log_story(story);
-        log_error("all stays as it was: %s", err.text);
-        notify_say("READY=1\nSTATUS=Ready; what was read last is wrong: %.400s", err.text);
+        log_error("nothing was changed: %s", err.text);
+        notify_say("READY=1\nSTATUS=Ready, with what was read before: %.400s", err.text);
     }
     wait_for_ca(reload);
 }
@@ -172,4 +173,17 @@ void reload_free(struct reload **reload)
 const struct reload_status *reload_status(const struct reload *reload)
 {
     return &reload->status;
+}
+
+void reload_tell(void *arg, json_t *answer)
+{
+    const struct reload *reload = arg;
+    const struct reload_status *status = &reload->status;
+    const char *file = reload->parts.source->file;
+
+    status_add_text(answer, "config", file ? file : config_default_file);
+    status_add_text(answer, "ca", (*reload->parts.config)->ca);
+    json_object_set_new(answer, "reloads", json_integer((json_int_t)status->done));
+    json_object_set_new(answer, "reloads_failed", json_integer((json_int_t)status->failed));
+    status_add_text(answer, "reload_error", status->error[0] ? status->error : NULL);
 }
