@@ -14,6 +14,7 @@ static const struct {
     {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
+    {"run", command_run, "the agent of this machine"},
 };
 
 static int usage(FILE *out, int status)

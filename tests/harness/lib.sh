@@ -23,6 +23,7 @@ FULL=${SALLYPORT_FULL:-}
 T=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-test.XXXXXX")
 chmod 711 "$T"
 EVENTS=$T/events
+export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
 # What Go has compiled (net/http takes long) is there for the next script, if there is a place for it.
 GO_CACHE=$(realpath -m "$HERE/../../build/cache/go")
 [ -w "${GO_CACHE%/*}" ] || GO_CACHE=$T/go-cache
