@@ -23,13 +23,14 @@ FULL=${SALLYPORT_FULL:-}
 T=$(mktemp -d "${TMPDIR:-/tmp}/sallyport-test.XXXXXX")
 chmod 711 "$T"
 EVENTS=$T/events
-export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
 # What Go has compiled (net/http takes long) is there for the next script, if there is a place for it.
 GO_CACHE=$(realpath -m "$HERE/../../build/cache/go")
 [ -w "${GO_CACHE%/*}" ] || GO_CACHE=$T/go-cache
 INTERNET=sallyport-test
 # shellcheck source=../../deploy/internet.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/internet.sh"
+export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
+CLEAN+=("STATE_DIRECTORY=$STATE_DIRECTORY")
 
 # shellcheck disable=SC2317 # called by the trap
 tear_down() {
