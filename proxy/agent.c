@@ -537,6 +537,7 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     event_del(agent->on_record);
     event_del(agent->on_flow_end);
     sockets_collect(agent->sockets);
+    lifecycle_free(&agent->lifecycle);
     identity_retire(agent->identity);
     sockets_step(agent->sockets);
     agent->retired = true;
@@ -554,6 +555,8 @@ bool agent_is_drained(const struct agent *agent)
     for (unsigned i = 0; i < agent->workers_len; i++)
         if (worker_load(agent->workers[i]))
             return false;
+    if (agent->predecessor && !predecessor_is_over(agent->predecessor))
+        return false; /* what it tells goes through us */
     return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
 }
 

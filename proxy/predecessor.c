@@ -265,3 +265,8 @@ int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
     event_active(predecessor->on_line, EV_READ, 0); /* lines that were read already */
     return 0;
 }
+
+bool predecessor_is_over(const struct predecessor *predecessor)
+{
+    return !event_pending(predecessor->on_events, EV_READ, NULL);
+}

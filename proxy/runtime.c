@@ -45,19 +45,20 @@ static bool is_bpffs(const char *path)
 
 int runtime_lock(struct runtime *runtime, struct err *err)
 {
+    CLEANUP(fd_close) int fd = -1;
     char path[128], pid[32] = "";
     ssize_t n;
 
     snprintf(path, sizeof(path), "%s/agent.lock", runtime->dir);
-    runtime->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (runtime->lock_fd < 0)
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
         return err_sys(err, -errno, "%s", path);
-    if (flock(runtime->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         int code = -errno;
 
         if (code != -EWOULDBLOCK)
             return err_sys(err, code, "%s", path);
-        n = pread(runtime->lock_fd, pid, sizeof(pid) - 1, 0);
+        n = pread(fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? strspn(pid, "0123456789") : 0] = 0;
         return err_set(
             err, -EBUSY,
@@ -66,8 +67,9 @@ int runtime_lock(struct runtime *runtime, struct err *err)
             pid, runtime->dir);
     }
     n = snprintf(pid, sizeof(pid), "%d\n", getpid());
-    if (ftruncate(runtime->lock_fd, 0) < 0 || pwrite(runtime->lock_fd, pid, (size_t)n, 0) != n)
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
         return err_sys(err, errno ? -errno : -EIO, "%s", path);
+    runtime->lock_fd = fd_take(&fd);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include <linux/magic.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "events/file.h"
 #include "proxy/agent.h"
@@ -30,7 +31,10 @@
 #include "proxy/status.h"
 #include "proxy/telemetry.h"
 
-enum { FAILED = 1 };
+enum {
+    FAILED = 1,
+    PLACE_MS = 5000,
+};
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
@@ -149,8 +153,28 @@ static void let_go(void *arg)
     struct run *run = arg;
 
     telemetry_stop(run->telemetry);
+    reload_free(&run->reload);
+    registry_free(&run->registry);
     control_free(&run->control);
     runtime_leave(&run->runtime);
+}
+
+/* Whose place it is: that of an agent that makes way for us, or ours. One that does not answer, but
+ * has the lock, is about to begin, or on its way out. */
+static int find_place(struct run *run, bool replace, bool *replaces, struct err *err)
+{
+    uint64_t until = clock_ns() + PLACE_MS * UINT64_C(1000000);
+    int result;
+
+    for (;;) {
+        result = predecessor_would(run->runtime.dir, replace, replaces, err);
+        if (result < 0 || *replaces)
+            return result;
+        result = runtime_lock(&run->runtime, err);
+        if (result != -EBUSY || clock_ns() >= until)
+            return result;
+        usleep(20000);
+    }
 }
 
 /* Serves from here on: the pods of the agent before us, if there was one, and what waits for it. */
@@ -292,9 +316,7 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = predecessor_would(run->runtime.dir, replace, &replaces, err);
-    if (result == 0 && !replaces)
-        result = runtime_lock(&run->runtime, err);
+        result = find_place(run, replace, &replaces, err);
     if (result == 0)
         result = open_events(run, err);
     if (result == 0)
