@@ -40,6 +40,7 @@ struct agent {
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     struct event *older_due; /* when what an older build had attached goes */
     int sockets_due;         /* as sockets_step() said */
+    bool leaving; /* its pods stay, for the next one */
 };
 
 /* ---- processes and sockets ---- */
