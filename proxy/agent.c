@@ -32,6 +32,7 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
@@ -88,8 +89,6 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -175,6 +174,7 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
@@ -252,6 +252,7 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -305,6 +306,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->step_due);
     free_event(&gone->older_due);
     store_free(&gone->store);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -358,6 +360,15 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct er
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
     return pods_remove(agent->pods, cgroup_id, err);
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)

@@ -5,22 +5,20 @@
 #pragma once
 
 #include <event2/event.h>
-#include <openssl/x509.h>
 
 #include "base/err.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
 #include "events/sink.h"
 #include "proxy/pods.h"
 
 struct agent;
 
-struct agent_settings {      /* all borrowed, all outlive the agent */
-    int cgroup_fd;           /* where the programs are attached */
-    const char *pin_dir;     /* in a bpffs */
-    const char *runtime_dir; /* pods outlive the agent, and the keeper process is met there; NULL:
-                                they do not */
-    const struct anchors *anchors;
-    X509_STORE *roots; /* what upstreams are verified against */
+struct agent_settings {              /* all borrowed, all outlive the agent */
+    int cgroup_fd;                   /* where the programs are attached */
+    const char *pin_dir;             /* in a bpffs */
+    const char *runtime_dir;         /* pods outlive the agent, and the keeper process is met there;
+                                        NULL: they do not */
+    struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
     const char *node_name;
@@ -54,6 +52,10 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+
+/* From now on these are what flows get that are accepted, except of pods that have their own
+ * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
+void agent_use_credentials(struct agent *agent, struct credentials *credentials);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

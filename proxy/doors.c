@@ -52,6 +52,13 @@ struct doors {
 
 /* ---- accepting ---- */
 
+static struct credentials *credentials_of(const struct doors *doors, uint64_t pod)
+{
+    struct credentials *own = pods_credentials(doors->parts.pods, pod);
+
+    return own ? own : *doors->parts.credentials;
+}
+
 static struct worker *least_busy(struct doors *doors)
 {
     struct worker *best = doors->parts.workers[0];
@@ -123,7 +130,8 @@ static void receive(struct doors *doors, int fd, enum limit exhausted)
         refuse(doors, fd, &origin, process, exhausted);
         return;
     }
-    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod);
+    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod,
+                credentials_of(doors, origin.pod));
 }
 
 /* Out of descriptors, or memory, although limits saw some left: those who come wait in the queue,

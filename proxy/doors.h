@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct attempts;
+struct credentials;
 struct doors;
 struct identity;
 struct keeper;
@@ -29,6 +30,7 @@ struct doors_parts { /* all borrowed, all outlive the doors */
     struct sockets *sockets;
     struct attempts *attempts;
     struct resolver *resolver;
+    struct credentials *const *credentials; /* in force: of pods without their own */
     struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;

@@ -23,6 +23,7 @@ struct given {
     struct origin origin;
     struct process *process;
     struct pod *pod;
+    struct credentials *credentials;
 };
 
 struct handover {
@@ -61,7 +62,6 @@ static int make_contexts(struct worker *worker, struct err *err)
     worker->leg_bio = leg_bio_new();
     if (!worker->upstream_ctx || !worker->pod_ctx || !worker->leg_bio)
         return err_tls(err, -ENOMEM, "TLS contexts");
-    SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
     SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
@@ -101,9 +101,11 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct worker *worker, struct given *given)
 {
-    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
+    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
+                  given->credentials))
         forget_one(worker);
     pod_unref(&given->pod);
+    credentials_unref(&given->credentials);
     free(given);
 }
 
@@ -239,7 +241,7 @@ void worker_free(struct worker **worker)
 }
 
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                struct process *process, struct pod *pod)
+                struct process *process, struct pod *pod, struct credentials *credentials)
 {
     struct handover *handovers = worker->handovers;
     struct given *given = malloc(sizeof(*given));
@@ -253,7 +255,13 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
         return -ENOMEM;
     }
     *given = (struct given){
-        .fd = fd, .upstream = upstream, .origin = *origin, .process = process, .pod = pod_ref(pod)};
+        .fd = fd,
+        .upstream = upstream,
+        .origin = *origin,
+        .process = process,
+        .pod = pod_ref(pod),
+        .credentials = credentials_ref(credentials),
+    };
     atomic_fetch_add(&handovers->load, 1);
     pthread_mutex_lock(&handovers->lock);
     *handovers->last = given;

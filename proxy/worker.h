@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
 #include "certs/store.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
@@ -34,9 +34,7 @@ struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
-    const struct anchors *anchors;
     struct names *names;
-    X509_STORE *roots; /* what upstreams are verified against */
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;
@@ -75,9 +73,10 @@ void worker_free(struct worker **worker);
 
 /* Hands over an accepted connection that limits_admit() let in: takes fd, upstream (a socket that
  * is connected, or about to be; -1: none) and process (a reference whose flow count was raised by
- * identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
+ * identity_flow_begin, or NULL); borrows pod and credentials for the call: the flow keeps
+ * references of its own. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                struct process *process, struct pod *pod);
+                struct process *process, struct pod *pod, struct credentials *credentials);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

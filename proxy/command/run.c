@@ -22,7 +22,7 @@
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
 
-enum { FAILED = 1, MISUSED = 2 };
+enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
@@ -31,7 +31,7 @@ struct run {
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
-    struct signing signing;
+    struct credentials *credentials;
     struct agent *agent;
     struct control *control;
     struct event *on_signal;
@@ -105,14 +105,26 @@ static int open_cgroup_root(struct run *run, struct err *err)
     return 0;
 }
 
+static int load_credentials(struct credentials **out, const struct config *config,
+                            const char *node_name, struct err *err)
+{
+    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* too large for the stack's taste */
+    int result;
+
+    if (!overlay)
+        return err_set(err, -ENOMEM, "the trust of this machine");
+    result = signing_load(out, overlay, config->ca, config->upstream_ca, node_name, err);
+    free(overlay);
+    return result;
+}
+
 static int start_agent(struct run *run, struct err *err)
 {
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
         .runtime_dir = run->runtime.dir,
-        .anchors = &run->signing.anchors,
-        .roots = run->signing.roots,
+        .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
         .node_name = run->node_name,
@@ -138,7 +150,7 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
-        result = signing_init(&run->signing, config->ca, config->upstream_ca, run->node_name, err);
+        result = load_credentials(&run->credentials, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
@@ -156,11 +168,25 @@ static void finish(struct run *run)
     agent_free(&run->agent);
     output_tell_lost(&run->output);
     output_fini(&run->output);
-    signing_fini(&run->signing);
+    credentials_unref(&run->credentials);
     runtime_fini(&run->runtime);
     fd_close(&run->cgroup_fd);
     fd_close(&run->signal_fd);
     config_free(&run->config);
+}
+
+static int read_config(struct run *run, const struct run_options *options)
+{
+    const struct config_source source = {.file = options->config_file, .args = &options->args};
+    CLEANUP(text_free) char *story = NULL;
+    struct err err;
+    int result = config_load(&run->config, &source, NULL, &story, &err);
+
+    if (story)
+        fputs(story, stderr);
+    else if (result < 0)
+        log_error("%s", err.text);
+    return result;
 }
 
 int command_run(int argc, char **argv)
@@ -173,10 +199,8 @@ int command_run(int argc, char **argv)
 
     if (status)
         return status - 1;
-    if (config_load(&run.config, &options.args, &err) < 0) {
-        log_error("%s", err.text);
-        return MISUSED;
-    }
+    if (read_config(&run, &options) < 0)
+        return FAILED;
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else

@@ -1,29 +1,20 @@
 #include "proxy/command/signing.h"
 
-int signing_init(struct signing *signing, const char *ca_dir, const char *upstream_ca,
-                 const char *node_name, struct err *err)
+int signing_load(struct credentials **out, struct overlay *overlay, const char *ca_dir,
+                 const char *upstream_ca, const char *node_name, struct err *err)
 {
-    X509_STORE *trust[ANCHORS_MAX];
-    size_t trust_len;
+    CLEANUP(credentials_parts_fini) struct credentials_parts parts = {0};
     int result;
 
-    result = ca_dir ? authority_load(&signing->authority, ca_dir, err)
-                    : authority_new(&signing->authority, node_name, err);
+    result = ca_dir ? authority_load(&parts.authority, ca_dir, err)
+                    : authority_new(&parts.authority, node_name, err);
     if (result < 0)
         return result;
-    overlay_find(&signing->overlay);
-    result = overlay_roots(&signing->overlay, upstream_ca, &signing->roots, err);
+    overlay_find(overlay);
+    result = overlay_roots(overlay, upstream_ca, &parts.roots, err);
     if (result == 0)
-        result = overlay_trust(&signing->overlay, upstream_ca, trust, &trust_len, err);
+        result = overlay_trust(overlay, upstream_ca, parts.trust, &parts.trust_len, err);
     if (result == 0)
-        result =
-            anchors_init(&signing->anchors, signing->authority, node_name, trust, trust_len, err);
+        result = credentials_new(out, &parts, node_name, err);
     return result;
-}
-
-void signing_fini(struct signing *signing)
-{
-    X509_STORE_free(signing->roots);
-    anchors_fini(&signing->anchors);
-    authority_free(&signing->authority);
 }

@@ -49,7 +49,8 @@ static int secure(struct flow *flow)
 
     if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
-    if (SSL_set_app_data(ssl, flow) != 1)
+    if (SSL_set_app_data(ssl, flow) != 1 ||
+        !SSL_set1_verify_cert_store(ssl, flow->credentials->roots))
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
         return err_set(&flow->why, -EINVAL, "'%s' cannot be asked for by TLS", host);

@@ -201,7 +201,7 @@ int flow_redial(struct flow *flow)
 }
 
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                      struct process *process, struct pod *pod)
+                      struct process *process, struct pod *pod, struct credentials *credentials)
 {
     struct flow *flow = calloc(1, sizeof(*flow));
 
@@ -217,6 +217,7 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     }
     flow->worker = worker;
     flow->origin = *origin;
+    flow->credentials = credentials_ref(credentials);
     flow->facts.who.process = process;
     flow->facts.who.pod = pod_ref(pod);
     flow->facts.where.src = origin->src;
@@ -258,5 +259,6 @@ void flow_free(struct flow **flow)
     if (!*flow)
         return;
     pod_unref(&(*flow)->facts.who.pod);
+    credentials_unref(&(*flow)->credentials);
     free(TAKE(*flow));
 }

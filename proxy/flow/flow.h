@@ -39,6 +39,7 @@ struct flow {
     enum flow_state state;
     struct facts facts;
     struct origin origin;
+    struct credentials *credentials; /* a reference on those in force when it was accepted */
     struct leg pod, upstream;
     struct event timer; /* the state's time-out; in relaying and splicing, of silence */
     struct event again; /* more to do after the others had their turn */
@@ -65,10 +66,10 @@ struct flow {
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };
 
-/* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod.
- * Returns NULL (and closed both) when out of memory. */
+/* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod
+ * and credentials. Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                      struct process *process, struct pod *pod);
+                      struct process *process, struct pod *pod, struct credentials *credentials);
 /* A fresh TCP connect upstream in the place of one that was tried in vain. */
 int flow_redial(struct flow *flow);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */

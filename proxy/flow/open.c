@@ -51,7 +51,8 @@ static int staple(struct flow *flow, SSL *ssl, const struct authority *authority
 {
     if (!flow->asks_status)
         return 0;
-    switch (store_use_staple(authority, ssl, flow->upstream.ssl, &flow->why)) {
+    switch (store_use_staple(authority, ssl, flow->upstream.ssl, flow->credentials->roots,
+                             &flow->why)) {
     case STAPLE_FAILED:
         return -EIO;
     case STAPLE_REVOKED:
@@ -71,7 +72,7 @@ static int secure(struct flow *flow, enum leaf_kind kind)
     X509 *upstream = SSL_get1_peer_certificate(flow->upstream.ssl);
     char address[ADDR_TEXT_MAX];
     const struct leaf_order order = {
-        .authority = anchors_choose(worker->parts.anchors, flow->upstream.ssl),
+        .authority = anchors_choose(&flow->credentials->anchors, flow->upstream.ssl),
         .kind = kind,
         .name = flow->by_its_names ? NULL : asked_name(flow, address),
         .upstream = upstream,

@@ -30,8 +30,7 @@
 enum { FOREVER = 1 << 30 };
 
 static struct site site;
-static struct authority *authority;
-static struct anchors anchors;
+static struct credentials *credentials;
 static struct limits limits;
 static struct store *store;
 static struct names *names;
@@ -196,7 +195,7 @@ static enum outcome connection(const struct scenario *now)
     peer_prepare(peer.fd);
     where.dst = (struct addr){.ip = {[10] = 0xff, 0xff, 203, 0, 113, 10}, .port = now->port};
     worker_give(worker, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), -1, &where,
-                process_ref(&process), &pod);
+                process_ref(&process), &pod, credentials);
     outcome = converse(&peer, now);
     peer_close(&peer);
     wait_until_gone();
@@ -448,6 +447,15 @@ TRY(tunnel)
 TRY(refused_request)
 TRY(lookup)
 
+static int make_credentials(struct err *err)
+{
+    struct credentials_parts parts = {.roots = roots};
+    int result = authority_new(&parts.authority, "node", err);
+
+    X509_STORE_up_ref(roots);
+    return result < 0 ? result : credentials_new(&credentials, &parts, "node", err);
+}
+
 static int begin(void **state)
 {
     const struct worker_parts parts = {.identity = (struct identity *)&site};
@@ -466,25 +474,21 @@ static int begin(void **state)
     sink_init(&sinks[0], json_render, memfd_create("json", MFD_CLOEXEC), "node", false);
     sink_init(&sinks[1], text_render, memfd_create("text", MFD_CLOEXEC), "node", false);
     failing_next = FAILING_EVENTS;
-    if (authority_new(&authority, "node", &err) < 0 ||
-        anchors_init(&anchors, authority, "node", (X509_STORE *[]){NULL}, 0, &err) < 0 ||
-        store_new(&store, 16, &err) < 0 || names_new(&names, &err) < 0 ||
-        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+    if (make_credentials(&err) < 0 || store_new(&store, 16, &err) < 0 ||
+        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
     limits_read_machine(&machine);
     limits_init(&limits, &machine);
     all.limits = &limits;
-    all.anchors = &anchors;
     all.store = store;
     all.names = names;
-    all.roots = roots;
     all.bus = bus;
     failing_next = FAILING_WORKER;
     if (worker_new(&worker, &all, 0, &err) < 0)
         fail_msg("%s", err.text);
     program_ctx = SSL_CTX_new(TLS_client_method());
     direct_ctx = SSL_CTX_new(TLS_client_method());
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(program_ctx), authority->root);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(program_ctx), credentials->authority->root);
     SSL_CTX_set1_cert_store(direct_ctx, roots);
     SSL_CTX_set_verify(program_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_verify(direct_ctx, SSL_VERIFY_PEER, NULL);
@@ -499,7 +503,7 @@ static int end(void **state)
     bus_free(&bus);
     names_free(&names);
     store_free(&store);
-    authority_free(&authority);
+    credentials_unref(&credentials);
     X509_STORE_free(roots);
     SSL_CTX_free(program_ctx);
     SSL_CTX_free(direct_ctx);

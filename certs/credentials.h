@@ -1,0 +1,36 @@
+/* credentials: what the flows of a pod are ended and verified with: who signs leaves, and which
+ * roots servers are judged by.
+ *
+ * Immutable once made, and counted: a flow takes a reference when it is given to its worker, so new
+ * ones are taken up by swapping a pointer (agent_use_credentials()) and no flow under way sees any
+ * of it. Any thread may read, take and let go. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "certs/anchors.h"
+#include "certs/authority.h"
+
+struct credentials {
+    atomic_uint refs;
+    uint64_t generation; /* no two of a process have the same; later ones are larger */
+    struct authority *authority;
+    struct anchors anchors;
+    X509_STORE *roots; /* what upstreams are verified against */
+};
+
+/* What they are made of. */
+struct credentials_parts {
+    struct authority *authority;
+    X509_STORE *roots;
+    X509_STORE *trust[ANCHORS_MAX]; /* what each file of roots trusts, see anchors.h */
+    size_t trust_len;
+};
+void credentials_parts_fini(struct credentials_parts *parts);
+
+/* Takes out of parts what it could use; what is left there stays the caller's. */
+int credentials_new(struct credentials **out, struct credentials_parts *parts,
+                    const char *node_name, struct err *err);
+/* Both accept NULL. */
+struct credentials *credentials_ref(struct credentials *credentials);
+void credentials_unref(struct credentials **credentials);
