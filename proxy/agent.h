@@ -12,6 +12,8 @@
 #include "proxy/pods.h"
 
 struct agent;
+struct control;
+struct status;
 
 struct agent_settings {              /* all borrowed, all outlive the agent */
     int cgroup_fd;                   /* where the programs are attached */
@@ -32,7 +34,12 @@ void agent_free(struct agent **agent);
 
 /* All pods that were registered with an agent before are so again: what else it left goes. Until
  * then connections of any of them are steered, and wait. */
-void agent_take_over(struct agent *agent);
+void agent_restored(struct agent *agent);
+
+/* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
+ * Both are borrowed; control ends before the agent, status after it or with it. */
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
@@ -52,6 +59,9 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+/* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg);
 
 /* From now on these are what flows get that are accepted, except of pods that have their own
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */

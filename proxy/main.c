@@ -15,6 +15,8 @@ static const struct {
     {"keeper", command_keeper, NULL}, /* internal */
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
+    {"sessions", command_sessions, "the connections that are open in the running agent"},
+    {"status", command_status, "how the running agent is"},
 };
 
 static int usage(FILE *out, int status)

@@ -5,3 +5,5 @@ int command_exec(int argc, char **argv);
 int command_keeper(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_sessions(int argc, char **argv);
+int command_status(int argc, char **argv);

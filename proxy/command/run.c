@@ -21,6 +21,7 @@
 #include "proxy/host.h"
 #include "proxy/notify.h"
 #include "proxy/runtime.h"
+#include "proxy/status.h"
 
 enum { FAILED = 1 };
 
@@ -34,6 +35,7 @@ struct run {
     struct credentials *credentials;
     struct agent *agent;
     struct control *control;
+    struct status *status;
     struct event *on_signal;
 };
 
@@ -80,8 +82,15 @@ static int serve_clients(struct run *run, struct err *err)
 {
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
 
+    int result;
+
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
-    return control_new(&run->control, agent_base(run->agent), path, err);
+    result = control_new(&run->control, agent_base(run->agent), path, err);
+    if (result == 0)
+        result = status_new(&run->status, run->control, err);
+    if (result == 0)
+        result = agent_serve(run->agent, run->control, run->status, err);
+    return result;
 }
 
 static int open_cgroup_root(struct run *run, struct err *err)
@@ -166,6 +175,7 @@ static void finish(struct run *run)
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
+    status_free(&run->status);
     output_tell_lost(&run->output);
     output_fini(&run->output);
     credentials_unref(&run->credentials);
