@@ -55,6 +55,11 @@ static const struct {
 static char dir[] = "/tmp/sallyport-test.XXXXXX";
 static unsigned noticed;
 
+static void free_base(struct event_base **base)
+{
+    event_base_free(*base);
+}
+
 static void run(const char *script)
 {
     assert_int_equal(system(script), 0);
@@ -76,7 +81,7 @@ static void turn(struct event_base *base, unsigned ms)
 
 static void notices_what_leads_elsewhere(void **state)
 {
-    struct event_base *base = event_base_new();
+    CLEANUP(free_base) struct event_base *base = event_base_new();
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -96,7 +101,6 @@ static void notices_what_leads_elsewhere(void **state)
         turn(base, cases[i].noticed ? 5000 : 300);
         assert_int_equal(noticed, cases[i].noticed);
     }
-    event_base_free(base);
 }
 
 static struct watch *watch_plain(struct event_base *base, const char *name, char **path)
@@ -122,7 +126,7 @@ static void append(const char *path)
 /* All that follows within a moment is one change; the next one is one of its own. */
 static void waits_until_it_is_quiet(void **state)
 {
-    struct event_base *base = event_base_new();
+    CLEANUP(free_base) struct event_base *base = event_base_new();
     CLEANUP(text_free) char *path = NULL;
     CLEANUP(watch_free) struct watch *watch = watch_plain(base, "/f", &path);
 
@@ -139,12 +143,11 @@ static void waits_until_it_is_quiet(void **state)
     append(path);
     turn(base, 5000);
     assert_int_equal(noticed, 2);
-    event_base_free(base);
 }
 
 static void does_not_wait_for_ever(void **state)
 {
-    struct event_base *base = event_base_new();
+    CLEANUP(free_base) struct event_base *base = event_base_new();
     CLEANUP(text_free) char *path = NULL;
     CLEANUP(watch_free) struct watch *watch = watch_plain(base, "/f", &path);
     uint64_t end = clock_ns() + 4 * UINT64_C(1000000) * WATCH_PATIENCE_MS;
@@ -155,7 +158,6 @@ static void does_not_wait_for_ever(void **state)
         turn(base, WATCH_QUIET_MS / 10);
     }
     assert_int_equal(noticed, 1);
-    event_base_free(base);
 }
 
 static int make_dir(void **state)
