@@ -76,9 +76,11 @@ void status_add_time(json_t *object, const char *key, uint64_t ns)
 {
     CLEANUP(buffer_fini) struct buffer text = {0};
 
-    units_time(&text, ns / 1000000000 * 1000000000);
+    units_time(&text, ns);
+    buffer_append(&text, "", 1);
     if (!text.failed)
-        json_object_set_new(object, key, json_stringn(text.data, text.len));
+        json_object_set_new(object, key,
+                            json_sprintf("%.*sZ", (int)strcspn(text.data, "."), text.data));
 }
 
 /* ---- the reader's side ---- */
