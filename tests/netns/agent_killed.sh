@@ -17,7 +17,6 @@ make_cgroup cart
 agent_up
 pods add --cgroup "$CGROUPS/cart" --netns "/run/netns/$POD" --name cart
 keeper=$(keeper_pid)
-links() { bpftool -j link list | jq -c '[.[] | select(.type == "cgroup" or .type == "raw_tracepoint") | .id]'; }
 set_of_pins=$(find "$T/run/bpf" -mindepth 1 -maxdepth 1 -type d -printf '%f %i\n')
 
 "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/connecting.py" \
@@ -30,14 +29,15 @@ waiting() { "${IN_POD[@]}" ss -Hltn | awk '{ n += $2 } END { exit n < 3 }'; }
 lines() { wc -l <"$T/clients"; }
 more() { [ "$(lines)" -ge $((seen + $1)) ]; }
 
-rounds=4
+rounds=3
 [ -z "$FULL" ] || rounds=20
 : >"$T/kills"
 for ((round = 0; round < rounds; round++)); do
     seen=$(lines)
     wait_for 20 more 20
-    cut -d ' ' -f 1 /proc/uptime >>"$T/kills"
-    agent_down KILL
+    /usr/bin/python3 -c 'import os, sys, time; os.kill(int(sys.argv[1]), 9); print(time.monotonic())' \
+        "$AGENT" >>"$T/kills"
+    wait "$AGENT" || AGENT=
     wait_for 10 waiting
     agent_up
 done
