@@ -384,7 +384,7 @@ static void on_older_due(evutil_socket_t fd, short what, void *arg)
     keeper_remove_older(agent->keeper);
 }
 
-void agent_take_over(struct agent *agent)
+void agent_restored(struct agent *agent)
 {
     static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
 

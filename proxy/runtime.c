@@ -122,7 +122,7 @@ static bool is_empty(const char *path)
         return false;
     do
         entry = readdir(dir);
-    while (entry && entry->d_name[0] == '.');
+    while (entry && strchr(entry->d_name, '.')); /* "maps.debug" is the kernel's */
     closedir(dir);
     return !entry;
 }

@@ -141,8 +141,11 @@ static int take_up_pods(struct run *run, struct err *err)
         .defaults = defaults_of_pods,
         .arg = run,
     };
+    int result = registry_new(&run->registry, &parts, err);
 
-    return registry_new(&run->registry, &parts, err);
+    if (result == 0)
+        agent_restored(run->agent);
+    return result;
 }
 
 /* ---- one agent after the other ---- */
@@ -187,13 +190,9 @@ static int succeed(struct run *run, bool replaces, struct err *err)
         result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
     if (result == 0)
         result = take_up_pods(run, err);
-    if (result == 0 && predecessor)
-        result = agent_adopt(run->agent, &predecessor, err);
-    if (result == 0 && replaces)
-        result = runtime_lock(&run->runtime, err);
-    if (result == 0)
-        agent_take_over(run->agent);
-    return result;
+    if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
+        log_warn("%s; what it knew is lost", err->text);
+    return result == 0 && replaces ? runtime_lock(&run->runtime, err) : result;
 }
 
 static int serve_clients(struct run *run, struct err *err)
