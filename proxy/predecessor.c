@@ -268,5 +268,5 @@ int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
 
 bool predecessor_is_over(const struct predecessor *predecessor)
 {
-    return !event_pending(predecessor->on_events, EV_READ, NULL);
+    return !predecessor->on_events || !event_pending(predecessor->on_events, EV_READ, NULL);
 }

@@ -150,8 +150,7 @@ static int take_up_pods(struct run *run, struct err *err)
 
 /* ---- one agent after the other ---- */
 
-/* What the next agent needs. */
-static void let_go(void *arg)
+static void make_way(void *arg)
 {
     struct run *run = arg;
 
@@ -159,18 +158,24 @@ static void let_go(void *arg)
     reload_free(&run->reload);
     registry_free(&run->registry);
     control_free(&run->control);
+}
+
+static void leave(void *arg)
+{
+    struct run *run = arg;
+
     runtime_leave(&run->runtime);
 }
 
-/* Whose place it is: that of an agent that makes way for us, or ours. One that does not answer, but
- * has the lock, is about to begin, or on its way out. */
-static int find_place(struct run *run, bool replace, bool *replaces, struct err *err)
+/* Whose place it is: that of an agent that makes way for us (asked: it is doing so already), or
+ * ours. One that has the lock, but does not answer, is about to begin, or on its way out. */
+static int find_place(struct run *run, bool replace, bool asked, bool *replaces, struct err *err)
 {
     uint64_t until = clock_ns() + PLACE_MS * UINT64_C(1000000);
     int result;
 
     for (;;) {
-        result = predecessor_would(run->runtime.dir, replace, replaces, err);
+        result = asked ? 0 : predecessor_would(run->runtime.dir, replace, replaces, err);
         if (result < 0 || *replaces)
             return result;
         result = runtime_lock(&run->runtime, err);
@@ -192,7 +197,9 @@ static int succeed(struct run *run, bool replaces, struct err *err)
         result = take_up_pods(run, err);
     if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
         log_warn("%s; what it knew is lost", err->text);
-    return result == 0 && replaces ? runtime_lock(&run->runtime, err) : result;
+    replaces = false;
+    return result == 0 && run->runtime.lock_fd < 0 ? find_place(run, false, true, &replaces, err)
+                                                   : result;
 }
 
 static int serve_clients(struct run *run, struct err *err)
@@ -201,7 +208,8 @@ static int serve_clients(struct run *run, struct err *err)
         .agent = run->agent,
         .argv = run->argv,
         .drain_ms = &run->drain_ms,
-        .let_go = let_go,
+        .make_way = make_way,
+        .leave = leave,
         .arg = run,
     };
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
@@ -315,7 +323,7 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = find_place(run, replace, &replaces, err);
+        result = find_place(run, replace, false, &replaces, err);
     if (result == 0)
         result = open_events(run, err);
     if (result == 0)

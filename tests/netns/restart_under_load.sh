@@ -52,10 +52,10 @@ agents=("$AGENT")
 for ((round = 0; round < ROUNDS; round++)); do
     old=$AGENT
     case $((round % 3)) in
-        0) "${CLEAN[@]}" "${RUN[@]}" --replace 2>>"$T/agent.err" & ;;
+        0) "${CLEAN[@]}" "${RUN[@]}" --replace 2>>"$T/agent.err" 7>&- & ;;
         1) kill -USR2 "$old" ;;
         2) kill -TERM "$old"
-           "${CLEAN[@]}" "${RUN[@]}" 2>>"$T/agent.err" & ;;
+           "${CLEAN[@]}" "${RUN[@]}" 2>>"$T/agent.err" 7>&- & ;;
     esac
     wait_for 20 is_another "$old"
     AGENT=$(agent_pid)
