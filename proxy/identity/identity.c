@@ -26,7 +26,7 @@ enum {
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;
-static const uint32_t lost_and_told = 1; /* its place in the map */
+static const uint32_t lost_and_told = 1;               /* its place in the map */
 static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
 
 struct identity {
@@ -37,6 +37,7 @@ struct identity {
     struct ring_buffer *ring;
     int wake_fd;
     struct table table;
+    bool paused;       /* records wait */
     bool reading;      /* a record of the ring, inside which no other can be */
     size_t records;    /* handled in this turn */
     uint64_t lost;     /* by the kernel, and told */
@@ -272,8 +273,8 @@ static bool read_records(struct identity *identity)
 {
     bool all;
 
-    if (!identity->ring)
-        return true; /* retired */
+    if (!identity->ring || identity->paused)
+        return true; /* retired, or not yet ours to read */
     identity->reading = true;
     identity->records = 0;
     all = ring_buffer__consume(identity->ring) != -EAGAIN;
@@ -367,6 +368,11 @@ void identity_finish(struct identity *identity)
     read_records(identity);
     tell_lost(identity);
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
+}
+
+void identity_pause(struct identity *identity, bool pause)
+{
+    identity->paused = pause;
 }
 
 void identity_retire(struct identity *identity)

@@ -55,6 +55,9 @@ int identity_step(struct identity *identity);
 /* Tells all waiting exits now; for take-down. */
 void identity_finish(struct identity *identity);
 
+/* While it learns what another agent knows, nothing the kernel tells is read: what is told of a
+ * socket that is yet to be adopted would be lost. */
+void identity_pause(struct identity *identity, bool pause);
 /* Another agent reads what the kernel tells from now on: reads and tells what there is, then
  * nothing any more. identity_fd() is none afterwards. */
 void identity_retire(struct identity *identity);

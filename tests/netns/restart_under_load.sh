@@ -86,5 +86,4 @@ expect_eq "each close is told once" "$connections" "$(told '.process_close.proce
 expect_eq "with what was seen" "$connections" \
     "$(told '.process_close.process.pod.name == "load" and .process_close.visibility == "terminated"')"
 expect_eq "those of the old flow" 4 "$(told '.process_http.process.pod.name == "cart"')"
-wait_for 10 is_told '.process_close.process.pod.name == "cart"'
 wait_for 10 is_told '.process_exit.process.pod.name == "load"'
