@@ -45,7 +45,8 @@ int reload_credentials(struct credentials **out, time_t *look_again, const struc
 
 /* ---- what tells us ---- */
 
-/* At most so long, so that a wall clock that is set meanwhile is seen. */
+/* At most so long, so that a wall clock that is set meanwhile is seen; and where what was due has
+ * failed it is tried again so long after. */
 enum { CA_TURN_S = 60 };
 
 static void wait_for_ca(struct reload *reload)
@@ -56,7 +57,7 @@ static void wait_for_ca(struct reload *reload)
     if (!reload->look_again)
         return;
     if (reload->look_again - now < CA_TURN_S)
-        wait.tv_sec = reload->look_again > now ? reload->look_again - now : 0;
+        wait.tv_sec = reload->look_again > now ? reload->look_again - now : 1;
     event_add(reload->ca_due, &wait);
 }
 
@@ -129,6 +130,8 @@ void reload_now(struct reload *reload)
         notify_say("READY=1\nSTATUS=Ready");
     } else {
         status->failed++;
+        if (reload->look_again && reload->look_again <= time(NULL))
+            reload->look_again = time(NULL) + CA_TURN_S;
         snprintf(status->error, sizeof(status->error), "%s", err.text);
         if (story)
             log_story(story);
