@@ -94,7 +94,7 @@ static void append_scalar(struct buffer *out, const json_t *value)
     else if (json_is_boolean(value))
         buffer_text(out, json_is_true(value) ? "yes" : "no");
     else
-        buffer_text(out, "?");
+        buffer_text(out, value ? "?" : "none");
 }
 
 /* "used 10, most 65536": one level; what is deeper is for who wants JSON. */
@@ -138,7 +138,8 @@ void status_render(struct buffer *out, const json_t *answer)
             continue;
         if (!json_is_array(value))
             append_line(out, key, value);
-        else
-            json_array_foreach(value, i, item) append_line(out, key, item);
+        else if (!json_array_size(value)) /* it was looked for */
+            append_line(out, key, NULL);
+        json_array_foreach(value, i, item) append_line(out, key, item);
     }
 }
