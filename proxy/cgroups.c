@@ -48,11 +48,11 @@ int cgroup_read_id(int fd, uint64_t *id, struct err *err)
     struct stat file;
 
     if (fstat(fd, &file) < 0)
-        return err_sys(err, -errno, "cannot be read");
+        return err_sys(err, -errno, "it cannot be read");
     if (!S_ISDIR(file.st_mode) || !is_cgroup(fd))
-        return err_set(err, -ENOTDIR, "is no directory of cgroup v2");
+        return err_set(err, -ENOTDIR, "no directory of cgroup v2");
     if (cgroup_is_gone(fd))
-        return err_set(err, -ENOENT, "has been removed");
+        return err_set(err, -ENOENT, "it has been removed");
     *id = file.st_ino;
     return 0;
 }

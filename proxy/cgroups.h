@@ -12,8 +12,7 @@
 
 #include "base/err.h"
 
-/* Of a directory that is there: its id. -ENOTDIR, -ENOENT (it is gone), with a sentence that begins
- * behind "cgroup ". */
+/* Of a directory that is there: its id. -ENOTDIR, -ENOENT (it is gone). */
 int cgroup_read_id(int fd, uint64_t *id, struct err *err);
 bool cgroup_is_gone(int fd);
 /* Whether it is `above`, or anywhere below that. */

@@ -12,6 +12,7 @@ static const struct {
     const char *does;
 } commands[] = {
     {"exec", command_exec, "run a command and show what it says over the network"},
+    {"pods", command_pods, "tell, add and remove the pods of the running agent"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
     {"sessions", command_sessions, "the connections that are open in the running agent"},

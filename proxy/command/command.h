@@ -2,6 +2,7 @@
 #pragma once
 
 int command_exec(int argc, char **argv);
+int command_pods(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_sessions(int argc, char **argv);
