@@ -241,6 +241,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (!agent->base)
         return err_set(err, -ENOMEM, "the control loop");
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
@@ -406,6 +408,21 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
                        void *arg)
 {
     lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *stats)
+{
+    *stats = (struct agent_stats){
+        .pods = pods_count(agent->pods),
+        .ca_not_after = agent->credentials->authority->not_after,
+    };
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        stats->flows += worker_load(agent->workers[i]);
+    for (size_t i = 0; i < LIMIT_MAX; i++) {
+        stats->used[i] = agent->limits.used[i];
+        stats->most[i] = agent->limits.most[i];
+        stats->refused[i] = agent->limits.refused[i];
+    }
 }
 
 void agent_use_credentials(struct agent *agent, struct credentials *credentials)

@@ -8,7 +8,9 @@
 
 #include "base/err.h"
 #include "certs/credentials.h"
+#include "events/bus.h"
 #include "events/sink.h"
+#include "proxy/limits.h"
 #include "proxy/pods.h"
 
 struct agent;
@@ -21,6 +23,8 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
     struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
+    const struct bus_tap *taps;
+    size_t taps_len;
     const char *node_name;
     unsigned workers;
 };
@@ -59,6 +63,13 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
 /* From now on these are what flows get that are accepted, except of pods that have their own
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
 void agent_use_credentials(struct agent *agent, struct credentials *credentials);
+
+struct agent_stats {
+    size_t pods, flows;
+    time_t ca_not_after;
+    uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
+};
+void agent_stats(const struct agent *agent, struct agent_stats *stats);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

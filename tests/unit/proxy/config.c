@@ -20,7 +20,8 @@ static void reads_every_type(void **state)
     assert_int_equal(config_new(&config, NULL), 0);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_string_equal(config->admin_address, "127.0.0.1:9470");
-    assert_null(config->ca);
+    assert_string_equal(config->ca, "/var/lib/sallyport/ca");
+    assert_null(config->upstream_ca);
     config_read(config,
                 BYTES("output: json\n"
                       "ca: /etc/ca # a comment\n"
@@ -199,9 +200,11 @@ static const struct {
 } changes[] = {
     {"{}", "{}", 0},
     {"ca: a\nports: [1]\npassthrough: [x]\n", "upstreamCa: b\nports: all\n", 0},
-    {"logFormat: text\noutput: json\n", "logFormat: json\ndrainTimeout: 1s\nloopback: true\n", 0},
+    {"logFormat: text\nonAgentDown: open\n", "logFormat: json\ndrainTimeout: 1s\nloopback: true\n",
+     0},
     {"workers: 2", "workers: 2", 0},
     {"workers: 2", "workers: 3", 1},
+    {"eventsFile: a\noutput: json\n", "eventsFile: b\n", 2},
     {"workers: 2\nnodeName: n", "{}", 2},
     {"{}", "cgroupRoot: /a\nruntimeDir: /b\nadminAddress: 127.0.0.1:1\n", 3},
 };
