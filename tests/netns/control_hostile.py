@@ -41,7 +41,7 @@ def line_of(s):
 def ask(verb, s=None):
     s = s or connect()
     s.sendall(json.dumps({"verb": verb}).encode() + b"\n")
-    return json.loads(line_of(s))
+    return json.loads(line_of(s).partition(b"\n")[0])  # of a list the first line
 
 
 def honest(what):

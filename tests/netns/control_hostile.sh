@@ -1,54 +1,52 @@
 #!/usr/bin/env bash
 # Promise: whatever comes by the control socket, the agent goes on serving pods and answering others, and
-# neither its memory nor its descriptors grow.
+# neither its memory nor its descriptors grow; and `status` and `sessions` say how it is.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
+# shellcheck source=../harness/agent.sh
+. "$(dirname "$0")/../harness/agent.sh"
 
-PY=/usr/bin/python3
-CGROUP=$(cgroup2)/sallyport-test-$$
-RUN_DIR=$T/run
 slack=4096
-if grep -q __asan_init "$SALLYPORT"; then slack=32768; fi # freed memory is kept for a while
+if grep -q __asan_init "$SALLYPORT"; then # freed memory is kept for a while
+    slack=32768
+    CLEAN+=(ASAN_OPTIONS=quarantine_size_mb=1)
+fi
+at_run() { sallyport "$@" --runtime-dir "$T/run"; }
+rss_kb() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
+hostile() { clean /usr/bin/python3 "$HERE/control_hostile.py" "$T/run" "$AGENT"; }
+
+for command in status sessions; do
+    expect_status "$command without an agent" 1 at_run "$command" >"$T/out" 2>"$T/client.err"
+    expect_eq "what it says" "sallyport: no agent runs at $T/run; 'sallyport run' starts one" "$(cat "$T/client.err")"
+done
+
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r port <<<"$(free_ports 1)"
+port=$(free_ports 1)
 nginx_server "$port" origin
 start_nginx
 echo hello >"$T/www/hello"
+truncate -s 1M "$T/www/big"
+agent_up
+make_cgroup pod
+pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name shop/cart --ports all --loopback
 
-# ---- nobody there ---------------------------------------------------------------------------
+# ---- a pod asks all the time ------------------------------------------------------------------
 
-for command in status sessions; do
-    expect_status "$command without an agent" 1 sallyport "$command" --runtime-dir "$RUN_DIR" >"$T/out" 2>"$T/client.err"
-    expect_eq "what it says" "sallyport: no agent runs at $RUN_DIR; 'sallyport run' starts one" "$(cat "$T/client.err")"
-done
-
-# ---- an agent with a pod that asks all the time -----------------------------------------------
-
-mkdir "$CGROUP" "$CGROUP/pod"
-background "${CLEAN[@]}" ASAN_OPTIONS=quarantine_size_mb=1 "$SALLYPORT" run --runtime-dir "$RUN_DIR" --cgroup-root "$CGROUP" \
-    --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS" 2>"$T/agent.err"
-agent=$!
-ask() { sallyport "$@" --runtime-dir "$RUN_DIR"; }
-wait_for 30 ask status
-ask pods add --cgroup "$CGROUP/pod" --netns /proc/self/ns/net --name shop/cart --ports all --loopback
-cat >"$T/pod.sh" <<'SH'
-echo 0 >"$1/cgroup.procs"
-while [ ! -e "$2/enough" ]; do
-    curl -sS -k "https://localhost:$3/hello" >>"$2/pod.out" 2>>"$2/pod.err" || echo "failed: $?" >>"$2/pod.err"
-done
-exec curl -sS -k --limit-rate 1 "https://localhost:$3/hello" # open until it is ended
-SH
-background "${CLEAN[@]}" bash "$T/pod.sh" "$CGROUP/pod" "$T" "$port"
+# shellcheck disable=SC2016 # the inner shell's
+background "${IN_CGROUP[@]}" "$CGROUPS/pod" "${CLEAN[@]}" bash -c '
+    while [ ! -e "$1/enough" ]; do
+        curl -sS --cacert "$1/trusted.pem" "https://localhost:$2/hello" >>"$1/pod.out" 2>>"$1/pod.err" || echo "curl: $?" >>"$1/pod.err"
+    done
+    exec curl -sS --cacert "$1/trusted.pem" --limit-rate 1k "https://localhost:$2/big" # until it is ended
+' - "$T" "$port" >/dev/null
 pod=$!
 wait_for 20 test -s "$T/pod.out"
-
-rss_kb() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
-clean "$PY" "$HERE/control_hostile.py" "$RUN_DIR" "$agent" >"$T/first" # the first time memory is taken for good
-before=$(rss_kb "$agent")
+hostile >"$T/first" # what is taken the first time stays
+before=$(rss_kb "$AGENT")
 served=$(wc -l <"$T/pod.out")
-clean "$PY" "$HERE/control_hostile.py" "$RUN_DIR" "$agent"
-after=$(rss_kb "$agent")
+hostile
+after=$(rss_kb "$AGENT")
 echo "ok: memory $before kB, then $after kB; the pod was served $(($(wc -l <"$T/pod.out") - served)) times"
 [ $((after - before)) -le $slack ] || fail "the agent grew from $before kB to $after kB"
 [ "$(wc -l <"$T/pod.out")" -gt "$served" ] || fail "the pod was not served"
@@ -57,20 +55,26 @@ expect_eq "what the pod could not get" '' "$(cat "$T/pod.err")"
 # ---- what is shown ------------------------------------------------------------------------------
 
 touch "$T/enough"
-wait_for 20 bash -c '"$@" | grep -q relaying' - "${CLEAN[@]}" "$SALLYPORT" sessions --runtime-dir "$RUN_DIR"
-ask sessions -n shop --pod cart >"$T/out"
-expect_grep "the session" "^shop/cart /[^ ]*curl TCP \[?[0-9a-f.:]+\]?:[0-9]+ => \[?[0-9a-f.:]+\]?:$port .*localhost relaying proxy terminated TLS1.3 http/1.1 tx [0-9.]+ k?B rx [0-9.]+ k?B [0-9.]+" "$T/out"
-ask sessions -o json >"$T/out"
-expect_eq "the session in JSON" "shop cart $port localhost" \
-    "$(jq -r '"\(.pod.namespace) \(.pod.name) \(.socket.dport) \(.host)"' "$T/out")"
-expect_eq "sessions of another pod" '' "$(ask sessions -n shop --pod other)"
-ask status >"$T/out"
-expect_grep "how it is" "^pid +$agent$" "$T/out"
-expect_grep "its pods" '^pods +1$' "$T/out"
-expect_grep "its flows" '^flows +open 1, total [0-9]+$' "$T/out"
-expect_eq "in JSON" "$agent 1" "$(ask status -o json | jq -r '"\(.pid) \(.flows.open)"')"
+shows_one() { at_run sessions >"$T/out" && [ "$(grep -c relaying "$T/out")" = 1 ] && [ "$(wc -l <"$T/out")" = 1 ]; }
+wait_for 20 shows_one
+expect_grep "the session" "^shop/cart /[^ ]*curl TCP [^ ]+:[0-9]+ => [^ ]+:$port localhost relaying proxy terminated TLS1.3 http/1.1 tx [0-9.]+ k?B rx [0-9.]+ k?B [0-9.]+m?s$" "$T/out"
+at_run sessions -n shop --pod cart -o json >"$T/out"
+expect_eq "the session in JSON" "shop cart $port localhost relaying" \
+    "$(jq -r '"\(.pod.namespace) \(.pod.name) \(.socket.dport) \(.host) \(.state)"' "$T/out")"
+expect_eq "sessions of another pod" '' "$(at_run sessions -n shop --pod other)"
+at_run status >"$T/out"
+expect_lines "how it is" "$T/out" "^version +[0-9]" "^pid +$AGENT$" '^since +20' '^pods +1$' '^flows +open 1, total [0-9]+$' '^files +used ' '^memory +used '
+expect_eq "in JSON" "$AGENT 1 0" "$(at_run status -o json | jq -r '"\(.pid) \(.flows.open) \(.foreign_programs | length)"')"
+
+# ---- others on our hooks --------------------------------------------------------------------------
+
+/usr/bin/python3 "$HERE/attach_program.py" "$CGROUPS" 2
+/usr/bin/python3 "$HERE/attach_program.py" "$CGROUPS/pod" 2
+at_run status >"$T/out"
+expect_grep "a stranger behind us" "^foreign_programs +hook cgroup/connect4, name stranger, .* at $CGROUPS, consequence \"runs after ours" "$T/out"
+expect_grep "a stranger before us" "^foreign_programs +hook cgroup/connect4, name stranger, .* at $CGROUPS/pod, consequence \"runs before ours" "$T/out"
+expect_eq "strangers" 2 "$(grep -c ^foreign_programs "$T/out")"
 
 kill -TERM "$pod"
-kill -TERM "$agent"
-expect_status "the agent" 0 wait "$agent"
-expect_eq "what the agent said" '' "$(grep -v 'events were lost' "$T/agent.err" || true)"
+agent_down
+expect_no_grep "complaints" 'warning|error' "$T/agent.err"
