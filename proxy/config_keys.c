@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/command/ca_options.h"
 #include "proxy/config.h"
 
 /* ---- types ---- */
@@ -252,8 +251,9 @@ const struct config_key config_keys[] = {
      .preset = "100Mi"},
     {"eventsFileBackups", "events-file-backups", 0, "N", "full ones to keep: FILE.1 and so on",
      &count_type, FIELD(events_file_backups), .preset = "5", .most = 1000},
-    {"ca", "ca", 0, "DIR", "sign with the CA in DIR: tls.crt, tls.key, ca.crt", &text_type,
-     FIELD(ca), .live = true, .preset = CA_DIR},
+    {"ca", "ca", 0, "DIR",
+     "sign with the CA in DIR ($STATE_DIRECTORY/ca, /var/lib/sallyport/ca, made if missing)",
+     &text_type, FIELD(ca), .live = true},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      &text_type, FIELD(upstream_ca), .live = true},
     {"ports", "ports", 0, "LIST|all", "TCP ports of new pods to look into (443,8443,853,80,8080)",

@@ -11,6 +11,7 @@
 #include "proxy/control/control.h"
 
 struct telemetry;
+struct reload_status;
 
 enum { TELEMETRY_TAPS = 2 };
 
@@ -22,4 +23,6 @@ void telemetry_taps(struct telemetry *telemetry, struct bus_tap taps[TELEMETRY_T
 /* Borrows all until telemetry_stop(). address: of admin HTTP; "": none. */
 int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct control *control,
                     const char *address, struct err *err);
+/* Tells of these, too; borrowed likewise. */
+void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_status *status);
 void telemetry_stop(struct telemetry *telemetry);

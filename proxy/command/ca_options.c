@@ -1,6 +1,7 @@
 #include "proxy/command/ca_options.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@ static const char usage_text[] =
     "  rotate      publish the next CA in the bundle; it signs when the overlap is over, and the\n"
     "              root of the one before stays in the bundle until it expires\n"
     "\n"
-    "      --ca DIR               the CA's directory (" CA_DIR ")\n"
+    "      --ca DIR               its directory ($STATE_DIRECTORY/ca, /var/lib/sallyport/ca)\n"
     "      --overlap TIME         rotate: how long pods have to take up the next root, such as\n"
     "                             90m, 24h or 7d; at most 30d (24h)\n"
     "      --now                  rotate: sign with the next CA at once\n"
@@ -24,6 +25,18 @@ static const char usage_text[] =
     "  -h, --help                 this text\n"
     "\n"
     "Exit status: 0: done; 1: not done, and why was said; 2: wrong options.\n";
+
+const char *ca_default_dir(void)
+{
+    static char dir[PATH_MAX];
+    const char *state = getenv("STATE_DIRECTORY"); /* several have colons between them */
+    int len = state ? (int)strcspn(state, ":") : 0;
+
+    if (!len || len >= PATH_MAX - 3)
+        return "/var/lib/sallyport/ca";
+    snprintf(dir, sizeof(dir), "%.*s/ca", len, state);
+    return dir;
+}
 
 bool ca_duration_parse(const char *text, time_t max, time_t *out)
 {
@@ -131,6 +144,6 @@ int ca_options_parse(struct ca_options *options, int argc, char **argv)
         return 3;
     }
     if (!options->dir)
-        options->dir = CA_DIR;
+        options->dir = ca_default_dir();
     return 0;
 }

@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <time.h>
 
-#define CA_DIR "/var/lib/sallyport/ca"
-
 enum { CA_OVERLAP_MAX = 30 * 24 * 3600 };
 
 enum ca_action { CA_INIT, CA_SHOW, CA_BUNDLE, CA_ROTATE };
@@ -17,6 +15,9 @@ struct ca_options { /* texts borrow from argv */
     time_t overlap; /* seconds */
     bool at_once;
 };
+
+/* Where the CA is when nobody says: $STATE_DIRECTORY/ca (systemd's), /var/lib/sallyport/ca. */
+const char *ca_default_dir(void);
 
 /* Pure: a duration such as 90s, 30m, 24h or 7d; false when it is none, or longer than max. */
 bool ca_duration_parse(const char *text, time_t max, time_t *out);

@@ -158,13 +158,15 @@ static char *roots_of(const struct anchors *anchors, size_t file)
 
 static int prepare_trust(struct run *run, struct err *err)
 {
-    const struct signing_source source = {.ca_dir = run->options->ca_dir,
-                                          .upstream_ca = run->options->upstream_ca,
-                                          .node_name = run->node_name};
+    const struct exec_options *options = run->options;
     const struct anchors *anchors;
-    time_t look_again; /* no command runs so long */
     char dir[128];
-    int result = signing_load(&run->credentials, &look_again, &run->overlay, &source, err);
+    const struct signing_from from = {
+        .ca_dir = options->ca_dir,
+        .upstream_ca = options->upstream_ca,
+        .node_name = run->node_name,
+    };
+    int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
 
     if (result < 0)
         return result;

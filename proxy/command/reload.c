@@ -10,6 +10,7 @@
 #include "proxy/command/ca_options.h"
 #include "proxy/command/signing.h"
 #include "proxy/notify.h"
+#include "proxy/status.h"
 #include "proxy/watch.h"
 
 struct reload {
@@ -20,19 +21,24 @@ struct reload {
     struct reload_status status;
 };
 
+static const char *ca_dir_of(const struct config *config)
+{
+    return config->ca ? config->ca : ca_default_dir();
+}
+
 int reload_credentials(struct credentials **out, time_t *look_again, const struct config *config,
                        const char *node_name, struct err *err)
 {
-    const struct signing_source source = {.ca_dir = config->ca,
-                                          .make = strcmp(config->ca, CA_DIR) == 0,
-                                          .upstream_ca = config->upstream_ca,
-                                          .node_name = node_name};
+    const struct signing_from from = {.ca_dir = ca_dir_of(config),
+                                      .may_make_dir = !config->ca,
+                                      .upstream_ca = config->upstream_ca,
+                                      .node_name = node_name};
     struct overlay *overlay = calloc(1, sizeof(*overlay)); /* large for a stack */
     int result;
 
     if (!overlay)
         return err_set(err, -ENOMEM, "the trust of this machine");
-    result = signing_load(out, look_again, overlay, &source, err);
+    result = signing_load(out, overlay, &from, look_again, err);
     free(overlay);
     return result;
 }
@@ -74,7 +80,7 @@ static void on_change(void *arg)
 static void watch(struct reload *reload, const struct config *config)
 {
     const char *file = reload->parts.source->file;
-    const char *const paths[] = {file ? file : config_default_file, config->ca,
+    const char *const paths[] = {file ? file : config_default_file, ca_dir_of(config),
                                  config->upstream_ca};
     struct err err;
 
@@ -126,8 +132,8 @@ void reload_now(struct reload *reload)
         snprintf(status->error, sizeof(status->error), "%s", err.text);
         if (story)
             log_story(story);
-        log_error("all stays as it was: %s", err.text);
-        notify_say("READY=1\nSTATUS=Ready; what was read last is wrong: %.400s", err.text);
+        log_error("nothing was changed: %s", err.text);
+        notify_say("READY=1\nSTATUS=Ready, with what was read before: %.400s", err.text);
     }
     wait_for_ca(reload);
 }
@@ -172,4 +178,17 @@ void reload_free(struct reload **reload)
 const struct reload_status *reload_status(const struct reload *reload)
 {
     return &reload->status;
+}
+
+void reload_tell(void *arg, json_t *answer)
+{
+    const struct reload *reload = arg;
+    const struct reload_status *status = &reload->status;
+    const char *file = reload->parts.source->file;
+
+    status_add_text(answer, "config", file ? file : config_default_file);
+    status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
+    json_object_set_new(answer, "reloads", json_integer((json_int_t)status->done));
+    json_object_set_new(answer, "reloads_failed", json_integer((json_int_t)status->failed));
+    status_add_text(answer, "reload_error", status->error[0] ? status->error : NULL);
 }

@@ -7,6 +7,8 @@
  * Leads to:   config.h, signing.h, agent_use_credentials(). */
 #pragma once
 
+#include <jansson.h>
+
 #include "proxy/agent.h"
 #include "proxy/config.h"
 
@@ -34,3 +36,5 @@ void reload_free(struct reload **reload);
 /* Reads all anew, whether it has changed or not. What is wrong is in the log and the status. */
 void reload_now(struct reload *reload);
 const struct reload_status *reload_status(const struct reload *reload); /* borrowed */
+/* Its part of the status (status.h). */
+void reload_tell(void *reload, json_t *answer);

@@ -218,7 +218,12 @@ static int follow_changes(struct run *run, struct err *err)
                                        .node_name = run->node_name};
     int result = reload_new(&run->reload, &parts, run->look_again, err);
 
-    return result < 0 ? result : serve_signals(run, err);
+    if (result == 0)
+        result = status_on(run->status, reload_tell, run->reload, err);
+    if (result < 0)
+        return result;
+    telemetry_tell_reloads(run->telemetry, reload_status(run->reload));
+    return serve_signals(run, err);
 }
 
 static int start(struct run *run, struct err *err)
@@ -255,10 +260,10 @@ static void finish(struct run *run)
 {
     if (run->on_signal)
         event_free(run->on_signal);
-    reload_free(&run->reload);
     if (run->telemetry)
         telemetry_stop(run->telemetry);
     control_free(&run->control);
+    reload_free(&run->reload);
     registry_free(&run->registry);
     if (run->agent)
         output_hurry_by_signals(&run->output);

@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 
+#define USUAL "/var/lib/sallyport/ca"
+
 static void durations_have_a_unit_and_an_end(void **state)
 {
     static const struct {
@@ -56,21 +58,21 @@ static void options_belong_to_what_is_done(void **state)
         int want; /* of ca_options_parse() */
         const char *dir;
     } cases[] = {
-        {{"init"}, 0, CA_DIR},
+        {{"init"}, 0, USUAL},
         {{"init", "/x"}, 0, "/x"},
         {{"init", "--ca", "/x"}, 0, "/x"},
         {{"--ca", "/x", "init"}, 0, "/x"},
         {{"init", "--ca", "/x", "/y"}, 3, NULL},
-        {{"show"}, 0, CA_DIR},
-        {{"show", "-o", "json"}, 0, CA_DIR},
+        {{"show"}, 0, USUAL},
+        {{"show", "-o", "json"}, 0, USUAL},
         {{"show", "-o", "xml"}, 3, NULL},
         {{"show", "/x"}, 3, NULL},
         {{"show", "--now"}, 3, NULL},
         {{"bundle", "--ca=/x"}, 0, "/x"},
         {{"bundle", "-o", "json"}, 3, NULL},
-        {{"rotate", "--overlap", "7d"}, 0, CA_DIR},
+        {{"rotate", "--overlap", "7d"}, 0, USUAL},
         {{"rotate", "--overlap", "7"}, 3, NULL},
-        {{"rotate", "--now"}, 0, CA_DIR},
+        {{"rotate", "--now"}, 0, USUAL},
         {{"rotate", "--now", "--overlap", "7d"}, 3, NULL},
         {{"init", "--overlap", "7d"}, 3, NULL},
         {{"make"}, 3, NULL},
@@ -93,10 +95,33 @@ static void options_belong_to_what_is_done(void **state)
     }
 }
 
+static void the_usual_directory_is_systemds(void **state)
+{
+    static const struct {
+        const char *state_directory, *want;
+    } cases[] = {
+        {"/var/lib/private/sallyport", "/var/lib/private/sallyport/ca"},
+        {"/one:/two", "/one/ca"},
+        {"", USUAL},
+        {":/two", USUAL},
+        {NULL, USUAL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        if (cases[i].state_directory)
+            setenv("STATE_DIRECTORY", cases[i].state_directory, 1);
+        else
+            unsetenv("STATE_DIRECTORY");
+        assert_string_equal(ca_default_dir(), cases[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_have_a_unit_and_an_end),
+        cmocka_unit_test(the_usual_directory_is_systemds),
         cmocka_unit_test(options_belong_to_what_is_done),
     };
 
