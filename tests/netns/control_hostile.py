@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""control_hostile.py DIR PID: what root could send to the control socket in DIR by mistake or in malice, while
-an honest client goes on asking. PID is the agent's. Fails where the agent does not answer, answers what it
+"""control_hostile.py DIR PID [wait]: what root could send to the control socket in DIR by mistake or in malice, while
+an honest client goes on asking. PID is the agent's; with "wait" there are
+some for whose end it takes time. Fails where the agent does not answer, answers what it
 must not, or has more descriptors open afterwards than before."""
 import array
 import json
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 
-DIR, PID = sys.argv[1], int(sys.argv[2])
+DIR, PID, WAIT = sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["wait"]
 PATH = DIR + "/control.sock"
 CROWD = 100
 random.seed(5)
@@ -170,17 +171,13 @@ def descriptors():
 # ---- those who do not end --------------------------------------------------------------------
 
 
-def crowd(what, begin):
+def crowd():
+    """Nobody of them writes all of a request, or reads its answer."""
     clients = [connect() for _ in range(CROWD)]
-    for s in clients:
-        begin(s)
-    honest(f"{CROWD} {what}")
-    return clients
-
-
-def wait_for_ends(clients):
-    """Each is dropped by the agent, whether it reads now or not."""
-    for s in clients:
+    for i, s in enumerate(clients):
+        s.sendall((b"", b'{"verb":', b'{"verb":"status"}\n')[i % 3])
+    honest(f"{CROWD} that neither write nor read")
+    for s in clients:  # the agent drops each
         while True:
             try:
                 if not s.recv(1 << 20):
@@ -190,9 +187,12 @@ def wait_for_ends(clients):
         s.close()
 
 
-def shrink(s):
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    s.sendall(b'{"verb":"status"}\n')
+def multitude():
+    """More than there are places."""
+    clients = [connect() for _ in range(3 * CROWD)]
+    honest(f"{3 * CROWD} at once")
+    for s in clients:
+        s.close()
 
 
 def stranger():
@@ -220,21 +220,9 @@ def open_files():
 
 honest("nobody else")
 before = open_files()
-for attack in garbage, endless, halves, descriptors, stranger:
+for attack in [garbage, endless, halves, descriptors, stranger, multitude] + [crowd] * WAIT:
     attack()
     honest(attack.__name__)
-silent = crowd("that never write", lambda s: None)
-wait_for_ends(silent)
-half = crowd("that send half a request", lambda s: s.sendall(b'{"verb":'))
-wait_for_ends(half[:1])  # they began together
-deaf = crowd("that never read", shrink)
-honest("they and those who sent halves")
-wait_for_ends(half[1:])
-wait_for_ends(deaf)
-many = [connect() for _ in range(3 * CROWD)]  # more than there are places
-honest(f"{3 * CROWD} at once")
-for s in many:
-    s.close()
 deadline = time.monotonic() + 30
 while open_files() > before and time.monotonic() < deadline:
     time.sleep(0.05)

@@ -13,7 +13,7 @@ if grep -q __asan_init "$SALLYPORT"; then # freed memory is kept for a while
 fi
 at_run() { sallyport "$@" --runtime-dir "$T/run"; }
 rss_kb() { awk '/^VmRSS:/ { print $2 }' "/proc/$1/status"; }
-hostile() { clean /usr/bin/python3 "$HERE/control_hostile.py" "$T/run" "$AGENT"; }
+hostile() { clean /usr/bin/python3 "$HERE/control_hostile.py" "$T/run" "$AGENT" "$@"; }
 
 for command in status sessions; do
     expect_status "$command without an agent" 1 at_run "$command" >"$T/out" 2>"$T/client.err"
@@ -45,7 +45,7 @@ wait_for 20 test -s "$T/pod.out"
 hostile >"$T/first" # what is taken the first time stays
 before=$(rss_kb "$AGENT")
 served=$(wc -l <"$T/pod.out")
-hostile
+hostile wait
 after=$(rss_kb "$AGENT")
 echo "ok: memory $before kB, then $after kB; the pod was served $(($(wc -l <"$T/pod.out") - served)) times"
 [ $((after - before)) -le $slack ] || fail "the agent grew from $before kB to $after kB"
@@ -57,7 +57,7 @@ expect_eq "what the pod could not get" '' "$(cat "$T/pod.err")"
 touch "$T/enough"
 shows_one() { at_run sessions >"$T/out" && [ "$(grep -c relaying "$T/out")" = 1 ] && [ "$(wc -l <"$T/out")" = 1 ]; }
 wait_for 20 shows_one
-expect_grep "the session" "^shop/cart /[^ ]*curl TCP [^ ]+:[0-9]+ => [^ ]+:$port localhost relaying proxy terminated TLS1.3 http/1.1 tx [0-9.]+ k?B rx [0-9.]+ k?B [0-9.]+m?s$" "$T/out"
+expect_grep "the session" "^shop/cart /[^ ]*curl TCP [^ ]+:[0-9]+ => [^ ]+:$port localhost relaying proxy terminated TLS1.3 http/1.1 tx [0-9.]+ k?B rx [0-9.]+ [kM]?B [0-9.]+m?s$" "$T/out"
 at_run sessions -n shop --pod cart -o json >"$T/out"
 expect_eq "the session in JSON" "shop cart $port localhost relaying" \
     "$(jq -r '"\(.pod.namespace) \(.pod.name) \(.socket.dport) \(.host) \(.state)"' "$T/out")"

@@ -483,6 +483,33 @@ static void a_crowd_does_not_keep_others_out(void **state)
         client_fini(&crowd[i]);
 }
 
+/* It takes the time that they have. */
+static void who_neither_writes_nor_reads_is_dropped(void **state)
+{
+    static const char *const said[] = {"", "{\"verb\":", "{\"verb\":\"list\"}\n"};
+    struct client clients[ARRAY_SIZE(said)];
+    char got[4096];
+    ssize_t n;
+
+    (void)state;
+    if (!getenv("SALLYPORT_FULL"))
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        enter(&clients[i]);
+        say(&clients[i], said[i], strlen(said[i]));
+    }
+    for (unsigned ms = 0; rows_done == 0; ms++) { /* nobody has read one */
+        assert_true(ms < (CONTROL_PATIENCE_S + 5) * 1000);
+        usleep(1000);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        while ((n = recv(clients[i].fd, got, sizeof(got), 0)) > 0)
+            ;
+        assert_true(n == 0 || errno == ECONNRESET);
+        client_fini(&clients[i]);
+    }
+}
+
 static void strangers_are_told_and_closed(void **state)
 {
     int status;
@@ -598,6 +625,7 @@ int main(void)
         WITH_AGENT(nine_descriptors_are_closed),
         WITH_AGENT(who_leaves_is_forgotten),
         WITH_AGENT(a_crowd_does_not_keep_others_out),
+        WITH_AGENT(who_neither_writes_nor_reads_is_dropped),
         WITH_AGENT(strangers_are_told_and_closed),
         cmocka_unit_test_setup_teardown(its_place_is_never_empty, begin_idle, end_idle),
         cmocka_unit_test(a_dead_ones_socket_is_replaced),
