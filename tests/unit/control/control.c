@@ -414,26 +414,40 @@ static void what_never_ends_is_not_kept(void **state)
     expect_fault(&client, "at most 65536 bytes");
 }
 
+static void send_fds(struct client *client, const char *text, size_t count)
+{
+    char space[CMSG_SPACE(9 * sizeof(int))] __attribute__((aligned(8))) = {0};
+    struct iovec bytes = {(char *)text, strlen(text)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = space,
+                             .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    struct cmsghdr *head = (struct cmsghdr *)space;
+
+    *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof(int)),
+                             .cmsg_level = SOL_SOCKET,
+                             .cmsg_type = SCM_RIGHTS};
+    for (size_t i = 0; i < count; i++)
+        memcpy(CMSG_DATA(head) + i * sizeof(int), &client->fd, sizeof(int));
+    assert_int_equal(sendmsg(client->fd, &message, MSG_NOSIGNAL), bytes.iov_len);
+}
+
 static void nine_descriptors_are_closed(void **state)
 {
-    CLEANUP(client_fini) struct client client = {.fd = -1};
-    char space[CMSG_SPACE(9 * sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec bytes = {(char *)"{\"verb\":\"ping\"}\n", 16};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-    struct cmsghdr *head = (struct cmsghdr *)space;
-    unsigned before;
+    unsigned before = open_files();
 
     (void)state;
-    *head = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(9 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    before = open_files();
-    enter(&client);
-    for (size_t i = 0; i < 9; i++)
-        memcpy(CMSG_DATA(head) + i * sizeof(int), &client.fd, sizeof(int));
-    assert_int_equal(sendmsg(client.fd, &message, MSG_NOSIGNAL), 16);
-    expect_fault(&client, "at most 8 descriptors");
-    expect_open_files(before + 1);
+    for (int with_each = 0; with_each < 2; with_each++) {
+        CLEANUP(client_fini) struct client client = {.fd = -1};
+
+        enter(&client);
+        if (with_each)
+            send_fds(&client, "{", 5);
+        send_fds(&client, with_each ? "\"verb\":\"ping\"}\n" : "{\"verb\":\"ping\"}\n",
+                 with_each ? 4 : 9);
+        expect_fault(&client, "at most 8 descriptors");
+        expect_open_files(before + 1);
+    }
 }
 
 static void who_leaves_is_forgotten(void **state)
