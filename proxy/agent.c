@@ -365,6 +365,7 @@ static void tell_status(void *arg, json_t *answer)
                         json_pack("{s:I, s:I}", "open",
                                   (json_int_t)atomic_load(&limits->connections), "total",
                                   (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
     tell_limit(answer, limits, "files", LIMIT_FILES);
     tell_limit(answer, limits, "memory", LIMIT_MEMORY);
 }
