@@ -138,6 +138,7 @@ void reload_now(struct reload *reload)
         log_error("nothing was changed: %s", err.text);
         notify_say("READY=1\nSTATUS=Ready, with what was read before: %.400s", err.text);
     }
+    status->at_ns = clock_read_ns(CLOCK_REALTIME);
     wait_for_ca(reload);
 }
 
@@ -192,8 +193,12 @@ void reload_tell(void *arg, json_t *answer)
 
     status_add_text(answer, "config", file ? file : config_default_file);
     status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
+    if (reload->look_again) /* another one signs then, or none */
+        status_add_time(answer, "ca_changes", (uint64_t)reload->look_again * 1000000000);
     reloads = json_pack("{s:I,s:I}", "done", (json_int_t)status->done, "failed",
                         (json_int_t)status->failed);
+    if (status->at_ns)
+        status_add_time(reloads, "last", status->at_ns);
     if (status->error[0])
         status_add_text(reloads, "error", status->error);
     json_object_set_new(answer, "reloads", reloads);
