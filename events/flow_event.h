@@ -68,6 +68,7 @@ struct flow_event {
             const char *cipher;
             const char *alpn; /* NULL: none agreed */
             bool resumed;
+            const char *ja4; /* the program's ClientHello, NULL: none */
             const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */
         } tls;
         struct {

@@ -66,6 +66,7 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     json_text(out, "alpn", event->tls.alpn);
     if (event->tls.version)
         json_flag(out, "resumed", event->tls.resumed);
+    json_text(out, "ja4", event->tls.ja4);
     mark = json_begin(out, "server", '{');
     json_text(out, "subject", event->tls.subject);
     json_text(out, "issuer", event->tls.issuer);

@@ -151,6 +151,8 @@ void report_tls(const struct flow *flow)
     if (event) {
         if (flow->facts.where.host[0])
             event->tls.sni = flow_event_text(event, span_of_text(flow->facts.where.host));
+        if (flow->facts.ja4[0])
+            event->tls.ja4 = flow_event_text(event, span_of_text(flow->facts.ja4));
         if (flow->upstream.ssl)
             fill_tls(event, flow->upstream.ssl);
         event->error = why(flow, event);
