@@ -14,7 +14,7 @@
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum { LEAVES = 4096, SESSIONS = 2048, SESSIONS_BYTES = 16 << 20, CONTROL_EVENTS = 65536 };
 
 struct agent {
     struct event_base *base;
@@ -27,6 +27,8 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct sessions *sessions;
+    struct tickets *tickets;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
@@ -82,6 +84,8 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
+        .sessions = agent->sessions,
+        .tickets = agent->tickets,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -221,6 +225,10 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
+        result = sessions_new(&agent->sessions, SESSIONS, SESSIONS_BYTES, err);
+    if (result == 0)
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = hold_connects(agent, err);
@@ -290,6 +298,8 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    sessions_free(&gone->sessions);
+    tickets_free(&gone->tickets);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);

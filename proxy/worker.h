@@ -10,7 +10,9 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "certs/credentials.h"
+#include "certs/sessions.h"
 #include "certs/store.h"
+#include "certs/tickets.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
@@ -34,6 +36,8 @@ struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
+    struct sessions *sessions; /* with servers */
+    struct tickets *tickets;   /* of pods */
     struct names *names;
     struct bus *bus;
     struct sockets *sockets;
