@@ -26,6 +26,7 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
     if (event->visibility == VISIBILITY_OPAQUE && event->opaque)
         json_text(out, "visibility_reason", opaque_name(event->opaque));
     json_text(out, "error", event->error);
+    json_text(out, "client_refused", event->client_refused);
     json_text(out, "route", route_name(event->route));
 }
 

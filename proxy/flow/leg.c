@@ -196,6 +196,8 @@ static void on_message(int sent, int version, int type, const void *data, size_t
     /* a record of TLS 1.2 says what is in it, one of 1.3 does not */
     if (type == SSL3_RT_HEADER && len && *(const uint8_t *)data == SSL3_RT_HANDSHAKE)
         type = SSL3_RT_HANDSHAKE;
+    if (sent && type == SSL3_RT_HANDSHAKE && len && *(const uint8_t *)data == SSL3_MT_CERTIFICATE)
+        leg->shown_ns = clock_ns();
     if (sent || !leg->secured || type != SSL3_RT_HANDSHAKE)
         return;
     now = clock_ns();

@@ -42,6 +42,7 @@ struct leg {
     size_t stash_at, stash_len;
 
     bool secured;            /* the TLS handshake is done */
+    uint64_t shown_ns;       /* TLS, accepted: when it was shown our certificate, monotonic; or 0 */
     unsigned messages;       /* handshake messages that came after it, since: */
     uint64_t messages_since; /* monotonic */
     bool chatters;           /* they were too many: reading fails from then on */

@@ -144,11 +144,11 @@ enum flow_state open_pod(struct flow *flow)
     }
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the program's TLS handshake took over 10 s");
+    else if (refusal_note(flow))
+        ;
     else if (flow->pod.alert)
-        err_set(&flow->why, -EPROTO, "the program refused our certificate: alert '%s'",
+        err_set(&flow->why, -EPROTO, "the program's side: TLS alert '%s'",
                 leg_alert_name(&flow->pod));
-    else if (result == -ECONNRESET && flow->pod.tx) /* how some refuse it */
-        err_set(&flow->why, -EPROTO, "the program left at the sight of our certificate");
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);

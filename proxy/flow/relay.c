@@ -95,8 +95,11 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
     n = leg_read(from, line->data + line->len, line->size - line->len);
     if (n > 0) {
         line->len += (size_t)n;
+        flow->relay.said = true;
         return n;
     }
+    if (n != -EAGAIN && from == &flow->pod && from->ssl)
+        refusal_note(flow);
     if (n == 0) {
         line->ended = true;
         line->ended_well = from->ended_well;

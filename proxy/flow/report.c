@@ -18,6 +18,7 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
     event->route = facts->route;
     event->visibility = facts->visibility;
     event->opaque = facts->opaque;
+    event->client_refused = flow->refused;
     return event;
 }
 
@@ -49,6 +50,7 @@ void report_done(struct flow *flow)
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
         done->visibility = VISIBILITY_UNKNOWN;
 
+    done->refused = flow->refused;
     snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);
 }

@@ -244,7 +244,8 @@ static struct process child;
 
 #define SOCKET                                                                                     \
     .time_ns = SAMPLE_TIME, .process = &child, .src = SRC, .dst = DST, .socket_cookie = 1,         \
-    .visibility = VISIBILITY_OPAQUE, .opaque = OPAQUE_STARTTLS, .error = "a reason"
+    .visibility = VISIBILITY_OPAQUE, .opaque = OPAQUE_STARTTLS, .error = "a reason",               \
+    .client_refused = "unknown_ca"
 
 static const struct flow_event full[] = {
     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &child},
