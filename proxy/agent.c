@@ -1,7 +1,6 @@
 #include "proxy/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 #include "base/clock.h"
 #include "proxy/attempts.h"
@@ -317,16 +316,23 @@ struct event_base *agent_base(struct agent *agent)
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
 {
-    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    int result;
+    CLEANUP(pod_unref)
+    struct pod *pod =
+        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
+    int result = 0;
 
-    if (netns < 0)
-        return err_sys(err, -errno, "/proc/self/ns/net");
-    result = doors_open(agent->doors, netns, err);
-    return result < 0 ? result : pods_add(agent->pods, cgroup_id, space, name, settings, err);
+    if (!pod)
+        return err_set(err, -ENOMEM, "pod %s", wanted->name);
+    if (wanted->netns_fd >= 0)
+        result = doors_open(agent->doors, wanted->netns_fd, err);
+    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+}
+
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
+{
+    return pods_remove(agent->pods, cgroup_id, err);
 }
 
 void agent_use_credentials(struct agent *agent, struct credentials *credentials)

@@ -29,9 +29,22 @@ void agent_free(struct agent **agent);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
-/* Registers a pod and listens in the calling thread's network namespace. */
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err);
+/* A pod to be; all borrowed for the call. */
+struct agent_pod {
+    uint64_t cgroup_id;       /* the inode of its directory */
+    int cgroup_fd;            /* the directory: the pod goes when it does; -1: nobody removes it */
+    int netns_fd;             /* where it lives; -1: where its processes are found */
+    const char *space, *name; /* may be "" */
+    const struct pod_label *labels;
+    size_t labels_len;
+    const struct pods_settings *settings;
+};
+
+/* Registers it, and listens in its namespace: from the return on its connects are steered. */
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err);
+/* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
+ * go on to their end. Its namespace is let go when they have ended. */
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
 
 /* From now on these are what flows get that are accepted, except of pods that have their own
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */

@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
+    {"run", command_run, "the agent of this machine"},
 };
 
 static int usage(FILE *out, int status)

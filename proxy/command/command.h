@@ -3,3 +3,4 @@
 
 int command_exec(int argc, char **argv);
 int command_probe(int argc, char **argv);
+int command_run(int argc, char **argv);
