@@ -9,6 +9,7 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/passthrough.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
@@ -28,6 +29,7 @@ struct agent {
     struct store *store;
     struct sessions *sessions;
     struct tickets *tickets;
+    struct passthrough *passthrough;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
@@ -85,6 +87,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .store = agent->store,
         .sessions = agent->sessions,
         .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -228,6 +231,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = tickets_new(&agent->tickets, err);
     if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = hold_connects(agent, err);
@@ -299,6 +304,7 @@ void agent_free(struct agent **agent)
     store_free(&gone->store);
     sessions_free(&gone->sessions);
     tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
@@ -365,6 +371,11 @@ void agent_settle(struct agent *agent, unsigned ms)
         event_base_loopexit(agent->base, &turn);
         event_base_dispatch(agent->base);
     }
+}
+
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
+{
+    return passthrough_set(agent->passthrough, servers, len, err);
 }
 
 void agent_flush(struct agent *agent)

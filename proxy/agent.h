@@ -50,6 +50,9 @@ int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
 void agent_use_credentials(struct agent *agent, struct credentials *credentials);
 
+/* From now on connections to these servers (passthrough.h) are passed on unread. */
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
+
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */
 void agent_settle(struct agent *agent, unsigned ms);

@@ -30,6 +30,7 @@ struct flow;
 struct leg;
 struct limits;
 struct names;
+struct passthrough;
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
@@ -39,6 +40,7 @@ struct worker_parts {
     struct sessions *sessions; /* with servers */
     struct tickets *tickets;   /* of pods */
     struct names *names;
+    struct passthrough *passthrough;
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;

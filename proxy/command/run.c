@@ -131,6 +131,9 @@ static int start_agent(struct run *run, struct err *err)
     };
     int result = agent_new(&run->agent, &settings, err);
 
+    if (result == 0)
+        result = agent_pass_through(run->agent, run->config->passthrough.list,
+                                    run->config->passthrough.len, err);
     return result < 0 ? result : serve_signals(run, err);
 }
 

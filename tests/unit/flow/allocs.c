@@ -21,6 +21,7 @@
 #include "events/bus.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/passthrough.h"
 #include "proxy/worker.h"
 #include "tests/unit/failing.h"
 #include "tests/unit/flow/site.h"
@@ -35,6 +36,7 @@ static struct limits limits;
 static struct store *store;
 static struct sessions *sessions;
 static struct tickets *tickets;
+static struct passthrough *passthrough;
 static struct names *names;
 static X509_STORE *roots;
 static struct sink sinks[2];
@@ -498,7 +500,8 @@ static int begin(void **state)
     failing_next = FAILING_EVENTS;
     if (make_credentials(&err) < 0 || store_new(&store, 16, &err) < 0 ||
         sessions_new(&sessions, 16, 1 << 20, &err) < 0 || tickets_new(&tickets, &err) < 0 ||
-        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+        passthrough_new(&passthrough, &err) < 0 || names_new(&names, &err) < 0 ||
+        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
     limits_read_machine(&machine);
     limits_init(&limits, &machine);
@@ -506,6 +509,7 @@ static int begin(void **state)
     all.store = store;
     all.sessions = sessions;
     all.tickets = tickets;
+    all.passthrough = passthrough;
     all.names = names;
     all.bus = bus;
     failing_next = FAILING_WORKER;
@@ -530,6 +534,7 @@ static int end(void **state)
     store_free(&store);
     sessions_free(&sessions);
     tickets_free(&tickets);
+    passthrough_free(&passthrough);
     credentials_unref(&credentials);
     X509_STORE_free(roots);
     SSL_SESSION_free(session);
