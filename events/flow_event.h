@@ -69,6 +69,7 @@ struct flow_event {
             const char *alpn; /* NULL: none agreed */
             bool resumed;
             const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */
+            const char *client_certificate; /* subject of what upstream was shown; NULL: nothing */
         } tls;
         struct {
             const char *host; /* the authority asked for, port cut off; NULL when there is none */

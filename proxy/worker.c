@@ -64,7 +64,7 @@ static int make_contexts(struct worker *worker, struct err *err)
         return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
-    SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
+    SSL_CTX_set_cert_cb(worker->upstream_ctx, dial_choose_certificate, NULL);
     SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
     SSL_CTX_set_dh_auto(worker->pod_ctx, 1); /* for clients that know neither ECDHE nor 1.3 */

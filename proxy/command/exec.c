@@ -164,6 +164,7 @@ static int prepare_trust(struct run *run, struct err *err)
     const struct signing_from from = {
         .ca_dir = options->ca_dir,
         .upstream_ca = options->upstream_ca,
+        .client_certs = options->client_certs,
         .node_name = run->node_name,
     };
     int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);

@@ -114,6 +114,7 @@ static int load_credentials(struct credentials **out, const struct config *confi
         .ca_dir = config->ca ? config->ca : ca_default_dir(),
         .may_make_dir = !config->ca,
         .upstream_ca = config->upstream_ca,
+        .client_certs = config->client_certificates,
         .node_name = node_name,
     };
     int result;

@@ -37,6 +37,8 @@ int signing_load(struct credentials **out, struct overlay *overlay, const struct
     result = overlay_roots(overlay, from->upstream_ca, &parts.roots, err);
     if (result == 0)
         result = overlay_trust(overlay, from->upstream_ca, parts.trust, &parts.trust_len, err);
+    if (result == 0 && from->client_certs)
+        result = client_certs_load(&parts.clients, from->client_certs, err);
     if (result == 0)
         result = credentials_new(out, &parts, from->node_name, err);
     if (result == 0 && look_again)

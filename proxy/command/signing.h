@@ -5,9 +5,10 @@
 #include "proxy/overlay.h"
 
 struct signing_from {
-    const char *ca_dir;      /* NULL: an authority is made for this run */
-    bool may_make_dir;       /* a CA is put there if there is none */
-    const char *upstream_ca; /* further roots; may be NULL */
+    const char *ca_dir;       /* NULL: an authority is made for this run */
+    bool may_make_dir;        /* a CA is put there if there is none */
+    const char *upstream_ca;  /* further roots; may be NULL */
+    const char *client_certs; /* directory of client_certs.h; may be NULL */
     const char *node_name;
 };
 
