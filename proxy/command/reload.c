@@ -34,14 +34,8 @@ int reload_credentials(struct credentials **out, time_t *look_again, const struc
                                       .upstream_ca = config->upstream_ca,
                                       .client_certs = config->client_certificates,
                                       .node_name = node_name};
-    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* large for a stack */
-    int result;
 
-    if (!overlay)
-        return err_set(err, -ENOMEM, "the trust of this machine");
-    result = signing_load(out, overlay, &from, look_again, err);
-    free(overlay);
-    return result;
+    return signing_load(out, NULL, &from, look_again, err);
 }
 
 /* ---- what tells us ---- */
