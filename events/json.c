@@ -74,6 +74,7 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     json_text(out, "not_after", event->tls.not_after);
     json_text(out, "sha256", event->tls.sha256);
     json_end(out, mark, '}');
+    json_text(out, "client_certificate", event->tls.client_certificate);
 }
 
 static void append_url(struct buffer *out, const char *key, const char *url)

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "certs/credentials.h"
-#include "certs/sessions.h"
+#include "certs/session_cache.h"
 #include "certs/store.h"
 #include "certs/tickets.h"
 #include "events/bus.h"
@@ -31,14 +31,21 @@ struct leg;
 struct limits;
 struct names;
 struct passthrough;
+struct worker;
+
+/* Something to be done with what a worker owns. */
+struct worker_visit {
+    struct worker_visit *next; /* private to worker.c */
+    void (*fn)(struct worker *worker, struct worker_visit *visit);
+};
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
-    struct sessions *sessions; /* with servers */
-    struct tickets *tickets;   /* of pods */
+    struct session_cache *session_cache; /* of sessions with servers */
+    struct tickets *tickets;             /* of pods */
     struct names *names;
     struct passthrough *passthrough;
     struct bus *bus;
@@ -83,6 +90,9 @@ void worker_free(struct worker **worker);
  * references of its own. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod, struct credentials *credentials);
+/* Has visit->fn called once, on the worker's thread, between its flows' turns; borrows visit until
+ * then. Any thread, while the worker lives: worker_free() waits for it. */
+void worker_visit(struct worker *worker, struct worker_visit *visit);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

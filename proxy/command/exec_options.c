@@ -19,6 +19,8 @@ static const char usage_text[] =
     "      --ca DIR               sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is\n"
     "                             made for this run\n"
     "      --upstream-ca FILE     trust these roots, too, when verifying servers\n"
+    "      --client-certificates DIR  for servers that ask for one: NAME.crt and NAME.key, or\n"
+    "                             NAME/tls.crt and NAME/tls.key, NAME a host or *.SUFFIX\n"
     "      --ports LIST|all       TCP ports to look into (443,8443,853,80,8080)\n"
     "      --loopback             look into connections to loopback addresses, too\n"
     "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
@@ -83,12 +85,13 @@ static int add_passthrough(struct exec_options *options, char *server)
 
 int exec_options_parse(struct exec_options *options, int argc, char **argv)
 {
-    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, PORTS, LOOPBACK, PASSTHROUGH, USER };
+    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, CLIENT_CERTS, PORTS, LOOPBACK, PASSTHROUGH, USER };
     static const struct option known[] = {
         {"output", required_argument, NULL, 'o'},
         {"events-file", required_argument, NULL, EVENTS_FILE},
         {"ca", required_argument, NULL, CA},
         {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
+        {"client-certificates", required_argument, NULL, CLIENT_CERTS},
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
         {"passthrough", required_argument, NULL, PASSTHROUGH},
@@ -116,6 +119,9 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
             break;
         case UPSTREAM_CA:
             options->upstream_ca = optarg;
+            break;
+        case CLIENT_CERTS:
+            options->client_certs = optarg;
             break;
         case PORTS:
             if (parse_ports(options, optarg) < 0)

@@ -9,7 +9,7 @@ enum { EXEC_PORTS_MAX = 64, EXEC_PASSTHROUGH_MAX = 64 };
 
 struct exec_options { /* texts borrow from argv */
     bool json;
-    const char *events_file, *ca_dir, *upstream_ca, *user;
+    const char *events_file, *ca_dir, *upstream_ca, *client_certs, *user;
     bool all_ports, loopback;
     uint16_t ports[EXEC_PORTS_MAX];
     size_t ports_len; /* 0: the default ones */

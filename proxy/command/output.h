@@ -7,8 +7,8 @@
 
 struct output {
     struct sink sink;
-    const char *file; /* borrowed; NULL: the stream */
-    int fd, stream;   /* fd -1: the stream's */
+    char *file;     /* NULL: the stream */
+    int fd, stream; /* fd -1: the stream's */
 };
 
 /* mode: what open(2) wants besides, O_TRUNC or nothing. */

@@ -56,7 +56,8 @@ struct flow {
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     bool speaks_dns;                   /* what it says is for a name server */
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
-    bool wants_certificate; /* upstream asked for the client's, and we have none */
+    bool wants_certificate; /* upstream asked for the client's */
+    const struct client_cert *shown; /* ... and saw this one, of credentials; NULL: none */
     uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
     int bad_depth;      /* where in upstream's chain the certificate is that failed to verify */
     bool half_closed;   /* one end is done, the other is not */
@@ -75,6 +76,7 @@ struct flow {
  * and credentials. Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod, struct credentials *credentials);
+const char *flow_state_name(enum flow_state state); /* "relaying" */
 /* A fresh TCP connect upstream in the place of one that was tried in vain. */
 int flow_redial(struct flow *flow);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */
@@ -83,9 +85,9 @@ void flow_abort(struct flow *flow);
  * with none where upstream chose none. */
 int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                      const unsigned char *in, unsigned in_len, void *arg);
-/* For SSL_CTX_set_client_cert_cb on the upstreams' side: there is none, but that one was asked for
- * is remembered. */
-int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key);
+/* For SSL_CTX_set_cert_cb on the upstreams' side, when a server asks: it is shown the one for its
+ * name, if there is one, and that it has asked is remembered. */
+int dial_choose_certificate(SSL *ssl, void *arg);
 /* For SSL_CTX_set_cert_verify_callback on the upstreams' side: chain, purpose, dates, strength and
  * name, as curl would. */
 int verify_upstream(X509_STORE_CTX *chain, void *arg);

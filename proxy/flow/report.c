@@ -121,7 +121,7 @@ static bool ran_out_of_memory(void)
 }
 
 /* What crossed the network is what is told: the upstream's side, not ours with the program. */
-static void fill_tls(struct flow_event *event, SSL *ssl)
+static void fill_tls(struct flow_event *event, SSL *ssl, const struct client_cert *shown)
 {
     X509 *cert = SSL_get0_peer_certificate(ssl);
     const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
@@ -143,6 +143,8 @@ static void fill_tls(struct flow_event *event, SSL *ssl)
         event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
         event->tls.sha256 = digest_text(event, cert);
     }
+    if (shown)
+        event->tls.client_certificate = name_text(event, X509_get_subject_name(shown->cert));
     event->incomplete |= ran_out_of_memory();
 }
 
@@ -156,7 +158,7 @@ void report_tls(const struct flow *flow)
         if (flow->facts.ja4[0])
             event->tls.ja4 = flow_event_text(event, span_of_text(flow->facts.ja4));
         if (flow->upstream.ssl)
-            fill_tls(event, flow->upstream.ssl);
+            fill_tls(event, flow->upstream.ssl, flow->shown);
         event->error = why(flow, event);
     }
     report_emit(flow, &event);

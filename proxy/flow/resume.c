@@ -17,7 +17,7 @@ void resume_fini(struct resume *resume)
 
 /* Everything that had a say in what was agreed and believed: who asked, where, for which name, with
  * which offers, and what was trusted. */
-static bool make_key(const struct flow *flow, uint8_t out[SESSIONS_KEY_SIZE])
+static bool make_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
 {
     const struct __attribute__((packed)) { /* no padding: it is compared as bytes */
         uint64_t pod, netns, credentials;
@@ -55,7 +55,8 @@ void resume_offer(struct flow *flow, SSL *ssl)
     resume->keyed = !resume->refused && make_key(flow, resume->key);
     if (!resume->keyed)
         return;
-    session = sessions_take(flow->worker->parts.sessions, resume->key, clock_ns(), &resume->shown);
+    session = session_cache_take(flow->worker->parts.session_cache, resume->key, clock_ns(),
+                                 &resume->shown);
     if (!session)
         return;
     resume->offered = SSL_set_session(ssl, session) == 1;
@@ -91,6 +92,7 @@ static void learn_anew(struct flow *flow, SSL *ssl)
     measure(shown, verified);
     shown->authority = anchors_choose(&flow->credentials->anchors, ssl);
     shown->by_its_names = flow->by_its_names;
+    shown->client = flow->shown;
     if (sk_X509_num(verified) > 0) { /* alone, it is its own anchor */
         shown->issuer = sk_X509_value(verified, sk_X509_num(verified) > 1);
         X509_up_ref(shown->issuer);
@@ -110,6 +112,7 @@ static void remember(struct flow *flow, SSL *ssl)
     void *copy = staple.len ? OPENSSL_memdup(staple.data, staple.len) : NULL;
 
     flow->by_its_names = flow->resume.shown.by_its_names;
+    flow->shown = flow->resume.shown.client;
     if (copy)
         SSL_set_tlsext_status_ocsp_resp(ssl, copy, (int)staple.len); /* takes it */
 }
@@ -137,14 +140,14 @@ int resume_on_session(SSL *ssl, SSL_SESSION *session)
         resume->due++;
     }
     if (resume->keyed)
-        sessions_keep(flow->worker->parts.sessions, resume->key, session, &resume->shown);
+        session_cache_keep(flow->worker->parts.session_cache, resume->key, session, &resume->shown);
     return 0; /* it stays OpenSSL's: a copy is ours */
 }
 
 void resume_give_up(struct flow *flow)
 {
     if (flow->resume.keyed)
-        sessions_drop(flow->worker->parts.sessions, flow->resume.key);
+        session_cache_drop(flow->worker->parts.session_cache, flow->resume.key);
     flow->resume.keyed = flow->resume.offered = false;
     flow->resume.refused = true;
 }

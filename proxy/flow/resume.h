@@ -12,13 +12,13 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
-#include "certs/sessions.h"
+#include "certs/session_cache.h"
 
 struct flow;
 
 struct resume {
     struct session_facts shown; /* what upstream has shown, now or in the session that goes on */
-    uint8_t key[SESSIONS_KEY_SIZE];
+    uint8_t key[SESSION_CACHE_KEY_SIZE];
     bool keyed;    /* key is there: sessions are offered and kept */
     bool offered;  /* upstream was offered a session */
     bool refused;  /* that went wrong: not again */

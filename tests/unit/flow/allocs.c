@@ -34,7 +34,7 @@ static struct site site;
 static struct credentials *credentials;
 static struct limits limits;
 static struct store *store;
-static struct sessions *sessions;
+static struct session_cache *session_cache;
 static struct tickets *tickets;
 static struct passthrough *passthrough;
 static struct names *names;
@@ -499,15 +499,15 @@ static int begin(void **state)
     sink_init(&sinks[1], text_render, memfd_create("text", MFD_CLOEXEC), "node", false);
     failing_next = FAILING_EVENTS;
     if (make_credentials(&err) < 0 || store_new(&store, 16, &err) < 0 ||
-        sessions_new(&sessions, 16, 1 << 20, &err) < 0 || tickets_new(&tickets, &err) < 0 ||
-        passthrough_new(&passthrough, &err) < 0 || names_new(&names, &err) < 0 ||
-        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+        session_cache_new(&session_cache, 16, 1 << 20, &err) < 0 ||
+        tickets_new(&tickets, &err) < 0 || passthrough_new(&passthrough, &err) < 0 ||
+        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
     limits_read_machine(&machine);
     limits_init(&limits, &machine);
     all.limits = &limits;
     all.store = store;
-    all.sessions = sessions;
+    all.session_cache = session_cache;
     all.tickets = tickets;
     all.passthrough = passthrough;
     all.names = names;
@@ -532,7 +532,7 @@ static int end(void **state)
     bus_free(&bus);
     names_free(&names);
     store_free(&store);
-    sessions_free(&sessions);
+    session_cache_free(&session_cache);
     tickets_free(&tickets);
     passthrough_free(&passthrough);
     credentials_unref(&credentials);

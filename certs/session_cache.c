@@ -1,6 +1,7 @@
-/* sessions: see sessions.h. Copies on the way in and out: OpenSSL marks a session whose connection
- * was cut as not to be resumed, on whatever thread that ends, and no two may write to one. */
-#include "certs/sessions.h"
+/* session_cache: see session_cache.h. Copies on the way in and out: OpenSSL marks a session whose
+ * connection was cut as not to be resumed, on whatever thread that ends, and no two may write to
+ * one. */
+#include "certs/session_cache.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +13,7 @@
 enum { SESSION_SIZE = 1500 }; /* OpenSSL's, and ours of it, without ticket and chain */
 
 struct kept {
-    uint8_t key[SESSIONS_KEY_SIZE];
+    uint8_t key[SESSION_CACHE_KEY_SIZE];
     SSL_SESSION *session;
     struct session_facts facts;
     size_t size;
@@ -21,7 +22,7 @@ struct kept {
 };
 LIST_HEAD(bucket, kept);
 
-struct sessions {
+struct session_cache {
     size_t capacity, bytes_max; /* as many buckets */
     pthread_mutex_t lock;       /* of what follows */
     bool has_lock;
@@ -64,49 +65,50 @@ static void kept_free(struct kept **kept)
     free(TAKE(*kept));
 }
 
-int sessions_new(struct sessions **out, size_t capacity, size_t bytes, struct err *err)
+int session_cache_new(struct session_cache **out, size_t capacity, size_t bytes, struct err *err)
 {
-    CLEANUP(sessions_free) struct sessions *sessions = calloc(1, sizeof(*sessions));
+    CLEANUP(session_cache_free) struct session_cache *cache = calloc(1, sizeof(*cache));
 
-    if (!sessions)
+    if (!cache)
         return err_set(err, -ENOMEM, "TLS sessions: out of memory");
-    TAILQ_INIT(&sessions->by_use);
-    sessions->capacity = capacity;
-    sessions->bytes_max = bytes;
-    sessions->buckets = calloc(capacity, sizeof(*sessions->buckets));
-    if (!sessions->buckets || pthread_mutex_init(&sessions->lock, NULL) != 0)
-        return err_set(err, -ENOMEM, "TLS sessions, %zu of them: out of memory", capacity);
-    sessions->has_lock = true;
-    *out = TAKE(sessions);
+    TAILQ_INIT(&cache->by_use);
+    cache->capacity = capacity;
+    cache->bytes_max = bytes;
+    cache->buckets = calloc(capacity, sizeof(*cache->buckets));
+    if (!cache->buckets || pthread_mutex_init(&cache->lock, NULL) != 0)
+        return err_set(err, -ENOMEM, "TLS cache, %zu of them: out of memory", capacity);
+    cache->has_lock = true;
+    *out = TAKE(cache);
     return 0;
 }
 
 /* The caller holds the lock, from here to forget(). */
-static struct bucket *bucket_of(struct sessions *sessions, const uint8_t key[SESSIONS_KEY_SIZE])
+static struct bucket *bucket_of(struct session_cache *cache,
+                                const uint8_t key[SESSION_CACHE_KEY_SIZE])
 {
     size_t hash;
 
     memcpy(&hash, key, sizeof(hash));
-    return &sessions->buckets[hash % sessions->capacity];
+    return &cache->buckets[hash % cache->capacity];
 }
 
-static void detach(struct sessions *sessions, struct kept *kept)
+static void detach(struct session_cache *cache, struct kept *kept)
 {
     LIST_REMOVE(kept, in_bucket);
-    TAILQ_REMOVE(&sessions->by_use, kept, by_use);
-    sessions->len--;
-    sessions->bytes -= kept->size;
+    TAILQ_REMOVE(&cache->by_use, kept, by_use);
+    cache->len--;
+    cache->bytes -= kept->size;
 }
 
-static void forget(struct sessions *sessions, struct kept *kept)
+static void forget(struct session_cache *cache, struct kept *kept)
 {
-    detach(sessions, kept);
+    detach(cache, kept);
     kept_free(&kept);
 }
 
-void sessions_free(struct sessions **sessions)
+void session_cache_free(struct session_cache **cache)
 {
-    struct sessions *gone = TAKE(*sessions);
+    struct session_cache *gone = TAKE(*cache);
 
     if (!gone)
         return;
@@ -123,36 +125,36 @@ static bool over(const struct kept *kept, uint64_t now_ns, time_t now)
     unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(kept->session);
     long age = (long)now - SSL_SESSION_get_time(kept->session); /* < 0: the clock was put back */
 
-    return now_ns - kept->facts.seen_ns >= SESSIONS_SECONDS * UINT64_C(1000000000) ||
+    return now_ns - kept->facts.seen_ns >= SESSION_CACHE_SECONDS * UINT64_C(1000000000) ||
            now >= kept->facts.not_after || age < 0 ||
            age >= SSL_SESSION_get_timeout(kept->session) || (hint && (unsigned long)age >= hint);
 }
 
 /* Makes room for it: of its key, and of all. */
-static void insert(struct sessions *sessions, struct kept *kept)
+static void insert(struct session_cache *cache, struct kept *kept)
 {
-    struct bucket *bucket = bucket_of(sessions, kept->key);
+    struct bucket *bucket = bucket_of(cache, kept->key);
     struct kept *at, *oldest = NULL;
     size_t same = 0;
 
     LIST_FOREACH(at, bucket, in_bucket) /* newest first */
-    if (memcmp(at->key, kept->key, SESSIONS_KEY_SIZE) == 0) {
+    if (memcmp(at->key, kept->key, SESSION_CACHE_KEY_SIZE) == 0) {
         oldest = at;
         same++;
     }
-    if (same >= SESSIONS_OF_KEY)
-        forget(sessions, oldest);
-    while (sessions->len && (sessions->len >= sessions->capacity ||
-                             sessions->bytes + kept->size > sessions->bytes_max))
-        forget(sessions, TAILQ_LAST(&sessions->by_use, by_use_head));
+    if (same >= SESSION_CACHE_OF_KEY)
+        forget(cache, oldest);
+    while (cache->len &&
+           (cache->len >= cache->capacity || cache->bytes + kept->size > cache->bytes_max))
+        forget(cache, TAILQ_LAST(&cache->by_use, by_use_head));
     LIST_INSERT_HEAD(bucket, kept, in_bucket);
-    TAILQ_INSERT_HEAD(&sessions->by_use, kept, by_use);
-    sessions->len++;
-    sessions->bytes += kept->size;
+    TAILQ_INSERT_HEAD(&cache->by_use, kept, by_use);
+    cache->len++;
+    cache->bytes += kept->size;
 }
 
-void sessions_keep(struct sessions *sessions, const uint8_t key[SESSIONS_KEY_SIZE],
-                   const SSL_SESSION *session, const struct session_facts *facts)
+void session_cache_keep(struct session_cache *cache, const uint8_t key[SESSION_CACHE_KEY_SIZE],
+                        const SSL_SESSION *session, const struct session_facts *facts)
 {
     CLEANUP(kept_free) struct kept *kept = NULL;
     const unsigned char *ticket;
@@ -160,23 +162,24 @@ void sessions_keep(struct sessions *sessions, const uint8_t key[SESSIONS_KEY_SIZ
 
     SSL_SESSION_get0_ticket(session, &ticket, &size);
     size += SESSION_SIZE + facts->size + facts->staple.len;
-    if (size > sessions->bytes_max / 16 || !SSL_SESSION_is_resumable(session))
+    if (size > cache->bytes_max / 16 || !SSL_SESSION_is_resumable(session))
         return;
     kept = calloc(1, sizeof(*kept));
     if (!kept)
         return;
-    memcpy(kept->key, key, SESSIONS_KEY_SIZE);
+    memcpy(kept->key, key, SESSION_CACHE_KEY_SIZE);
     kept->size = size;
     kept->session = SSL_SESSION_dup(session);
     if (!facts_copy(facts, &kept->facts) || !kept->session)
         return;
-    pthread_mutex_lock(&sessions->lock);
-    insert(sessions, TAKE(kept));
-    pthread_mutex_unlock(&sessions->lock);
+    pthread_mutex_lock(&cache->lock);
+    insert(cache, TAKE(kept));
+    pthread_mutex_unlock(&cache->lock);
 }
 
 /* Detached, if it is for one use; else a copy of it. NULL: there is none, or no memory for one. */
-static SSL_SESSION *give(struct sessions *sessions, struct kept *kept, struct session_facts *facts)
+static SSL_SESSION *give(struct session_cache *cache, struct kept *kept,
+                         struct session_facts *facts)
 {
     CLEANUP(own_session) SSL_SESSION *session = NULL;
 
@@ -184,12 +187,12 @@ static SSL_SESSION *give(struct sessions *sessions, struct kept *kept, struct se
         *facts = kept->facts;
         kept->facts = (struct session_facts){0};
         session = TAKE(kept->session);
-        detach(sessions, kept);
+        detach(cache, kept);
         kept_free(&kept);
         return TAKE(session);
     }
-    TAILQ_REMOVE(&sessions->by_use, kept, by_use);
-    TAILQ_INSERT_HEAD(&sessions->by_use, kept, by_use);
+    TAILQ_REMOVE(&cache->by_use, kept, by_use);
+    TAILQ_INSERT_HEAD(&cache->by_use, kept, by_use);
     session = SSL_SESSION_dup(kept->session);
     if (session && facts_copy(&kept->facts, facts))
         return TAKE(session);
@@ -198,36 +201,37 @@ static SSL_SESSION *give(struct sessions *sessions, struct kept *kept, struct se
     return NULL;
 }
 
-SSL_SESSION *sessions_take(struct sessions *sessions, const uint8_t key[SESSIONS_KEY_SIZE],
-                           uint64_t now_ns, struct session_facts *facts)
+SSL_SESSION *session_cache_take(struct session_cache *cache,
+                                const uint8_t key[SESSION_CACHE_KEY_SIZE], uint64_t now_ns,
+                                struct session_facts *facts)
 {
     struct kept *at, *next;
     SSL_SESSION *session = NULL;
     time_t now = time(NULL);
 
-    pthread_mutex_lock(&sessions->lock);
-    for (at = LIST_FIRST(bucket_of(sessions, key)); at && !session; at = next) {
+    pthread_mutex_lock(&cache->lock);
+    for (at = LIST_FIRST(bucket_of(cache, key)); at && !session; at = next) {
         next = LIST_NEXT(at, in_bucket);
-        if (memcmp(at->key, key, SESSIONS_KEY_SIZE) != 0)
+        if (memcmp(at->key, key, SESSION_CACHE_KEY_SIZE) != 0)
             continue;
         if (over(at, now_ns, now))
-            forget(sessions, at);
+            forget(cache, at);
         else
-            session = give(sessions, at, facts);
+            session = give(cache, at, facts);
     }
-    pthread_mutex_unlock(&sessions->lock);
+    pthread_mutex_unlock(&cache->lock);
     return session;
 }
 
-void sessions_drop(struct sessions *sessions, const uint8_t key[SESSIONS_KEY_SIZE])
+void session_cache_drop(struct session_cache *cache, const uint8_t key[SESSION_CACHE_KEY_SIZE])
 {
     struct kept *at, *next;
 
-    pthread_mutex_lock(&sessions->lock);
-    for (at = LIST_FIRST(bucket_of(sessions, key)); at; at = next) {
+    pthread_mutex_lock(&cache->lock);
+    for (at = LIST_FIRST(bucket_of(cache, key)); at; at = next) {
         next = LIST_NEXT(at, in_bucket);
-        if (memcmp(at->key, key, SESSIONS_KEY_SIZE) == 0)
-            forget(sessions, at);
+        if (memcmp(at->key, key, SESSION_CACHE_KEY_SIZE) == 0)
+            forget(cache, at);
     }
-    pthread_mutex_unlock(&sessions->lock);
+    pthread_mutex_unlock(&cache->lock);
 }

@@ -1,5 +1,5 @@
-/* sessions: what is kept is given back as it was, for whom it was kept, not too late, and there is
- * never too much of it. */
+/* session_cache: what is kept is given back as it was, for whom it was kept, not too late, and
+ * there is never too much of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "certs/sessions.h"
+#include "certs/session_cache.h"
 #include "tests/unit/certs/make.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -16,26 +16,26 @@
 
 enum { CAPACITY = 16, BYTES_MAX = 1 << 20 };
 
-static struct sessions *sessions;
+static struct session_cache *cache;
 
 static int begin(void **state)
 {
     struct err err;
 
     (void)state;
-    return sessions_new(&sessions, CAPACITY, BYTES_MAX, &err);
+    return session_cache_new(&cache, CAPACITY, BYTES_MAX, &err);
 }
 
 static int end(void **state)
 {
     (void)state;
-    sessions_free(&sessions);
+    session_cache_free(&cache);
     return 0;
 }
 
 static const uint8_t *key_of(uint8_t number)
 {
-    static uint8_t key[SESSIONS_KEY_SIZE];
+    static uint8_t key[SESSION_CACHE_KEY_SIZE];
 
     memset(key, number, sizeof(key));
     return key;
@@ -61,14 +61,14 @@ static void keep(uint8_t key, uint8_t number, const struct what *what)
     SSL_SESSION_set_timeout(session, what->timeout ? what->timeout : 7200);
     facts.seen_ns = START;
     facts.not_after = time(NULL) + (what->chain ? what->chain : DAY);
-    sessions_keep(sessions, key_of(key), session, &facts);
+    session_cache_keep(cache, key_of(key), session, &facts);
     SSL_SESSION_free(session);
 }
 
 /* The number of the session that is given, or -1. */
 static int take_at(uint8_t key, uint64_t now_ns, struct session_facts *facts)
 {
-    SSL_SESSION *session = sessions_take(sessions, key_of(key), now_ns, facts);
+    SSL_SESSION *session = session_cache_take(cache, key_of(key), now_ns, facts);
     int number = session ? SSL_SESSION_get_id(session, NULL)[0] : -1;
 
     SSL_SESSION_free(session);
@@ -94,7 +94,7 @@ static void tls13_is_given_once_and_tls12_again(void **state)
     assert_int_equal(take(2), 22);
     assert_int_equal(take(2), 22);
     assert_int_equal(take(3), -1);
-    sessions_drop(sessions, key_of(2));
+    session_cache_drop(cache, key_of(2));
     assert_int_equal(take(2), -1);
 }
 
@@ -147,17 +147,17 @@ static void none_is_given_too_late(void **state)
         if ((take_at(1, START + ages[i].later * SECOND, &facts) == 1) != ages[i].given)
             fail_msg("%s: %s", ages[i].what, ages[i].given ? "not given" : "given");
         session_facts_fini(&facts);
-        sessions_drop(sessions, key_of(1));
+        session_cache_drop(cache, key_of(1));
     }
 }
 
 static void the_newest_of_a_key_are_kept(void **state)
 {
     (void)state;
-    for (uint8_t i = 1; i <= SESSIONS_OF_KEY + 2; i++)
+    for (uint8_t i = 1; i <= SESSION_CACHE_OF_KEY + 2; i++)
         keep(1, i, &(struct what){0});
-    for (uint8_t i = 0; i < SESSIONS_OF_KEY; i++)
-        assert_int_equal(take(1), SESSIONS_OF_KEY + 2 - i);
+    for (uint8_t i = 0; i < SESSION_CACHE_OF_KEY; i++)
+        assert_int_equal(take(1), SESSION_CACHE_OF_KEY + 2 - i);
     assert_int_equal(take(1), -1);
 }
 
