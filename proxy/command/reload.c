@@ -183,10 +183,13 @@ void reload_tell(void *arg, json_t *answer)
     const struct reload *reload = arg;
     const struct reload_status *status = &reload->status;
     const char *file = reload->parts.source->file;
+    json_t *reloads;
 
     status_add_text(answer, "config", file ? file : config_default_file);
     status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
-    json_object_set_new(answer, "reloads", json_integer((json_int_t)status->done));
-    json_object_set_new(answer, "reloads_failed", json_integer((json_int_t)status->failed));
-    status_add_text(answer, "reload_error", status->error[0] ? status->error : NULL);
+    reloads = json_pack("{s:I,s:I}", "done", (json_int_t)status->done, "failed",
+                        (json_int_t)status->failed);
+    if (status->error[0])
+        status_add_text(reloads, "error", status->error);
+    json_object_set_new(answer, "reloads", reloads);
 }
