@@ -32,15 +32,10 @@ int reload_credentials(struct credentials **out, time_t *look_again, const struc
     const struct signing_from from = {.ca_dir = ca_dir_of(config),
                                       .may_make_dir = !config->ca,
                                       .upstream_ca = config->upstream_ca,
+                                      .client_certs = config->client_certificates,
                                       .node_name = node_name};
-    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* large for a stack */
-    int result;
 
-    if (!overlay)
-        return err_set(err, -ENOMEM, "the trust of this machine");
-    result = signing_load(out, overlay, &from, look_again, err);
-    free(overlay);
-    return result;
+    return signing_load(out, NULL, &from, look_again, err);
 }
 
 /* ---- what tells us ---- */
@@ -56,8 +51,9 @@ static void wait_for_ca(struct reload *reload)
 
     if (!reload->look_again)
         return;
-    if (reload->look_again - now < CA_TURN_S)
-        wait.tv_sec = reload->look_again > now ? reload->look_again - now : 1;
+    /* what is past was tried, and failed: the files may change, or the clock */
+    if (reload->look_again > now && reload->look_again - now < CA_TURN_S)
+        wait.tv_sec = reload->look_again - now;
     event_add(reload->ca_due, &wait);
 }
 
@@ -82,7 +78,7 @@ static void watch(struct reload *reload, const struct config *config)
 {
     const char *file = reload->parts.source->file;
     const char *const paths[] = {file ? file : config_default_file, ca_dir_of(config),
-                                 config->upstream_ca};
+                                 config->upstream_ca, config->client_certificates};
     struct err err;
 
     if (watch_set(reload->watch, paths, ARRAY_SIZE(paths), &err) < 0)
@@ -122,7 +118,9 @@ void reload_now(struct reload *reload)
     struct err err = {0};
 
     notify_say("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_ns() / 1000);
-    if (load(reload, &config, &credentials, &reload->look_again, &story, &err) == 0) {
+    if (load(reload, &config, &credentials, &reload->look_again, &story, &err) == 0 &&
+        agent_pass_through(reload->parts.agent, config->passthrough.list, config->passthrough.len,
+                           &err) == 0) {
         take_up(reload, &config, credentials);
         status->done++;
         status->error[0] = 0;
@@ -130,8 +128,6 @@ void reload_now(struct reload *reload)
         notify_say("READY=1\nSTATUS=Ready");
     } else {
         status->failed++;
-        if (reload->look_again && reload->look_again <= time(NULL))
-            reload->look_again = time(NULL) + CA_TURN_S;
         snprintf(status->error, sizeof(status->error), "%s", err.text);
         if (story)
             log_story(story);
