@@ -10,6 +10,8 @@
 #include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/neighbours.h"
+#include "proxy/passthrough.h"
 #include "proxy/predecessor.h"
 #include "proxy/resolver.h"
 #include "proxy/sessions.h"
@@ -20,6 +22,8 @@
 
 enum {
     LEAVES = 4096,
+    SESSIONS = 2048,
+    SESSIONS_BYTES = 16 << 20,
     CONTROL_EVENTS = 65536,
     /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
      * connected to. */
@@ -37,6 +41,9 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct session_cache *session_cache;
+    struct tickets *tickets;
+    struct passthrough *passthrough;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
@@ -44,6 +51,7 @@ struct agent {
     struct attempts *attempts;
     struct doors *doors;
     struct lifecycle *lifecycle;
+    struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
@@ -107,6 +115,9 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
+        .session_cache = agent->session_cache,
+        .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -276,6 +287,12 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
+        result = session_cache_new(&agent->session_cache, SESSIONS, SESSIONS_BYTES, err);
+    if (result == 0)
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = hold_connects(agent, err);
@@ -300,6 +317,8 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
     agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -363,6 +382,9 @@ void agent_free(struct agent **agent)
     free_event(&gone->step_due);
     free_event(&gone->older_due);
     store_free(&gone->store);
+    session_cache_free(&gone->session_cache);
+    tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
@@ -419,6 +441,7 @@ static void tell_status(void *arg, json_t *answer)
                         json_pack("{s:I, s:I}", "open",
                                   (json_int_t)atomic_load(&limits->connections), "total",
                                   (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
     tell_limit(answer, limits, "files", LIMIT_FILES);
     tell_limit(answer, limits, "memory", LIMIT_MEMORY);
 }
@@ -435,7 +458,12 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     };
     int result = sessions_new(&agent->sessions, &parts, err);
 
-    return result < 0 ? result : status_on(status, tell_status, agent, err);
+    if (result == 0)
+        result = status_on(status, tell_status, agent, err);
+    agent->neighbours.lifecycle = agent->lifecycle;
+    if (result == 0)
+        result = status_on(status, neighbours_tell, &agent->neighbours, err);
+    return result;
 }
 
 struct event_base *agent_base(struct agent *agent)
@@ -558,6 +586,11 @@ bool agent_is_drained(const struct agent *agent)
     if (agent->predecessor && !predecessor_is_over(agent->predecessor))
         return false; /* what it tells goes through us */
     return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
+}
+
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
+{
+    return passthrough_set(agent->passthrough, servers, len, err);
 }
 
 void agent_flush(struct agent *agent)

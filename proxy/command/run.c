@@ -220,6 +220,10 @@ static int serve_clients(struct run *run, struct err *err)
     if (result == 0)
         result = status_new(&run->status, run->control, err);
     if (result == 0)
+        result = status_on(run->status, telemetry_tell, run->telemetry, err);
+    if (result == 0)
+        result = status_on(run->status, output_tell, &run->output, err);
+    if (result == 0)
         result = agent_serve(run->agent, run->control, run->status, err);
     if (result == 0)
         result = registry_serve(run->registry, run->control, err);
@@ -293,6 +297,9 @@ static int start_agent(struct run *run, struct err *err)
     telemetry_taps(run->telemetry, taps);
     result = agent_new(&run->agent, &settings, err);
     credentials_unref(&run->credentials);
+    if (result == 0)
+        result = agent_pass_through(run->agent, run->config->passthrough.list,
+                                    run->config->passthrough.len, err);
     return result;
 }
 
