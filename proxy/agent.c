@@ -17,7 +17,13 @@
 #include "proxy/status.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum {
+    LEAVES = 4096,
+    CONTROL_EVENTS = 65536,
+    /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
+     * connected to. */
+    OLDER_SECONDS = 60,
+};
 
 struct agent {
     struct event_base *base;
@@ -40,7 +46,9 @@ struct agent {
     struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
-    int sockets_due; /* as sockets_step() said */
+    struct event *older_due; /* when what an older build had attached goes */
+    int sockets_due;         /* as sockets_step() said */
+    bool leaving;            /* its pods stay, for the next one */
 };
 
 /* ---- processes and sockets ---- */
@@ -246,7 +254,10 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
-        result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
+        result = settings->runtime_dir
+                     ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
+                                       settings->runtime_dir, err)
+                     : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
     if (result == 0)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
     if (result == 0)
@@ -264,6 +275,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
+    if (result == 0)
+        doors_adopt(agent->doors);
     return result;
 }
 
@@ -288,8 +301,8 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
-    if (agent->doors)
-        step(agent); /* what waits to be accepted has its workers yet */
+    if (agent->doors && !agent->leaving)
+        step(agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
@@ -318,6 +331,9 @@ void agent_free(struct agent **agent)
 
     if (!gone)
         return;
+    gone->leaving = gone->keeper && keeper_leave(gone->keeper, false);
+    if (gone->leaving && gone->pods)
+        pods_leave(gone->pods);
     say_last_words(gone);
     sessions_free(&gone->sessions);
     free(gone->workers);
@@ -328,6 +344,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_end);
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
+    free_event(&gone->older_due);
     store_free(&gone->store);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
@@ -339,6 +356,26 @@ void agent_free(struct agent **agent)
     if (gone->base)
         event_base_free(gone->base);
     free(gone);
+}
+
+static void on_older_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    keeper_remove_older(agent->keeper);
+}
+
+void agent_restored(struct agent *agent)
+{
+    static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
+
+    pods_sweep(agent->pods);
+    keeper_disarm_older(agent->keeper);
+    agent->older_due = evtimer_new(agent->base, on_older_due, agent);
+    if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
+        keeper_remove_older(agent->keeper);
 }
 
 /* ---- what can be asked ---- */

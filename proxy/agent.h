@@ -20,6 +20,8 @@ struct status;
 struct agent_settings {              /* all borrowed, all outlive the agent */
     int cgroup_fd;                   /* where the programs are attached */
     const char *pin_dir;             /* in a bpffs */
+    const char *runtime_dir;         /* pods outlive the agent, and the keeper process is met there;
+                                        NULL: they do not */
     struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
@@ -30,8 +32,13 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
-/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
+/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down; but
+ * pods that are registered, where they outlive the agent, stay steered, and wait for the next. */
 void agent_free(struct agent **agent);
+
+/* All pods that were registered with an agent before are so again: what else it left goes. Until
+ * then connections of any of them are steered, and wait. */
+void agent_restored(struct agent *agent);
 
 /* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
  * Both are borrowed; control ends before the agent, status after it or with it. */

@@ -71,20 +71,6 @@ static int lock(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-/* What an agent that was killed has pinned there. */
-static void empty(const char *path)
-{
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    closedir(dir);
-}
-
 static int make_pin_dir(struct runtime *runtime, struct err *err)
 {
     bool hosts = strcmp(runtime->dir, default_dir) == 0 && is_bpffs(host_bpffs);
@@ -99,7 +85,6 @@ static int make_pin_dir(struct runtime *runtime, struct err *err)
         return result;
     if (!is_bpffs(runtime->pin_dir) && mount("bpf", runtime->pin_dir, "bpf", 0, "mode=0700") < 0)
         return err_sys(err, -errno, "mounting a bpffs on %s", runtime->pin_dir);
-    empty(runtime->pin_dir);
     return 0;
 }
 
@@ -121,9 +106,24 @@ int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
     return result;
 }
 
+/* Of a bpffs: nothing is pinned there for the next agent. */
+static bool is_empty(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry = NULL;
+
+    if (!dir)
+        return false;
+    do
+        entry = readdir(dir);
+    while (entry && strchr(entry->d_name, '.')); /* "maps.debug" is the kernel's */
+    closedir(dir);
+    return !entry;
+}
+
 void runtime_fini(struct runtime *runtime)
 {
-    if (runtime->pin_dir[0]) {
+    if (runtime->pin_dir[0] && is_empty(runtime->pin_dir)) {
         if (strncmp(runtime->pin_dir, host_bpffs, strlen(host_bpffs)) != 0)
             umount2(runtime->pin_dir, MNT_DETACH);
         rmdir(runtime->pin_dir);

@@ -123,8 +123,11 @@ static int take_up_pods(struct run *run, struct err *err)
         .defaults = defaults_of_pods,
         .arg = run,
     };
+    int result = registry_new(&run->registry, &parts, err);
 
-    return registry_new(&run->registry, &parts, err);
+    if (result == 0)
+        agent_restored(run->agent);
+    return result;
 }
 
 static int serve_clients(struct run *run, struct err *err)
@@ -196,6 +199,7 @@ static int start_agent(struct run *run, struct err *err)
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
+        .runtime_dir = run->runtime.dir,
         .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,

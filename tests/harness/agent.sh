@@ -61,6 +61,9 @@ agent_down() { # SIGNAL
     AGENT=
 }
 
+# The keeper process of the test's agent; nothing where there is none.
+keeper_pid() { pgrep -fx "sallyport keeper $T/run/keeper.sock" || true; }
+
 pods() { # VERB ARGS...
     local verb=$1
     shift
