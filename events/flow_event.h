@@ -94,6 +94,7 @@ struct flow_event {
         } lost;
     };
     struct flow_event_chunk *arena;
+    unsigned held; /* flow_event_free() calls to come before the last one; see flow_event_hold() */
     bool incomplete; /* something of it is missing for want of memory: lost, for the bus */
 };
 
@@ -105,6 +106,10 @@ uint64_t flow_event_now(void);
 struct flow_event *flow_event_new(enum flow_event_kind kind, struct process *process,
                                   struct pod *pod);
 void flow_event_free(struct flow_event **event);
+/* One more holder, who frees it, too: once it was emitted, on the event thread only. */
+struct flow_event *flow_event_hold(struct flow_event *event);
+/* About how many bytes it keeps: its own and its texts, and those of the process that begins. */
+size_t flow_event_size(const struct flow_event *event);
 
 /* Copies text into the event's arena; NULL when out of memory (the event is then incomplete).
  * The copy ends in a NUL; NULs inside are kept as they are, so C reads up to the first. */

@@ -10,13 +10,20 @@
 #include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/neighbours.h"
 #include "proxy/resolver.h"
 #include "proxy/sessions.h"
 #include "proxy/sockets.h"
 #include "proxy/status.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum {
+    LEAVES = 4096,
+    CONTROL_EVENTS = 65536,
+    /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
+     * connected to. */
+    OLDER_SECONDS = 60,
+};
 
 struct agent {
     struct event_base *base;
@@ -36,9 +43,12 @@ struct agent {
     struct attempts *attempts;
     struct doors *doors;
     struct lifecycle *lifecycle;
+    struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
-    int sockets_due; /* as sockets_step() said */
+    struct event *older_due; /* when what an older build had attached goes */
+    int sockets_due;         /* as sockets_step() said */
+    bool leaving;            /* its pods stay, for the next one */
 };
 
 /* ---- processes and sockets ---- */
@@ -239,10 +249,15 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (!agent->base)
         return err_set(err, -ENOMEM, "the control loop");
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
-        result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
+        result = settings->runtime_dir
+                     ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
+                                       settings->runtime_dir, err)
+                     : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
     if (result == 0)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
     if (result == 0)
@@ -260,6 +275,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
+    if (result == 0)
+        doors_adopt(agent->doors);
     return result;
 }
 
@@ -272,6 +289,8 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
     agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -282,8 +301,8 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
-    if (agent->doors)
-        step(agent); /* what waits to be accepted has its workers yet */
+    if (agent->doors && !agent->leaving)
+        step(agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
@@ -312,6 +331,9 @@ void agent_free(struct agent **agent)
 
     if (!gone)
         return;
+    gone->leaving = gone->keeper && keeper_leave(gone->keeper, false);
+    if (gone->leaving && gone->pods)
+        pods_leave(gone->pods);
     say_last_words(gone);
     sessions_free(&gone->sessions);
     free(gone->workers);
@@ -322,6 +344,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_end);
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
+    free_event(&gone->older_due);
     store_free(&gone->store);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
@@ -333,6 +356,26 @@ void agent_free(struct agent **agent)
     if (gone->base)
         event_base_free(gone->base);
     free(gone);
+}
+
+static void on_older_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    keeper_remove_older(agent->keeper);
+}
+
+void agent_restored(struct agent *agent)
+{
+    static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
+
+    pods_sweep(agent->pods);
+    keeper_disarm_older(agent->keeper);
+    agent->older_due = evtimer_new(agent->base, on_older_due, agent);
+    if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
+        keeper_remove_older(agent->keeper);
 }
 
 /* ---- what can be asked ---- */
@@ -359,6 +402,7 @@ static void tell_status(void *arg, json_t *answer)
                         json_pack("{s:I, s:I}", "open",
                                   (json_int_t)atomic_load(&limits->connections), "total",
                                   (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
     tell_limit(answer, limits, "files", LIMIT_FILES);
     tell_limit(answer, limits, "memory", LIMIT_MEMORY);
 }
@@ -375,7 +419,12 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     };
     int result = sessions_new(&agent->sessions, &parts, err);
 
-    return result < 0 ? result : status_on(status, tell_status, agent, err);
+    if (result == 0)
+        result = status_on(status, tell_status, agent, err);
+    agent->neighbours.lifecycle = agent->lifecycle;
+    if (result == 0)
+        result = status_on(status, neighbours_tell, &agent->neighbours, err);
+    return result;
 }
 
 struct event_base *agent_base(struct agent *agent)
@@ -397,6 +446,21 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
                        void *arg)
 {
     lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *stats)
+{
+    *stats = (struct agent_stats){
+        .pods = pods_count(agent->pods),
+        .ca_not_after = agent->credentials->authority->not_after,
+    };
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        stats->flows += worker_load(agent->workers[i]);
+    for (size_t i = 0; i < LIMIT_MAX; i++) {
+        stats->used[i] = agent->limits.used[i];
+        stats->most[i] = agent->limits.most[i];
+        stats->refused[i] = agent->limits.refused[i];
+    }
 }
 
 void agent_use_credentials(struct agent *agent, struct credentials *credentials)

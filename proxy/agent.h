@@ -8,7 +8,9 @@
 
 #include "base/err.h"
 #include "certs/credentials.h"
+#include "events/bus.h"
 #include "events/sink.h"
+#include "proxy/limits.h"
 #include "proxy/pods.h"
 
 struct agent;
@@ -18,16 +20,25 @@ struct status;
 struct agent_settings {              /* all borrowed, all outlive the agent */
     int cgroup_fd;                   /* where the programs are attached */
     const char *pin_dir;             /* in a bpffs */
+    const char *runtime_dir;         /* pods outlive the agent, and the keeper process is met there;
+                                        NULL: they do not */
     struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
+    const struct bus_tap *taps;
+    size_t taps_len;
     const char *node_name;
     unsigned workers;
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
-/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
+/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down; but
+ * pods that are registered, where they outlive the agent, stay steered, and wait for the next. */
 void agent_free(struct agent **agent);
+
+/* All pods that were registered with an agent before are so again: what else it left goes. Until
+ * then connections of any of them are steered, and wait. */
+void agent_restored(struct agent *agent);
 
 /* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
  * Both are borrowed; control ends before the agent, status after it or with it. */
@@ -59,6 +70,13 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
 /* From now on these are what flows get that are accepted, except of pods that have their own
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
 void agent_use_credentials(struct agent *agent, struct credentials *credentials);
+
+struct agent_stats {
+    size_t pods, flows;
+    time_t ca_not_after;
+    uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
+};
+void agent_stats(const struct agent *agent, struct agent_stats *stats);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

@@ -14,6 +14,7 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/origin.h"
+#include "proxy/pins.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
@@ -93,17 +94,27 @@ static void refuse(struct doors *doors, int fd, const struct origin *origin,
         log_warn("%s", line);
 }
 
+/* As the kernel programs filed it, ours or those of a build before us. */
+static int take_origin(struct doors *doors, int fd, struct origin *origin)
+{
+    const struct pins_older *older;
+    int code = origin_take(keeper_bpf(doors->parts.keeper), fd, origin, NULL);
+
+    for (size_t i = 0; code < 0 && (older = keeper_older(doors->parts.keeper, i)); i++)
+        code = origin_take_from(older->origins_fd, fd, origin, NULL);
+    return code;
+}
+
 /* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
 static void receive(struct doors *doors, int fd, enum limit exhausted)
 {
     struct origin origin;
     struct process *process;
     struct pod *pod;
-    struct err err;
     CLEANUP(fd_close) int upstream = -1;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
-    if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, &err) < 0) {
+    if (take_origin(doors, fd, &origin) < 0) {
         close(fd);
         return;
     }
@@ -500,6 +511,19 @@ void doors_release(struct doors *doors, uint64_t netns_cookie)
         return;
     door->pods--;
     doors_look_soon(doors);
+}
+
+void doors_adopt(struct doors *doors)
+{
+    struct keeper_net *net = NULL;
+    struct door *door;
+    struct err err;
+
+    while ((net = keeper_net_next(doors->parts.keeper, net)))
+        if (listen_in(doors, &door, keeper_net_fd(net), keeper_net_cookie(net), &err) < 0)
+            log_warn("what waits in a network namespace is not served before a pod of it is "
+                     "registered: %s",
+                     err.text);
 }
 
 void doors_accept(struct doors *doors)

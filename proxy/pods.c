@@ -26,6 +26,7 @@ struct pods {
     void *tree; /* tsearch(3) of struct registered */
     size_t len;
     int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
+    bool leaving;
 };
 
 static int by_cgroup(const void *a, const void *b)
@@ -73,9 +74,15 @@ void pods_free(struct pods **pods)
     if (!*pods)
         return;
     while ((*pods)->tree) {
-        uint64_t cgroup_id = **(uint64_t **)(*pods)->tree;
+        struct registered *entry = *(struct registered **)(*pods)->tree;
 
-        pods_remove(*pods, cgroup_id, NULL);
+        if (!(*pods)->leaving) {
+            pods_remove(*pods, entry->cgroup_id, NULL);
+            continue;
+        }
+        tdelete(entry, &(*pods)->tree, by_cgroup);
+        entry->ports_len = 0;
+        entry_free(&entry);
     }
     free(TAKE(*pods));
 }
@@ -192,6 +199,43 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
     tdelete(entry, &pods->tree, by_cgroup);
     pods->len--;
     return 0;
+}
+
+static bool has_port(const struct registered *entry, uint16_t port)
+{
+    for (size_t i = 0; i < entry->ports_len; i++)
+        if (entry->ports[i] == port)
+            return true;
+    return false;
+}
+
+void pods_sweep(struct pods *pods)
+{
+    struct abi_port port, next_port;
+    uint64_t pod, next_pod;
+    int code = bpf_map_get_next_key(pods->pods_fd, NULL, &next_pod);
+
+    while (code == 0) {
+        pod = next_pod;
+        code = bpf_map_get_next_key(pods->pods_fd, &pod, &next_pod); /* before that key goes */
+        if (!find(pods, pod))
+            bpf_map_delete_elem(pods->pods_fd, &pod);
+    }
+    code = bpf_map_get_next_key(pods->ports_fd, NULL, &next_port);
+    while (code == 0) {
+        const struct registered *entry;
+
+        port = next_port;
+        code = bpf_map_get_next_key(pods->ports_fd, &port, &next_port);
+        entry = find(pods, port.pod);
+        if (!entry || !has_port(entry, port.port))
+            bpf_map_delete_elem(pods->ports_fd, &port);
+    }
+}
+
+void pods_leave(struct pods *pods)
+{
+    pods->leaving = true;
 }
 
 int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,

@@ -21,6 +21,7 @@ const char *runtime_choose(const char *option)
     return given && *given ? given : default_dir;
 }
 
+/* Who can enter could meet us there in another's place, so one that others made is left alone. */
 static int make_dir(const char *path, struct err *err)
 {
     struct stat stat_;
@@ -31,8 +32,11 @@ static int make_dir(const char *path, struct err *err)
         return err_sys(err, -errno, "%s", path);
     if (!S_ISDIR(stat_.st_mode))
         return err_set(err, -ENOTDIR, "%s is no directory", path);
-    if (chmod(path, 0700) < 0) /* who can enter could name himself our client */
-        return err_sys(err, -errno, "%s", path);
+    if (stat_.st_uid != geteuid() || (stat_.st_mode & 077))
+        return err_set(err, -EPERM,
+                       "%s has mode %04o and owner %u: nobody but us must have access to it; chmod "
+                       "0700 it, or name another directory",
+                       path, stat_.st_mode & 07777, stat_.st_uid);
     return 0;
 }
 
@@ -71,20 +75,6 @@ static int lock(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-/* What an agent that was killed has pinned there. */
-static void empty(const char *path)
-{
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)))
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    closedir(dir);
-}
-
 static int make_pin_dir(struct runtime *runtime, struct err *err)
 {
     bool hosts = strcmp(runtime->dir, default_dir) == 0 && is_bpffs(host_bpffs);
@@ -99,7 +89,6 @@ static int make_pin_dir(struct runtime *runtime, struct err *err)
         return result;
     if (!is_bpffs(runtime->pin_dir) && mount("bpf", runtime->pin_dir, "bpf", 0, "mode=0700") < 0)
         return err_sys(err, -errno, "mounting a bpffs on %s", runtime->pin_dir);
-    empty(runtime->pin_dir);
     return 0;
 }
 
@@ -121,9 +110,24 @@ int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
     return result;
 }
 
+/* Of a bpffs: nothing is pinned there for the next agent. */
+static bool is_empty(const char *path)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry = NULL;
+
+    if (!dir)
+        return false;
+    do
+        entry = readdir(dir);
+    while (entry && strchr(entry->d_name, '.')); /* "maps.debug" is the kernel's */
+    closedir(dir);
+    return !entry;
+}
+
 void runtime_fini(struct runtime *runtime)
 {
-    if (runtime->pin_dir[0]) {
+    if (runtime->pin_dir[0] && is_empty(runtime->pin_dir)) {
         if (strncmp(runtime->pin_dir, host_bpffs, strlen(host_bpffs)) != 0)
             umount2(runtime->pin_dir, MNT_DETACH);
         rmdir(runtime->pin_dir);

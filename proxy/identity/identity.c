@@ -26,6 +26,7 @@ enum {
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;
+static const uint32_t lost_and_told = 1; /* its place in the map */
 static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
 
 struct identity {
@@ -296,6 +297,8 @@ static void tell_lost(struct identity *identity)
     event->lost.reason = "the kernel's ring buffer of processes and sockets was full";
     bus_emit(identity->producer, &event);
     identity->lost = lost;
+    bpf_map_update_elem(bpf_map__fd(identity->bpf->maps.records_lost), &lost_and_told, &lost,
+                        BPF_ANY);
 }
 
 static void tell_exit(struct identity *identity, struct table_entry *entry)
@@ -465,6 +468,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
     identity->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (identity->wake_fd < 0)
         return err_sys(err, -errno, "process table: eventfd");
+    bpf_map_lookup_elem(bpf_map__fd(bpf->maps.records_lost), &lost_and_told, &identity->lost);
     if (table_init(&identity->table) < 0)
         return err_set(err, -ENOMEM, "process table: out of memory");
     identity->ring = ring_buffer__new(bpf_map__fd(bpf->maps.records), on_record, identity, NULL);

@@ -49,7 +49,7 @@ agent_up() {
         cat "$T/ca.pem" "$T/agent.pem" >"$T/trusted.pem"
     fi
     "${CLEAN[@]}" "$SALLYPORT" run --runtime-dir "$T/run" --cgroup-root "$CGROUPS" --ca "$dir" \
-        --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS" --admin-address 127.0.0.1:0 "$@" \
+        --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS" --admin-address '' "$@" \
         2>>"$T/agent.err" &
     AGENT=$!
     wait_for 20 pods list
@@ -60,6 +60,9 @@ agent_down() { # SIGNAL
     wait "$AGENT" || [ "${1:-TERM}" = KILL ] || fail "the agent ended badly: $(tail -n 5 "$T/agent.err")"
     AGENT=
 }
+
+# The keeper process of the test's agent; nothing where there is none.
+keeper_pid() { pgrep -fx "sallyport keeper $T/run/keeper.sock" || true; }
 
 pods() { # VERB ARGS...
     local verb=$1
