@@ -84,7 +84,7 @@ int pod_place_check(struct pod_place *place, int root, struct err *err)
 /* ---- found again ---- */
 
 struct search {
-    uint64_t inode = 0;
+    uint64_t inode;
     int found;
 };
 
