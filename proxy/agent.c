@@ -391,6 +391,7 @@ void agent_restored(struct agent *agent)
 
     pods_sweep(agent->pods);
     keeper_disarm_older(agent->keeper);
+    doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
         keeper_remove_older(agent->keeper);

@@ -14,7 +14,6 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/origin.h"
-#include "proxy/pins.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
@@ -94,17 +93,6 @@ static void refuse(struct doors *doors, int fd, const struct origin *origin,
         log_warn("%s", line);
 }
 
-/* As the kernel programs filed it, ours or those of a build before us. */
-static int take_origin(struct doors *doors, int fd, struct origin *origin)
-{
-    const struct pins_older *older;
-    int code = origin_take(keeper_bpf(doors->parts.keeper), fd, origin, NULL);
-
-    for (size_t i = 0; code < 0 && (older = keeper_older(doors->parts.keeper, i)); i++)
-        code = origin_take_from(older->origins_fd, fd, origin, NULL);
-    return code;
-}
-
 /* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
 static void receive(struct doors *doors, int fd, enum limit exhausted)
 {
@@ -114,7 +102,7 @@ static void receive(struct doors *doors, int fd, enum limit exhausted)
     CLEANUP(fd_close) int upstream = -1;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
-    if (take_origin(doors, fd, &origin) < 0) {
+    if (origin_take_kept(doors->parts.keeper, fd, &origin) < 0) {
         close(fd);
         return;
     }
