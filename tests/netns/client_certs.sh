@@ -8,14 +8,6 @@
 make_ca ca
 make_cert origin ca "DNS:one.test,DNS:other.test,DNS:*.wild.test"
 make_ca clients
-make_client() { # NAME CA BASIC: a client's certificate, or a CA between
-    {
-        openssl req -config "$T/openssl.cnf" -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
-            -keyout "$T/$1.key" -out "$T/$1.csr" -subj "/CN=client $1" &&
-        openssl x509 -req -in "$T/$1.csr" -CA "$T/$2.pem" -CAkey "$T/$2.key" -CAcreateserial -days 20 \
-            -out "$T/$1.pem" -extfile - <<<"basicConstraints=critical,$3"
-    } 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
-}
 make_client between clients CA:TRUE
 make_client one between CA:FALSE
 make_client wild between CA:FALSE
