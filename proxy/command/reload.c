@@ -42,7 +42,8 @@ int reload_credentials(struct credentials **out, time_t *look_again, const struc
 
 /* ---- what tells us ---- */
 
-/* At most so long, so that a wall clock that is set meanwhile is seen. */
+/* At most so long, so that a wall clock that is set meanwhile is seen; and where what was due has
+ * failed it is tried again so long after. */
 enum { CA_TURN_S = 60 };
 
 static void wait_for_ca(struct reload *reload)
@@ -52,9 +53,8 @@ static void wait_for_ca(struct reload *reload)
 
     if (!reload->look_again)
         return;
-    /* what is past was tried, and failed: the files may change, or the clock */
-    if (reload->look_again > now && reload->look_again - now < CA_TURN_S)
-        wait.tv_sec = reload->look_again - now;
+    if (reload->look_again - now < CA_TURN_S)
+        wait.tv_sec = reload->look_again > now ? reload->look_again - now : 1;
     event_add(reload->ca_due, &wait);
 }
 
@@ -161,12 +161,15 @@ void reload_now(struct reload *reload)
         notify_say("READY=1\nSTATUS=Ready");
     } else {
         status->failed++;
+        if (reload->look_again && reload->look_again <= time(NULL))
+            reload->look_again = time(NULL) + CA_TURN_S;
         snprintf(status->error, sizeof(status->error), "%s", err.text);
         if (story)
             log_story(story);
         log_error("nothing was changed: %s", err.text);
         notify_say("READY=1\nSTATUS=Ready, with what was read before: %.400s", err.text);
     }
+    status->at_ns = clock_read_ns(CLOCK_REALTIME);
     wait_for_ca(reload);
 }
 
@@ -217,10 +220,17 @@ void reload_tell(void *arg, json_t *answer)
     const struct reload *reload = arg;
     const struct reload_status *status = &reload->status;
     const char *file = reload->parts.source->file;
+    json_t *reloads;
 
     status_add_text(answer, "config", file ? file : config_default_file);
     status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
-    json_object_set_new(answer, "reloads", json_integer((json_int_t)status->done));
-    json_object_set_new(answer, "reloads_failed", json_integer((json_int_t)status->failed));
-    status_add_text(answer, "reload_error", status->error[0] ? status->error : NULL);
+    if (reload->look_again) /* another one signs then, or none, or there is a warning to give */
+        status_add_time(answer, "ca_next_look", (uint64_t)reload->look_again * 1000000000);
+    reloads = json_pack("{s:I,s:I}", "done", (json_int_t)status->done, "failed",
+                        (json_int_t)status->failed);
+    if (status->at_ns)
+        status_add_time(reloads, "last", status->at_ns);
+    if (status->error[0])
+        status_add_text(reloads, "error", status->error);
+    json_object_set_new(answer, "reloads", reloads);
 }
