@@ -211,6 +211,9 @@ static int start_agent(struct run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result =
+            agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
     if (result < 0)
         return result;
     run->on_signal =

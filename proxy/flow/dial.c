@@ -67,6 +67,7 @@ static int secure(struct flow *flow)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    resume_offer(flow, ssl);
     return 0;
 }
 
@@ -166,6 +167,17 @@ static enum flow_state leave_alone(struct flow *flow, enum opaque why)
     return FLOW_CLOSING;
 }
 
+/* It may be the session that upstream cannot bear: nothing of the pod's was sent yet. */
+static enum flow_state dial_afresh(struct flow *flow)
+{
+    flow->why = (struct err){0};
+    resume_give_up(flow);
+    if (flow_redial(flow) == 0)
+        return FLOW_DIALLING;
+    flow->reset = true;
+    return FLOW_CLOSING;
+}
+
 static enum flow_state failed(struct flow *flow, int result)
 {
     const struct leg *leg = &flow->upstream;
@@ -180,6 +192,8 @@ static enum flow_state failed(struct flow *flow, int result)
     enum opaque why = dial_left_alone(&failure);
     char address[ADDR_TEXT_MAX];
 
+    if (flow->resume.offered && failure.verified == X509_V_OK && !flow->tunnel.host[0])
+        return dial_afresh(flow);
     if (why && !flow->tunnel.host[0]) /* there is no second way through another's tunnel */
         return leave_alone(flow, why);
     if (failure.lost) { /* a lost connection is a lost connection for the pod, too */
@@ -222,5 +236,8 @@ enum flow_state dial(struct flow *flow)
         return FLOW_DIALLING;
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the upstream's TLS handshake took over 10 s");
-    return result < 0 ? failed(flow, result) : FLOW_OPENING;
+    if (result < 0)
+        return failed(flow, result);
+    resume_learn(flow, flow->upstream.ssl);
+    return FLOW_OPENING;
 }

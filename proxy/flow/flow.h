@@ -7,6 +7,8 @@
  *                                                        to trust)
  *   open.c   TLS with the pod                  opening
  *   relay.c  bytes both ways; request.c, query.c read  relaying
+ *   refusal.c does the pod want our certificate?
+ *   resume.c what of either TLS may go on from before
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again
  *   splice.c passed untouched                  splicing */
 #pragma once
@@ -18,6 +20,7 @@
 #include "policy/facts.h"
 #include "proxy/flow/leg.h"
 #include "proxy/flow/relay.h"
+#include "proxy/flow/resume.h"
 #include "proxy/flow/splice.h"
 #include "proxy/flow/tunnel.h"
 #include "proxy/origin.h"
@@ -61,7 +64,9 @@ struct flow {
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;
     struct splice splice;
+    struct resume resume;
     struct tunnel tunnel;      /* what the program speaks through */
+    const char *refused;       /* how the program refused our certificate: see refusal.h */
     struct err why;            /* what went wrong, told with the next event */
     struct sockets_flow *done; /* room to tell the end */
     struct flow *next, **link; /* in worker->flows, then worker->dead */

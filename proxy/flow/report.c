@@ -18,6 +18,7 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
     event->route = facts->route;
     event->visibility = facts->visibility;
     event->opaque = facts->opaque;
+    event->client_refused = flow->refused;
     return event;
 }
 
@@ -49,6 +50,7 @@ void report_done(struct flow *flow)
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
         done->visibility = VISIBILITY_UNKNOWN;
 
+    done->refused = flow->refused;
     snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);
 }
@@ -153,6 +155,8 @@ void report_tls(const struct flow *flow)
     if (event) {
         if (flow->facts.where.host[0])
             event->tls.sni = flow_event_text(event, span_of_text(flow->facts.where.host));
+        if (flow->facts.ja4[0])
+            event->tls.ja4 = flow_event_text(event, span_of_text(flow->facts.ja4));
         if (flow->upstream.ssl)
             fill_tls(event, flow->upstream.ssl, flow->shown);
         event->error = why(flow, event);
