@@ -423,6 +423,8 @@ static void tell_status(void *arg, json_t *answer)
     status_add_cert(answer, "signer", agent->credentials->authority->cert);
     tell_limit(answer, limits, "files", LIMIT_FILES);
     tell_limit(answer, limits, "memory", LIMIT_MEMORY);
+    json_object_set_new(answer, "refused_for_share",
+                        json_integer((json_int_t)atomic_load(&limits->refused[LIMIT_SHARE])));
 }
 
 int agent_serve(struct agent *agent, struct control *control, struct status *status,

@@ -26,7 +26,7 @@ enum {
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;
-static const uint32_t lost_and_told = 1; /* its place in the map */
+static const uint32_t lost_and_told = 1;               /* its place in the map */
 static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
 
 struct identity {
