@@ -25,4 +25,6 @@ void agent_tell(void *agent, json_t *answer)
     status_add_cert(answer, "signer", stats.signer);
     tell_limit(answer, &stats, "files", LIMIT_FILES);
     tell_limit(answer, &stats, "memory", LIMIT_MEMORY);
+    json_object_set_new(answer, "refused_for_share",
+                        json_integer((json_int_t)stats.refused[LIMIT_SHARE]));
 }
