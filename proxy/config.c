@@ -214,7 +214,7 @@ int config_load(struct config **out, const struct config_source *source,
     CLEANUP(faults_fini) struct faults faults = {0};
     CLEANUP(file_free) struct file file = {0};
     const char *name = source->file ? source->file : config_default_file;
-    bool found;
+    bool found = false;
     int result = config_new(&config, err);
 
     *story = NULL;

@@ -11,6 +11,7 @@
 #include "proxy/admin.h"
 #include "proxy/command/reload.h"
 #include "proxy/followers.h"
+#include "proxy/status.h"
 
 struct telemetry {
     struct feed *feed;
@@ -265,6 +266,22 @@ int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct con
 void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_status *status)
 {
     telemetry->reloads = status;
+}
+
+void telemetry_tell(void *arg, json_t *answer)
+{
+    struct telemetry *telemetry = arg;
+    const char *why = not_ready(telemetry);
+    uint64_t told, lost;
+
+    metrics_count(telemetry->metrics, &told, &lost);
+    json_object_set_new(answer, "ready", json_boolean(!why));
+    status_add_text(answer, "not_ready", why);
+    json_object_set_new(answer, "events",
+                        json_pack("{s:I, s:I, s:I, s:I}", "told", (json_int_t)told, "lost",
+                                  (json_int_t)lost, "followers",
+                                  (json_int_t)feed_subscribers(telemetry->feed), "missed",
+                                  (json_int_t)feed_missed(telemetry->feed)));
 }
 
 void telemetry_stop(struct telemetry *telemetry)

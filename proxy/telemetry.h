@@ -25,4 +25,6 @@ int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct con
                     const char *address, struct err *err);
 /* Tells of these, too; borrowed likewise. */
 void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_status *status);
+/* For status_on(): whether it is ready, and what has become of its events. */
+void telemetry_tell(void *telemetry, json_t *answer);
 void telemetry_stop(struct telemetry *telemetry);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "proxy/status.h"
 
 int output_init(struct output *output, const char *file, int mode, int stream, bool json,
                 const char *node_name, struct err *err)
@@ -73,4 +74,11 @@ void output_tell_lost(const struct output *output)
               : to_stderr  ? "stderr"
                            : "stdout",
               sink_why(sink));
+}
+
+void output_tell(void *arg, json_t *answer)
+{
+    const struct output *output = arg;
+
+    status_add_text(answer, "output", output->file ? output->file : "stdout");
 }

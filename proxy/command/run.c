@@ -137,6 +137,10 @@ static int serve_clients(struct run *run, struct err *err)
     if (result == 0)
         result = status_new(&run->status, run->control, err);
     if (result == 0)
+        result = status_on(run->status, telemetry_tell, run->telemetry, err);
+    if (result == 0)
+        result = status_on(run->status, output_tell, &run->output, err);
+    if (result == 0)
         result = agent_serve(run->agent, run->control, run->status, err);
     if (result == 0)
         result = registry_serve(run->registry, run->control, err);

@@ -101,9 +101,13 @@ while True:
 PY
 PIDS+=("$!")
 wait_for 10 test -S "$T/notify"
-background "${CLEAN[@]}" NOTIFY_SOCKET="$T/notify" "$SALLYPORT" run --config "$T/conf/sallyport.yaml" 2>"$T/agent.err"
+# of the machine's roots only the bundles: they are read anew each time
+background "${CLEAN[@]}" NOTIFY_SOCKET="$T/notify" SSL_CERT_DIR="$T/none" "$SALLYPORT" run --config "$T/conf/sallyport.yaml" 2>"$T/agent.err"
 AGENT=$!
 wait_for 30 grep -qx 'READY=1 STATUS=Ready' "$T/notes"
+mkdir -m 755 "$T/open"
+expect_status "a directory that others may enter" 1 sallyport run --config "$T/conf/sallyport.yaml" --runtime-dir "$T/open" 2>"$T/second.err"
+expect_grep "a directory that others may enter" "^sallyport: $T/open has mode 0755 and owner 0: nobody but us" "$T/second.err"
 expect_status "a second agent" 1 sallyport run --config "$T/conf/sallyport.yaml" 2>"$T/second.err"
 expect_grep "a second agent" "^sallyport: an agent runs already \(pid $AGENT\)" "$T/second.err"
 sallyport pods add --runtime-dir "$T/run" --cgroup "$CGROUP/pod" --netns "/run/netns/$POD" --name test/pod
@@ -122,7 +126,7 @@ trust first second own
 # shellcheck disable=SC2016 # the inner shells'
 KEPT='exec stdbuf -oL curl -sS -m 120 --rate 20/s --cacert "$2" -o /dev/null -w "%{http_code} %{num_connects}\n" "$1/file?[1-100000]"'
 # shellcheck disable=SC2016
-FRESH='while [ ! -e "$3" ]; do curl -sS -m 10 --cacert "$2" -o /dev/null -w "%{http_code}\n" "$1/file" || echo "failed: $?"; done'
+FRESH='while [ ! -e "$3" ]; do curl -sS -m 10 --cacert "$2" -o /dev/null -w "%{http_code}\n" "$1/file" || echo "failed: $?"; sleep 0.1; done'
 background "${AS_POD[@]}" sh -c "$KEPT" sh $HTTPS "$T/trusted.pem" >"$T/kept" 2>"$T/kept.err"
 KEPT_PID=$!
 background "${AS_POD[@]}" sh -c "$FRESH" sh $HTTPS "$T/trusted.pem" "$T/enough" >"$T/fresh" 2>"$T/fresh.err"
@@ -203,7 +207,7 @@ refused "roots that are none" "nothing was changed: .*$T/roots.pem"
 cp "$T/ca.pem" "$T/roots.pem"
 reloaded
 signs first "mended again"
-expect_grep "the status counts, and has forgotten why" "^reloads +done $reloads, failed $failures\$" <(status)
+expect_grep "the status counts, and has forgotten why" "^reloads +done $reloads, failed $failures, last [^,]*\$" <(status)
 echo "ok: what is broken"
 
 # ---- a CA whose time comes ---------------------------------------------------------------------------
@@ -244,7 +248,7 @@ wait "$KEPT_PID" || true
 requests=$(grep -c '^200' "$T/kept")
 handshakes=$(grep -c '^200' "$T/fresh")
 [ "$requests" -ge 100 ] || fail "only $requests requests over the connection that stays"
-[ "$handshakes" -ge 50 ] || fail "only $handshakes handshakes"
+[ "$handshakes" -ge 30 ] || fail "only $handshakes handshakes"
 expect_eq "connections for the requests" 1 "$(awk '{ all += $2 } END { print all }' "$T/kept")"
 expect_no_grep "over the connection that stays" '^[^2]' "$T/kept"
 expect_no_grep "handshakes" '^[^2]' "$T/fresh"

@@ -21,7 +21,7 @@ static const struct {
      "{\"sinks\":[{\"to\":\"stdout\",\"lost\":0},{\"to\":\"file\",\"lost\":2}]}",
      "sinks             to stdout, lost 0\n"
      "sinks             to file, lost 2\n"},
-    {"an empty list", "{\"sinks\":[]}", ""},
+    {"an empty list", "{\"sinks\":[]}", "sinks             none\n"},
     {"a list of texts", "{\"roots\":[\"/a\",\"/b c\"]}",
      "roots             /a\n"
      "roots             \"/b c\"\n"},
