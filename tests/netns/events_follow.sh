@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Promise: `events` follows a running agent: each follower gets what its filters say, in order, with a
+# seq of its own without a gap; one that does not read loses alone, and is told in its place how much;
+# --since begins with what is kept; the agent's end is told, and --reconnect waits for the next one.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+# shellcheck source=../harness/agent.sh
+. "$HERE/../harness/agent.sh"
+
+agent_ca
+make_cert origin ca "$ORIGIN_SAN"
+make_namespaces
+NGINX_LISTEN=(203.0.113.10)
+nginx_server 443 origin
+nginx_server 80
+start_nginx "${IN_UPSTREAM[@]}"
+echo hello >"$T/www/file"
+
+AGENT_OPTIONS=(--ca "$T/agent-ca" --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS")
+read -r port <<<"$(free_ports 1)"
+start_agent "${AGENT_OPTIONS[@]}" --admin-address "127.0.0.1:$port"
+add_pod web "$POD"
+add_pod idle "$POD"
+
+# follow NAME OPTION...: into $T/NAME; $FOLLOWER is its pid.
+followers=0
+follow() {
+    local name=$1
+    shift
+    background "${CLEAN[@]}" "$SALLYPORT" events --runtime-dir "$AGENT_RUN" "$@" >"$T/$name" 2>"$T/$name.log"
+    FOLLOWER=$!
+    followers=$((followers + 1))
+    wait_for 20 followed $followers
+}
+followed() { curl -sS "http://127.0.0.1:$port/metrics" | grep -qx "sallyport_event_followers $1"; }
+lines() { jq -s -r "$1" "$T/$2"; }
+get() { in_pod web "$POD" curl -sS --cacert "$T/ca.pem" --max-time 20 "$@"; }
+EVERY_SEQ='[.[].seq | tonumber] == [range(1; length + 1)]'
+
+# ---- filters ------------------------------------------------------------------
+
+follow http -o json -e http -n test --pod '^web$'
+HTTP=$FOLLOWER
+follow curl -o json -e process_exec,exit --process curl
+follow nobody -o json --pod '^idle$'
+follow slow -o json
+SLOW=$FOLLOWER
+follow compact --color always -e tls
+COMPACT=$FOLLOWER
+follow again -o json -e http --reconnect
+AGAIN=$FOLLOWER
+get https://203.0.113.10/file >"$T/got"
+expect_same "the file" "$T/got" "$T/www/file"
+wait_for 20 grep -q process_exit "$T/curl"
+expect_eq "what curl's follower saw" "process_exec process_exit" \
+    "$(lines 'map(keys_unsorted[0]) | join(" ")' curl)"
+wait_for 20 grep -q . "$T/http" "$T/compact"
+expect_eq "what http's follower saw" "process_http /file web 1" \
+    "$(lines '.[] | "\(keys_unsorted[0]) \(.process_http.path) \(.process_http.process.pod.name) \(.seq)"' http)"
+expect_grep "colours, as asked for" $'^\e\\[' "$T/compact"
+kill "$COMPACT"
+wait_for 20 followed $((followers -= 1))
+
+# ---- one does not read ----------------------------------------------------------
+
+kill -STOP "$SLOW"
+requests=8000
+[ -z "$FULL" ] || requests=80000
+in_pod web "$POD" hey -n $requests -c 8 http://203.0.113.10/file >"$T/hey"
+expect_grep "hey's answers" "\[200\][[:space:]]+$requests responses" "$T/hey"
+get http://203.0.113.10/last >/dev/null
+wait_for 20 grep -q '"path":"/last"' "$T/http"
+expect_eq "http's follower: requests, losses, seq without a gap" "$((requests + 2)) 0 true" \
+    "$(lines "\"\(map(select(.process_http)) | length) \(map(select(.lost_events)) | length) \($EVERY_SEQ)\"" http)"
+kill -CONT "$SLOW"
+wait_for 20 grep -q '"path":"/last"' "$T/slow"
+wait_for 20 grep -q '"path":"/last".*' "$EVENTS"
+# up to the last request: all that the agent's own file has is told or counted, and little of it twice
+counted='(map(.process_http.path == "/last") | index(true)) as $end | .[:$end + 1]
+    | "\(map(select(.lost_events | not)) | length) \(map(.lost_events.count // "0" | tonumber) | add) \('"$EVERY_SEQ"')"'
+read -r told lost gapless <<<"$(lines "$counted" slow)"
+read -r all all_lost _ <<<"$(events "$counted")"
+expect_eq "the agent's own losses" 0 "$all_lost"
+expect_eq "slow follower: told and lost" "$all" "$((told + lost))"
+expect_eq "slow follower: seq without a gap" true "$gapless"
+[ "$lost" -gt 0 ] || fail "the slow follower lost nothing of $all: more requests are needed"
+expect_grep "why it lost them" '"lost_events":\{"count":"[0-9]+","reason":"this reader was too slow"\}' "$T/slow"
+expect_eq "where it lost them: behind the first, before the last" true \
+    "$(lines 'map(has("lost_events")) | index(true) > 0 and .[-1] == false' slow)"
+echo "slow follower: $told told, $lost counted as lost"
+
+# ---- what is kept ---------------------------------------------------------------
+
+# who looks at one line only ends quietly
+status=0
+sallyport events --runtime-dir "$AGENT_RUN" --since 1h -e http 2>"$T/since.log" | head -n 1 >"$T/since" || status=$?
+expect_eq "exit status of events | head" 0 $status
+expect_grep "the first that is kept" '^🌐 http    test/web /[^ ]*hey 203.0.113.10 GET /file 200 ' "$T/since"
+expect_grep "that not all are kept" 'events from before 20.*Z are not kept any more' "$T/since.log"
+follow recent -o json --since "$(lines '.[-1].time' http)" -e http
+wait_for 20 grep -q '"path":"/last"' "$T/recent"
+expect_eq "since the last request: seq" 1 "$(lines '.[0].seq' recent)"
+
+# ---- not for everybody ----------------------------------------------------------
+
+while [ $followers -lt 16 ]; do follow "many.$followers" -e tls; done
+expect_status "a 17th follower" 1 sallyport events --runtime-dir "$AGENT_RUN" 2>"$T/many.log"
+expect_grep "a 17th follower" '16 follow the events already' "$T/many.log"
+expect_status "an unknown type" 2 sallyport events -e httpx 2>"$T/wrong.log"
+expect_grep "an unknown type" "no events of type 'httpx'" "$T/wrong.log"
+
+# ---- the agent's end -------------------------------------------------------------
+
+get http://203.0.113.10/end >/dev/null # what it tells last, they get
+stop_agent
+status=0
+wait "$HTTP" || status=$?
+expect_eq "exit status when the agent has ended" 1 $status
+expect_grep "the end" '^sallyport: the agent has ended$' "$T/http.log"
+expect_eq "told before the end" /end "$(lines '.[-1].process_http.path' http)"
+expect_eq "nothing of others' pods" '' "$(cat "$T/nobody")"
+alive "$AGAIN" || fail "--reconnect has not waited: $(cat "$T/again.log")"
+start_agent "${AGENT_OPTIONS[@]}" --admin-address ''
+wait_for 30 sallyport pods list --runtime-dir "$AGENT_RUN"
+add_pod web "$POD" 2>/dev/null || true # it may have been taken up again
+get http://203.0.113.10/anew >/dev/null
+wait_for 20 grep -q '"path":"/anew"' "$T/again"
+stop_agent
