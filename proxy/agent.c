@@ -7,10 +7,13 @@
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/resolver.h"
+#include "proxy/sessions.h"
 #include "proxy/sockets.h"
+#include "proxy/status.h"
 #include "proxy/worker.h"
 
 enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
@@ -32,6 +35,8 @@ struct agent {
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
+    struct lifecycle *lifecycle;
+    struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -151,6 +156,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .keeper = agent->keeper,
         .sockets = agent->sockets,
         .limits = &agent->limits,
+        .pods = agent->pods,
     };
 
     return attempts_new(&agent->attempts, &parts, err);
@@ -173,6 +179,30 @@ static int open_doors(struct agent *agent, struct err *err)
     };
 
     return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
 }
 
 static struct event *watch(struct agent *agent, int fd)
@@ -227,6 +257,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = hold_connects(agent, err);
     if (result == 0)
         result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
@@ -283,7 +315,9 @@ void agent_free(struct agent **agent)
     if (!gone)
         return;
     say_last_words(gone);
+    sessions_free(&gone->sessions);
     free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);
@@ -303,28 +337,68 @@ void agent_free(struct agent **agent)
     free(gone);
 }
 
+/* ---- what can be asked ---- */
+
+static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
+                       enum limit what)
+{
+    json_object_set_new(answer, key,
+                        json_pack("{s:I, s:I, s:I}", "used",
+                                  (json_int_t)atomic_load(&limits->used[what]), "most",
+                                  (json_int_t)limits->most[what], "refused",
+                                  (json_int_t)atomic_load(&limits->refused[what])));
+}
+
+static void tell_status(void *arg, json_t *answer)
+{
+    const struct agent *agent = arg;
+    const struct limits *limits = &agent->limits;
+
+    json_object_set_new(answer, "pods", json_integer((json_int_t)pods_count(agent->pods)));
+    json_object_set_new(answer, "namespaces", json_integer((json_int_t)doors_count(agent->doors)));
+    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
+    json_object_set_new(answer, "flows",
+                        json_pack("{s:I, s:I}", "open",
+                                  (json_int_t)atomic_load(&limits->connections), "total",
+                                  (json_int_t)atomic_load(&limits->admitted)));
+    tell_limit(answer, limits, "files", LIMIT_FILES);
+    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
+}
+
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err)
+{
+    const struct sessions_parts parts = {
+        .base = agent->base,
+        .control = control,
+        .names = agent->names,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = sessions_new(&agent->sessions, &parts, err);
+
+    return result < 0 ? result : status_on(status, tell_status, agent, err);
+}
+
 struct event_base *agent_base(struct agent *agent)
 {
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
-    CLEANUP(pod_unref)
-    struct pod *pod =
-        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
-    int result = 0;
-
-    if (!pod)
-        return err_set(err, -ENOMEM, "pod %s", wanted->name);
-    if (wanted->netns_fd >= 0)
-        result = doors_open(agent->doors, wanted->netns_fd, err);
-    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+    return lifecycle_add(agent->lifecycle, pod, err);
 }
 
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
-    return pods_remove(agent->pods, cgroup_id, err);
+    return lifecycle_remove(agent->lifecycle, cgroup_id, err);
+}
+
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg)
+{
+    lifecycle_on_gone(agent->lifecycle, on_gone, arg);
 }
 
 void agent_stats(const struct agent *agent, struct agent_stats *stats)

@@ -14,8 +14,11 @@ static const struct {
     {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"getevents", command_events, "the same as events"},
+    {"pods", command_pods, "tell, add and remove the pods of the running agent"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
+    {"sessions", command_sessions, "the connections that are open in the running agent"},
+    {"status", command_status, "how the running agent is"},
 };
 
 static int usage(FILE *out, int status)

@@ -31,6 +31,7 @@ struct handover {
     bool running;
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
+    struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
     int wake;                    /* eventfd */
     struct event *on_wake;
@@ -76,9 +77,9 @@ static int make_contexts(struct worker *worker, struct err *err)
     return 0;
 }
 
-static void forget_one(struct worker *worker)
+static void forget_one(struct worker *worker, struct pod *pod)
 {
-    limits_leave(worker->parts.limits);
+    limits_leave(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
 }
 
@@ -92,8 +93,8 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
+        forget_one(worker, flow->facts.who.pod);
         flow_free(&flow);
-        forget_one(worker);
     }
     if (limits_ebbed(worker->parts.limits))
         malloc_trim(0); /* else it stays ours: in pieces, between what lives longer */
@@ -103,7 +104,7 @@ static void begin(struct worker *worker, struct given *given)
 {
     if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
                   given->credentials))
-        forget_one(worker);
+        forget_one(worker, given->pod);
     pod_unref(&given->pod);
     credentials_unref(&given->credentials);
     free(given);
@@ -114,6 +115,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct worker *worker = arg;
     struct handover *handovers = worker->handovers;
     struct given *given;
+    struct worker_visit *visits;
     eventfd_t count;
     bool stop;
 
@@ -123,6 +125,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     given = handovers->first;
     handovers->first = NULL;
     handovers->last = &handovers->first;
+    visits = TAKE(handovers->visits);
     stop = handovers->stop;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
@@ -130,6 +133,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
         begin(worker, given);
         given = next;
+    }
+    while (visits) {
+        struct worker_visit *visit = visits;
+
+        visits = visit->next; /* fn may free it */
+        visit->fn(worker, visit);
     }
     if (stop)
         event_base_loopbreak(worker->base);
@@ -247,7 +256,7 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
-        limits_leave(worker->parts.limits);
+        limits_leave(worker->parts.limits, pod);
         close(fd);
         fd_close(&upstream);
         if (process)
@@ -269,6 +278,17 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
+}
+
+void worker_visit(struct worker *worker, struct worker_visit *visit)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    visit->next = handovers->visits;
+    handovers->visits = visit;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
 }
 
 unsigned worker_load(const struct worker *worker)

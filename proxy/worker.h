@@ -28,6 +28,13 @@ struct flow;
 struct leg;
 struct limits;
 struct names;
+struct worker;
+
+/* Something to be done with what a worker owns. */
+struct worker_visit {
+    struct worker_visit *next; /* private to worker.c */
+    void (*fn)(struct worker *worker, struct worker_visit *visit);
+};
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
@@ -77,6 +84,9 @@ void worker_free(struct worker **worker);
  * references of its own. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
                 struct process *process, struct pod *pod, struct credentials *credentials);
+/* Has visit->fn called once, on the worker's thread, between its flows' turns; borrows visit until
+ * then. Any thread, while the worker lives: worker_free() waits for it. */
+void worker_visit(struct worker *worker, struct worker_visit *visit);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

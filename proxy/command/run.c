@@ -21,7 +21,9 @@
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
+#include "proxy/registry.h"
 #include "proxy/runtime.h"
+#include "proxy/status.h"
 #include "proxy/telemetry.h"
 
 enum { FAILED = 1 };
@@ -37,7 +39,9 @@ struct run {
     struct telemetry *telemetry;
     struct credentials *credentials;
     struct agent *agent;
+    struct registry *registry;
     struct control *control;
+    struct status *status;
     struct event *on_signal;
 };
 
@@ -82,12 +86,50 @@ static int serve_signals(struct run *run, struct err *err)
 
 /* ---- the parts ---- */
 
+/* As the config in force has it. */
+static struct pods_settings defaults_of_pods(void *arg)
+{
+    const struct run *run = arg;
+    const struct config *config = run->config;
+    bool said = config->ports.all || config->ports.len;
+
+    return (struct pods_settings){
+        .all_ports = config->ports.all,
+        .loopback = config->loopback,
+        .open_when_down = config->open_when_down,
+        .ports = said ? config->ports.list : pods_default_ports,
+        .ports_len = said ? config->ports.len : pods_default_ports_len,
+    };
+}
+
+static int take_up_pods(struct run *run, struct err *err)
+{
+    const struct registry_parts parts = {
+        .agent = run->agent,
+        .runtime_dir = run->runtime.dir,
+        .cgroup_root = run->cgroup_fd,
+        .defaults = defaults_of_pods,
+        .arg = run,
+    };
+
+    return registry_new(&run->registry, &parts, err);
+}
+
 static int serve_clients(struct run *run, struct err *err)
 {
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
 
+    int result;
+
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
-    return control_new(&run->control, agent_base(run->agent), path, err);
+    result = control_new(&run->control, agent_base(run->agent), path, err);
+    if (result == 0)
+        result = status_new(&run->status, run->control, err);
+    if (result == 0)
+        result = agent_serve(run->agent, run->control, run->status, err);
+    if (result == 0)
+        result = registry_serve(run->registry, run->control, err);
+    return result;
 }
 
 static int open_events(struct run *run, struct err *err)
@@ -185,6 +227,8 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
+        result = take_up_pods(run, err);
+    if (result == 0)
         result = serve_clients(run, err);
     if (result == 0)
         result =
@@ -199,10 +243,12 @@ static void finish(struct run *run)
     if (run->telemetry)
         telemetry_stop(run->telemetry);
     control_free(&run->control);
+    registry_free(&run->registry);
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
     telemetry_free(&run->telemetry);
+    status_free(&run->status);
     output_tell_lost(&run->output);
     output_fini(&run->output);
     events_file_free(&run->events_file);

@@ -33,6 +33,11 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(flow_states) == FLOW_MAX, "name every state");
 
+const char *flow_state_name(enum flow_state state)
+{
+    return flow_states[state].name;
+}
+
 enum { HALF_CLOSED_SECONDS = 300 };
 #define SECOND_NS UINT64_C(1000000000)
 

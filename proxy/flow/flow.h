@@ -70,6 +70,7 @@ struct flow {
  * and credentials. Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod, struct credentials *credentials);
+const char *flow_state_name(enum flow_state state); /* "relaying" */
 /* A fresh TCP connect upstream in the place of one that was tried in vain. */
 int flow_redial(struct flow *flow);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */

@@ -63,6 +63,11 @@ void identity_each(const struct identity *identity,
  * found. Reads waiting kernel events first if it is not known yet, then /proc. */
 struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
                                     uint64_t pod);
+/* A process that lives in this pod, and did perhaps before that was registered. */
+void identity_meet(struct identity *identity, uint32_t pid, struct pod *pod);
+/* Forgets the living processes of a pod that is not registered any more: nobody will tell how they
+ * end. */
+void identity_forget_pod(struct identity *identity, struct pod *pod);
 /* One more flow of the same process: a further reference, with its flow count raised. */
 struct process *identity_flow_again(struct process *process);
 /* The flow's close was emitted. Any thread. Drops the reference. */
