@@ -10,11 +10,12 @@ AGENT_CGROUP=$(cgroup2)/sallyport-test-$$
 # Whatever is left in it is ended, and the agent first, which follows.
 agent_down() {
     local status=$?
+    trap - ERR
     set +e
     # shellcheck disable=SC2154 # AGENT is set by start_agent
     [ -z "${AGENT:-}" ] || kill -TERM "$AGENT" 2>/dev/null
     if [ -d "$AGENT_CGROUP" ]; then
-        find "$AGENT_CGROUP" -name cgroup.procs -exec cat {} + | xargs -r kill -KILL 2>/dev/null
+        find "$AGENT_CGROUP" -name cgroup.procs -exec cat {} + | while read -r pid; do kill -KILL "$pid"; done 2>/dev/null
         for _ in {1..50}; do
             find "$AGENT_CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null && break
             sleep 0.1

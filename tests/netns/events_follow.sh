@@ -35,7 +35,6 @@ follow() {
 followed() { curl -sS "http://127.0.0.1:$port/metrics" | grep -qx "sallyport_event_followers $1"; }
 lines() { jq -s -r "$1" "$T/$2"; }
 get() { in_pod web "$POD" curl -sS --cacert "$T/ca.pem" --max-time 20 "$@"; }
-EVERY_SEQ='[.[].seq | tonumber] == [range(1; length + 1)]'
 
 # ---- filters ------------------------------------------------------------------
 
@@ -70,23 +69,36 @@ in_pod web "$POD" hey -n $requests -c 8 http://203.0.113.10/file >"$T/hey"
 expect_grep "hey's answers" "\[200\][[:space:]]+$requests responses" "$T/hey"
 get http://203.0.113.10/last >/dev/null
 wait_for 20 grep -q '"path":"/last"' "$T/http"
-expect_eq "http's follower: requests, losses, seq without a gap" "$((requests + 2)) 0 true" \
-    "$(lines "\"\(map(select(.process_http)) | length) \(map(select(.lost_events)) | length) \($EVERY_SEQ)\"" http)"
+# up to the last request: how many were told, how many counted as lost, whether seq is without a gap
+cat >"$T/count.py" <<'PY'
+import json, sys
+told = lost = seq = 0
+for line in open(sys.argv[1]):
+    event = json.loads(line)
+    seq += 1
+    if int(event["seq"]) != seq:
+        sys.exit(f"seq {event['seq']} in line {seq}")
+    if "lost_events" in event:
+        lost += int(event["lost_events"]["count"])
+    else:
+        told += 1
+    if event.get("process_http", {}).get("path") == "/last":
+        break
+print(told, lost)
+PY
+counted() { /usr/bin/python3 "$T/count.py" "$1"; }
+expect_eq "http's follower: told and lost" "$((requests + 2)) 0" "$(counted "$T/http")"
 kill -CONT "$SLOW"
 wait_for 20 grep -q '"path":"/last"' "$T/slow"
-wait_for 20 grep -q '"path":"/last".*' "$EVENTS"
-# up to the last request: all that the agent's own file has is told or counted, and little of it twice
-counted='(map(.process_http.path == "/last") | index(true)) as $end | .[:$end + 1]
-    | "\(map(select(.lost_events | not)) | length) \(map(.lost_events.count // "0" | tonumber) | add) \('"$EVERY_SEQ"')"'
-read -r told lost gapless <<<"$(lines "$counted" slow)"
-read -r all all_lost _ <<<"$(events "$counted")"
+wait_for 20 grep -q '"path":"/last"' "$EVENTS"
+read -r told lost <<<"$(counted "$T/slow")"
+read -r all all_lost <<<"$(counted "$EVENTS")"
 expect_eq "the agent's own losses" 0 "$all_lost"
 expect_eq "slow follower: told and lost" "$all" "$((told + lost))"
-expect_eq "slow follower: seq without a gap" true "$gapless"
 [ "$lost" -gt 0 ] || fail "the slow follower lost nothing of $all: more requests are needed"
 expect_grep "why it lost them" '"lost_events":\{"count":"[0-9]+","reason":"this reader was too slow"\}' "$T/slow"
-expect_eq "where it lost them: behind the first, before the last" true \
-    "$(lines 'map(has("lost_events")) | index(true) > 0 and .[-1] == false' slow)"
+expect_eq "how often: once, in its place" 1 "$(grep -c lost_events "$T/slow")"
+[ "$(grep -n lost_events "$T/slow" | cut -d : -f 1)" -gt 10 ] || fail "it lost what it had room for"
 echo "slow follower: $told told, $lost counted as lost"
 
 # ---- what is kept ---------------------------------------------------------------
@@ -97,13 +109,23 @@ sallyport events --runtime-dir "$AGENT_RUN" --since 1h -e http 2>"$T/since.log" 
 expect_eq "exit status of events | head" 0 $status
 expect_grep "the first that is kept" '^🌐 http    test/web /[^ ]*hey 203.0.113.10 GET /file 200 ' "$T/since"
 expect_grep "that not all are kept" 'events from before 20.*Z are not kept any more' "$T/since.log"
-follow recent -o json --since "$(lines '.[-1].time' http)" -e http
+follow recent -o json --since "$(tail -n 1 "$T/http" | jq -r .time)" -e http
 wait_for 20 grep -q '"path":"/last"' "$T/recent"
 expect_eq "since the last request: seq" 1 "$(lines '.[0].seq' recent)"
 
 # ---- not for everybody ----------------------------------------------------------
 
-while [ $followers -lt 16 ]; do follow "many.$followers" -e tls; done
+cat >"$T/many.py" <<'PY'
+import socket, sys, time
+held = []
+for _ in range(int(sys.argv[2])):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(sys.argv[1])
+    held[-1].sendall(b'{"verb":"events"}\n')
+time.sleep(300)
+PY
+background /usr/bin/python3 "$T/many.py" "$AGENT_RUN/control.sock" $((16 - followers))
+wait_for 20 followed 16
 expect_status "a 17th follower" 1 sallyport events --runtime-dir "$AGENT_RUN" 2>"$T/many.log"
 expect_grep "a 17th follower" '16 follow the events already' "$T/many.log"
 expect_status "an unknown type" 2 sallyport events -e httpx 2>"$T/wrong.log"
@@ -117,7 +139,7 @@ status=0
 wait "$HTTP" || status=$?
 expect_eq "exit status when the agent has ended" 1 $status
 expect_grep "the end" '^sallyport: the agent has ended$' "$T/http.log"
-expect_eq "told before the end" /end "$(lines '.[-1].process_http.path' http)"
+expect_eq "told before the end" /end "$(tail -n 1 "$T/http" | jq -r .process_http.path)"
 expect_eq "nothing of others' pods" '' "$(cat "$T/nobody")"
 alive "$AGAIN" || fail "--reconnect has not waited: $(cat "$T/again.log")"
 start_agent "${AGENT_OPTIONS[@]}" --admin-address ''
