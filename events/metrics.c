@@ -142,6 +142,15 @@ struct bus_tap metrics_tap(struct metrics *metrics)
     return (struct bus_tap){.arg = metrics, .on_event = on_event, .fd = -1};
 }
 
+void metrics_count(const struct metrics *metrics, uint64_t *told, uint64_t *lost)
+{
+    *told = *lost = 0;
+    for (size_t i = 0; i < FLOW_EVENT_MAX; i++)
+        *told += i == FLOW_EVENT_LOST ? 0 : get(&metrics->events[i]);
+    for (size_t i = 0; i < METRICS_LOST_MAX; i++)
+        *lost += get(&metrics->lost[i]);
+}
+
 /* ---- rendering ---- */
 
 static void head(struct buffer *out, const char *name, const char *type, const char *help)

@@ -14,6 +14,9 @@ int metrics_new(struct metrics **out, struct err *err);
 /* After the bus that has its tap. */
 void metrics_free(struct metrics **metrics);
 
+/* How many events were told so far, and how many were lost on the way there. Any thread. */
+void metrics_count(const struct metrics *metrics, uint64_t *told, uint64_t *lost);
+
 struct bus_tap metrics_tap(struct metrics *metrics);
 
 /* Something read when it is asked for, on the thread that renders: a number at a time. */

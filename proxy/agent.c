@@ -10,6 +10,7 @@
 #include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/neighbours.h"
 #include "proxy/resolver.h"
 #include "proxy/sessions.h"
 #include "proxy/sockets.h"
@@ -36,6 +37,7 @@ struct agent {
     struct attempts *attempts;
     struct doors *doors;
     struct lifecycle *lifecycle;
+    struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
@@ -274,6 +276,8 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
     agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -361,6 +365,7 @@ static void tell_status(void *arg, json_t *answer)
                         json_pack("{s:I, s:I}", "open",
                                   (json_int_t)atomic_load(&limits->connections), "total",
                                   (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
     tell_limit(answer, limits, "files", LIMIT_FILES);
     tell_limit(answer, limits, "memory", LIMIT_MEMORY);
 }
@@ -377,7 +382,12 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     };
     int result = sessions_new(&agent->sessions, &parts, err);
 
-    return result < 0 ? result : status_on(status, tell_status, agent, err);
+    if (result == 0)
+        result = status_on(status, tell_status, agent, err);
+    agent->neighbours.lifecycle = agent->lifecycle;
+    if (result == 0)
+        result = status_on(status, neighbours_tell, &agent->neighbours, err);
+    return result;
 }
 
 struct event_base *agent_base(struct agent *agent)

@@ -341,3 +341,9 @@ void cgroups_unwatch(struct cgroups *cgroups, uint64_t id)
         event_del(cgroups->look_due);
     watched_free(&gone);
 }
+
+void cgroups_each(const struct cgroups *cgroups, void (*visit)(void *arg, int fd), void *arg)
+{
+    for (const struct watched *watched = cgroups->first; watched; watched = watched->next)
+        visit(arg, watched->fd);
+}

@@ -34,4 +34,6 @@ void cgroups_free(struct cgroups **cgroups);
 int cgroups_watch(struct cgroups *cgroups, int fd, uint64_t id, struct err *err);
 /* The directory of one that is watched, borrowed; or -1. */
 int cgroups_fd(const struct cgroups *cgroups, uint64_t id);
+/* Each that is watched; its directory is borrowed. */
+void cgroups_each(const struct cgroups *cgroups, void (*visit)(void *arg, int fd), void *arg);
 void cgroups_unwatch(struct cgroups *cgroups, uint64_t id);

@@ -107,6 +107,7 @@ void config_free(struct config **config);
 int config_new(struct config **out, struct err *err);
 void config_read(struct config *config, struct span bytes, struct faults *faults);
 int config_apply(struct config *config, const struct config_args *args, struct err *err);
-/* Adds a fault for each key that is otherwise in running and cannot change. */
+/* Adds a fault for each key that is otherwise in running and cannot change; where there are faults
+ * already, of those only that the file has. */
 void config_compare(const struct config *config, const struct config *running,
                     struct faults *faults);

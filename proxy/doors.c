@@ -416,8 +416,7 @@ static void mark_inhabited(void *arg, const struct process *process)
 }
 
 /* Leaves the namespaces we are a guest in and that no pod's process began its image in, or was
- * forked in; what we hold there would keep them alive. (A process that only moved into one, without
- * an exec, has no say: its connects are refused as they would have been without the others.)
+ * forked in, or was found to connect from; what we hold there would keep them alive.
  * Deserted at two looks in a row, so that connections of those who went last have been dialled.
  * Only from the loop itself, for accepting walks the list of doors and comes to doors_on_exec(). */
 static void look_for_deserted(evutil_socket_t fd, short what, void *arg)

@@ -229,3 +229,9 @@ void lifecycle_free(struct lifecycle **lifecycle)
         event_free((*lifecycle)->sweep_due);
     free(TAKE(*lifecycle));
 }
+
+void lifecycle_each_cgroup(const struct lifecycle *lifecycle, void (*visit)(void *arg, int fd),
+                           void *arg)
+{
+    cgroups_each(lifecycle->cgroups, visit, arg);
+}

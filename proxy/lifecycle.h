@@ -44,3 +44,6 @@ int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *pod, stru
 int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err *err);
 void lifecycle_on_gone(struct lifecycle *lifecycle, void (*on_gone)(void *arg, uint64_t cgroup_id),
                        void *arg);
+/* Each pod's cgroup that is known; borrowed. */
+void lifecycle_each_cgroup(const struct lifecycle *lifecycle, void (*visit)(void *arg, int fd),
+                           void *arg);

@@ -11,6 +11,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
     {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"getevents", command_events, "the same as events"},

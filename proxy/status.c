@@ -76,9 +76,29 @@ void status_add_time(json_t *object, const char *key, uint64_t ns)
 {
     CLEANUP(buffer_fini) struct buffer text = {0};
 
-    units_time(&text, ns / 1000000000 * 1000000000);
+    units_time(&text, ns);
+    buffer_append(&text, "", 1);
     if (!text.failed)
-        json_object_set_new(object, key, json_stringn(text.data, text.len));
+        json_object_set_new(object, key,
+                            json_sprintf("%.*sZ", (int)strcspn(text.data, "."), text.data));
+}
+
+void status_add_cert(json_t *object, const char *key, const X509 *cert)
+{
+    BIO *subject = BIO_new(BIO_s_mem());
+    json_t *told = json_object();
+    struct tm until;
+    char *text;
+
+    /* RFC 2253, as in events */
+    if (told && subject &&
+        X509_NAME_print_ex(subject, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) >= 0 &&
+        BIO_write(subject, "", 1) == 1 && BIO_get_mem_data(subject, &text) > 0)
+        status_add_text(told, "subject", text);
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &until))
+        status_add_time(told, "until", (uint64_t)timegm(&until) * 1000000000);
+    json_object_set_new(object, key, told);
+    BIO_free(subject);
 }
 
 /* ---- the reader's side ---- */
@@ -92,7 +112,7 @@ static void append_scalar(struct buffer *out, const json_t *value)
     else if (json_is_boolean(value))
         buffer_text(out, json_is_true(value) ? "yes" : "no");
     else
-        buffer_text(out, "?");
+        buffer_text(out, value ? "?" : "none");
 }
 
 /* "used 10, most 65536": one level; what is deeper is for who wants JSON. */
@@ -136,7 +156,8 @@ void status_render(struct buffer *out, const json_t *answer)
             continue;
         if (!json_is_array(value))
             append_line(out, key, value);
-        else
-            json_array_foreach(value, i, item) append_line(out, key, item);
+        else if (!json_array_size(value)) /* it was looked for */
+            append_line(out, key, NULL);
+        json_array_foreach(value, i, item) append_line(out, key, item);
     }
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <openssl/x509.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -28,6 +29,9 @@ int status_on(struct status *status, void (*fn)(void *arg, json_t *answer), void
 void status_add_text(json_t *object, const char *key, const char *text);
 /* Adds a time of day, from nanoseconds since 1970. */
 void status_add_time(json_t *object, const char *key, uint64_t ns);
+
+/* Adds whom a certificate is of, and until when. */
+void status_add_cert(json_t *object, const char *key, const X509 *cert);
 
 /* Pure: an answer as lines for a person: a line for each member, and for each item of a list. */
 void status_render(struct buffer *out, const json_t *answer);

@@ -9,14 +9,17 @@
 #include "base/clock.h"
 #include "events/metrics.h"
 #include "proxy/admin.h"
+#include "proxy/command/reload.h"
 #include "proxy/followers.h"
+#include "proxy/status.h"
 
 struct telemetry {
     struct feed *feed;
     struct metrics *metrics;
     struct admin *admin;
-    const struct agent *agent; /* borrowed */
-    struct agent_stats stats;  /* as they were when somebody last asked */
+    const struct agent *agent;           /* borrowed */
+    const struct reload_status *reloads; /* borrowed, or NULL */
+    struct agent_stats stats;            /* as they were when somebody last asked */
     time_t began;
 };
 
@@ -65,6 +68,20 @@ static double refused_memory(void *arg)
 static double ca_not_after(void *arg)
 {
     return (double)((struct telemetry *)arg)->stats.ca_not_after;
+}
+
+static double reloads_done(void *arg)
+{
+    const struct reload_status *status = ((struct telemetry *)arg)->reloads;
+
+    return status ? (double)status->done : 0;
+}
+
+static double reloads_failed(void *arg)
+{
+    const struct reload_status *status = ((struct telemetry *)arg)->reloads;
+
+    return status ? (double)status->failed : 0;
 }
 
 static double subscribers(void *arg)
@@ -133,6 +150,7 @@ static double start_time(void *arg)
 
 #define USED_HELP   "What connections take now of the machine's files and bytes of memory."
 #define MOST_HELP   "What connections may take of the machine's files and bytes of memory."
+#define RELOAD_HELP "Reloads of configuration, CA and trust; one that failed has changed nothing."
 #define REFUSE_HELP "Connections refused since files or memory were used up."
 
 /* The last ones are named as Prometheus' own clients name them. */
@@ -153,6 +171,10 @@ static const struct metrics_reading readings[] = {
      refused_files, NULL},
     {"sallyport_refused_connections_total", REFUSE_HELP, METRICS_COUNTER, "resource=\"memory\"",
      refused_memory, NULL},
+    {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"done\"", reloads_done,
+     NULL},
+    {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"failed\"", reloads_failed,
+     NULL},
     {"sallyport_ca_not_after_seconds", "When the CA that signs leaves ends, in Unix time.",
      METRICS_GAUGE, NULL, ca_not_after, NULL},
     {"sallyport_build_info", "Which version this is.", METRICS_GAUGE,
@@ -239,6 +261,27 @@ int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct con
         return result;
     result = admin_new(&telemetry->admin, agent_base(agent), address, &pages, err);
     return result < 0 ? err_wrap(err, "--admin-address") : 0;
+}
+
+void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_status *status)
+{
+    telemetry->reloads = status;
+}
+
+void telemetry_tell(void *arg, json_t *answer)
+{
+    struct telemetry *telemetry = arg;
+    const char *why = not_ready(telemetry);
+    uint64_t told, lost;
+
+    metrics_count(telemetry->metrics, &told, &lost);
+    json_object_set_new(answer, "ready", json_boolean(!why));
+    status_add_text(answer, "not_ready", why);
+    json_object_set_new(answer, "events",
+                        json_pack("{s:I, s:I, s:I, s:I}", "told", (json_int_t)told, "lost",
+                                  (json_int_t)lost, "followers",
+                                  (json_int_t)feed_subscribers(telemetry->feed), "missed",
+                                  (json_int_t)feed_missed(telemetry->feed)));
 }
 
 void telemetry_stop(struct telemetry *telemetry)

@@ -11,6 +11,7 @@
 #include "proxy/control/control.h"
 
 struct telemetry;
+struct reload_status;
 
 enum { TELEMETRY_TAPS = 2 };
 
@@ -22,4 +23,8 @@ void telemetry_taps(struct telemetry *telemetry, struct bus_tap taps[TELEMETRY_T
 /* Borrows all until telemetry_stop(). address: of admin HTTP; "": none. */
 int telemetry_serve(struct telemetry *telemetry, struct agent *agent, struct control *control,
                     const char *address, struct err *err);
+/* Tells of these, too; borrowed likewise. */
+void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_status *status);
+/* For status_on(): whether it is ready, and what has become of its events. */
+void telemetry_tell(void *telemetry, json_t *answer);
 void telemetry_stop(struct telemetry *telemetry);

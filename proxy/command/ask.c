@@ -100,7 +100,9 @@ void ask_append_json(struct buffer *out, const json_t *line)
 
 int ask_write(struct buffer *out)
 {
-    if (out->failed || fwrite(out->data, 1, out->len, stdout) != out->len || fflush(stdout) != 0) {
+    bool written = !out->failed && (!out->len || fwrite(out->data, out->len, 1, stdout) == 1);
+
+    if (!written || fflush(stdout) != 0) {
         log_error("the answer could not be written: %s",
                   out->failed ? "no memory" : strerror(errno));
         return -EIO;

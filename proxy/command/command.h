@@ -1,6 +1,7 @@
 /* command: what main.c picks from; one file a command. Each returns the process's exit status. */
 #pragma once
 
+int command_ca(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_pods(int argc, char **argv);

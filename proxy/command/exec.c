@@ -161,8 +161,12 @@ static int prepare_trust(struct run *run, struct err *err)
     const struct exec_options *options = run->options;
     const struct anchors *anchors;
     char dir[128];
-    int result = signing_load(&run->credentials, &run->overlay, options->ca_dir,
-                              options->upstream_ca, run->node_name, err);
+    const struct signing_from from = {
+        .ca_dir = options->ca_dir,
+        .upstream_ca = options->upstream_ca,
+        .node_name = run->node_name,
+    };
+    int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
 
     if (result < 0)
         return result;

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -16,8 +17,8 @@
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
+#include "proxy/command/reload.h"
 #include "proxy/command/run_options.h"
-#include "proxy/command/signing.h"
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
@@ -30,22 +31,33 @@ enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
-    struct config *config;
+    struct config_source source;
+    struct config *config; /* in force */
     char node_name[256];
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
     struct events_file *events_file; /* or NULL: stdout */
     struct telemetry *telemetry;
-    struct credentials *credentials;
+    struct credentials *credentials; /* until the agent has them */
+    time_t look_again;               /* reload.h */
     struct agent *agent;
     struct registry *registry;
     struct control *control;
+    struct reload *reload;
     struct status *status;
     struct event *on_signal;
 };
 
 /* ---- signals ---- */
+
+/* By this custom all is read anew; and files that we write may have been moved away. */
+static void hang_up(struct run *run)
+{
+    if (run->events_file)
+        events_file_reopen(run->events_file);
+    reload_now(run->reload);
+}
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
@@ -56,8 +68,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     while (read(fd, &info, sizeof(info)) == sizeof(info))
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             event_base_loopbreak(agent_base(run->agent));
-        else if (info.ssi_signo == SIGHUP && run->events_file)
-            events_file_reopen(run->events_file);
+        else if (info.ssi_signo == SIGHUP)
+            hang_up(run);
 }
 
 /* Blocked before any thread is made, so in every one. */
@@ -118,13 +130,16 @@ static int take_up_pods(struct run *run, struct err *err)
 static int serve_clients(struct run *run, struct err *err)
 {
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
-
     int result;
 
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
     result = control_new(&run->control, agent_base(run->agent), path, err);
     if (result == 0)
         result = status_new(&run->status, run->control, err);
+    if (result == 0)
+        result = status_on(run->status, telemetry_tell, run->telemetry, err);
+    if (result == 0)
+        result = status_on(run->status, output_tell, &run->output, err);
     if (result == 0)
         result = agent_serve(run->agent, run->control, run->status, err);
     if (result == 0)
@@ -145,7 +160,9 @@ static int open_events(struct run *run, struct err *err)
     if (!config->events_file)
         return output_init(&run->output, NULL, 0, STDOUT_FILENO, config->output == CONFIG_JSON,
                            run->node_name, err);
-    run->output = (struct output){.file = config->events_file, .fd = -1};
+    run->output = (struct output){.file = strdup(config->events_file), .fd = -1};
+    if (!run->output.file)
+        return err_set(err, -ENOMEM, "--events-file");
     result = events_file_open(&run->events_file, &settings, &run->output.sink,
                               config->output == CONFIG_JSON ? json_render : text_render,
                               run->node_name, err);
@@ -173,19 +190,6 @@ static int open_cgroup_root(struct run *run, struct err *err)
     return 0;
 }
 
-static int load_credentials(struct credentials **out, const struct config *config,
-                            const char *node_name, struct err *err)
-{
-    struct overlay *overlay = calloc(1, sizeof(*overlay)); /* too large for the stack's taste */
-    int result;
-
-    if (!overlay)
-        return err_set(err, -ENOMEM, "the trust of this machine");
-    result = signing_load(out, overlay, config->ca, config->upstream_ca, node_name, err);
-    free(overlay);
-    return result;
-}
-
 static int start_agent(struct run *run, struct err *err)
 {
     struct bus_tap taps[TELEMETRY_TAPS];
@@ -206,7 +210,24 @@ static int start_agent(struct run *run, struct err *err)
         return result;
     telemetry_taps(run->telemetry, taps);
     result = agent_new(&run->agent, &settings, err);
-    return result < 0 ? result : serve_signals(run, err);
+    credentials_unref(&run->credentials);
+    return result;
+}
+
+static int follow_changes(struct run *run, struct err *err)
+{
+    const struct reload_parts parts = {.agent = run->agent,
+                                       .source = &run->source,
+                                       .config = &run->config,
+                                       .node_name = run->node_name};
+    int result = reload_new(&run->reload, &parts, run->look_again, err);
+
+    if (result == 0)
+        result = status_on(run->status, reload_tell, run->reload, err);
+    if (result < 0)
+        return result;
+    telemetry_tell_reloads(run->telemetry, reload_status(run->reload));
+    return serve_signals(run, err);
 }
 
 static int start(struct run *run, struct err *err)
@@ -223,7 +244,8 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
-        result = load_credentials(&run->credentials, config, run->node_name, err);
+        result =
+            reload_credentials(&run->credentials, &run->look_again, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
@@ -233,6 +255,8 @@ static int start(struct run *run, struct err *err)
     if (result == 0)
         result =
             telemetry_serve(run->telemetry, run->agent, run->control, config->admin_address, err);
+    if (result == 0)
+        result = follow_changes(run, err);
     return result;
 }
 
@@ -243,12 +267,13 @@ static void finish(struct run *run)
     if (run->telemetry)
         telemetry_stop(run->telemetry);
     control_free(&run->control);
+    reload_free(&run->reload);
     registry_free(&run->registry);
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
-    telemetry_free(&run->telemetry);
     status_free(&run->status);
+    telemetry_free(&run->telemetry);
     output_tell_lost(&run->output);
     output_fini(&run->output);
     events_file_free(&run->events_file);
@@ -259,15 +284,14 @@ static void finish(struct run *run)
     config_free(&run->config);
 }
 
-static int read_config(struct run *run, const struct run_options *options)
+static int read_config(struct run *run)
 {
-    const struct config_source source = {.file = options->config_file, .args = &options->args};
     CLEANUP(text_free) char *story = NULL;
     struct err err;
-    int result = config_load(&run->config, &source, NULL, &story, &err);
+    int result = config_load(&run->config, &run->source, NULL, &story, &err);
 
     if (story)
-        fputs(story, stderr);
+        log_story(story);
     else if (result < 0)
         log_error("%s", err.text);
     return result;
@@ -283,8 +307,10 @@ int command_run(int argc, char **argv)
 
     if (status)
         return status - 1;
-    if (read_config(&run, &options) < 0)
+    run.source = (struct config_source){.file = options.config_file, .args = &options.args};
+    if (read_config(&run) < 0)
         return FAILED;
+    log_set_json(run.config->log_json);
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else
@@ -296,9 +322,11 @@ int command_run(int argc, char **argv)
         log_error("%s", err.text);
         status = FAILED;
     } else {
+        log_info("ready: pods may be registered (%s)", run.runtime.dir);
         notify_say("READY=1\nSTATUS=Ready");
         event_base_dispatch(agent_base(run.agent));
         notify_say("STOPPING=1\nSTATUS=Ending");
+        log_info("ending");
     }
     finish(&run);
     return status;

@@ -211,6 +211,37 @@ static void handle_process(struct identity *identity, const struct abi_process *
     }
 }
 
+/* A process out of /proc becomes one of this pod's, so its next exec and its exit will be told.
+ * `before`: as which it was known until now, or NULL. A reference, or NULL. */
+static struct process *take_in(struct identity *identity, uint32_t pid, uint64_t start_ns,
+                               struct pod *pod, const struct process *before)
+{
+    CLEANUP(process_unref) struct process *process = from_proc(identity, pid, start_ns);
+
+    if (!process)
+        return NULL;
+    process->pod = pod_ref(pod);
+    if (before && !image_set_parent(process, before->parent))
+        return NULL;
+    put(identity, process);
+    return process->life ? TAKE(process) : NULL; /* else out of memory */
+}
+
+/* It is where it was not known to be, without an image that it began there. */
+static void handle_entered(struct identity *identity, const struct abi_entered *record)
+{
+    struct pod *pod = pods_find(identity->pods, record->pod);
+    const struct table_entry *before = find_living(identity, record->pid, record->start_ns);
+    CLEANUP(process_unref) struct process *process = NULL;
+
+    if (!pod)
+        return;
+    process =
+        take_in(identity, record->pid, record->start_ns, pod, before ? before->process : NULL);
+    if (process && identity->on_exec)
+        identity->on_exec(identity->on_exec_arg, record->pid, record->netns_cookie);
+}
+
 static int on_record(void *arg, void *data, size_t len)
 {
     struct identity *identity = arg;
@@ -219,7 +250,10 @@ static int on_record(void *arg, void *data, size_t len)
     if (len < sizeof(kind))
         return 0;
     memcpy(&kind, data, sizeof(kind));
-    if (kind >= ABI_SYN_HELD) {
+    if (kind == ABI_NET_UNKNOWN) {
+        if (len >= sizeof(struct abi_entered))
+            handle_entered(identity, data);
+    } else if (kind >= ABI_SYN_HELD) {
         if (identity->on_syn && len >= offsetof(struct abi_syn, packet))
             identity->on_syn(identity->on_syn_arg, data);
     } else if (kind >= ABI_SOCKET_CONNECT) {
@@ -343,22 +377,6 @@ void identity_each(const struct identity *identity,
 
 /* ---- flows -------------------------------------------------------------------------------------
  */
-
-/* A process out of /proc becomes one of this pod's, so its next exec and its exit will be told.
- * `before`: as which it was known until now, or NULL. A reference, or NULL. */
-static struct process *take_in(struct identity *identity, uint32_t pid, uint64_t start_ns,
-                               struct pod *pod, const struct process *before)
-{
-    CLEANUP(process_unref) struct process *process = from_proc(identity, pid, start_ns);
-
-    if (!process)
-        return NULL;
-    process->pod = pod_ref(pod);
-    if (before && !image_set_parent(process, before->parent))
-        return NULL;
-    put(identity, process);
-    return process->life ? TAKE(process) : NULL; /* else out of memory */
-}
 
 void identity_meet(struct identity *identity, uint32_t pid, struct pod *pod)
 {

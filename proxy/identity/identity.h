@@ -29,8 +29,9 @@ int identity_fd(const struct identity *identity);
  * has had its last flow closed, or identity_flow_begin read events (an eventfd); borrowed. */
 int identity_wake_fd(const struct identity *identity);
 
-/* Called with (arg, pid, netns_cookie) for every exec, before its event is told: the agent uses it
- * to listen in a namespace on first sight. May be NULL. */
+/* Called with (arg, pid, netns_cookie) for every exec, before its event is told, and for a connect
+ * in a namespace nobody listens in: the agent uses it to listen there on first sight. May be NULL.
+ */
 void identity_on_exec(struct identity *identity,
                       void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg);
 

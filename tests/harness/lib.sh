@@ -29,6 +29,8 @@ GO_CACHE=$(realpath -m "$HERE/../../build/cache/go")
 INTERNET=sallyport-test
 # shellcheck source=../../deploy/internet.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/internet.sh"
+export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
+CLEAN+=("STATE_DIRECTORY=$STATE_DIRECTORY")
 
 # shellcheck disable=SC2317 # called by the trap
 tear_down() {

@@ -6,8 +6,13 @@
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
 . "$HERE/../harness/agent.sh"
+add_pod() { # NAME
+    make_cgroup "$1"
+    pods add --cgroup "$CGROUPS/$1" --netns "/run/netns/$POD" --name "test/$1"
+}
+in_web() { "${IN_CGROUP[@]}" "$CGROUPS/web" "${IN_POD[@]}" "${CLEAN[@]}" "$@"; }
 
-agent_ca
+make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 make_cert self self DNS:self.test
 make_namespaces
@@ -20,14 +25,13 @@ start_nginx "${IN_UPSTREAM[@]}"
 head -c 100000 /dev/urandom >"$T/www/secret-file"
 
 read -r port <<<"$(free_ports 1)"
-AGENT_OPTIONS=(--ca "$T/agent-ca" --upstream-ca "$T/ca.pem" -o json)
-start_agent "${AGENT_OPTIONS[@]}" --events-file "$EVENTS" --admin-address "127.0.0.1:$port"
-add_pod web "$POD"
+agent_up --admin-address "127.0.0.1:$port"
+add_pod web
 
 admin() { curl -sS --max-time 15 "$@"; }
 metrics() { admin "http://127.0.0.1:$port/metrics"; }
 metric() { awk -v name="$1" '$1 == name { print $2; found = 1 } END { if (!found) print "none" }' "$T/metrics"; }
-get() { in_pod web "$POD" "${OWN_DNS[@]}" curl -s -o /dev/null --cacert "$T/ca.pem" --max-time 20 "$@" || true; }
+get() { in_web "${OWN_DNS[@]}" curl -s -o /dev/null --cacert "$T/trusted.pem" --max-time 20 "$@" || true; }
 
 # ---- slow ones: they have ten seconds, while the rest goes on ---------------------
 
@@ -90,7 +94,7 @@ expect_eq "flows that were read" "$(jq -s 'map(select(.process_close.visibility 
     "$(metric 'sallyport_flows_total{protocol="TCP",route="proxy",visibility="terminated"}')"
 expect_eq "pods, open flows, losses" "1 0 0" \
     "$(metric sallyport_pods) $(metric sallyport_open_flows) $(metric 'sallyport_events_lost_total{reason="ring"}')"
-expect_eq "the CA's end" "$(date -d "$(openssl x509 -in "$T/ca.pem" -noout -enddate | cut -d = -f 2)" +%s)" \
+expect_eq "the CA's end" "$(date -d "$(openssl x509 -in "$T/agent.pem" -noout -enddate | cut -d = -f 2)" +%s)" \
     "$(metric sallyport_ca_not_after_seconds)"
 [ "$(metric process_resident_memory_bytes)" -gt 1000000 ] || fail "no memory is resident"
 expect_no_grep "what was said" 'secret|origin|unknown\.test|203\.0\.113|192\.0\.2|curl' "$T/metrics"
@@ -135,8 +139,8 @@ beside 500 silent ones: HTTP/1.1 200 OK" "$(cat "$T/mad")"
 
 # ---- more than one agent ------------------------------------------------------------------
 
-mkdir "$AGENT_CGROUP/second"
-second=(--cgroup-root "$AGENT_CGROUP/second" --runtime-dir "$T/run2" --ca "$T/agent-ca")
+make_cgroup second
+second=(--cgroup-root "$CGROUPS/second" --runtime-dir "$T/run2" --ca "$T/agent-ca")
 expect_status "an agent whose port is taken" 1 sallyport run "${second[@]}" --admin-address "127.0.0.1:$port" 2>"$T/second.err"
 expect_grep "why" "--admin-address: another program, perhaps another agent, listens at 127.0.0.1:$port" "$T/second.err"
 expect_status "an address that is none" 1 sallyport run "${second[@]}" --admin-address localhost 2>"$T/wrong.err"
@@ -149,4 +153,4 @@ wait $second_pid
 
 wait "$slow" || fail "the slow client failed"
 expect_eq "seconds that a slow client has" true "$(awk '{ print ($1 >= 9 && $1 <= 14) ? "true" : $1 }' "$T/slow")"
-stop_agent
+agent_down

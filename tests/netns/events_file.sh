@@ -6,8 +6,13 @@
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
 . "$HERE/../harness/agent.sh"
+add_pod() { # NAME
+    make_cgroup "$1"
+    pods add --cgroup "$CGROUPS/$1" --netns "/run/netns/$POD" --name "test/$1"
+}
+in_web() { "${IN_CGROUP[@]}" "$CGROUPS/web" "${IN_POD[@]}" "${CLEAN[@]}" "$@"; }
 
-agent_ca
+make_ca ca
 make_namespaces
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 80
@@ -22,27 +27,26 @@ disk_gone() {
     trap - ERR
     umount -l "$T/disk"
     (exit "$status")
-    agent_down
+    agent_tear_down
 }
 trap disk_gone EXIT
 file=$T/disk/events.json
 printf '{"half' >"$file" # of an agent that was killed
-start_agent --ca "$T/agent-ca" -o json --admin-address '' --events-file "$file" --events-file-max-size 200k \
-    --events-file-backups 3
-add_pod web "$POD"
-get() { in_pod web "$POD" curl -s -o /dev/null --max-time 20 "$@" || true; }
-load() { in_pod web "$POD" hey -n "$1" -c 4 "http://203.0.113.10/$2" >/dev/null; }
-told() { grep -qs "\"path\":\"/$1\"" "$T"/moved.* "$file"*; }
+agent_up --events-file "$file" --events-file-max-size 200k --events-file-backups 3
+add_pod web
+get() { in_web curl -s -o /dev/null --max-time 20 "$@" || true; }
+load() { in_web hey -n "$1" -c 4 "http://203.0.113.10/$2" >/dev/null; }
+is_there() { grep -qs "\"path\":\"/$1\"" "$T"/moved.* "$file"*; }
 
 # ---- full ones -------------------------------------------------------------------------
 
 load 100 first
 get http://203.0.113.10/first-end
-wait_for 20 told first-end
+wait_for 20 is_there first-end
 expect_eq "the half line" '{"half' "$(cat "$file.1")"
 load 600 many # some 900 kB
 get http://203.0.113.10/many-end
-wait_for 20 told many-end
+wait_for 20 is_there many-end
 expect_eq "files" "events.json events.json.1 events.json.2 events.json.3" \
     "$(cd "$T/disk" && echo *)"
 for one in "$file.1" "$file.2" "$file.3"; do
@@ -57,7 +61,7 @@ expect_eq "seq from file to file" true \
 
 mv "$file" "$T/moved.1"
 get http://203.0.113.10/still-there
-wait_for 20 told still-there
+wait_for 20 is_there still-there
 expect_grep "before SIGHUP" '"path":"/still-there"' "$T/moved.1"
 kill -HUP "$AGENT"
 get http://203.0.113.10/anew
@@ -72,9 +76,9 @@ load 300 full
 get http://203.0.113.10/full-end
 rm "$T/disk/ballast"
 get http://203.0.113.10/room
-wait_for 20 told room
+wait_for 20 is_there room
 expect_grep "what the full disk cost" '"lost_events":\{"count":"[0-9]+","reason":"could not be written: No space left on device"\}' "$file"
-stop_agent
+agent_down
 files=("$file")
 for n in 1 2 3; do [ ! -e "$file.$n" ] || files=("$file.$n" "${files[@]}"); done
 # from SIGHUP on: every request is there, or counted

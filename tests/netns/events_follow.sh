@@ -6,8 +6,13 @@
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
 . "$HERE/../harness/agent.sh"
+add_pod() { # NAME
+    make_cgroup "$1"
+    pods add --cgroup "$CGROUPS/$1" --netns "/run/netns/$POD" --name "test/$1"
+}
+in_web() { "${IN_CGROUP[@]}" "$CGROUPS/web" "${IN_POD[@]}" "${CLEAN[@]}" "$@"; }
 
-agent_ca
+make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 make_namespaces
 NGINX_LISTEN=(203.0.113.10)
@@ -16,25 +21,24 @@ nginx_server 80
 start_nginx "${IN_UPSTREAM[@]}"
 echo hello >"$T/www/file"
 
-AGENT_OPTIONS=(--ca "$T/agent-ca" --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS")
 read -r port <<<"$(free_ports 1)"
-start_agent "${AGENT_OPTIONS[@]}" --admin-address "127.0.0.1:$port"
-add_pod web "$POD"
-add_pod idle "$POD"
+agent_up --admin-address "127.0.0.1:$port"
+add_pod web
+add_pod idle
 
 # follow NAME OPTION...: into $T/NAME; $FOLLOWER is its pid.
 followers=0
 follow() {
     local name=$1
     shift
-    background "${CLEAN[@]}" "$SALLYPORT" events --runtime-dir "$AGENT_RUN" "$@" >"$T/$name" 2>"$T/$name.log"
+    background "${CLEAN[@]}" "$SALLYPORT" events --runtime-dir "$T/run" "$@" >"$T/$name" 2>"$T/$name.log"
     FOLLOWER=$!
     followers=$((followers + 1))
     wait_for 20 followed $followers
 }
 followed() { curl -sS "http://127.0.0.1:$port/metrics" | grep -qx "sallyport_event_followers $1"; }
 lines() { jq -s -r "$1" "$T/$2"; }
-get() { in_pod web "$POD" curl -sS --cacert "$T/ca.pem" --max-time 20 "$@"; }
+get() { in_web curl -sS --cacert "$T/trusted.pem" --max-time 20 "$@"; }
 
 # ---- filters ------------------------------------------------------------------
 
@@ -65,7 +69,7 @@ wait_for 20 followed $((followers -= 1))
 kill -STOP "$SLOW"
 requests=8000
 [ -z "$FULL" ] || requests=80000
-in_pod web "$POD" hey -n $requests -c 8 http://203.0.113.10/file >"$T/hey"
+in_web hey -n $requests -c 8 http://203.0.113.10/file >"$T/hey"
 expect_grep "hey's answers" "\[200\][[:space:]]+$requests responses" "$T/hey"
 get http://203.0.113.10/last >/dev/null
 wait_for 20 grep -q '"path":"/last"' "$T/http"
@@ -105,7 +109,7 @@ echo "slow follower: $told told, $lost counted as lost"
 
 # who looks at one line only ends quietly
 status=0
-sallyport events --runtime-dir "$AGENT_RUN" --since 1h -e http 2>"$T/since.log" | head -n 1 >"$T/since" || status=$?
+sallyport events --runtime-dir "$T/run" --since 1h -e http 2>"$T/since.log" | head -n 1 >"$T/since" || status=$?
 expect_eq "exit status of events | head" 0 $status
 expect_grep "the first that is kept" '^🌐 http    test/web /[^ ]*hey 203.0.113.10 GET /file 200 ' "$T/since"
 expect_grep "that not all are kept" 'events from before 20.*Z are not kept any more' "$T/since.log"
@@ -124,9 +128,9 @@ for _ in range(int(sys.argv[2])):
     held[-1].sendall(b'{"verb":"events"}\n')
 time.sleep(300)
 PY
-background /usr/bin/python3 "$T/many.py" "$AGENT_RUN/control.sock" $((16 - followers))
+background /usr/bin/python3 "$T/many.py" "$T/run/control.sock" $((16 - followers))
 wait_for 20 followed 16
-expect_status "a 17th follower" 1 sallyport events --runtime-dir "$AGENT_RUN" 2>"$T/many.log"
+expect_status "a 17th follower" 1 sallyport events --runtime-dir "$T/run" 2>"$T/many.log"
 expect_grep "a 17th follower" '16 follow the events already' "$T/many.log"
 expect_status "an unknown type" 2 sallyport events -e httpx 2>"$T/wrong.log"
 expect_grep "an unknown type" "no events of type 'httpx'" "$T/wrong.log"
@@ -134,7 +138,7 @@ expect_grep "an unknown type" "no events of type 'httpx'" "$T/wrong.log"
 # ---- the agent's end -------------------------------------------------------------
 
 get http://203.0.113.10/end >/dev/null # what it tells last, they get
-stop_agent
+agent_down
 status=0
 wait "$HTTP" || status=$?
 expect_eq "exit status when the agent has ended" 1 $status
@@ -142,9 +146,7 @@ expect_grep "the end" '^sallyport: the agent has ended$' "$T/http.log"
 expect_eq "told before the end" /end "$(tail -n 1 "$T/http" | jq -r .process_http.path)"
 expect_eq "nothing of others' pods" '' "$(cat "$T/nobody")"
 alive "$AGAIN" || fail "--reconnect has not waited: $(cat "$T/again.log")"
-start_agent "${AGENT_OPTIONS[@]}" --admin-address ''
-wait_for 30 sallyport pods list --runtime-dir "$AGENT_RUN"
-add_pod web "$POD" 2>/dev/null || true # it may have been taken up again
+agent_up # which knows the pods of the one before
 get http://203.0.113.10/anew >/dev/null
 wait_for 20 grep -q '"path":"/anew"' "$T/again"
-stop_agent
+agent_down
