@@ -143,7 +143,7 @@ make_cgroup second
 second=(--cgroup-root "$CGROUPS/second" --runtime-dir "$T/run2" --ca "$T/agent-ca")
 expect_status "an agent whose port is taken" 1 sallyport run "${second[@]}" --admin-address "127.0.0.1:$port" 2>"$T/second.err"
 expect_grep "why" "--admin-address: another program, perhaps another agent, listens at 127.0.0.1:$port" "$T/second.err"
-expect_status "an address that is none" 1 sallyport run "${second[@]}" --admin-address localhost 2>"$T/wrong.err"
+expect_status "an address that is none" 2 sallyport run "${second[@]}" --admin-address localhost 2>"$T/wrong.err"
 background "${CLEAN[@]}" "$SALLYPORT" run "${second[@]}" --admin-address '' >/dev/null 2>>"$T/second.err"
 second_pid=$!
 wait_for 30 sallyport pods list --runtime-dir "$T/run2"

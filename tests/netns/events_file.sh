@@ -17,7 +17,7 @@ make_namespaces
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 80
 start_nginx "${IN_UPSTREAM[@]}"
-echo hello >"$T/www/file"
+for name in many still-there anew full room first-end many-end full-end; do echo hello >"$T/www/$name"; done
 
 mkdir "$T/disk"
 mount -t tmpfs -o size=2m tmpfs "$T/disk"
@@ -25,6 +25,7 @@ mount -t tmpfs -o size=2m tmpfs "$T/disk"
 disk_gone() {
     local status=$?
     trap - ERR
+    set +e
     umount -l "$T/disk"
     (exit "$status")
     agent_tear_down
@@ -36,11 +37,10 @@ agent_up --events-file "$file" --events-file-max-size 200k --events-file-backups
 add_pod web
 get() { in_web curl -s -o /dev/null --max-time 20 "$@" || true; }
 load() { in_web hey -n "$1" -c 4 "http://203.0.113.10/$2" >/dev/null; }
-is_there() { grep -qs "\"path\":\"/$1\"" "$T"/moved.* "$file"*; }
+is_there() { grep -qs "\"path\":\"/$1\"" "$T"/disk/moved.* "$file"*; }
 
 # ---- full ones -------------------------------------------------------------------------
 
-load 100 first
 get http://203.0.113.10/first-end
 wait_for 20 is_there first-end
 expect_eq "the half line" '{"half' "$(cat "$file.1")"
@@ -59,14 +59,14 @@ expect_eq "seq from file to file" true \
 
 # ---- moved by others ----------------------------------------------------------------------
 
-mv "$file" "$T/moved.1"
+mv "$file" "$T/disk/moved.1"
 get http://203.0.113.10/still-there
 wait_for 20 is_there still-there
-expect_grep "before SIGHUP" '"path":"/still-there"' "$T/moved.1"
+expect_grep "before SIGHUP" '"path":"/still-there"' "$T/disk/moved.1"
 kill -HUP "$AGENT"
 get http://203.0.113.10/anew
 wait_for 20 grep -qs '"path":"/anew"' "$file"
-expect_no_grep "behind SIGHUP" '"path":"/anew"' "$T/moved.1"
+expect_no_grep "behind SIGHUP" '"path":"/anew"' "$T/disk/moved.1"
 before=$(seqs "$file" | head -n 1)
 
 # ---- a full disk ------------------------------------------------------------------------------
