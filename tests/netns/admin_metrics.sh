@@ -130,6 +130,8 @@ ask(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000000)
 silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(500)]
 print("beside 500 silent ones:", ask(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"))
 PY
+wait "$slow" || fail "the slow client failed"
+expect_eq "seconds that a slow client has" true "$(awk '{ print ($1 >= 9 && $1 <= 14) ? "true" : $1 }' "$T/slow")"
 /usr/bin/python3 "$T/mad.py" "$port" >"$T/mad"
 expect_eq "mad clients" "garbage: HTTP/1.1 400 Bad Request
 two lengths: HTTP/1.1 400 Bad Request
@@ -151,6 +153,4 @@ expect_eq "where an agent without admin address listens" '' "$(ss -Hltnp | grep 
 kill -TERM $second_pid
 wait $second_pid
 
-wait "$slow" || fail "the slow client failed"
-expect_eq "seconds that a slow client has" true "$(awk '{ print ($1 >= 9 && $1 <= 14) ? "true" : $1 }' "$T/slow")"
 agent_down
