@@ -31,7 +31,7 @@ add_pod web
 admin() { curl -sS --max-time 15 "$@"; }
 metrics() { admin "http://127.0.0.1:$port/metrics"; }
 metric() { awk -v name="$1" '$1 == name { print $2; found = 1 } END { if (!found) print "none" }' "$T/metrics"; }
-get() { in_web "${OWN_DNS[@]}" curl -s -o /dev/null --cacert "$T/trusted.pem" --max-time 20 "$@" || true; }
+get() { in_web "${OWN_DNS[@]}" curl -s --cacert "$T/trusted.pem" --max-time 20 "$@" >/dev/null || true; }
 
 # ---- slow ones: they have ten seconds, while the rest goes on ---------------------
 
@@ -99,7 +99,7 @@ expect_eq "the CA's end" "$(date -d "$(openssl x509 -in "$T/agent.pem" -noout -e
 [ "$(metric process_resident_memory_bytes)" -gt 1000000 ] || fail "no memory is resident"
 expect_no_grep "what was said" 'secret|origin|unknown\.test|203\.0\.113|192\.0\.2|curl' "$T/metrics"
 
-# ---- HTTP, well and badly -------------------------------------------------------------
+# ---- HTTP -------------------------------------------------------------
 
 code() { admin -o "$T/body" -w '%{http_code} %{content_type}' "$@"; }
 expect_eq "/livez" "200 text/plain; charset=utf-8" "$(code "http://127.0.0.1:$port/livez")"
@@ -108,6 +108,22 @@ expect_eq "/metrics" "200 text/plain; version=0.0.4; charset=utf-8" "$(code "htt
 expect_eq "HEAD /metrics" 200 "$(code -I "http://127.0.0.1:$port/metrics" | cut -c 1-3)"
 expect_eq "no such path" 404 "$(code "http://127.0.0.1:$port/debug/pprof" | cut -c 1-3)"
 expect_eq "another method" 405 "$(code -d x=1 "http://127.0.0.1:$port/metrics" | cut -c 1-3)"
+# ---- more than one agent ------------------------------------------------------------------
+
+make_cgroup second
+second=(--cgroup-root "$CGROUPS/second" --runtime-dir "$T/run2" --ca "$T/agent-ca")
+expect_status "an agent whose port is taken" 1 sallyport run "${second[@]}" --admin-address "127.0.0.1:$port" 2>"$T/second.err"
+expect_grep "why" "--admin-address: another program, perhaps another agent, listens at 127.0.0.1:$port" "$T/second.err"
+expect_status "an address that is none" 2 sallyport run "${second[@]}" --admin-address localhost 2>"$T/wrong.err"
+background "${CLEAN[@]}" "$SALLYPORT" run "${second[@]}" --admin-address '' >/dev/null 2>>"$T/second.err"
+second_pid=$!
+wait_for 30 sallyport pods list --runtime-dir "$T/run2"
+expect_eq "where an agent without admin address listens" '' "$(ss -Hltnp | grep "pid=$second_pid," || true)"
+kill -TERM $second_pid
+wait $second_pid
+
+# ---- mad ones ------------------------------------------------------------------------------
+
 cat >"$T/mad.py" <<'PY'
 import socket, sys
 port = int(sys.argv[1])
@@ -138,19 +154,4 @@ two lengths: HTTP/1.1 400 Bad Request
 long head: HTTP/1.1 431 Request Header Fields Too Large
 two requests: HTTP/1.1 200 OK
 beside 500 silent ones: HTTP/1.1 200 OK" "$(cat "$T/mad")"
-
-# ---- more than one agent ------------------------------------------------------------------
-
-make_cgroup second
-second=(--cgroup-root "$CGROUPS/second" --runtime-dir "$T/run2" --ca "$T/agent-ca")
-expect_status "an agent whose port is taken" 1 sallyport run "${second[@]}" --admin-address "127.0.0.1:$port" 2>"$T/second.err"
-expect_grep "why" "--admin-address: another program, perhaps another agent, listens at 127.0.0.1:$port" "$T/second.err"
-expect_status "an address that is none" 2 sallyport run "${second[@]}" --admin-address localhost 2>"$T/wrong.err"
-background "${CLEAN[@]}" "$SALLYPORT" run "${second[@]}" --admin-address '' >/dev/null 2>>"$T/second.err"
-second_pid=$!
-wait_for 30 sallyport pods list --runtime-dir "$T/run2"
-expect_eq "where an agent without admin address listens" '' "$(ss -Hltnp | grep "pid=$second_pid," || true)"
-kill -TERM $second_pid
-wait $second_pid
-
 agent_down
