@@ -177,53 +177,6 @@ static int find_files(struct paths *paths, const char *dir, struct err *err)
                    dir);
 }
 
-/* An authority's file is whole or refused: a certificate left out would be missed much later. */
-static int load_certs(STACK_OF(X509) *into, const char *path, struct err *err)
-{
-    int before = sk_X509_num(into);
-    unsigned broken = 0;
-    int rc = pem_read(into, path, &broken, err);
-
-    if (rc < 0)
-        return rc;
-    if (broken)
-        return err_set(err, -EINVAL, "%u of the certificates in %s cannot be read", broken, path);
-    if (sk_X509_num(into) == before)
-        return err_set(err, -EINVAL, "%s holds no certificate in PEM", path);
-    return 0;
-}
-
-/* OpenSSL would ask on the terminal. */
-static int no_password(char *out, int size, int writing, void *arg)
-{
-    (void)out, (void)size, (void)writing, (void)arg;
-    return -1;
-}
-
-static int load_key(struct authority *authority, const struct paths *paths, struct err *err)
-{
-    CLEANUP(file_free) struct file file = {0};
-    CLEANUP(own_bio) BIO *bio = NULL;
-    int rc = file_read(&file, paths->key, err);
-
-    if (rc < 0)
-        return rc;
-    if (file.mode & 077)
-        return err_set(err, -EPERM,
-                       "%s has mode %04o: others than its owner must have no access to the key; "
-                       "chmod 0600 it, or set defaultMode 0400 on its volume",
-                       paths->key, file.mode);
-    bio = BIO_new_mem_buf(file.data, (int)file.len);
-    if (bio)
-        authority->key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-    if (!authority->key)
-        return err_tls(err, -EINVAL, "%s holds no private key in PEM without a password",
-                       paths->key);
-    if (!X509_check_private_key(authority->cert, authority->key))
-        return err_tls(err, -EINVAL, "%s is not the key of %s", paths->key, paths->cert);
-    return 0;
-}
-
 /* NULL when cert may sign, with `below` other authorities between it and a leaf. */
 static const char *why_not_sign(X509 *cert, long below)
 {
@@ -304,14 +257,14 @@ static int load(struct authority **out, const struct paths *paths, struct err *e
 
     if (!authority || !certs || !roots)
         return err_tls(err, -ENOMEM, "cannot load the authority in %s", paths->cert);
-    if ((rc = load_certs(certs, paths->cert, err)) < 0)
+    if ((rc = pem_read_whole(certs, paths->cert, err)) < 0)
         return rc;
     authority->cert = sk_X509_shift(certs); /* the first one signs; the rest lies behind it */
-    if ((rc = load_key(authority, paths, err)) < 0 ||
-        (rc = load_certs(roots, paths->root, err)) < 0)
+    if ((rc = pem_read_key(&authority->key, authority->cert, paths->key, paths->cert, err)) < 0 ||
+        (rc = pem_read_whole(roots, paths->root, err)) < 0)
         return rc;
     if (strcmp(paths->chain, paths->cert) != 0) {
-        rc = load_certs(certs, paths->chain, err);
+        rc = pem_read_whole(certs, paths->chain, err);
         if (rc < 0 && rc != -ENOENT)
             return rc;
     }

@@ -15,7 +15,6 @@
 #include "certs/file_set.h"
 #include "certs/own.h"
 
-enum { TRIES = 32 }; /* to read one set: they do not change that fast */
 #define TIME_FORMAT "%Y-%m-%dT%H:%M:%SZ"
 #define DATE_SIZE   sizeof("2026-11-25T18:00:00Z")
 
@@ -71,15 +70,20 @@ static int read_next(struct ca_dir *ca, const char *dir, const char *version, st
     return rc == -EKEYEXPIRED ? 0 : rc; /* as if there were none */
 }
 
-static int read_set(struct ca_dir *ca, const char *dir, const char *version, struct err *err)
+static int read_set(void *arg, const char *dir, const char *version, struct err *err)
 {
-    int rc = authority_load(&ca->current, dir, err);
+    struct ca_dir *ca = arg;
+    struct err why = {0};
+    int rc;
 
-    ca->ours = file_set_is_ours(version);
+    ca_dir_fini(ca);
+    *ca = (struct ca_dir){.ours = file_set_is_ours(version)};
+    rc = authority_load(&ca->current, dir, &why);
     if (rc == -EKEYEXPIRED) {
-        if (err)
-            ca->why = *err;
+        ca->why = why;
         rc = 0;
+    } else if (rc < 0 && err) {
+        *err = why;
     }
     if (rc == 0 && ca->ours)
         rc = read_next(ca, dir, version, err);
@@ -88,29 +92,14 @@ static int read_set(struct ca_dir *ca, const char *dir, const char *version, str
 
 int ca_dir_read(struct ca_dir *out, const char *dir, struct err *err)
 {
-    char before[FILE_SET_NAME_SIZE], after[FILE_SET_NAME_SIZE];
-    struct err story = {0};
+    CLEANUP(ca_dir_fini) struct ca_dir ca = {0};
+    int rc = file_set_read(dir, read_set, &ca, err);
 
-    file_set_version(dir, after);
-    for (int i = 0; i < TRIES; i++) {
-        CLEANUP(ca_dir_fini) struct ca_dir ca = {0};
-        int rc;
-
-        strcpy(before, after);
-        rc = read_set(&ca, dir, before, &story);
-        file_set_version(dir, after);
-        if (strcmp(before, after) != 0)
-            continue; /* some of it may be of the other set */
-        if (rc < 0) {
-            if (err)
-                *err = story;
-            return rc;
-        }
-        *out = ca;
-        ca = (struct ca_dir){0};
-        return 0;
-    }
-    return err_set(err, -EBUSY, "%s changes all the time", dir);
+    if (rc < 0)
+        return rc;
+    *out = ca;
+    ca = (struct ca_dir){0};
+    return 0;
 }
 
 /* ---- what it means ---- */

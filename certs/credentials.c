@@ -8,6 +8,7 @@ static void release(struct credentials *credentials)
 {
     anchors_fini(&credentials->anchors);
     authority_free(&credentials->authority);
+    client_certs_free(&credentials->clients);
     X509_STORE_free(credentials->roots);
     free(credentials);
 }
@@ -15,6 +16,7 @@ static void release(struct credentials *credentials)
 void credentials_parts_fini(struct credentials_parts *parts)
 {
     authority_free(&parts->authority);
+    client_certs_free(&parts->clients);
     X509_STORE_free(parts->roots);
     for (size_t i = 0; i < parts->trust_len; i++)
         X509_STORE_free(parts->trust[i]);
@@ -34,6 +36,7 @@ int credentials_new(struct credentials **out, struct credentials_parts *parts,
     credentials->generation = atomic_fetch_add(&generations, 1) + 1;
     credentials->authority = TAKE(parts->authority);
     credentials->roots = TAKE(parts->roots);
+    credentials->clients = TAKE(parts->clients);
     result = anchors_init(&credentials->anchors, credentials->authority, node_name, parts->trust,
                           parts->trust_len, err);
     parts->trust_len = 0; /* taken, even on failure */

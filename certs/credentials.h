@@ -1,5 +1,5 @@
 /* credentials: what the flows of a pod are ended and verified with: who signs leaves, and which
- * roots servers are judged by.
+ * roots servers are judged by, and what they are shown when they ask for a certificate.
  *
  * Immutable once made, and counted: a flow takes a reference when it is given to its worker, so new
  * ones are taken up by swapping a pointer (agent_use_credentials()) and no flow under way sees any
@@ -10,19 +10,22 @@
 
 #include "certs/anchors.h"
 #include "certs/authority.h"
+#include "certs/client_certs.h"
 
 struct credentials {
     atomic_uint refs;
     uint64_t generation; /* no two of a process have the same; later ones are larger */
     struct authority *authority;
     struct anchors anchors;
-    X509_STORE *roots; /* what upstreams are verified against */
+    X509_STORE *roots;            /* what upstreams are verified against */
+    struct client_certs *clients; /* what upstreams that ask are shown; NULL: nothing */
 };
 
 /* What they are made of. */
 struct credentials_parts {
     struct authority *authority;
     X509_STORE *roots;
+    struct client_certs *clients;
     X509_STORE *trust[ANCHORS_MAX]; /* what each file of roots trusts, see anchors.h */
     size_t trust_len;
 };

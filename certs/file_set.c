@@ -9,6 +9,7 @@
 
 #define DATA   "..data"
 #define PREFIX "..sallyport-"
+enum { TRIES = 32 }; /* to read one set: they do not change that fast */
 
 static void read_link(int dir, const char *name, char out[FILE_SET_NAME_SIZE])
 {
@@ -24,6 +25,25 @@ void file_set_version(const char *dir, char out[FILE_SET_NAME_SIZE])
     out[0] = 0;
     if (fd >= 0)
         read_link(fd, DATA, out);
+}
+
+int file_set_read(const char *dir,
+                  int (*read)(void *arg, const char *dir, const char *version, struct err *err),
+                  void *arg, struct err *err)
+{
+    char before[FILE_SET_NAME_SIZE], after[FILE_SET_NAME_SIZE];
+
+    file_set_version(dir, after);
+    for (int i = 0; i < TRIES; i++) {
+        int rc;
+
+        strcpy(before, after);
+        rc = read(arg, dir, before, err);
+        file_set_version(dir, after);
+        if (strcmp(before, after) == 0)
+            return rc;
+    } /* some of it may be of the other set */
+    return err_set(err, -EBUSY, "%s changes all the time", dir);
 }
 
 bool file_set_is_ours(const char *version)

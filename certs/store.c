@@ -302,21 +302,19 @@ static X509 *shown_issuer(STACK_OF(X509) *shown, X509 *cert)
 }
 
 enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
-                             X509_STORE *roots, struct err *err)
+                             X509 *issuer, X509_STORE *roots, struct err *err)
 {
     STACK_OF(X509) *shown = SSL_get_peer_cert_chain(upstream);
-    STACK_OF(X509) *verified = SSL_get0_verified_chain(upstream);
     X509 *cert = SSL_get0_peer_certificate(upstream);
     const unsigned char *bytes;
     long len = SSL_get_tlsext_status_ocsp_resp(upstream, &bytes);
-    int above = sk_X509_num(verified) > 1; /* else upstream's is its own anchor */
     struct span out;
     enum staple says;
 
     if (len <= 0 || !bytes)
         return STAPLE_NONE;
-    says = staple_again(span_of(bytes, (size_t)len), cert, sk_X509_value(verified, above), shown,
-                        roots, authority, SSL_get_certificate(ssl), &out, err);
+    says = staple_again(span_of(bytes, (size_t)len), cert, issuer, shown, roots, authority,
+                        SSL_get_certificate(ssl), &out, err);
     if (says == STAPLE_FAILED)
         return says;
     SSL_set_tlsext_status_ocsp_resp(ssl, (void *)out.data, (int)out.len); /* takes them */

@@ -38,7 +38,7 @@ int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order
 void store_forget(struct store *store, const struct anchors *gone, const struct anchors *kept);
 
 /* Staples to the leaf in ssl, which authority signed, what upstream stapled to its certificate
- * (staple.h), if anything, and says what that is; roots: what upstream was verified against:
- * STAPLE_NONE when nothing. */
+ * (staple.h), if anything, and says what that is: STAPLE_NONE when nothing. issuer: of upstream's
+ * certificate, as it was verified (its own, if that is its own anchor), against roots. */
 enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
-                             X509_STORE *roots, struct err *err);
+                             X509 *issuer, X509_STORE *roots, struct err *err);

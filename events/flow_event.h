@@ -43,8 +43,10 @@ struct flow_event {
     enum route route;
     enum visibility visibility;
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
-    const char *error;  /* why it failed or was refused, a sentence; NULL when it did not */
-    const char **names; /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
+    const char
+        *client_refused; /* how the program refused our certificate: one word, static; NULL */
+    const char *error;   /* why it failed or was refused, a sentence; NULL when it did not */
+    const char **names;  /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
     size_t names_len;
     union {
         struct {
@@ -68,7 +70,9 @@ struct flow_event {
             const char *cipher;
             const char *alpn; /* NULL: none agreed */
             bool resumed;
+            const char *ja4; /* the program's ClientHello, NULL: none */
             const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */
+            const char *client_certificate; /* subject of what upstream was shown; NULL: nothing */
         } tls;
         struct {
             const char *host; /* the authority asked for, port cut off; NULL when there is none */

@@ -32,6 +32,7 @@ struct metrics {
     counter_t latency[BUCKETS], latency_ns;
     counter_t handshakes[METRICS_VERSION_MAX][2];
     counter_t failures[METRICS_LEG_MAX][METRICS_FAILURE_MAX];
+    counter_t refusals[METRICS_REFUSAL_MAX];
     counter_t questions, answers[METRICS_RCODE_MAX], unanswered;
 };
 
@@ -69,6 +70,8 @@ static void count_close(struct metrics *metrics, const struct flow_event *event)
     add(&metrics->rx[event->protocol], event->close.rx);
     if (event->error)
         add(&metrics->flow_errors[event->protocol], 1);
+    if (event->client_refused)
+        add(&metrics->refusals[metrics_refusal(event->client_refused)], 1);
 }
 
 static void count_dns(struct metrics *metrics, const struct flow_event *event)
@@ -248,6 +251,10 @@ static void render_tls(const struct metrics *metrics, struct buffer *out)
                 buffer_format(
                     out, "sallyport_tls_failures_total{leg=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
                     metrics_leg_word(l), metrics_failure_word(f), get(&metrics->failures[l][f]));
+    head(out, "sallyport_tls_refusals_total", "counter",
+         "Connections whose program refused our certificate, by how it said so.");
+    by_word(out, "sallyport_tls_refusals_total", "how", metrics->refusals, METRICS_REFUSAL_MAX,
+            metrics_refusal_word);
 }
 
 static void render_dns(const struct metrics *metrics, struct buffer *out)

@@ -62,9 +62,7 @@ static const struct {
     enum metrics_failure failure;
 } sentences[] = {
     {"the certificate for ", "", METRICS_UPSTREAM, METRICS_FAILURE_CERTIFICATE},
-    {"the program refused our certificate", "", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
-    {"the program left at the sight of our certificate", "", METRICS_POD,
-     METRICS_FAILURE_CERTIFICATE},
+    {"client refused our certificate", "", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
     {"connecting to ", "", METRICS_UPSTREAM, METRICS_FAILURE_CONNECT},
     {"connecting upstream took ", "", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},
     {"the upstream's TLS handshake took ", "", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},
@@ -92,6 +90,35 @@ const char *metrics_leg_word(unsigned leg)
     static const char *const words[METRICS_LEG_MAX] = {"pod", "upstream"};
 
     return words[leg];
+}
+
+static const char *const refusals[METRICS_REFUSAL_MAX] = {
+    "unknown_ca",
+    "bad_certificate",
+    "certificate_unknown",
+    "certificate_expired",
+    "certificate_revoked",
+    "unsupported_certificate",
+    "access_denied",
+    "bad_certificate_status_response",
+    "handshake_failure",
+    "closed",
+    "silent",
+    "other",
+};
+
+unsigned metrics_refusal(const char *word)
+{
+    unsigned at = 0;
+
+    while (at < METRICS_REFUSAL_MAX - 1 && strcmp(refusals[at], word) != 0)
+        at++;
+    return at;
+}
+
+const char *metrics_refusal_word(unsigned refusal)
+{
+    return refusals[refusal];
 }
 
 const char *metrics_failure_word(unsigned failure)

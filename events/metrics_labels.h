@@ -37,6 +37,10 @@ const char *metrics_failure_word(unsigned failure);
 /* Whether this can happen on that side. */
 bool metrics_failure_exists(unsigned leg, unsigned failure);
 
+enum { METRICS_REFUSAL_MAX = 12 }; /* the words of flow/refusal.c, and "other" */
+unsigned metrics_refusal(const char *word);
+const char *metrics_refusal_word(unsigned refusal);
+
 enum { METRICS_RCODE_MAX = 12 }; /* those with names, and "other" */
 unsigned metrics_rcode(const char *rcode);
 const char *metrics_rcode_word(unsigned rcode);

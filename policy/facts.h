@@ -128,6 +128,7 @@ struct facts {
     enum route route;
     enum visibility visibility;
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
+    char ja4[40];       /* the ClientHello's fingerprint; "" when there is none */
 };
 
 static inline void facts_set_opaque(struct facts *facts, enum opaque why)

@@ -11,13 +11,14 @@
 #include "proxy/limits.h"
 #include "proxy/names.h"
 #include "proxy/neighbours.h"
+#include "proxy/passthrough.h"
 #include "proxy/resolver.h"
 #include "proxy/sessions.h"
 #include "proxy/sockets.h"
 #include "proxy/status.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum { LEAVES = 4096, SESSIONS = 2048, SESSIONS_BYTES = 16 << 20, CONTROL_EVENTS = 65536 };
 
 struct agent {
     struct event_base *base;
@@ -30,6 +31,9 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct session_cache *session_cache;
+    struct tickets *tickets;
+    struct passthrough *passthrough;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
@@ -88,6 +92,9 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
+        .session_cache = agent->session_cache,
+        .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -254,6 +261,12 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
+        result = session_cache_new(&agent->session_cache, SESSIONS, SESSIONS_BYTES, err);
+    if (result == 0)
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = hold_connects(agent, err);
@@ -329,6 +342,9 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    session_cache_free(&gone->session_cache);
+    tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
@@ -456,6 +472,11 @@ void agent_settle(struct agent *agent, unsigned ms)
         event_base_loopexit(agent->base, &turn);
         event_base_dispatch(agent->base);
     }
+}
+
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
+{
+    return passthrough_set(agent->passthrough, servers, len, err);
 }
 
 void agent_flush(struct agent *agent)

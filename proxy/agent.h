@@ -64,6 +64,9 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
  * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
 void agent_use_credentials(struct agent *agent, struct credentials *credentials);
 
+/* From now on connections to these servers (passthrough.h) are passed on unread. */
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
+
 struct agent_stats {
     size_t pods, flows;
     time_t ca_not_after;

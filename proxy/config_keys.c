@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config.h"
+#include "proxy/passthrough.h"
 
 /* ---- types ---- */
 
@@ -149,9 +150,12 @@ static int read_name(const struct config_key *key, const char *text, void *field
 {
     struct config_names *out = field;
     char **more;
+    struct err why;
 
     if (!*text)
         return err_set(err, -EINVAL, "has an empty item; say %s", key->form);
+    if (passthrough_check(text, &why) < 0)
+        return err_set(err, why.code, "cannot hold %s", why.text);
     if (out->len == CONFIG_NAMES_MAX)
         return err_set(err, -EINVAL, "has more than %d items", CONFIG_NAMES_MAX);
     more = realloc(out->list, (out->len + 1) * sizeof(*more));

@@ -65,12 +65,18 @@ static int make_contexts(struct worker *worker, struct err *err)
         return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
-    SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
-    SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_cert_cb(worker->upstream_ctx, dial_choose_certificate, NULL);
+    SSL_CTX_set_session_cache_mode(worker->upstream_ctx,
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(worker->upstream_ctx, resume_on_session);
+    /* tickets alone, no session ids; and in TLS 1.3 when upstream gives one: resume.c */
+    if (!tickets_use(worker->parts.tickets, worker->pod_ctx))
+        return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
+    SSL_CTX_set_timeout(worker->pod_ctx, SESSION_CACHE_SECONDS);
     SSL_CTX_set_dh_auto(worker->pod_ctx, 1); /* for clients that know neither ECDHE nor 1.3 */
-    /* we gave no ticket, so what comes early is for a server spoken to before and is skipped: as
-     * much as that one may have allowed */
+    /* what comes early is for a server spoken to before, or against what our tickets say: it is
+     * skipped: as much as that one may have allowed */
     SSL_CTX_set_recv_max_early_data(worker->pod_ctx, EARLY_DATA_MAX);
     SSL_CTX_set_alpn_select_cb(worker->pod_ctx, open_choose_alpn, NULL);
     SSL_CTX_set_tlsext_status_cb(worker->pod_ctx, open_staple);

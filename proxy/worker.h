@@ -10,7 +10,9 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "certs/credentials.h"
+#include "certs/session_cache.h"
 #include "certs/store.h"
+#include "certs/tickets.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
@@ -28,6 +30,7 @@ struct flow;
 struct leg;
 struct limits;
 struct names;
+struct passthrough;
 struct worker;
 
 /* Something to be done with what a worker owns. */
@@ -41,7 +44,10 @@ struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
+    struct session_cache *session_cache; /* of sessions with servers */
+    struct tickets *tickets;             /* of pods */
     struct names *names;
+    struct passthrough *passthrough;
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;

@@ -164,6 +164,7 @@ static int prepare_trust(struct run *run, struct err *err)
     const struct signing_from from = {
         .ca_dir = options->ca_dir,
         .upstream_ca = options->upstream_ca,
+        .client_certs = options->client_certs,
         .node_name = run->node_name,
     };
     int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
@@ -210,6 +211,9 @@ static int start_agent(struct run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result =
+            agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
     if (result < 0)
         return result;
     run->on_signal =

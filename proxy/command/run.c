@@ -211,6 +211,9 @@ static int start_agent(struct run *run, struct err *err)
     telemetry_taps(run->telemetry, taps);
     result = agent_new(&run->agent, &settings, err);
     credentials_unref(&run->credentials);
+    if (result == 0)
+        result = agent_pass_through(run->agent, run->config->passthrough.list,
+                                    run->config->passthrough.len, err);
     return result;
 }
 

@@ -23,6 +23,23 @@ static int load_authority(struct ca_now *ca, const struct signing_from *from, st
     return result;
 }
 
+static int gather_roots(struct credentials_parts *parts, struct overlay *shown,
+                        const char *upstream_ca, struct err *err)
+{
+    struct overlay *own = shown ? NULL : calloc(1, sizeof(*own)); /* large for a stack */
+    struct overlay *overlay = shown ? shown : own;
+    int result;
+
+    if (!overlay)
+        return err_set(err, -ENOMEM, "the trust of this machine");
+    overlay_find(overlay);
+    result = overlay_roots(overlay, upstream_ca, &parts->roots, err);
+    if (result == 0 && shown)
+        result = overlay_trust(overlay, upstream_ca, parts->trust, &parts->trust_len, err);
+    free(own);
+    return result;
+}
+
 int signing_load(struct credentials **out, struct overlay *overlay, const struct signing_from *from,
                  time_t *look_again, struct err *err)
 {
@@ -33,10 +50,9 @@ int signing_load(struct credentials **out, struct overlay *overlay, const struct
     if (result < 0)
         return result;
     parts.authority = ca.signer;
-    overlay_find(overlay);
-    result = overlay_roots(overlay, from->upstream_ca, &parts.roots, err);
-    if (result == 0)
-        result = overlay_trust(overlay, from->upstream_ca, parts.trust, &parts.trust_len, err);
+    result = gather_roots(&parts, overlay, from->upstream_ca, err);
+    if (result == 0 && from->client_certs)
+        result = client_certs_load(&parts.clients, from->client_certs, err);
     if (result == 0)
         result = credentials_new(out, &parts, from->node_name, err);
     if (result == 0 && look_again)

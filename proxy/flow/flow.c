@@ -87,6 +87,7 @@ static void bury(struct flow *flow)
     event_del(&flow->again);
     relay_fini(&flow->relay, worker);
     splice_fini(&flow->splice, worker);
+    resume_fini(&flow->resume);
     leg_fini(&flow->upstream, flow->reset);
     leg_fini(&flow->pod, flow->reset);
     if (flow->facts.who.process)

@@ -101,7 +101,8 @@ while True:
 PY
 PIDS+=("$!")
 wait_for 10 test -S "$T/notify"
-background "${CLEAN[@]}" NOTIFY_SOCKET="$T/notify" "$SALLYPORT" run --config "$T/conf/sallyport.yaml" 2>"$T/agent.err"
+# of the machine's roots only the bundles: they are read anew each time
+background "${CLEAN[@]}" NOTIFY_SOCKET="$T/notify" SSL_CERT_DIR="$T/none" "$SALLYPORT" run --config "$T/conf/sallyport.yaml" 2>"$T/agent.err"
 AGENT=$!
 wait_for 30 grep -qx 'READY=1 STATUS=Ready' "$T/notes"
 mkdir -m 755 "$T/open"
@@ -206,7 +207,7 @@ refused "roots that are none" "nothing was changed: .*$T/roots.pem"
 cp "$T/ca.pem" "$T/roots.pem"
 reloaded
 signs first "mended again"
-expect_grep "the status counts, and has forgotten why" "^reloads +done $reloads, failed $failures\$" <(status)
+expect_grep "the status counts, and has forgotten why" "^reloads +done $reloads, failed $failures, last [^,]*\$" <(status)
 echo "ok: what is broken"
 
 # ---- a CA whose time comes ---------------------------------------------------------------------------

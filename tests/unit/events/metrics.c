@@ -81,7 +81,9 @@ static void counts(void **state)
         {.kind = FLOW_EVENT_TLS, .tls = {.version = "TLS1.2", .resumed = true}},
         {.kind = FLOW_EVENT_TLS,
          .tls = {.version = "TLS1.3"},
-         .error = "the program refused our certificate: alert 'unknown CA'"},
+         .error = "client refused our certificate: unknown ca"},
+        {.kind = FLOW_EVENT_CLOSE, .client_refused = "unknown_ca", .protocol = PROTOCOL_UDP},
+        {.kind = FLOW_EVENT_CLOSE, .client_refused = "what", .protocol = PROTOCOL_UDP},
         answered(200, 400000, VERDICT_ALLOW),      /* 0.4 ms: the first bucket */
         answered(204, 500000, VERDICT_ALLOW),      /* its bound */
         answered(301, 700000, VERDICT_ALLOW),      /* the second */
@@ -119,6 +121,9 @@ static void counts(void **state)
         "sallyport_tls_handshakes_total{version=\"TLS1.3\",resumed=\"false\"} 2\n",
         "sallyport_tls_handshakes_total{version=\"TLS1.2\",resumed=\"true\"} 1\n",
         "sallyport_tls_failures_total{leg=\"pod\",reason=\"certificate\"} 1\n",
+        "sallyport_tls_refusals_total{how=\"unknown_ca\"} 1\n",
+        "sallyport_tls_refusals_total{how=\"other\"} 1\n",
+        "sallyport_tls_refusals_total{how=\"silent\"} 0\n",
         "sallyport_dns_questions_total 2\n",
         "sallyport_dns_failed_questions_total 1\n",
         "sallyport_dns_answers_total{rcode=\"NXDOMAIN\"} 1\n",
@@ -179,10 +184,7 @@ static void sentences_have_words(void **state)
     } rows[] = {
         {"the certificate for a.example was refused: it has expired", METRICS_UPSTREAM,
          METRICS_FAILURE_CERTIFICATE},
-        {"the program refused our certificate: alert 'unknown CA'", METRICS_POD,
-         METRICS_FAILURE_CERTIFICATE},
-        {"the program left at the sight of our certificate", METRICS_POD,
-         METRICS_FAILURE_CERTIFICATE},
+        {"client refused our certificate: unknown ca", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
         {"connecting to 192.0.2.1:443: Connection refused", METRICS_UPSTREAM,
          METRICS_FAILURE_CONNECT},
         {"connecting upstream took over 10 s", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},
