@@ -77,8 +77,10 @@ expect_eq "answers' times" 4 "$(metric sallyport_http_request_duration_seconds_c
 expect_eq "the last bucket" 4 "$(metric 'sallyport_http_request_duration_seconds_bucket{le="+Inf"}')"
 expect_eq "times in all, in seconds" true "$(jq -s --argjson sum "$(metric sallyport_http_request_duration_seconds_sum)" \
     '(map(.process_http.latency_ns // "0" | tonumber) | add) / 1e9 - $sum | fabs < 1e-6' "$EVENTS")"
-expect_eq "handshakes" "$(jq -s 'map(select(.process_tls.version)) | length' "$EVENTS")" \
-    "$(metric 'sallyport_tls_handshakes_total{version="TLS1.3",resumed="false"}')"
+for resumed in true false; do
+    expect_eq "handshakes, resumed: $resumed" "$(jq -s "map(select(.process_tls.version and .process_tls.resumed == $resumed)) | length" "$EVENTS")" \
+        "$(metric "sallyport_tls_handshakes_total{version=\"TLS1.3\",resumed=\"$resumed\"}")"
+done
 expect_eq "refused: the server's certificate, ours" "1 1" \
     "$(metric 'sallyport_tls_failures_total{leg="upstream",reason="certificate"}') $(metric 'sallyport_tls_failures_total{leg="pod",reason="certificate"}')"
 for rcode in NOERROR NXDOMAIN; do
