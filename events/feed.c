@@ -14,7 +14,7 @@
 enum {
     RENDER_AHEAD = 64 << 10, /* rendered and not yet written, but for the length of one line */
     TURN_BYTES = 256 << 10,  /* written to one subscriber before the others have their turn */
-    BATCH_BYTES = 1 << 20,   /* of new events before subscribers have a turn within a batch */
+    BATCH_BYTES = 128 << 10, /* of new events before all have a turn: fewer than one may take */
     LAST_WORDS_MS = 2000,    /* how long one may take nothing at the end */
 };
 

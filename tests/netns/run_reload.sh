@@ -226,6 +226,20 @@ expect_eq "its time came" 200 "$(ask --cacert "$T/bundle.pem" $HTTPS/file)"
 expect_status "the one before signs no more" 60 ask --cacert "$T/own.pem" $HTTPS/file >"$T/out"
 echo "ok: a CA whose time comes"
 
+# ---- a server that is left alone ---------------------------------------------------------------------
+
+trust bundle ca
+config "ca: $T/own" 'passthrough: [203.0.113.0/28]'
+reloaded
+expect_eq "left alone" 200 "$(ask --cacert "$T/ca.pem" $HTTPS/file)"
+config "ca: $T/own" 'passthrough: [a..b]'
+refused "what is no name" "sallyport.yaml:8:.*passthrough.*'a..b' is no name; say one such as"
+expect_eq "left alone still" 200 "$(ask --cacert "$T/ca.pem" $HTTPS/file)"
+config "ca: $T/own"
+reloaded
+expect_eq "no more" 200 "$(ask --cacert "$T/bundle.pem" $HTTPS/file)"
+echo "ok: a server that is left alone"
+
 # ---- and all the while -------------------------------------------------------------------------------
 
 touch "$T/enough"
