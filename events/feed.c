@@ -377,15 +377,39 @@ static void forget_oldest(struct feed *feed)
     flow_event_free(&feed->kept[slot].event);
 }
 
+/* Of one that lasts for the call only. NULL: no memory. */
+static struct flow_event *copy_loss(const struct flow_event *event)
+{
+    struct flow_event *copy = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
+
+    if (!copy)
+        return NULL;
+    copy->time_ns = event->time_ns;
+    copy->lost.count = event->lost.count;
+    copy->lost.reason = flow_event_text(copy, span_of_text(event->lost.reason));
+    if (copy->incomplete)
+        flow_event_free(&copy);
+    return copy;
+}
+
 static void on_event(void *arg, struct flow_event *event)
 {
     struct feed *feed = arg;
-    size_t size = flow_event_size(event);
+    struct flow_event *kept =
+        event->kind == FLOW_EVENT_LOST ? copy_loss(event) : flow_event_hold(event);
+    size_t size;
+
+    if (!kept) {
+        for (struct subscriber *one = feed->subscribers; one; one = one->next)
+            miss(feed, one, event);
+        return;
+    }
+    size = flow_event_size(kept);
 
     while (feed->first < feed->end &&
            (feed->end - feed->first == FEED_EVENTS || feed->bytes + size > FEED_BYTES))
         forget_oldest(feed);
-    feed->kept[feed->end % FEED_EVENTS].event = flow_event_hold(event);
+    feed->kept[feed->end % FEED_EVENTS].event = kept;
     feed->kept[feed->end % FEED_EVENTS].size = size;
     feed->end++;
     feed->bytes += size;
