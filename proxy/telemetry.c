@@ -296,3 +296,8 @@ void telemetry_stop(struct telemetry *telemetry)
 {
     admin_free(&telemetry->admin);
 }
+
+void telemetry_dismiss(struct telemetry *telemetry)
+{
+    feed_dismiss(telemetry->feed);
+}
