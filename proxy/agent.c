@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "proxy/attempts.h"
 #include "proxy/doors.h"
+#include "proxy/gate.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
@@ -32,6 +33,7 @@ struct agent {
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
+    struct gate *gate; /* in the place of keeper, pods, identity, resolver, attempts and doors */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -50,9 +52,17 @@ static void before_exits(void *arg)
     agent->sockets_due = sockets_step(agent->sockets);
 }
 
+/* The same where there are but flows. */
+static int gate_step(struct agent *agent)
+{
+    sockets_collect(agent->sockets);
+    gate_accept(agent->gate);
+    return sockets_step(agent->sockets);
+}
+
 static void step(struct agent *agent)
 {
-    int due = identity_step(agent->identity);
+    int due = agent->gate ? gate_step(agent) : identity_step(agent->identity);
 
     if (due < 0 || (agent->sockets_due >= 0 && agent->sockets_due < due))
         due = agent->sockets_due;
@@ -70,7 +80,8 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     step(agent);
-    doors_look_soon(agent->doors);
+    if (agent->doors)
+        doors_look_soon(agent->doors);
 }
 
 /* ---- building and taking down ---- */
@@ -123,18 +134,20 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
 
         result = resolver_new(&agent->resolver, &parts, err);
     }
-    if (result == 0) {
-        const struct sockets_parts parts = {
-            .identity = agent->identity,
-            .pods = agent->pods,
-            .names = agent->names,
-            .resolver = agent->resolver,
-            .producer = agent->producer,
-        };
-
-        result = sockets_new(&agent->sockets, &parts, err);
-    }
     return result;
+}
+
+static int build_sockets(struct agent *agent, struct err *err)
+{
+    const struct sockets_parts parts = {
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .producer = agent->producer,
+    };
+
+    return sockets_new(&agent->sockets, &parts, err);
 }
 
 /* When all else is open: what is left is for connections. */
@@ -202,8 +215,30 @@ static int begin_watching(struct agent *agent, struct err *err)
     return 0;
 }
 
+/* What --listen has instead of all that. */
+static int open_gate(struct agent *agent, const struct agent_settings *settings, struct err *err)
+{
+    const struct gate_parts parts = {
+        .base = agent->base,
+        .sockets = agent->sockets,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = gate_new(&agent->gate, &parts, settings->listen, settings->listen_len, err);
+
+    if (result < 0)
+        return result;
+    agent->on_flow_done = watch(agent, sockets_wake_fd(agent->sockets));
+    agent->step_due = evtimer_new(agent->base, on_step, agent);
+    if (!agent->on_flow_done || !agent->step_due)
+        return err_set(err, -ENOMEM, "the control loop");
+    return 0;
+}
+
 static int build(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
+    bool steers = !settings->listen_len;
     int result;
 
     agent->base = event_base_new();
@@ -212,22 +247,24 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = build_knowledge(agent, settings, err);
+    if (result == 0)
+        result = build_sockets(agent, err);
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
         result = make_workers(agent, settings, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = hold_connects(agent, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = open_doors(agent, err);
     if (result == 0)
-        result = begin_watching(agent, err);
+        result = steers ? begin_watching(agent, err) : open_gate(agent, settings, err);
     set_limits(agent);
     return result;
 }
@@ -250,15 +287,17 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
-    if (agent->doors)
+    if (agent->doors || agent->gate)
         step(agent); /* what waits to be accepted has its workers yet */
+    gate_free(&agent->gate);
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
         identity_before_exits(agent->identity, NULL, NULL);
         identity_step(agent->identity);
-        sockets_finish(agent->sockets);
     }
+    if (agent->sockets)
+        sockets_finish(agent->sockets);
     if (agent->identity) {
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
@@ -311,6 +350,10 @@ int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, co
     CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     int result;
 
+    if (agent->gate)
+        return err_set(err, -EOPNOTSUPP,
+                       "this agent takes what is sent to --listen, and has no pods");
+
     if (netns < 0)
         return err_sys(err, -errno, "/proc/self/ns/net");
     result = doors_open(agent->doors, netns, err);
@@ -322,7 +365,7 @@ static bool settled(const struct agent *agent)
     for (unsigned i = 0; i < agent->workers_len; i++)
         if (worker_load(agent->workers[i]))
             return false;
-    return identity_alive(agent->identity) == 0;
+    return !agent->identity || identity_alive(agent->identity) == 0;
 }
 
 void agent_settle(struct agent *agent, unsigned ms)

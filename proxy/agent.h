@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <openssl/x509.h>
 
+#include "base/addr.h"
 #include "base/err.h"
 #include "certs/anchors.h"
 #include "events/sink.h"
@@ -23,6 +24,8 @@ struct agent_settings {  /* all borrowed, all outlive the agent */
     size_t sinks_len;
     const char *node_name;
     unsigned workers;
+    const struct addr *listen; /* any: no BPF, no pods, but what is sent there (gate.h) */
+    size_t listen_len;
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/gate.h"
+
 /* ---- types: a text into a field ---- */
 
 static int read_text(const struct config_key *key, const char *text, void *field, struct err *err)
@@ -81,6 +83,19 @@ static int read_port(const struct config_key *key, const char *text, void *field
     return 0;
 }
 
+static int read_listen(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    struct config_listen *out = field;
+
+    (void)key;
+    if (out->len == CONFIG_LISTEN_MAX)
+        return err_set(err, -EINVAL, "has more than %d addresses", CONFIG_LISTEN_MAX);
+    if (gate_parse(text, &out->at[out->len], err) < 0)
+        return -EINVAL;
+    out->len++;
+    return 0;
+}
+
 /* ---- the table ---- */
 
 static const char *const outputs[] = {"compact", "json", NULL};
@@ -97,6 +112,8 @@ const struct config_key config_keys[] = {
      read_text, FIELD(ca)},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      read_text, FIELD(upstream_ca)},
+    {"listen", "listen", 0, "ADDR:PORT",
+     "no BPF, no pods: take what nftables or iptables send there", read_listen, FIELD(listen)},
     {"ports", "ports", 0, "LIST|all", "TCP ports to look into (443,8443,853,80,8080)", read_port,
      FIELD(ports)},
     {"loopback", "loopback", 0, NULL, "look into connections to loopback addresses, too", read_bool,
@@ -124,7 +141,7 @@ static int read_arg(const struct config_key *key, const char *text, void *field,
     CLEANUP(text_free) char *copy = NULL;
     char *rest, *item;
 
-    if (key->read != read_port)
+    if (key->read != read_port && key->read != read_listen)
         return key->read(key, text, field, err);
     copy = rest = strdup(text);
     if (!copy)

@@ -8,9 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "base/err.h"
 
-enum { CONFIG_PORTS_MAX = 64, CONFIG_ARGS_MAX = 256 };
+enum { CONFIG_PORTS_MAX = 64, CONFIG_LISTEN_MAX = 16, CONFIG_ARGS_MAX = 256 };
 
 enum config_output { CONFIG_COMPACT, CONFIG_JSON };
 
@@ -18,6 +19,11 @@ struct config_ports {
     bool all;
     uint16_t list[CONFIG_PORTS_MAX];
     size_t len; /* 0, and not all: the default ones */
+};
+
+struct config_listen {
+    struct addr at[CONFIG_LISTEN_MAX];
+    size_t len; /* 0: pods are steered by BPF */
 };
 
 struct config { /* owns its texts; those that may be missing are NULL then */
@@ -28,6 +34,7 @@ struct config { /* owns its texts; those that may be missing are NULL then */
     int output;       /* enum config_output */
     unsigned workers; /* 0: one a CPU */
     struct config_ports ports;
+    struct config_listen listen;
     bool loopback;
     int open_when_down; /* onAgentDown: 0 closed, 1 open */
 };

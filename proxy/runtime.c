@@ -103,7 +103,7 @@ static int make_pin_dir(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
+int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err)
 {
     int result;
 
@@ -116,7 +116,7 @@ int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
     result = make_dir(runtime->dir, err);
     if (result == 0)
         result = lock(runtime, err);
-    if (result == 0)
+    if (result == 0 && pins)
         result = make_pin_dir(runtime, err);
     return result;
 }

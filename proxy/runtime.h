@@ -7,6 +7,8 @@
  * One agent a directory. A killed one leaves the directory as it is, for the next. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct runtime {
@@ -19,6 +21,6 @@ struct runtime {
 const char *runtime_choose(const char *option);
 
 /* Makes the directory (0700) and what is in it, and takes the lock: -EBUSY, with a sentence, where
- * an agent runs already. */
-int runtime_init(struct runtime *runtime, const char *dir, struct err *err);
+ * an agent runs already. Without pins nothing is mounted, which any user may. */
+int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err);
 void runtime_fini(struct runtime *runtime);

@@ -31,8 +31,8 @@ struct names;
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
-    struct keeper *keeper;
-    struct identity *identity;
+    struct keeper *keeper;     /* NULL: upstream legs are in our own namespace */
+    struct identity *identity; /* NULL: no process is known */
     struct store *store;
     const struct anchors *anchors;
     struct names *names;

@@ -106,6 +106,8 @@ static int start_agent(struct run *run, struct err *err)
         .sinks_len = 1,
         .node_name = run->node_name,
         .workers = run->config->workers ? run->config->workers : host_cpus(),
+        .listen = run->config->listen.at,
+        .listen_len = run->config->listen.len,
     };
     int result = agent_new(&run->agent, &settings, err);
 
@@ -115,16 +117,17 @@ static int start_agent(struct run *run, struct err *err)
 static int start(struct run *run, struct err *err)
 {
     const struct config *config = run->config;
-    int result = host_check(err);
+    bool steers = !config->listen.len;
+    int result = steers ? host_check(err) : host_check_files(err);
 
     if (result == 0)
         result = catch_signals(run, err);
     if (result == 0)
-        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
+        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), steers, err);
     if (result == 0)
         result = output_init(&run->output, config->events_file, 0, STDOUT_FILENO,
                              config->output == CONFIG_JSON, run->node_name, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = open_cgroup_root(run, err);
     if (result == 0)
         result = signing_init(&run->signing, config->ca, config->upstream_ca, run->node_name, err);
