@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -47,13 +48,24 @@ const char *opaque_name(enum opaque opaque); /* "server first"; "" for NO_REASON
 /* "TCP", "UDP" */
 const char *protocol_name(enum protocol protocol);
 
+struct pod_label {
+    char *key, *value;
+};
+
 /* A registered workload. namespace and name are empty for what `exec` started ("HOST"). */
 struct pod {
     atomic_uint refs;
     uint64_t cgroup_id; /* its key in the kernel's map */
     char *space;        /* Kubernetes' namespace, "" when none */
     char *name;
-    bool tls_read; /* its connections to port 443 come to us */
+    struct pod_label *labels; /* by key, each once */
+    size_t labels_len;
+    uint64_t netns_cookie;   /* of the network namespace it was registered with; 0: with none */
+    bool tls_read;           /* its connections to port 443 come to us */
+    atomic_uint connections; /* admitted: proxy/limits.c */
+    atomic_uint attempts;    /* that have no answer yet: proxy/attempts.c */
+    atomic_bool removed;     /* it is registered no more, though flows of it may go on */
+    atomic_bool gone;        /* so are its processes: there is nobody whom its flows could serve */
 };
 
 struct process_namespaces {
@@ -94,6 +106,9 @@ struct process_life *process_life_ref(struct process_life *life);
 void process_life_unref(struct process_life **life); /* accepts an empty one */
 struct process *process_ref(struct process *process);
 void process_unref(struct process **process); /* accepts an empty one */
+/* Copies what it is given. A reference; NULL when out of memory. */
+struct pod *pod_new(uint64_t cgroup_id, const char *space, const char *name,
+                    const struct pod_label *labels, size_t labels_len);
 struct pod *pod_ref(struct pod *pod);
 void pod_unref(struct pod **pod);
 
@@ -113,6 +128,7 @@ struct facts {
     enum route route;
     enum visibility visibility;
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
+    char ja4[40];       /* the ClientHello's fingerprint; "" when there is none */
 };
 
 static inline void facts_set_opaque(struct facts *facts, enum opaque why)

@@ -79,14 +79,14 @@ static void receive(struct acceptor *acceptor, int fd, enum limit exhausted)
     }
     sockets_accepted(acceptor->parts.sockets, &arrival.origin, arrival.process, arrival.pod);
     if (!exhausted && arrival.upstream < 0) /* else it was, when its SYN came */
-        exhausted = limits_admit(acceptor->parts.limits);
+        exhausted = limits_admit(acceptor->parts.limits, arrival.pod);
     if (!exhausted) {
         worker_give(least_busy(acceptor), fd, arrival.upstream, &arrival.origin, arrival.process,
-                    arrival.pod);
+                    arrival.pod, *acceptor->parts.credentials);
         return;
     }
     if (arrival.upstream >= 0)
-        limits_leave(acceptor->parts.limits);
+        limits_leave(acceptor->parts.limits, arrival.pod);
     fd_close(&arrival.upstream);
     refuse(acceptor, fd, &arrival, exhausted);
 }

@@ -13,6 +13,7 @@
 #include "proxy/origin.h"
 
 struct acceptor;
+struct credentials;
 struct identity;
 struct limits;
 struct pod;
@@ -32,6 +33,7 @@ struct acceptor_parts { /* all borrowed, all outlive it */
     struct event_base *base;
     struct identity *identity; /* NULL: no arrival has a process */
     struct sockets *sockets;
+    struct credentials *const *credentials; /* those in force */
     struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;

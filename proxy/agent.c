@@ -1,7 +1,6 @@
 #include "proxy/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 #include "base/clock.h"
 #include "proxy/attempts.h"
@@ -9,13 +8,18 @@
 #include "proxy/gate.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/neighbours.h"
+#include "proxy/passthrough.h"
 #include "proxy/resolver.h"
+#include "proxy/sessions.h"
 #include "proxy/sockets.h"
+#include "proxy/status.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum { LEAVES = 4096, SESSIONS = 2048, SESSIONS_BYTES = 16 << 20, CONTROL_EVENTS = 65536 };
 
 struct agent {
     struct event_base *base;
@@ -28,12 +32,20 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct session_cache *session_cache;
+    struct tickets *tickets;
+    struct passthrough *passthrough;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
-    struct gate *gate; /* in the place of keeper, pods, identity, resolver, attempts and doors */
+    struct gate
+        *gate; /* in the place of keeper, pods, identity, resolver and all above, but workers */
+    struct lifecycle *lifecycle;
+    struct neighbours neighbours;
+    struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
 };
@@ -92,8 +104,9 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
+        .session_cache = agent->session_cache,
+        .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -120,8 +133,6 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
     int result = identity_new(&agent->identity, keeper_bpf(agent->keeper), agent->pods,
                               agent->producer, settings->node_name, err);
 
-    if (result == 0)
-        result = names_new(&agent->names, err);
     if (result == 0) {
         const struct resolver_parts parts = {
             .base = agent->base,
@@ -166,6 +177,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .keeper = agent->keeper,
         .sockets = agent->sockets,
         .limits = &agent->limits,
+        .pods = agent->pods,
     };
 
     return attempts_new(&agent->attempts, &parts, err);
@@ -181,12 +193,37 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
 
     return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
 }
 
 static struct event *watch(struct agent *agent, int fd)
@@ -215,12 +252,25 @@ static int begin_watching(struct agent *agent, struct err *err)
     return 0;
 }
 
+/* How connections come by the kernel's steering. */
+static int steer(struct agent *agent, struct err *err)
+{
+    int result = hold_connects(agent, err);
+
+    if (result == 0)
+        result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
+    return result == 0 ? begin_watching(agent, err) : result;
+}
+
 /* What --listen has instead of all that. */
 static int open_gate(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
     const struct gate_parts parts = {
         .base = agent->base,
         .sockets = agent->sockets,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
@@ -245,8 +295,12 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (!agent->base)
         return err_set(err, -ENOMEM, "the control loop");
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
+    if (result == 0)
+        result = names_new(&agent->names, err);
     if (result == 0 && steers)
         result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
     if (result == 0 && steers)
@@ -258,13 +312,15 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
-        result = make_workers(agent, settings, err);
-    if (result == 0 && steers)
-        result = hold_connects(agent, err);
-    if (result == 0 && steers)
-        result = open_doors(agent, err);
+        result = session_cache_new(&agent->session_cache, SESSIONS, SESSIONS_BYTES, err);
     if (result == 0)
-        result = steers ? begin_watching(agent, err) : open_gate(agent, settings, err);
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
+        result = make_workers(agent, settings, err);
+    if (result == 0)
+        result = steers ? steer(agent, err) : open_gate(agent, settings, err);
     set_limits(agent);
     return result;
 }
@@ -277,6 +333,9 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -320,7 +379,9 @@ void agent_free(struct agent **agent)
     if (!gone)
         return;
     say_last_words(gone);
+    sessions_free(&gone->sessions);
     free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);
@@ -328,6 +389,10 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
     store_free(&gone->store);
+    session_cache_free(&gone->session_cache);
+    tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -339,25 +404,104 @@ void agent_free(struct agent **agent)
     free(gone);
 }
 
+/* ---- what can be asked ---- */
+
+static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
+                       enum limit what)
+{
+    json_object_set_new(answer, key,
+                        json_pack("{s:I, s:I, s:I}", "used",
+                                  (json_int_t)atomic_load(&limits->used[what]), "most",
+                                  (json_int_t)limits->most[what], "refused",
+                                  (json_int_t)atomic_load(&limits->refused[what])));
+}
+
+static size_t count_pods(const struct agent *agent)
+{
+    return agent->pods ? pods_count(agent->pods) : 0;
+}
+
+static void tell_status(void *arg, json_t *answer)
+{
+    const struct agent *agent = arg;
+    const struct limits *limits = &agent->limits;
+
+    json_object_set_new(answer, "pods", json_integer((json_int_t)count_pods(agent)));
+    json_object_set_new(answer, "namespaces",
+                        json_integer(agent->doors ? (json_int_t)doors_count(agent->doors) : 0));
+    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
+    json_object_set_new(answer, "flows",
+                        json_pack("{s:I, s:I}", "open",
+                                  (json_int_t)atomic_load(&limits->connections), "total",
+                                  (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
+    tell_limit(answer, limits, "files", LIMIT_FILES);
+    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
+}
+
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err)
+{
+    const struct sessions_parts parts = {
+        .base = agent->base,
+        .control = control,
+        .names = agent->names,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = sessions_new(&agent->sessions, &parts, err);
+
+    if (result == 0)
+        result = status_on(status, tell_status, agent, err);
+    agent->neighbours.lifecycle = agent->lifecycle;
+    if (result == 0 && agent->keeper)
+        result = status_on(status, neighbours_tell, &agent->neighbours, err);
+    return result;
+}
+
 struct event_base *agent_base(struct agent *agent)
 {
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
-    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    int result;
+    return lifecycle_add(agent->lifecycle, pod, err);
+}
 
-    if (agent->gate)
-        return err_set(err, -EOPNOTSUPP,
-                       "this agent takes what is sent to --listen, and has no pods");
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
+{
+    return lifecycle_remove(agent->lifecycle, cgroup_id, err);
+}
 
-    if (netns < 0)
-        return err_sys(err, -errno, "/proc/self/ns/net");
-    result = doors_open(agent->doors, netns, err);
-    return result < 0 ? result : pods_add(agent->pods, cgroup_id, space, name, settings, err);
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg)
+{
+    lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *stats)
+{
+    *stats = (struct agent_stats){
+        .pods = count_pods(agent),
+        .ca_not_after = agent->credentials->authority->not_after,
+    };
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        stats->flows += worker_load(agent->workers[i]);
+    for (size_t i = 0; i < LIMIT_MAX; i++) {
+        stats->used[i] = agent->limits.used[i];
+        stats->most[i] = agent->limits.most[i];
+        stats->refused[i] = agent->limits.refused[i];
+    }
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)
@@ -381,6 +525,11 @@ void agent_settle(struct agent *agent, unsigned ms)
         event_base_loopexit(agent->base, &turn);
         event_base_dispatch(agent->base);
     }
+}
+
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
+{
+    return passthrough_set(agent->passthrough, servers, len, err);
 }
 
 void agent_flush(struct agent *agent)

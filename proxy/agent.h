@@ -5,23 +5,27 @@
 #pragma once
 
 #include <event2/event.h>
-#include <openssl/x509.h>
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
+#include "events/bus.h"
 #include "events/sink.h"
+#include "proxy/limits.h"
 #include "proxy/pods.h"
 
 struct agent;
+struct control;
+struct status;
 
-struct agent_settings {  /* all borrowed, all outlive the agent */
-    int cgroup_fd;       /* where the programs are attached */
-    const char *pin_dir; /* in a bpffs */
-    const struct anchors *anchors;
-    X509_STORE *roots; /* what upstreams are verified against */
+struct agent_settings {              /* all borrowed, all outlive the agent */
+    int cgroup_fd;                   /* where the programs are attached */
+    const char *pin_dir;             /* in a bpffs */
+    struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
+    const struct bus_tap *taps;
+    size_t taps_len;
     const char *node_name;
     unsigned workers;
     const struct addr *listen; /* any: no BPF, no pods, but what is sent there (gate.h) */
@@ -32,11 +36,46 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
 void agent_free(struct agent **agent);
 
+/* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
+ * Both are borrowed; control ends before the agent, status after it or with it. */
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err);
+
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
-/* Registers a pod and listens in the calling thread's network namespace. */
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err);
+/* A pod to be; all borrowed for the call. */
+struct agent_pod {
+    uint64_t cgroup_id;       /* the inode of its directory */
+    int cgroup_fd;            /* the directory: the pod goes when it does; -1: nobody removes it */
+    int netns_fd;             /* where it lives; -1: where its processes are found */
+    const char *space, *name; /* may be "" */
+    const struct pod_label *labels;
+    size_t labels_len;
+    const struct pods_settings *settings;
+};
+
+/* Registers it, and listens in its namespace: from the return on its connects are steered. */
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err);
+/* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
+ * go on to their end. Its namespace is let go when they have ended. */
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+/* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg);
+
+/* From now on these are what flows get that are accepted, except of pods that have their own
+ * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
+void agent_use_credentials(struct agent *agent, struct credentials *credentials);
+
+/* From now on connections to these servers (passthrough.h) are passed on unread. */
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
+
+struct agent_stats {
+    size_t pods, flows;
+    time_t ca_not_after;
+    uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
+};
+void agent_stats(const struct agent *agent, struct agent_stats *stats);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

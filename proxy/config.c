@@ -4,179 +4,42 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "proxy/gate.h"
+#include "certs/file.h"
+#include "policy/document.h"
+#include "policy/suggest.h"
 
-/* ---- types: a text into a field ---- */
+const char config_default_file[] = "/etc/sallyport/sallyport.yaml";
 
-static int read_text(const struct config_key *key, const char *text, void *field, struct err *err)
+static void *field_of(struct config *config, const struct config_key *key)
 {
-    char **out = field;
-    char *copy;
-
-    if (!*text)
-        return err_set(err, -EINVAL, "is empty; say %s", key->form);
-    copy = strdup(text);
-    if (!copy)
-        return err_set(err, -ENOMEM, "out of memory");
-    free(*out);
-    *out = copy;
-    return 0;
+    return (char *)config + key->field;
 }
 
-static int read_bool(const struct config_key *key, const char *text, void *field, struct err *err)
+/* What was said before does not count any more. */
+static void *clear(struct config *config, const struct config_key *key)
 {
-    bool *out = field;
+    void *field = field_of(config, key);
 
-    (void)key;
-    *out = strcmp(text, "true") == 0;
-    return *out || strcmp(text, "false") == 0
-               ? 0
-               : err_set(err, -EINVAL, "'%s' is neither true nor false", text);
+    if (key->type->free)
+        key->type->free(field);
+    memset(field, 0, key->type->size);
+    return field;
 }
 
-static int read_choice(const struct config_key *key, const char *text, void *field, struct err *err)
-{
-    char all[128] = "";
-    int *out = field;
-
-    for (int i = 0; key->words[i]; i++) {
-        size_t len = strlen(all);
-
-        if (strcmp(text, key->words[i]) == 0) {
-            *out = i;
-            return 0;
-        }
-        snprintf(all + len, sizeof(all) - len, "%s%s", i ? " or " : "", key->words[i]);
-    }
-    return err_set(err, -EINVAL, "'%s' is not known; say %s", text, all);
-}
-
-static int read_count(const struct config_key *key, const char *text, void *field, struct err *err)
-{
-    unsigned *out = field;
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-
-    if (*text < '0' || *text > '9' || *end || value < key->least || value > key->most)
-        return err_set(err, -EINVAL, "'%s' is no number from %u to %u", text, key->least,
-                       key->most);
-    *out = (unsigned)value;
-    return 0;
-}
-
-static int read_port(const struct config_key *key, const char *text, void *field, struct err *err)
-{
-    struct config_ports *out = field;
-    char *end;
-    unsigned long port = strtoul(text, &end, 10);
-
-    (void)key;
-    if (strcmp(text, "all") == 0) {
-        out->all = true;
-        return 0;
-    }
-    if (*text < '0' || *text > '9' || *end || port == 0 || port > 65535)
-        return err_set(err, -EINVAL, "'%s' is no port from 1 to 65535, nor 'all'", text);
-    if (out->len == CONFIG_PORTS_MAX)
-        return err_set(err, -EINVAL, "has more than %d ports; say 'all'", CONFIG_PORTS_MAX);
-    out->list[out->len++] = (uint16_t)port;
-    return 0;
-}
-
-static int read_listen(const struct config_key *key, const char *text, void *field, struct err *err)
-{
-    struct config_listen *out = field;
-
-    (void)key;
-    if (out->len == CONFIG_LISTEN_MAX)
-        return err_set(err, -EINVAL, "has more than %d addresses", CONFIG_LISTEN_MAX);
-    if (gate_parse(text, &out->at[out->len], err) < 0)
-        return -EINVAL;
-    out->len++;
-    return 0;
-}
-
-/* ---- the table ---- */
-
-static const char *const outputs[] = {"compact", "json", NULL};
-static const char *const when_down[] = {"closed", "open", NULL};
-
-#define FIELD(name) .field = offsetof(struct config, name)
-
-const struct config_key config_keys[] = {
-    {"output", "output", 'o', "compact|json", "form of the events (compact)", read_choice,
-     FIELD(output), .words = outputs},
-    {"eventsFile", "events-file", 0, "FILE", "append them there instead of writing to stdout",
-     read_text, FIELD(events_file)},
-    {"ca", "ca", 0, "DIR", "sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is made",
-     read_text, FIELD(ca)},
-    {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
-     read_text, FIELD(upstream_ca)},
-    {"listen", "listen", 0, "ADDR:PORT",
-     "no BPF, no pods: take what nftables or iptables send there", read_listen, FIELD(listen)},
-    {"ports", "ports", 0, "LIST|all", "TCP ports to look into (443,8443,853,80,8080)", read_port,
-     FIELD(ports)},
-    {"loopback", "loopback", 0, NULL, "look into connections to loopback addresses, too", read_bool,
-     FIELD(loopback)},
-    {"onAgentDown", "on-agent-down", 0, "closed|open",
-     "without an agent connections fail, or go unseen (closed)", read_choice, FIELD(open_when_down),
-     .words = when_down},
-    {"workers", "workers", 0, "N", "threads that serve connections (one a CPU)", read_count,
-     FIELD(workers), .least = 1, .most = 1024},
-    {"cgroupRoot", "cgroup-root", 0, "DIR",
-     "pods are in this cgroup or below (the root of cgroup v2)", read_text, FIELD(cgroup_root)},
-    {"runtimeDir", "runtime-dir", 0, "DIR",
-     "where clients meet the agent ($RUNTIME_DIRECTORY, /run/sallyport)", read_text,
-     FIELD(runtime_dir)},
-    {"nodeName", "node-name", 0, "NAME", "this machine's name in events (its host name)", read_text,
-     FIELD(node_name)},
-};
-const size_t config_keys_len = ARRAY_SIZE(config_keys);
-
-/* ---- the command line ---- */
-
-/* Lists take commas between their items, here. */
-static int read_arg(const struct config_key *key, const char *text, void *field, struct err *err)
-{
-    CLEANUP(text_free) char *copy = NULL;
-    char *rest, *item;
-
-    if (key->read != read_port && key->read != read_listen)
-        return key->read(key, text, field, err);
-    copy = rest = strdup(text);
-    if (!copy)
-        return err_set(err, -ENOMEM, "out of memory");
-    while ((item = strsep(&rest, ","))) {
-        int result = key->read(key, item, field, err);
-
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
-static int apply(struct config *config, const struct config_args *args, struct err *err)
-{
-    for (size_t i = 0; i < args->len; i++) {
-        const struct config_key *key = &config_keys[args->all[i].key];
-        int result = read_arg(key, args->all[i].value, (char *)config + key->field, err);
-
-        if (result < 0)
-            return err_wrap(err, "--%s", key->option);
-    }
-    return 0;
-}
-
-int config_load(struct config **out, const struct config_args *args, struct err *err)
+int config_new(struct config **out, struct err *err)
 {
     CLEANUP(config_free) struct config *config = calloc(1, sizeof(*config));
-    int result;
 
     if (!config)
         return err_set(err, -ENOMEM, "the configuration");
-    result = apply(config, args, err);
-    if (result < 0)
-        return result;
+    for (size_t i = 0; i < config_keys_len; i++) {
+        const struct config_key *key = &config_keys[i];
+        int result =
+            key->preset ? key->type->read(key, key->preset, field_of(config, key), err) : 0;
+
+        if (result < 0)
+            return err_wrap(err, "%s", key->name);
+    }
     *out = TAKE(config);
     return 0;
 }
@@ -185,10 +48,192 @@ void config_free(struct config **config)
 {
     struct config *gone = TAKE(*config);
 
-    if (!gone)
-        return;
-    for (size_t i = 0; i < config_keys_len; i++)
-        if (config_keys[i].read == read_text)
-            free(*(char **)((char *)gone + config_keys[i].field));
+    for (size_t i = 0; gone && i < config_keys_len; i++)
+        clear(gone, &config_keys[i]);
     free(gone);
+}
+
+/* ---- the file ---- */
+
+static void tell_unknown(const struct node *entry, struct faults *faults)
+{
+    const char *names[CONFIG_KEYS_MAX], *meant;
+
+    for (size_t i = 0; i < config_keys_len; i++)
+        names[i] = config_keys[i].name;
+    meant = suggest(entry->key, names, config_keys_len);
+    if (meant)
+        faults_add(faults, entry->key_mark, "there is no key '%.100s'; did you mean '%s'?",
+                   entry->key, meant);
+    else
+        faults_add(faults, entry->key_mark,
+                   "there is no key '%.100s'; 'sallyport run --help' lists the options, whose "
+                   "names these are",
+                   entry->key);
+}
+
+static void read_item(const struct config_key *key, const struct node *item, void *field,
+                      struct faults *faults)
+{
+    struct err err;
+
+    if (node_is_null(item))
+        faults_add(faults, item->mark, "%s has no value; leave it out for what is usual",
+                   key->name);
+    else if (item->kind != NODE_TEXT)
+        faults_add(faults, item->mark, "%s takes %s, not %s", key->name,
+                   key->form ? key->form : "true or false", node_kind_name(item->kind));
+    else if (key->type->read(key, item->text, field, &err) < 0)
+        faults_add(faults, item->mark, "%s: %s", key->name, err.text);
+}
+
+static void read_entry(struct config *config, const struct node *entry, struct faults *faults)
+{
+    size_t at = 0;
+    void *field;
+
+    while (at < config_keys_len && strcmp(config_keys[at].name, entry->key) != 0)
+        at++;
+    if (at == config_keys_len) {
+        tell_unknown(entry, faults);
+        return;
+    }
+    config->where[at] = entry->key_mark;
+    field = clear(config, &config_keys[at]);
+    if (!config_keys[at].type->list || entry->kind != NODE_LIST) {
+        read_item(&config_keys[at], entry, field, faults);
+        return;
+    }
+    for (const struct node *item = entry->first; item; item = item->next)
+        read_item(&config_keys[at], item, field, faults);
+}
+
+void config_read(struct config *config, struct span bytes, struct faults *faults)
+{
+    CLEANUP(document_free) struct document *document = NULL;
+    const struct node *root;
+    int result = document_parse(&document, bytes, faults);
+
+    if (result == -ENOMEM) {
+        faults_add(faults, (struct mark){0}, "out of memory");
+        return;
+    }
+    root = document_first(document);
+    if (!root) {
+        /* A file of comments is one where all is as usual. One with nothing at all is one that
+         * somebody else has not finished writing, or whose disk was full. */
+        if (result == 0 && !memchr(bytes.data, '#', bytes.len))
+            faults_add(faults, (struct mark){0},
+                       "is empty; a comment in it would say that it is "
+                       "meant to be");
+        return;
+    }
+    if (root->next)
+        faults_add(faults, root->next->mark, "a second document begins here; there can be but one");
+    if (root->kind != NODE_MAP) {
+        faults_add(faults, root->mark, "%s stands where keys should, such as 'ca: DIR'",
+                   node_kind_name(root->kind));
+        return;
+    }
+    for (const struct node *entry = root->first; entry; entry = entry->next)
+        read_entry(config, entry, faults);
+}
+
+/* ---- the command line ---- */
+
+static int apply_one(const struct config_key *key, const char *value, void *field, struct err *err)
+{
+    CLEANUP(text_free) char *copy = NULL;
+    char *rest, *item;
+    int result = 0;
+
+    if (!key->type->list)
+        return key->type->read(key, value, field, err);
+    copy = rest = strdup(value);
+    if (!copy)
+        return err_set(err, -ENOMEM, "out of memory");
+    while (result == 0 && (item = strsep(&rest, ",")))
+        result = key->type->read(key, item, field, err);
+    return result;
+}
+
+int config_apply(struct config *config, const struct config_args *args, struct err *err)
+{
+    bool said[CONFIG_KEYS_MAX] = {false};
+
+    for (size_t i = 0; i < args->len; i++) {
+        const struct config_key *key = &config_keys[args->all[i].key];
+        bool adds = key->type->list && said[args->all[i].key];
+        void *field = adds ? field_of(config, key) : clear(config, key);
+        int result = apply_one(key, args->all[i].value, field, err);
+
+        said[args->all[i].key] = true;
+        if (result < 0)
+            return err_wrap(err, "--%s", key->option);
+    }
+    return 0;
+}
+
+/* ---- both ---- */
+
+static bool same(const struct config_key *key, const struct config *a, const struct config *b)
+{
+    const char *x = (const char *)a + key->field, *y = (const char *)b + key->field;
+
+    return key->type->same ? key->type->same(x, y) : memcmp(x, y, key->type->size) == 0;
+}
+
+void config_compare(const struct config *config, const struct config *running,
+                    struct faults *faults)
+{
+    bool whole = faults_count(faults) == 0; /* else what is missing may not have been read */
+
+    for (size_t i = 0; i < config_keys_len; i++)
+        if (!config_keys[i].live && (whole || config->where[i].line) &&
+            !same(&config_keys[i], config, running))
+            faults_add(faults, config->where[i],
+                       "%s was otherwise when the agent started, and cannot change while it runs; "
+                       "restart it for that",
+                       config_keys[i].name);
+}
+
+/* The default file need not be there; then it has no bytes, and *found is false. */
+static int read_file(const struct config_source *source, struct file *file, bool *found,
+                     struct err *err)
+{
+    int result = file_read(file, source->file ? source->file : config_default_file, err);
+
+    *found = result == 0;
+    return result == -ENOENT && !source->file ? 0 : result;
+}
+
+int config_load(struct config **out, const struct config_source *source,
+                const struct config *running, char **story, struct err *err)
+{
+    CLEANUP(config_free) struct config *config = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+    CLEANUP(file_free) struct file file = {0};
+    const char *name = source->file ? source->file : config_default_file;
+    bool found = false;
+    int result = config_new(&config, err);
+
+    *story = NULL;
+    if (result == 0)
+        result = read_file(source, &file, &found, err);
+    if (result < 0)
+        return result;
+    if (found)
+        config_read(config, span_of(file.data, file.len), &faults);
+    result = config_apply(config, source->args, err);
+    if (result < 0)
+        return result;
+    if (running)
+        config_compare(config, running, &faults);
+    if (faults_count(&faults)) {
+        *story = faults_tell(&faults, name, span_of(file.data, file.len));
+        faults_summary(&faults, name, err);
+        return err->code;
+    }
+    *out = TAKE(config);
+    return 0;
 }

@@ -48,7 +48,7 @@ int gate_parse(const char *text, struct addr *out, struct err *err)
     if (!end || *end || port == 0 || port > 65535 ||
         inet_pton(v6 ? AF_INET6 : AF_INET, ip, v6 ? addr.ip : addr.ip + 12) != 1)
         return err_set(err, -EINVAL,
-                       "'%s' is no address by number with a port, such as 0.0.0.0:15001 or "
+                       "'%.100s' is no address by number with a port, such as 0.0.0.0:15001 or "
                        "[::]:15001",
                        text);
     addr.port = (uint16_t)port;
@@ -214,6 +214,7 @@ int gate_new(struct gate **out, const struct gate_parts *parts, const struct add
     const struct acceptor_parts accepting = {
         .base = parts->base,
         .sockets = parts->sockets,
+        .credentials = parts->credentials,
         .limits = parts->limits,
         .workers = parts->workers,
         .workers_len = parts->workers_len,

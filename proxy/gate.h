@@ -15,6 +15,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 
+struct credentials;
 struct gate;
 struct limits;
 struct sockets;
@@ -23,6 +24,7 @@ struct worker;
 struct gate_parts { /* all borrowed, all outlive the gate */
     struct event_base *base;
     struct sockets *sockets;
+    struct credentials *const *credentials; /* those in force */
     struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;

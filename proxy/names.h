@@ -38,4 +38,6 @@ void names_add(struct names *names, uint64_t pod, const char *name, const struct
                uint32_t ttl, uint64_t now_ns);
 void names_find(struct names *names, uint64_t pod, const struct addr *address, uint64_t now_ns,
                 struct names_found *out);
+/* The pod is no more. */
+void names_forget(struct names *names, uint64_t pod);
 void names_found_fini(struct names_found *found);

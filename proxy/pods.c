@@ -7,21 +7,24 @@
 #include <string.h>
 
 #include "bpf/abi.h"
+#include "certs/credentials.h"
 #include "sallyport.skel.h"
 
 const uint16_t pods_default_ports[] = {443, 8443, 853, 80, 8080};
 const size_t pods_default_ports_len = ARRAY_SIZE(pods_default_ports);
 
 struct registered {
-    uint64_t cgroup_id; /* first: what the tree sorts by */
-    struct pod *pod;    /* a reference */
-    int ports_fd;       /* borrowed */
-    uint16_t *ports;    /* those the kernel was told */
+    uint64_t cgroup_id;              /* first: what the tree sorts by */
+    struct pod *pod;                 /* a reference */
+    struct credentials *credentials; /* likewise; NULL: the agent's */
+    int ports_fd;                    /* borrowed */
+    uint16_t *ports;                 /* those the kernel was told */
     size_t ports_len;
 };
 
 struct pods {
-    void *tree;            /* tsearch(3) of struct registered */
+    void *tree; /* tsearch(3) of struct registered */
+    size_t len;
     int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
 };
 
@@ -49,6 +52,7 @@ static void entry_free(struct registered **entry)
     forget_ports(*entry);
     free((*entry)->ports);
     pod_unref(&(*entry)->pod);
+    credentials_unref(&(*entry)->credentials);
     free(TAKE(*entry));
 }
 
@@ -90,6 +94,11 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return entry ? entry->pod : NULL;
 }
 
+size_t pods_count(const struct pods *pods)
+{
+    return pods->len;
+}
+
 static bool steers(const struct pods_settings *settings, uint16_t port)
 {
     bool listed = settings->all_ports;
@@ -99,27 +108,20 @@ static bool steers(const struct pods_settings *settings, uint16_t port)
     return listed;
 }
 
-static int entry_new(struct registered **out, const struct pods *pods, uint64_t cgroup_id,
-                     const char *space, const char *name, const struct pods_settings *settings,
-                     struct err *err)
+static int entry_new(struct registered **out, const struct pods *pods, struct pod *pod,
+                     const struct pods_settings *settings, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
-        return err_set(err, -ENOMEM, "pod %s", name);
-    entry->cgroup_id = cgroup_id;
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    entry->cgroup_id = pod->cgroup_id;
     entry->ports_fd = pods->ports_fd;
     entry->ports = calloc(settings->ports_len + 1, sizeof(*entry->ports));
-    entry->pod = calloc(1, sizeof(*entry->pod));
-    if (!entry->ports || !entry->pod)
-        return err_set(err, -ENOMEM, "pod %s", name);
-    atomic_init(&entry->pod->refs, 1);
-    entry->pod->cgroup_id = cgroup_id;
-    entry->pod->tls_read = steers(settings, 443);
-    entry->pod->space = strdup(space);
-    entry->pod->name = strdup(name);
-    if (!entry->pod->space || !entry->pod->name)
-        return err_set(err, -ENOMEM, "pod %s", name);
+    if (!entry->ports)
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    pod->tls_read = steers(settings, 443);
+    entry->pod = pod_ref(pod);
     *out = TAKE(entry);
     return 0;
 }
@@ -142,33 +144,42 @@ static int tell_ports(struct registered *entry, const struct pods_settings *sett
 }
 
 /* The ports first: from the moment the pod itself is in its map it is steered by them. */
-int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const char *name,
-             const struct pods_settings *settings, struct err *err)
+int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
+             struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = NULL;
     struct abi_pod told = {.flags = (settings->all_ports ? ABI_POD_ALL_PORTS : 0u) |
                                     (settings->loopback ? ABI_POD_LOOPBACK : 0u) |
                                     (settings->open_when_down ? ABI_POD_OPEN : 0u)};
+    const struct registered *same = find(pods, pod->cgroup_id);
     int code;
 
-    if (find(pods, cgroup_id))
-        return err_set(err, -EEXIST, "cgroup %llu is registered already, as pod %s",
-                       (unsigned long long)cgroup_id, pods_find(pods, cgroup_id)->name);
-    code = entry_new(&entry, pods, cgroup_id, space, name, settings, err);
+    if (same)
+        return err_set(err, -EEXIST, "that cgroup is registered already, as pod %s%s%s",
+                       same->pod->space, same->pod->space[0] ? "/" : "", same->pod->name);
+    if (pods->len >= ABI_PODS_MAX)
+        return err_set(err, -ENOSPC, "there are %d pods already, which is all we have room for",
+                       ABI_PODS_MAX);
+    code = entry_new(&entry, pods, pod, settings, err);
     if (code == 0 && !settings->all_ports)
         code = tell_ports(entry, settings, err);
     if (code < 0)
         return code;
     if (!tsearch(entry, &pods->tree, by_cgroup))
-        return err_set(err, -ENOMEM, "pod %s", name);
-    code = bpf_map_update_elem(pods->pods_fd, &cgroup_id, &told, BPF_ANY);
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
     if (code < 0) {
         tdelete(entry, &pods->tree, by_cgroup);
-        return err_sys(err, code, "telling the kernel pod %s (there is room for %d)", name,
-                       ABI_PODS_MAX);
+        return err_sys(err, code, "telling the kernel pod %s", pod->name);
     }
+    pods->len++;
     TAKE(entry); /* the tree's now */
     return 0;
+}
+
+static int not_registered(uint64_t cgroup_id, struct err *err)
+{
+    return err_set(err, -ENOENT, "cgroup %llu is not registered", (unsigned long long)cgroup_id);
 }
 
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
@@ -176,9 +187,28 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
     CLEANUP(entry_free) struct registered *entry = find(pods, cgroup_id);
 
     if (!entry)
-        return err_set(err, -ENOENT, "cgroup %llu is not registered",
-                       (unsigned long long)cgroup_id);
+        return not_registered(cgroup_id, err);
     bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
     tdelete(entry, &pods->tree, by_cgroup);
+    pods->len--;
     return 0;
+}
+
+int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
+                         struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    credentials_unref(&entry->credentials);
+    entry->credentials = credentials_ref(credentials);
+    return 0;
+}
+
+struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id)
+{
+    const struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->credentials : NULL;
 }

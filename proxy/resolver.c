@@ -400,6 +400,19 @@ void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct ad
     }
 }
 
+void resolver_forget_pod(struct resolver *resolver, const struct pod *pod)
+{
+    struct exchange *exchange = resolver->exchanges.newest;
+
+    while (exchange) {
+        struct exchange *older = exchange->older;
+
+        if (exchange->pod == pod)
+            exchange_end(exchange);
+        exchange = older;
+    }
+}
+
 /* ---- set-up ---- */
 
 static void watched_free(struct watched **net)

@@ -21,6 +21,7 @@ const char *runtime_choose(const char *option)
     return given && *given ? given : default_dir;
 }
 
+/* Who can enter could meet us there in another's place, so one that others made is left alone. */
 static int make_dir(const char *path, struct err *err)
 {
     struct stat stat_;
@@ -31,8 +32,11 @@ static int make_dir(const char *path, struct err *err)
         return err_sys(err, -errno, "%s", path);
     if (!S_ISDIR(stat_.st_mode))
         return err_set(err, -ENOTDIR, "%s is no directory", path);
-    if (chmod(path, 0700) < 0) /* who can enter could name himself our client */
-        return err_sys(err, -errno, "%s", path);
+    if (stat_.st_uid != geteuid() || (stat_.st_mode & 077))
+        return err_set(err, -EPERM,
+                       "%s has mode %04o and owner %u: nobody but us must have access to it; chmod "
+                       "0700 it, or name another directory",
+                       path, stat_.st_mode & 07777, stat_.st_uid);
     return 0;
 }
 

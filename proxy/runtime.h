@@ -2,6 +2,7 @@
  * agent.
  *
  *   DIR/agent.lock    locked (flock) as long as an agent lives; its pid
+ *   DIR/control.sock  where clients ask it
  *   DIR/bpf           a bpffs for pins, where /sys/fs/bpf/sallyport is not for us
  *
  * One agent a directory. A killed one leaves the directory as it is, for the next. */

@@ -41,7 +41,8 @@ struct tracked {
     uint64_t tx, rx;
     uint16_t failure; /* the errno that the program's socket ended with, or 0 */
     char *error;
-    bool incomplete; /* there was no memory for an error */
+    const char *refused; /* how the program refused our certificate: static, or NULL */
+    bool incomplete;     /* there was no memory for an error */
     struct tracked *next_released;
 };
 
@@ -122,6 +123,7 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
         event->route = entry->route;
         event->visibility = entry->visibility;
         event->opaque = entry->opaque;
+        event->client_refused = entry->refused;
         event->incomplete = entry->incomplete || entry->names.incomplete;
         if (kind != FLOW_EVENT_CONNECT) {
             event->close.tx = entry->tx;
@@ -341,6 +343,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->route = flow->route;
     entry->visibility = flow->visibility;
     entry->opaque = flow->opaque;
+    entry->refused = flow->refused;
     if (flow->error[0])
         set_error(entry, flow->error);
     if (!entry->released) { /* until the kernel says it better */

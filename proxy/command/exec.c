@@ -38,7 +38,8 @@ struct run {
     int signal_fd;
     struct output output;
     struct instance *instance;
-    struct signing signing;
+    struct overlay overlay;
+    struct credentials *credentials;
     char *root_pem, *cert_file_pem;
     struct agent *agent;
     struct event *on_signal;
@@ -158,34 +159,47 @@ static char *roots_of(const struct anchors *anchors, size_t file)
 static int prepare_trust(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    struct signing *signing = &run->signing;
+    const struct anchors *anchors;
     char dir[128];
-    int result = signing_init(signing, options->ca_dir, options->upstream_ca, run->node_name, err);
+    const struct signing_from from = {
+        .ca_dir = options->ca_dir,
+        .upstream_ca = options->upstream_ca,
+        .client_certs = options->client_certs,
+        .node_name = run->node_name,
+    };
+    int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
 
     if (result < 0)
         return result;
+    anchors = &run->credentials->anchors;
     snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
-    result = overlay_write(&signing->overlay, dir, &signing->anchors, err);
+    result = overlay_write(&run->overlay, dir, anchors, err);
     if (result < 0)
         return result;
-    run->root_pem = roots_of(&signing->anchors, ANCHORS_ANY);
-    run->cert_file_pem = roots_of(&signing->anchors, signing->overlay.cert_file_trust);
+    run->root_pem = roots_of(anchors, ANCHORS_ANY);
+    run->cert_file_pem = roots_of(anchors, run->overlay.cert_file_trust);
     return run->root_pem && run->cert_file_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
 static int start_agent(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    const struct pods_settings pod = {
+    const struct pods_settings settings_of_pod = {
         .all_ports = options->all_ports,
         .loopback = options->loopback,
         .ports = options->ports_len ? options->ports : pods_default_ports,
         .ports_len = options->ports_len ? options->ports_len : pods_default_ports_len,
     };
+    struct agent_pod pod = {
+        .cgroup_id = run->instance->cgroup_id,
+        .cgroup_fd = -1,
+        .space = "",
+        .name = "",
+        .settings = &settings_of_pod,
+    };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
-        .anchors = &run->signing.anchors,
-        .roots = run->signing.roots,
+        .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
         .node_name = run->node_name,
@@ -197,13 +211,21 @@ static int start_agent(struct run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result =
+            agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
     if (result < 0)
         return result;
     run->on_signal =
         event_new(agent_base(run->agent), run->signal_fd, EV_READ | EV_PERSIST, on_signal, run);
     if (!run->on_signal || event_add(run->on_signal, NULL) < 0)
         return err_set(err, -ENOMEM, "the control loop");
-    return agent_add_pod(run->agent, run->instance->cgroup_id, "", "", &pod, err);
+    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (netns < 0)
+        return err_sys(err, -errno, "/proc/self/ns/net");
+    pod.netns_fd = netns;
+    return agent_add_pod(run->agent, &pod, err);
 }
 
 /* Takes everything down; the order matters: nothing of the command may outlive its steering. */
@@ -228,7 +250,7 @@ static void finish(struct run *run)
     agent_free(&run->agent);
     output_tell_lost(&run->output);
     output_fini(&run->output);
-    signing_fini(&run->signing);
+    credentials_unref(&run->credentials);
     instance_free(&run->instance);
     free(run->root_pem);
     free(run->cert_file_pem);
@@ -255,7 +277,7 @@ static int start(struct run *run, int *status, struct err *err)
     if (result < 0)
         return result;
     plan.instance = run->instance;
-    plan.overlay = &run->signing.overlay;
+    plan.overlay = &run->overlay;
     plan.root_pem = run->root_pem;
     plan.cert_file_pem = run->cert_file_pem;
     plan.signals = run->old_mask;

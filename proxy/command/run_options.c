@@ -2,28 +2,48 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
-enum { KEYS_MAX = 64, CONFIG = 255, FIRST_KEY = 256 };
+enum { LETTERS_MAX = 3 + 2 * CONFIG_KEYS_MAX, CONFIG = 256, FIRST_KEY };
+
+static const char help_head[] =
+    "Usage: sallyport run [OPTION…]\n"
+    "\n"
+    "The agent: runs in the foreground, serves the pods that are registered with it, and tells\n"
+    "what they do. SIGTERM ends it. SIGHUP, or a changed file, makes it read its configuration "
+    "and\n"
+    "certificates anew: connections stay, and if anything is wrong all stays as it was.\n"
+    "\n"
+    "      --config FILE          read keys from FILE (YAML), named as the options are, in\n"
+    "                             camelCase (/etc/sallyport/sallyport.yaml, if it is there)\n";
+static const char help_end[] =
+    "  -h, --help                 this text\n"
+    "\n"
+    "Options win over the file. 1: we failed, and said why; 2: the options are not right.\n";
 
 static void show_help(void)
 {
-    fputs("Usage: sallyport run [OPTION…]\n"
-          "\n"
-          "The agent: runs in the foreground, serves the pods that are registered with it, and\n"
-          "tells what they do. SIGHUP reloads, SIGTERM ends it.\n"
-          "\n"
-          "      --config FILE          read these keys from FILE; options win over it\n",
-          stdout);
+    enum { LEFT = 27 }; /* columns of what stands there */
+
+    fputs(help_head, stdout);
     for (size_t i = 0; i < config_keys_len; i++) {
         const struct config_key *key = &config_keys[i];
-        char left[64];
+        char left[64], letter[8] = "    ";
 
-        snprintf(left, sizeof(left), "%c%c%s --%s %s", key->letter ? '-' : ' ',
-                 key->letter ? key->letter : ' ', key->letter ? "," : " ", key->option,
+        if (key->letter)
+            snprintf(letter, sizeof(letter), "-%c, ", key->letter);
+        snprintf(left, sizeof(left), "%s--%s%s%s", letter, key->option, key->form ? " " : "",
                  key->form ? key->form : "");
-        printf("  %-26s %s\n", left, key->help);
+        if (strlen(left) >= LEFT)
+            printf("  %s\n%*s", left, LEFT + 2, "");
+        else
+            printf("  %-*s", LEFT, left);
+        fputs(key->help, stdout);
+        if (key->preset)
+            printf(" (%s)", key->preset);
+        fputc('\n', stdout);
     }
-    fputs("  -h, --help                 this text\n", stdout);
+    fputs(help_end, stdout);
 }
 
 static size_t key_of_letter(int letter)
@@ -35,13 +55,13 @@ static size_t key_of_letter(int letter)
 }
 
 /* The table's options as getopt_long(3) wants them. */
-static void list_options(struct option known[KEYS_MAX + 3], char letters[KEYS_MAX])
+static void list_options(struct option known[CONFIG_KEYS_MAX + 3], char letters[LETTERS_MAX])
 {
     *letters++ = '+';
     *letters++ = 'h';
     *known++ = (struct option){"help", no_argument, NULL, 'h'};
     *known++ = (struct option){"config", required_argument, NULL, CONFIG};
-    for (size_t i = 0; i < config_keys_len && i < KEYS_MAX; i++) {
+    for (size_t i = 0; i < config_keys_len; i++) {
         const struct config_key *key = &config_keys[i];
 
         *known++ = (struct option){key->option, key->form ? required_argument : no_argument, NULL,
@@ -57,8 +77,10 @@ static void list_options(struct option known[KEYS_MAX + 3], char letters[KEYS_MA
 
 int run_options_parse(struct run_options *options, int argc, char **argv)
 {
-    struct option known[KEYS_MAX + 3];
-    char letters[KEYS_MAX];
+    struct option known[CONFIG_KEYS_MAX + 3];
+    char letters[LETTERS_MAX];
+    CLEANUP(config_free) struct config *scratch = NULL;
+    struct err err;
     int option;
 
     argv[0] = (char *)"sallyport run"; /* who complains of an option */
@@ -88,6 +110,10 @@ int run_options_parse(struct run_options *options, int argc, char **argv)
     if (optind < argc) {
         fprintf(stderr, "sallyport run: '%s' is no option; commands are run by sallyport exec\n",
                 argv[optind]);
+        return 3;
+    }
+    if (config_new(&scratch, &err) < 0 || config_apply(scratch, &options->args, &err) < 0) {
+        fprintf(stderr, "sallyport run: %s\n", err.text);
         return 3;
     }
     return 0;

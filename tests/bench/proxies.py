@@ -84,9 +84,9 @@ def sallyport_common(t):
 
 
 def listen(program, t, workers=1):
-    os.makedirs(f"{t}/run", exist_ok=True)
+    os.makedirs(f"{t}/run", mode=0o700, exist_ok=True)
     return [program, "run", "--listen", f"127.0.0.1:{PORT}", "--runtime-dir", f"{t}/run",
-            "--workers", str(workers), *sallyport_common(t)]
+            "--workers", str(workers), "--admin-address", "", *sallyport_common(t)]
 
 
 def exec_prefix(program, t):

@@ -38,6 +38,10 @@ expect_eq "closes with bytes and a duration" 3 \
 expect_eq "the server sees the gateway" 2 "$(grep -c 'from=192.0.2.2 ' "$T/access")"
 echo "ok: redirected, without BPF: HTTPS, HTTP, DNS"
 
+sallyport status --runtime-dir "$T/run" >"$T/status" || fail "status: $(cat "$T/status")"
+expect_status "pods add" 1 sallyport pods add --runtime-dir "$T/run" --cgroup /sys/fs/cgroup --netns /proc/self/ns/net --name a/b 2>"$T/pods.err"
+expect_grep "pods add" 'takes what is sent to --listen' "$T/pods.err"
+
 expect_reset "a refused server" "$CLIENT" "https://$V4:444/page"
 wait_for 10 eval '[ "$(closes ".error // \"\" | test(\"Connection refused\")")" = 1 ]'
 
@@ -63,7 +67,7 @@ echo "ok: addressed to the listener itself: reset, never dialled"
 redirect_own="tcp dport { 80, 443 } redirect to :$PORT"
 rules 'nat hook output priority -100' 'meta skuid 65534 accept' "$redirect_own"
 rm -r "$T/run"
-mkdir "$T/run"
+mkdir -m 700 "$T/run"
 chown -R 65534 "$T/run" "$T/gate" "$EVENTS"
 start_gate setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs
 expect_page "HTTPS on one host, unprivileged" "$GATE" https://origin.test/page
