@@ -181,7 +181,7 @@ static int open_all(struct gate *gate, const struct addr *at, size_t len, struct
     if (!gate->fds || !gate->ports)
         return err_set(err, -ENOMEM, "%zu listeners", len);
     for (; gate->len < len; gate->len++) {
-        bool one;
+        bool one = false;
         int fd = listen_at(&at[gate->len], &one, err);
 
         if (fd < 0)
