@@ -63,7 +63,7 @@ NFT
 
 # start_gate [PROGRAM ARGS...]: the agent on the gateway, started by PROGRAM. Its pid is $gate.
 start_gate() {
-    mkdir -p -m 700 "$T/run"
+    [ -d "$T/run" ] || mkdir -m 700 "$T/run"
     : >"$EVENTS"
     background "${CLEAN[@]}" "${IN_GATE[@]}" "$@" "$SALLYPORT" run --listen "0.0.0.0:$PORT,[::]:$PORT" \
         --runtime-dir "$T/run" --ca "$T/gate" --upstream-ca "$T/ca.pem" -o json --events-file "$EVENTS" \
