@@ -8,7 +8,6 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -16,7 +15,7 @@
 #include "proxy/worker.h"
 
 /* After the handshake there are some tickets, and new keys every so many gigabytes. */
-enum { MESSAGES_MAX = 32, ERRORS_A_TURN = 64 };
+enum { MESSAGES_MAX = 32 };
 #define MESSAGES_NS UINT64_C(10000000000)
 
 /* ---- the socket ---- */
@@ -236,7 +235,6 @@ void leg_fini(struct leg *leg, bool reset)
 int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg)
 {
     int yes = 1, idle = 60;
-    struct epoll_event errors = {.events = EPOLLET, .data.ptr = leg};
 
     leg->fd = fd;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
@@ -247,7 +245,7 @@ int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg)
         event_add(&leg->event, NULL) < 0)
         return -EIO;
     leg->watched = true;
-    return epoll_ctl(leg->worker->errors, EPOLL_CTL_ADD, fd, &errors) < 0 ? -EIO : 0;
+    return 0;
 }
 
 void leg_ready(struct leg *leg, short what)
@@ -258,23 +256,9 @@ void leg_ready(struct leg *leg, short what)
         leg->readable = true;
     if (what & EV_WRITE)
         leg->writable = true;
-}
-
-/* libevent tells an error like bytes and room, which is what every edge brings. To ask the kernel
- * each time whether an RST has come behind the bytes would cost a recv(2) a request and side. */
-void leg_on_errors(evutil_socket_t fd, short what, void *arg)
-{
-    struct epoll_event errors[ERRORS_A_TURN];
-    int n = epoll_wait(fd, errors, ERRORS_A_TURN, 0);
-
-    (void)what;
-    (void)arg;
-    for (int i = 0; i < n; i++) {
-        struct leg *leg = errors[i].data.ptr;
-
+    /* libevent tells EPOLLERR like this, too: an RST may have come behind the bytes */
+    if ((what & EV_READ) && (what & EV_WRITE))
         leg->unsure = true;
-        event_active(&leg->event, EV_READ, 0);
-    }
 }
 
 int leg_error(struct leg *leg)

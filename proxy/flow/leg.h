@@ -60,8 +60,6 @@ void leg_fini(struct leg *leg, bool reset);
  * leg_ready() first. */
 int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg);
 void leg_ready(struct leg *leg, short what);
-/* For worker->errors: of those legs the kernel knows an error, or that both sides have ended. */
-void leg_on_errors(evutil_socket_t fd, short what, void *arg);
 
 /* Makes it a TLS leg; takes ssl. accept: as the server. */
 int leg_secure(struct leg *leg, SSL *ssl, bool accept);
