@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <jansson.h>
 
+#include "base/addr.h"
 #include "base/err.h"
 #include "certs/credentials.h"
 #include "events/bus.h"
@@ -30,6 +31,8 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
     size_t taps_len;
     const char *node_name;
     unsigned workers;
+    const struct addr *listen; /* any: no BPF, no pods, but what is sent there (gate.h) */
+    size_t listen_len;
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);

@@ -60,6 +60,10 @@ void succession_drain(struct succession *succession)
     }
     agent_drain(succession->parts.agent);
     notify_say("STOPPING=1\nSTATUS=Ending with the last connection");
+    if (succession->parts.alone) { /* the next one needs nothing that we know */
+        succession->parts.make_way(succession->parts.arg);
+        succession->parts.leave(succession->parts.arg);
+    }
     end_soon(succession);
 }
 
@@ -104,6 +108,14 @@ static void on_takeover(void *arg, struct control_call *call)
 
     if (succession->stream >= 0 || succession->retired) {
         err_set(&err, -EBUSY, "another agent is taking over from agent %d just now", getpid());
+        control_refuse(call, &err);
+        return;
+    }
+    if (succession->parts.alone) {
+        err_set(&err, -EBUSY,
+                "an agent with --listen runs already (pid %d), whose place can be taken when it has "
+                "ended",
+                getpid());
         control_refuse(call, &err);
         return;
     }

@@ -9,6 +9,8 @@
  * Leads to:   agent.h, successor.h. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct succession;
@@ -24,6 +26,7 @@ struct succession_parts { /* borrowed */
     /* It knows what we knew: gives it the place. */
     void (*leave)(void *arg);
     void *arg;
+    bool alone; /* nobody can take its place while it serves: it listens by itself */
 };
 
 int succession_new(struct succession **out, const struct succession_parts *parts,
