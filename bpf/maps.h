@@ -90,10 +90,11 @@ struct {
     __type(value, __u64);
 } hold_until SEC(".maps") __weak;
 
-/* How many records found `records` full. Counted by who wrote them, read by proxy/identity/. */
+/* How many records found `records` full, counted by who wrote them; and of these, how many
+ * proxy/identity/ has told, for the next agent. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
+    __uint(max_entries, 2);
     __type(key, __u32);
     __type(value, __u64);
 } records_lost SEC(".maps") __weak;

@@ -42,6 +42,8 @@ struct bus {
     pthread_mutex_t lock;     /* guards what follows */
     pthread_cond_t flushed;
     uint64_t flush_wanted, flush_done;
+    struct sink *then; /* the sinks from the next turn on; NULL: those there are */
+    size_t then_len;
     bool stopping;
     alignas(CACHE_LINE) atomic_uint_fast64_t ticket; /* how many were given out */
     alignas(CACHE_LINE) atomic_bool woken;           /* a wake is under way: no second one */
@@ -178,11 +180,12 @@ static void *event_thread(void *arg)
 
     do {
         uint64_t wanted;
-        bool any;
+        bool any, then;
 
         wait_for_work(bus);
         pthread_mutex_lock(&bus->lock);
         wanted = bus->flush_wanted;
+        then = bus->then;
         stopping = bus->stopping;
         any = wanted != bus->flush_done || stopping;
         pthread_mutex_unlock(&bus->lock);
@@ -194,6 +197,10 @@ static void *event_thread(void *arg)
 
         pthread_mutex_lock(&bus->lock);
         bus->flush_done = wanted;
+        if (then) {
+            bus->sinks = TAKE(bus->then);
+            bus->sinks_len = bus->then_len;
+        }
         pthread_cond_broadcast(&bus->flushed);
         pthread_mutex_unlock(&bus->lock);
     } while (!stopping);
@@ -308,14 +315,28 @@ int bus_producer_new(struct bus_producer **out, struct bus *bus, const char *nam
     return 0;
 }
 
-void bus_flush(struct bus *bus)
+/* Under the lock. */
+static void wait_flushed(struct bus *bus)
 {
-    uint64_t wanted;
+    uint64_t wanted = ++bus->flush_wanted;
 
-    pthread_mutex_lock(&bus->lock);
-    wanted = ++bus->flush_wanted;
     wake(bus);
     while (bus->flush_done < wanted)
         pthread_cond_wait(&bus->flushed, &bus->lock);
+}
+
+void bus_flush(struct bus *bus)
+{
+    pthread_mutex_lock(&bus->lock);
+    wait_flushed(bus);
+    pthread_mutex_unlock(&bus->lock);
+}
+
+void bus_redirect(struct bus *bus, struct sink *sinks, size_t sinks_len)
+{
+    pthread_mutex_lock(&bus->lock);
+    bus->then = sinks;
+    bus->then_len = sinks_len;
+    wait_flushed(bus);
     pthread_mutex_unlock(&bus->lock);
 }

@@ -20,6 +20,10 @@ int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *
  * counted in the sink. No producer may emit any more. */
 void bus_free(struct bus **bus);
 
+/* What is emitted before this call is written to the sinks there were, and flushed; what is emitted
+ * after it returned, to these: borrowed as those of bus_new(). Any thread but the event thread. */
+void bus_redirect(struct bus *bus, struct sink *sinks, size_t sinks_len);
+
 /* A ring of its own for one thread; capacity is rounded up to a power of two. The bus owns it
  * and frees it. Call before or after the event thread began, from any thread. */
 int bus_producer_new(struct bus_producer **out, struct bus *bus, const char *name, size_t capacity,

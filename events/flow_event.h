@@ -46,6 +46,9 @@ struct flow_event {
     const char *error;  /* why it failed or was refused, a sentence; NULL when it did not */
     const char **names; /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
     size_t names_len;
+    /* Set: another agent saw it and has rendered it (forward.h), and what else there is serves
+     * filters only. The member of the JSON line with its comma, the text line. */
+    const char *rendered_json, *rendered_text;
     union {
         struct {
             uint32_t status; /* exit status, when signal is 0 */

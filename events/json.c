@@ -172,11 +172,15 @@ static void append_who(struct buffer *out, const struct flow_event *event)
     }
 }
 
-void json_render(struct sink *sink, const struct flow_event *event, struct buffer *out)
+void json_render_member(const struct flow_event *event, struct buffer *out)
 {
-    size_t line = json_begin(out, NULL, '{');
-    size_t mark = json_begin(out, flow_event_name(event->kind), '{');
+    size_t mark;
 
+    if (event->rendered_json) {
+        buffer_text(out, event->rendered_json);
+        return;
+    }
+    mark = json_begin(out, flow_event_name(event->kind), '{');
     append_who(out, event);
     if (kinds[event->kind].has_socket)
         append_socket(out, event);
@@ -185,6 +189,13 @@ void json_render(struct sink *sink, const struct flow_event *event, struct buffe
     if (kinds[event->kind].has_socket)
         append_outcome(out, event);
     json_end(out, mark, '}');
+}
+
+void json_render(struct sink *sink, const struct flow_event *event, struct buffer *out)
+{
+    size_t line = json_begin(out, NULL, '{');
+
+    json_render_member(event, out);
     json_text(out, "node_name", sink->node_name);
     json_time(out, "time", event->time_ns);
     json_long(out, "seq", sink->seq + 1);

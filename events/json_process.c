@@ -94,13 +94,17 @@ static void append_namespaces(struct buffer *out, const struct process_namespace
 
 void json_pod(struct buffer *out, const struct pod *pod)
 {
-    size_t mark;
+    size_t mark, labels;
 
     if (!pod || !*pod->name)
         return;
     mark = json_begin(out, "pod", '{');
     json_text(out, "namespace", pod->space);
     json_text(out, "name", pod->name);
+    labels = json_begin(out, "pod_labels", '{');
+    for (size_t i = 0; i < pod->labels_len; i++)
+        json_entry(out, pod->labels[i].key, pod->labels[i].value);
+    json_end(out, labels, '}');
     json_end(out, mark, '}');
 }
 

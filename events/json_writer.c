@@ -48,6 +48,13 @@ void json_text(struct buffer *out, const char *key, const char *text)
     json_item(out, text);
 }
 
+void json_entry(struct buffer *out, const char *key, const char *text)
+{
+    quote_json(out, span_of_text(key));
+    buffer_append(out, ":", 1);
+    json_item(out, text);
+}
+
 void json_list(struct buffer *out, const char *key, const char *const *texts, size_t len)
 {
     size_t mark = json_begin(out, key, '[');

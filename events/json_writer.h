@@ -20,6 +20,8 @@ void json_end(struct buffer *out, size_t mark, char bracket);
 void json_key(struct buffer *out, const char *key);
 void json_text(struct buffer *out, const char *key, const char *text); /* not NULL nor "" */
 void json_item(struct buffer *out, const char *text);                  /* a text in an array */
+/* An entry of a map: its key may be any text, its value "". */
+void json_entry(struct buffer *out, const char *key, const char *text);
 /* An array of texts, without those that are NULL or "". */
 void json_list(struct buffer *out, const char *key, const char *const *texts, size_t len);
 void json_number(struct buffer *out, const char *key, uint32_t number);

@@ -34,6 +34,8 @@ struct sink {
 /* The two renderers. */
 void text_render(struct sink *sink, const struct flow_event *event, struct buffer *out);
 void json_render(struct sink *sink, const struct flow_event *event, struct buffer *out);
+/* What is before `node_name` in it: the one member that says what happened, with its comma. */
+void json_render_member(const struct flow_event *event, struct buffer *out);
 
 void sink_init(struct sink *sink,
                void (*render)(struct sink *, const struct flow_event *, struct buffer *), int fd,

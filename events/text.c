@@ -223,6 +223,10 @@ void text_render(struct sink *sink, const struct flow_event *event, struct buffe
         {CYAN, append_details}, {RED, append_outcome},
     };
 
+    if (event->rendered_text) {
+        buffer_text(out, event->rendered_text);
+        return;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
         size_t before = out->len, start;
 

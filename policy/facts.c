@@ -1,6 +1,7 @@
 #include "policy/facts.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -127,6 +128,38 @@ void process_unref(struct process **process)
     }
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct pod_label *)a)->key, ((const struct pod_label *)b)->key);
+}
+
+struct pod *pod_new(uint64_t cgroup_id, const char *space, const char *name,
+                    const struct pod_label *labels, size_t labels_len)
+{
+    CLEANUP(pod_unref) struct pod *pod = calloc(1, sizeof(*pod));
+
+    if (!pod)
+        return NULL;
+    atomic_init(&pod->refs, 1);
+    pod->cgroup_id = cgroup_id;
+    pod->space = strdup(space);
+    pod->name = strdup(name);
+    pod->labels = calloc(labels_len + 1, sizeof(*pod->labels));
+    if (!pod->space || !pod->name || !pod->labels)
+        return NULL;
+    while (pod->labels_len < labels_len) {
+        struct pod_label *label = &pod->labels[pod->labels_len];
+
+        *label = (struct pod_label){strdup(labels[pod->labels_len].key),
+                                    strdup(labels[pod->labels_len].value)};
+        pod->labels_len++;
+        if (!label->key || !label->value)
+            return NULL;
+    }
+    qsort(pod->labels, pod->labels_len, sizeof(*pod->labels), by_key);
+    return TAKE(pod);
+}
+
 struct pod *pod_ref(struct pod *pod)
 {
     if (pod)
@@ -140,6 +173,11 @@ void pod_unref(struct pod **pod)
 
     if (!gone || atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (size_t i = 0; i < gone->labels_len; i++) {
+        free(gone->labels[i].key);
+        free(gone->labels[i].value);
+    }
+    free(gone->labels);
     free(gone->space);
     free(gone->name);
     free(gone);

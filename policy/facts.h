@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -47,12 +48,18 @@ const char *opaque_name(enum opaque opaque); /* "server first"; "" for NO_REASON
 /* "TCP", "UDP" */
 const char *protocol_name(enum protocol protocol);
 
+struct pod_label {
+    char *key, *value;
+};
+
 /* A registered workload. namespace and name are empty for what `exec` started ("HOST"). */
 struct pod {
     atomic_uint refs;
     uint64_t cgroup_id; /* its key in the kernel's map */
     char *space;        /* Kubernetes' namespace, "" when none */
     char *name;
+    struct pod_label *labels; /* by key, each once */
+    size_t labels_len;
     bool tls_read; /* its connections to port 443 come to us */
 };
 
@@ -94,6 +101,9 @@ struct process_life *process_life_ref(struct process_life *life);
 void process_life_unref(struct process_life **life); /* accepts an empty one */
 struct process *process_ref(struct process *process);
 void process_unref(struct process **process); /* accepts an empty one */
+/* Copies what it is given. A reference; NULL when out of memory. */
+struct pod *pod_new(uint64_t cgroup_id, const char *space, const char *name,
+                    const struct pod_label *labels, size_t labels_len);
 struct pod *pod_ref(struct pod *pod);
 void pod_unref(struct pod **pod);
 

@@ -1,7 +1,6 @@
 #include "proxy/agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 
 #include "base/clock.h"
 #include "proxy/attempts.h"
@@ -10,11 +9,19 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/predecessor.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
+#include "proxy/successor.h"
 #include "proxy/worker.h"
 
-enum { LEAVES = 4096, CONTROL_EVENTS = 65536 };
+enum {
+    LEAVES = 4096,
+    CONTROL_EVENTS = 65536,
+    /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
+     * connected to. */
+    OLDER_SECONDS = 60,
+};
 
 struct agent {
     struct event_base *base;
@@ -34,6 +41,10 @@ struct agent {
     struct doors *doors;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
+    struct predecessor *predecessor;
+    bool draining, retired;
+    bool leaving; /* what the kernel knows stays as it is */
+    struct event *older_due; /* when what an older build had attached goes */
 };
 
 /* ---- processes and sockets ---- */
@@ -45,14 +56,22 @@ static void before_exits(void *arg)
     struct agent *agent = arg;
 
     sockets_collect(agent->sockets);
-    doors_accept(agent->doors);
-    resolver_drain(agent->resolver);
+    if (!agent->draining) {
+        doors_accept(agent->doors);
+        resolver_drain(agent->resolver);
+    }
     agent->sockets_due = sockets_step(agent->sockets);
 }
 
 static void step(struct agent *agent)
 {
-    int due = identity_step(agent->identity);
+    int due;
+
+    if (agent->retired) {
+        sockets_collect(agent->sockets); /* which go to the successor */
+        return;
+    }
+    due = identity_step(agent->identity);
 
     if (due < 0 || (agent->sockets_due >= 0 && agent->sockets_due < due))
         due = agent->sockets_due;
@@ -70,7 +89,8 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     step(agent);
-    doors_look_soon(agent->doors);
+    if (!agent->draining)
+        doors_look_soon(agent->doors);
 }
 
 /* ---- building and taking down ---- */
@@ -213,7 +233,10 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
-        result = keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
+        result = settings->runtime_dir
+                     ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
+                                       settings->runtime_dir, err)
+                     : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
     if (result == 0)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
     if (result == 0)
@@ -229,6 +252,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
+    if (result == 0)
+        doors_adopt(agent->doors);
     return result;
 }
 
@@ -250,8 +275,15 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
 /* Flows tell what they saw, then sockets their close, then processes their exit. */
 static void say_last_words(struct agent *agent)
 {
-    if (agent->doors)
-        step(agent); /* what waits to be accepted has its workers yet */
+    if (agent->retired) { /* all but the flows is the successor's to tell */
+        while (agent->workers_len)
+            worker_free(&agent->workers[--agent->workers_len]);
+        sockets_collect(agent->sockets);
+        bus_free(&agent->bus);
+        return;
+    }
+    if (agent->doors && !agent->leaving)
+        step(agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
@@ -280,6 +312,10 @@ void agent_free(struct agent **agent)
 
     if (!gone)
         return;
+    predecessor_free(&gone->predecessor);
+    gone->leaving = gone->keeper && keeper_leave(gone->keeper, gone->retired);
+    if (gone->leaving && gone->pods)
+        pods_leave(gone->pods);
     say_last_words(gone);
     free(gone->workers);
     doors_free(&gone->doors);
@@ -288,6 +324,7 @@ void agent_free(struct agent **agent)
     free_event(&gone->on_flow_end);
     free_event(&gone->on_flow_done);
     free_event(&gone->step_due);
+    free_event(&gone->older_due);
     store_free(&gone->store);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
@@ -300,21 +337,48 @@ void agent_free(struct agent **agent)
     free(gone);
 }
 
+static void on_older_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    keeper_remove_older(agent->keeper);
+}
+
+void agent_take_over(struct agent *agent)
+{
+    static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
+
+    pods_sweep(agent->pods);
+    keeper_disarm_older(agent->keeper);
+    agent->older_due = evtimer_new(agent->base, on_older_due, agent);
+    if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
+        keeper_remove_older(agent->keeper);
+}
+
 struct event_base *agent_base(struct agent *agent)
 {
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
 {
-    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    int result;
+    CLEANUP(pod_unref)
+    struct pod *pod =
+        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
+    int result = 0;
 
-    if (netns < 0)
-        return err_sys(err, -errno, "/proc/self/ns/net");
-    result = doors_open(agent->doors, netns, err);
-    return result < 0 ? result : pods_add(agent->pods, cgroup_id, space, name, settings, err);
+    if (!pod)
+        return err_set(err, -ENOMEM, "pod %s", wanted->name);
+    if (wanted->netns_fd >= 0)
+        result = doors_open(agent->doors, wanted->netns_fd, err);
+    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+}
+
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
+{
+    return pods_remove(agent->pods, cgroup_id, err);
 }
 
 static bool settled(const struct agent *agent)
@@ -338,6 +402,57 @@ void agent_settle(struct agent *agent, unsigned ms)
         event_base_loopexit(agent->base, &turn);
         event_base_dispatch(agent->base);
     }
+}
+
+/* ---- one after the other ---- */
+
+int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err)
+{
+    int result;
+
+    agent->predecessor = TAKE(*predecessor);
+    result =
+        predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    return result < 0 ? result
+                      : predecessor_follow(agent->predecessor, agent->base, agent->sockets,
+                                           agent->producer, err);
+}
+
+void agent_drain(struct agent *agent)
+{
+    step(agent); /* what has come so far is served yet */
+    agent->draining = true;
+    doors_retire(agent->doors);
+    resolver_retire(agent->resolver);
+    attempts_retire(agent->attempts);
+}
+
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err)
+{
+    if (!agent->draining)
+        agent_drain(agent);
+    event_del(agent->on_record);
+    event_del(agent->on_flow_end);
+    sockets_collect(agent->sockets);
+    identity_retire(agent->identity);
+    sockets_step(agent->sockets);
+    agent->retired = true;
+    bus_redirect(agent->bus, events, 1);
+    return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
+}
+
+void agent_leave(struct agent *agent)
+{
+    agent->retired = true;
+}
+
+bool agent_is_drained(const struct agent *agent)
+{
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        if (worker_load(agent->workers[i]))
+            return false;
+    return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
 }
 
 void agent_flush(struct agent *agent)

@@ -14,9 +14,11 @@
 
 struct agent;
 
-struct agent_settings {  /* all borrowed, all outlive the agent */
-    int cgroup_fd;       /* where the programs are attached */
-    const char *pin_dir; /* in a bpffs */
+struct agent_settings {      /* all borrowed, all outlive the agent */
+    int cgroup_fd;           /* where the programs are attached */
+    const char *pin_dir;     /* in a bpffs */
+    const char *runtime_dir; /* pods outlive the agent, and the keeper process is met there; NULL:
+                                they do not */
     const struct anchors *anchors;
     X509_STORE *roots; /* what upstreams are verified against */
     struct sink *sinks;
@@ -26,18 +28,59 @@ struct agent_settings {  /* all borrowed, all outlive the agent */
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
-/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down. */
+/* Ends flows (their close is told), tells exits that wait, flushes the sinks, takes all down; but
+ * pods that are registered, where they outlive the agent, stay steered, and wait for the next. */
 void agent_free(struct agent **agent);
+
+/* All pods that were registered with an agent before are so again: what else it left goes. Until
+ * then connections of any of them are steered, and wait. */
+void agent_take_over(struct agent *agent);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
-/* Registers a pod and listens in the calling thread's network namespace. */
-int agent_add_pod(struct agent *agent, uint64_t cgroup_id, const char *space, const char *name,
-                  const struct pods_settings *settings, struct err *err);
+/* A pod to be; all borrowed for the call. */
+struct agent_pod {
+    uint64_t cgroup_id;       /* the inode of its directory */
+    int cgroup_fd;            /* the directory: the pod goes when it does; -1: nobody removes it */
+    int netns_fd;             /* where it lives; -1: where its processes are found */
+    const char *space, *name; /* may be "" */
+    const struct pod_label *labels;
+    size_t labels_len;
+    const struct pods_settings *settings;
+};
+
+/* Registers it, and listens in its namespace: from the return on its connects are steered. */
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err);
+/* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
+ * go on to their end. Its namespace is let go when they have ended. */
+int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */
 void agent_settle(struct agent *agent, unsigned ms);
+
+/* ---- one agent after the other ----
+ *
+ * The pods, what the kernel programs know of them, and the listeners stay; who serves them changes.
+ */
+
+struct predecessor;
+struct successor;
+
+/* Learns what an agent knows that has made way, and follows it while it ends its flows. Before the
+ * control loop runs. Takes predecessor. */
+int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err);
+/* Makes way: takes in what has come so far, then accepts nothing more and reads nothing the kernel
+ * tells; tells successor what it knows. Flows go on, and their events go to events; both are
+ * borrowed until agent_free, which leaves the kernel as it is. */
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err);
+/* agent_free() shall leave the kernel to another agent, whose it still is. */
+void agent_leave(struct agent *agent);
+/* Without a successor: accepts nothing more, but tells what becomes of the flows. */
+void agent_drain(struct agent *agent);
+/* Whether none of its flows is left. */
+bool agent_is_drained(const struct agent *agent);
 
 /* Waits until everything seen so far is written to the sinks. */
 void agent_flush(struct agent *agent);

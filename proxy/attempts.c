@@ -55,6 +55,7 @@ struct attempts {
     int hold_fd; /* a map, borrowed from the skeleton */
     void *tree;  /* tsearch(3) of struct attempt */
     size_t len;
+    bool retired;
     struct event *stay_awake;
     uint64_t told_full_ns;
 };
@@ -389,6 +390,30 @@ int attempts_new(struct attempts **out, const struct attempts_parts *parts, stru
     return 0;
 }
 
+void attempts_retire(struct attempts *attempts)
+{
+    if (attempts->stay_awake)
+        event_free(TAKE(attempts->stay_awake));
+    attempts->retired = true;
+}
+
+static void count_open(const void *node, VISIT when, void *closure)
+{
+    const struct attempt *attempt = *(struct attempt *const *)node;
+    size_t *open = closure;
+
+    if (when == postorder || when == leaf)
+        *open += attempt->state == CONNECTING;
+}
+
+size_t attempts_open(const struct attempts *attempts)
+{
+    size_t open = 0;
+
+    twalk_r(attempts->tree, count_open, &open);
+    return open;
+}
+
 void attempts_free(struct attempts **attempts)
 {
     struct attempts *gone = TAKE(*attempts);
@@ -397,7 +422,8 @@ void attempts_free(struct attempts **attempts)
 
     if (!gone)
         return;
-    bpf_map_update_elem(gone->hold_fd, &zero, &never, BPF_ANY);
+    if (!gone->retired)
+        bpf_map_update_elem(gone->hold_fd, &zero, &never, BPF_ANY);
     while (gone->tree)
         drop(*(struct attempt **)gone->tree);
     if (gone->stay_awake)

@@ -30,6 +30,11 @@ int attempts_new(struct attempts **out, const struct attempts_parts *parts, stru
 /* No SYN is held any more; those that are will be repeated by the kernel. */
 void attempts_free(struct attempts **attempts);
 
+/* Another agent is told of SYNs from now on, and accepts: what was begun here is ended here. */
+void attempts_retire(struct attempts *attempts);
+/* How many wait for their upstream. */
+size_t attempts_open(const struct attempts *attempts);
+
 /* For identity_on_syn(): a record of the kernel's. */
 void attempts_on_record(void *attempts, const struct abi_syn *record);
 

@@ -14,6 +14,7 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/origin.h"
+#include "proxy/pins.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
@@ -86,17 +87,27 @@ static void refuse(struct doors *doors, int fd, const struct origin *origin,
         log_warn("%s", line);
 }
 
+/* As the kernel programs filed it, ours or those of a build before us. */
+static int take_origin(struct doors *doors, int fd, struct origin *origin)
+{
+    const struct pins_older *older;
+    int code = origin_take(keeper_bpf(doors->parts.keeper), fd, origin, NULL);
+
+    for (size_t i = 0; code < 0 && (older = keeper_older(doors->parts.keeper, i)); i++)
+        code = origin_take_from(older->origins_fd, fd, origin, NULL);
+    return code;
+}
+
 /* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
 static void receive(struct doors *doors, int fd, enum limit exhausted)
 {
     struct origin origin;
     struct process *process;
     struct pod *pod;
-    struct err err;
     CLEANUP(fd_close) int upstream = -1;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
-    if (origin_take(keeper_bpf(doors->parts.keeper), fd, &origin, &err) < 0) {
+    if (take_origin(doors, fd, &origin) < 0) {
         close(fd);
         return;
     }
@@ -346,10 +357,11 @@ void doors_look_soon(struct doors *doors)
         event_add(doors->look_due, &soon);
 }
 
-static void mark_inhabited(void *arg, const struct process *process)
+static void mark_inhabited(void *arg, const struct process *process, bool told)
 {
     struct doors *doors = arg;
 
+    (void)told;
     for (struct door *door = doors->first; door; door = door->next)
         door->inhabited = door->inhabited || door->inode == process->ns.net;
 }
@@ -419,9 +431,35 @@ void doors_free(struct doors **doors)
     free(TAKE(*doors));
 }
 
+void doors_retire(struct doors *doors)
+{
+    event_del(doors->look_due);
+    event_del(doors->resume_due);
+    for (const struct door *door = doors->first; door; door = door->next) {
+        if (door->on_accept4)
+            event_del(door->on_accept4);
+        if (door->on_accept6)
+            event_del(door->on_accept6);
+        if (door->on_change)
+            event_del(door->on_change);
+    }
+}
+
 int doors_open(struct doors *doors, int netns_fd, struct err *err)
 {
     return listen_in(doors, netns_fd, 0, err);
+}
+
+void doors_adopt(struct doors *doors)
+{
+    struct keeper_net *net = NULL;
+    struct err err;
+
+    while ((net = keeper_net_next(doors->parts.keeper, net)))
+        if (listen_in(doors, keeper_net_fd(net), keeper_net_cookie(net), &err) < 0)
+            log_warn("what waits in a network namespace is not served before a pod of it is "
+                     "registered: %s",
+                     err.text);
 }
 
 void doors_accept(struct doors *doors)

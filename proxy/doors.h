@@ -39,8 +39,13 @@ void doors_free(struct doors **doors);
 
 /* Listens in the namespace that netns_fd names (borrowed), for good. */
 int doors_open(struct doors *doors, int netns_fd, struct err *err);
+/* Opens the door, as a guest, to every namespace that the keeper has from an agent before us, where
+ * connections may wait to be accepted. */
+void doors_adopt(struct doors *doors);
 /* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
 void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
+/* Another agent listens in all of them from now on. */
+void doors_retire(struct doors *doors);
 /* Accepts what waits to be accepted in any of them. */
 void doors_accept(struct doors *doors);
 /* Processes came or went: looks, soon, whether there is a namespace to leave. */

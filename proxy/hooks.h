@@ -3,6 +3,9 @@
  * Called by:  keeper.c, which owns them. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 
 struct hooks;
@@ -13,7 +16,24 @@ struct sallyport_bpf;
  * nobody would read what they tell. Must not run twice at the same time: libbpf's voice is global.
  */
 int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err *err);
+/* For an agent whose pods outlive it: links, tracepoints among them, and maps are pinned in pin_dir
+ * as a set (pins.h). A set of the same programs on the same cgroup is used as it is; else another
+ * is put beside what is there, and hooks_disarm_older() makes the change when the new maps tell as
+ * much as the old ones. */
+int hooks_new_kept(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err *err);
+/* Every pod is in the new maps: sets of others steer nobody any more. They still tell pods' sockets
+ * that were steered by them whom they talk to, and their origins wait in hooks_older(). */
+void hooks_disarm_older(struct hooks *hooks);
+void hooks_remove_older(struct hooks *hooks);
+struct pins_older;
+const struct pins_older *hooks_older(const struct hooks *hooks, size_t i); /* NULL: no more */
+
+/* Whether anybody is registered in the maps, of whichever set. Kept ones only. */
+bool hooks_have_pods(const struct hooks *hooks);
+/* hooks_free() shall leave pins, and what is attached, to the next agent. */
+void hooks_leave(struct hooks *hooks);
 /* Unpins and detaches. */
 void hooks_free(struct hooks **hooks);
 
 struct sallyport_bpf *hooks_bpf(struct hooks *hooks); /* borrowed */
+int hooks_hold_until(const struct hooks *hooks);      /* a map; borrowed */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <mntent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,17 +27,24 @@ static int find_cgroup2(char out[PATH_MAX])
     return result;
 }
 
-int host_own_cgroup(char out[PATH_MAX], struct err *err)
+int host_cgroup_root(char out[PATH_MAX], struct err *err)
 {
-    char line[PATH_MAX], mount[PATH_MAX];
-    FILE *file;
-    int result;
-
-    if (find_cgroup2(mount) < 0)
+    if (find_cgroup2(out) < 0)
         return err_set(err, -ENOENT,
                        "no cgroup v2 is mounted here; mount it (mount -t cgroup2 none "
                        "/sys/fs/cgroup), or if 'ip netns exec' hides it, use nsenter "
                        "--net=/run/netns/NAME instead");
+    return 0;
+}
+
+int host_own_cgroup(char out[PATH_MAX], struct err *err)
+{
+    char line[PATH_MAX], mount[PATH_MAX];
+    FILE *file;
+    int result = host_cgroup_root(mount, err);
+
+    if (result < 0)
+        return result;
     file = fopen("/proc/self/cgroup", "re");
     if (!file)
         return err_sys(err, -errno, "/proc/self/cgroup");
@@ -90,4 +98,17 @@ int host_check(struct err *err)
                        "the kernel does not let us use BPF (bpf(2)); a container needs CAP_BPF or "
                        "CAP_SYS_ADMIN, and a seccomp profile that allows it");
     return 0;
+}
+
+void host_raise_file_limit(struct rlimit *old)
+{
+    getrlimit(RLIMIT_NOFILE, old);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){old->rlim_max, old->rlim_max});
+}
+
+unsigned host_cpus(void)
+{
+    cpu_set_t cpus;
+
+    return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
 }

@@ -2,13 +2,19 @@
 #pragma once
 
 #include <limits.h>
+#include <sys/resource.h>
 
 #include "base/err.h"
 
 /* The mount point of cgroup v2 (hybrid layouts have it elsewhere than /sys/fs/cgroup), and this
  * process's own cgroup below it as a path. -ENOENT with what to do when there is none. */
+int host_cgroup_root(char out[PATH_MAX], struct err *err);
 int host_own_cgroup(char out[PATH_MAX], struct err *err);
 
 /* Root, BTF, bpf(2), open files: 0, or the first thing missing as a sentence that says what follows
  * and what to do. (cgroup v2 is host_own_cgroup's to find.) */
 int host_check(struct err *err);
+
+/* Every flow is two sockets; what the shell allows is for one program. */
+void host_raise_file_limit(struct rlimit *old);
+unsigned host_cpus(void); /* this process may run on */

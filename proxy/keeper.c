@@ -1,248 +1,53 @@
-/* The thread takes namespaces from a queue, enters each, opens there what is wanted, and goes home.
- * The lock covers the queue, the list of namespaces and their sockets made ahead; it is never held
- * over a change of namespace. What a namespace owns and reaches (`reach`) is the control thread's.
- */
+/* The lock covers the thread's queue, the list of namespaces and their sockets made ahead; it is
+ * never held over a change of namespace. What a namespace owns and reaches (`reach`) is the control
+ * thread's; the conversation with the keeper process is the keeper's thread's, once it runs. */
 #include "proxy/keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "proxy/hooks.h"
-#include "proxy/listener.h"
-#include "proxy/net.h"
-#include "proxy/reach.h"
+#include "proxy/keeper_parts.h"
 
-enum { KINDS = KEEPER_KINDS, SOCKETS_AHEAD = KEEPER_AHEAD };
 enum { SOCKETS_LOW = SOCKETS_AHEAD / 2 }; /* make more when fewer are left */
-static const struct {
-    int family, type;
-} kinds[KINDS] = {
-    {AF_INET, SOCK_STREAM},
-    {AF_INET6, SOCK_STREAM},
-    {AF_INET, SOCK_DGRAM},
-    {AF_INET6, SOCK_DGRAM},
-};
 
-struct ahead {
-    int fds[SOCKETS_AHEAD];
-    size_t len;
-    bool wanted;
-    unsigned int turns; /* how often the thread was here for it */
-    int code;           /* of its last turn */
-};
-
-struct keeper_net {
-    struct keeper_net *next; /* in keeper->nets */
-    struct keeper_net *next_queued;
-    bool queued;
-    struct err *opening; /* for the story, while the listeners are wanted; else NULL */
-    struct ahead ahead[KINDS];
-
-    int netns_fd; /* from here on: set before others see it, then the control thread's */
-    struct listeners listeners;
-    int watch, ask; /* rtnetlink */
-    struct reach reach;
-};
-
-struct keeper {
-    struct hooks *hooks;
-    int home_fd; /* the namespace the agent itself is in */
-    uint64_t home_cookie;
-    pthread_t thread;
-    bool has_thread;
-    pthread_mutex_t lock;
-    pthread_cond_t work, served;
-    bool stopping; /* this and all below: under the lock */
-    struct keeper_net *nets;
-    struct keeper_net *queue, **queue_end;
-    struct keeper_net *busy; /* what the thread is at */
-};
-
-static int cookie_of(int fd, uint64_t *cookie)
-{
-    socklen_t len = sizeof(*cookie);
-
-    return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) < 0 ? -errno : 0;
-}
-
-/* Of the calling thread's namespace. */
-static int cookie_here(uint64_t *cookie)
-{
-    CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    return fd < 0 ? -errno : cookie_of(fd, cookie);
-}
-
-static void open_all(struct keeper_net *net, struct err *err)
-{
-    uint64_t wanted_cookie = net->reach.netns_cookie;
-    int code = cookie_here(&net->reach.netns_cookie);
-
-    if (code == 0 && wanted_cookie && wanted_cookie != net->reach.netns_cookie)
-        code = -ESTALE;
-    if (code == 0)
-        code = listeners_open(&net->listeners);
-    if (code < 0) {
-        err_sys(err, code, "listening there");
-        return;
-    }
-    net->reach.listeners = &net->listeners;
-    net->watch = net_open_watch(err);
-    if (net->watch >= 0)
-        net->ask = net_open_ask(err);
-}
-
-static size_t open_ahead(int family, int type, int *fds, size_t wanted, int *code)
-{
-    size_t len = 0;
-
-    *code = 0;
-    while (len < wanted) {
-        fds[len] = listener_socket(family, type);
-        if (fds[len] < 0) {
-            *code = fds[len];
-            break;
-        }
-        len++;
-    }
-    return len;
-}
-
-struct job {
-    struct keeper_net *net;
-    struct err *opening;
-    struct {
-        int fds[SOCKETS_AHEAD];
-        size_t wanted, len;
-        int code;
-    } ahead[KINDS];
-};
-
-static void do_job(const struct keeper *keeper, struct job *job)
-{
-    if (setns(job->net->netns_fd, CLONE_NEWNET) < 0) {
-        for (int i = 0; i < KINDS; i++)
-            job->ahead[i].code = -errno;
-        if (job->opening)
-            err_sys(job->opening, -errno, "entering it");
-        return;
-    }
-    if (job->opening)
-        open_all(job->net, job->opening);
-    for (int i = 0; i < KINDS; i++)
-        job->ahead[i].len = open_ahead(kinds[i].family, kinds[i].type, job->ahead[i].fds,
-                                       job->ahead[i].wanted, &job->ahead[i].code);
-    /* not to keep a pod's namespace alive by standing in it */
-    setns(keeper->home_fd, CLONE_NEWNET);
-}
-
-/* Under the lock. */
-static void begin_job(struct keeper *keeper, struct job *job)
-{
-    struct keeper_net *net = keeper->queue;
-
-    keeper->queue = net->next_queued;
-    if (!keeper->queue)
-        keeper->queue_end = &keeper->queue;
-    net->queued = false;
-    keeper->busy = net;
-    *job = (struct job){.net = net, .opening = net->opening};
-    for (int i = 0; i < KINDS; i++) {
-        job->ahead[i].wanted = net->ahead[i].wanted ? SOCKETS_AHEAD - net->ahead[i].len : 0;
-        net->ahead[i].wanted = false;
-    }
-}
-
-/* Under the lock. Only the thread adds sockets, so there is room for those it made. */
-static void end_job(struct keeper *keeper, const struct job *job)
-{
-    for (int i = 0; i < KINDS; i++) {
-        struct ahead *ahead = &job->net->ahead[i];
-
-        for (size_t j = 0; j < job->ahead[i].len; j++)
-            ahead->fds[ahead->len++] = job->ahead[i].fds[j];
-        ahead->code = job->ahead[i].code;
-        ahead->turns++;
-    }
-    job->net->opening = NULL;
-    keeper->busy = NULL;
-    pthread_cond_broadcast(&keeper->served);
-}
-
-static void *keep(void *arg)
-{
-    struct keeper *keeper = arg;
-    struct job job;
-
-    pthread_mutex_lock(&keeper->lock);
-    while (!keeper->stopping) {
-        if (!keeper->queue) {
-            pthread_cond_wait(&keeper->work, &keeper->lock);
-            continue;
-        }
-        begin_job(keeper, &job);
-        pthread_mutex_unlock(&keeper->lock);
-        do_job(keeper, &job);
-        pthread_mutex_lock(&keeper->lock);
-        end_job(keeper, &job);
-    }
-    pthread_mutex_unlock(&keeper->lock);
-    return NULL;
-}
-
-/* Signals are the control thread's: this one takes none. */
-static int start_thread(struct keeper *keeper, struct err *err)
-{
-    sigset_t all, before;
-    int code;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    code = pthread_create(&keeper->thread, NULL, keep, keeper);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code)
-        return err_sys(err, -code, "the keeper's thread");
-    keeper->has_thread = true;
-    pthread_setname_np(keeper->thread, "keeper");
-    return 0;
-}
-
-static int find_home(struct keeper *keeper, struct err *err)
-{
-    int code = cookie_here(&keeper->home_cookie);
-
-    keeper->home_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (keeper->home_fd < 0)
-        return err_sys(err, -errno, "/proc/thread-self/ns/net");
-    if (code < 0)
-        return err_sys(err, code, "our own network namespace (Linux 5.14 or newer?)");
-    return 0;
-}
-
-int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct err *err)
+/* Without hooks and thread. */
+static int new_empty(struct keeper **out, const char *runtime_dir, struct err *err)
 {
     CLEANUP(keeper_free) struct keeper *keeper = calloc(1, sizeof(*keeper));
     int code;
 
     if (!keeper)
         return err_set(err, -ENOMEM, "keeper");
-    keeper->home_fd = -1;
+    keeper->home_fd = keeper->wake_fd = keeper->client.fd = -1;
     keeper->queue_end = &keeper->queue;
     pthread_mutex_init(&keeper->lock, NULL);
-    pthread_cond_init(&keeper->work, NULL);
     pthread_cond_init(&keeper->served, NULL);
-    code = find_home(keeper, err);
+    keeper->runtime_dir = runtime_dir ? strdup(runtime_dir) : NULL;
+    keeper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (keeper->wake_fd < 0 || (runtime_dir && !keeper->runtime_dir))
+        return err_set(err, -ENOMEM, "keeper");
+    code = inside_home(&keeper->home_fd, &keeper->home_cookie, err);
+    if (code < 0)
+        return code;
+    *out = TAKE(keeper);
+    return 0;
+}
+
+int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct err *err)
+{
+    CLEANUP(keeper_free) struct keeper *keeper = NULL;
+    int code = new_empty(&keeper, NULL, err);
+
     if (code == 0)
         code = hooks_new(&keeper->hooks, cgroup_fd, pin_dir, err);
     if (code == 0)
-        code = start_thread(keeper, err);
+        code = keeper_thread_start(keeper, err);
     if (code < 0)
         return code;
     *out = TAKE(keeper);
@@ -252,18 +57,6 @@ int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct e
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper)
 {
     return hooks_bpf(keeper->hooks);
-}
-
-/* Under the lock. */
-static void enqueue(struct keeper *keeper, struct keeper_net *net)
-{
-    if (net->queued)
-        return;
-    net->queued = true;
-    net->next_queued = NULL;
-    *keeper->queue_end = net;
-    keeper->queue_end = &net->next_queued;
-    pthread_cond_signal(&keeper->work);
 }
 
 static void net_free(struct keeper_net **net)
@@ -284,35 +77,45 @@ static void net_free(struct keeper_net **net)
 
 void keeper_free(struct keeper **keeper)
 {
+    struct keeper *gone = TAKE(*keeper);
     struct keeper_net *net;
 
-    if (!*keeper)
+    if (!gone)
         return;
-    if ((*keeper)->has_thread) {
-        pthread_mutex_lock(&(*keeper)->lock);
-        (*keeper)->stopping = true;
-        pthread_cond_signal(&(*keeper)->work);
-        pthread_mutex_unlock(&(*keeper)->lock);
-        pthread_join((*keeper)->thread, NULL);
-    }
-    hooks_free(
-        &(*keeper)->hooks); /* before the listeners go: nobody is steered to what is closed */
-    while ((net = (*keeper)->nets)) {
-        (*keeper)->nets = net->next;
+    keeper_thread_stop(gone);
+    if (gone->leaving && gone->hooks)
+        hooks_leave(gone->hooks);
+    /* before the listeners go: nobody is steered to what is closed */
+    hooks_free(&gone->hooks);
+    if (gone->has_thread && !gone->leaving)
+        keeper_client_end(&gone->client);
+    keeper_client_close(&gone->client);
+    while ((net = gone->nets)) {
+        gone->nets = net->next;
         net_free(&net);
     }
-    pthread_cond_destroy(&(*keeper)->served);
-    pthread_cond_destroy(&(*keeper)->work);
-    pthread_mutex_destroy(&(*keeper)->lock);
-    fd_close(&(*keeper)->home_fd);
-    free(TAKE(*keeper));
+    pthread_cond_destroy(&gone->served);
+    pthread_mutex_destroy(&gone->lock);
+    fd_close(&gone->home_fd);
+    fd_close(&gone->wake_fd);
+    free(gone->runtime_dir);
+    free(gone);
 }
 
-/* Waits until the thread has served what was queued for net. Under the lock. */
-static void wait_served(struct keeper *keeper, const struct keeper_net *net)
+bool keeper_leave(struct keeper *keeper, bool idle_too)
 {
-    while (net->queued || keeper->busy == net)
-        pthread_cond_wait(&keeper->served, &keeper->lock);
+    if (keeper->runtime_dir && (idle_too || hooks_have_pods(keeper->hooks)))
+        keeper->leaving = true;
+    return keeper->leaving;
+}
+
+static struct keeper_net *find_by_cookie(struct keeper *keeper, uint64_t netns_cookie)
+{
+    struct keeper_net *net = keeper->nets;
+
+    while (net && net->reach.netns_cookie != netns_cookie)
+        net = net->next;
+    return net;
 }
 
 static struct keeper_net *find_by_file(struct keeper *keeper, const struct stat *file)
@@ -327,19 +130,18 @@ static struct keeper_net *find_by_file(struct keeper *keeper, const struct stat 
     return NULL;
 }
 
-static int net_new(struct keeper_net **out, int netns_fd, uint64_t wanted_cookie, struct err *err)
+/* Takes the descriptor. */
+static int net_new(struct keeper_net **out, int *netns_fd, uint64_t cookie, struct err *err)
 {
-    CLEANUP(net_free) struct keeper_net *net = calloc(1, sizeof(*net));
+    struct keeper_net *net = calloc(1, sizeof(*net));
 
     if (!net)
         return err_set(err, -ENOMEM, "network namespace");
     net->watch = net->ask = -1;
     listeners_init(&net->listeners);
-    net->reach.netns_cookie = wanted_cookie;
-    net->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
-    if (net->netns_fd < 0)
-        return err_sys(err, -errno, "network namespace");
-    *out = TAKE(net);
+    net->reach.netns_cookie = cookie;
+    net->netns_fd = fd_take(netns_fd);
+    *out = net;
     return 0;
 }
 
@@ -349,16 +151,25 @@ static int open_there(struct keeper *keeper, struct keeper_net *net, struct err 
 
     pthread_mutex_lock(&keeper->lock);
     net->opening = &story;
-    enqueue(keeper, net);
-    wait_served(keeper, net);
+    keeper_thread_enqueue(keeper, net);
+    keeper_thread_wait(keeper, net);
     pthread_mutex_unlock(&keeper->lock);
     return story.code < 0 ? err_set(err, story.code, "%s", story.text) : 0;
+}
+
+static void enlist(struct keeper *keeper, struct keeper_net *net)
+{
+    pthread_mutex_lock(&keeper->lock);
+    net->next = keeper->nets;
+    keeper->nets = net;
+    pthread_mutex_unlock(&keeper->lock);
 }
 
 int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
                    uint64_t wanted_cookie, struct err *err)
 {
     CLEANUP(net_free) struct keeper_net *net = NULL;
+    CLEANUP(fd_close) int own_fd = -1;
     struct keeper_net *known;
     struct stat file;
     int code;
@@ -374,7 +185,10 @@ int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
         *out = known;
         return 0;
     }
-    code = net_new(&net, netns_fd, wanted_cookie, err);
+    own_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
+    if (own_fd < 0)
+        return err_sys(err, -errno, "network namespace");
+    code = net_new(&net, &own_fd, wanted_cookie, err);
     if (code == 0)
         code = open_there(keeper, net, err);
     if (code == 0)
@@ -383,11 +197,8 @@ int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
         err_wrap(err, "network namespace %llu", (unsigned long long)file.st_ino);
         return code;
     }
-    pthread_mutex_lock(&keeper->lock);
-    net->next = keeper->nets;
-    keeper->nets = net;
-    pthread_mutex_unlock(&keeper->lock);
-    *out = TAKE(net);
+    *out = net;
+    enlist(keeper, TAKE(net));
     return 0;
 }
 
@@ -397,13 +208,17 @@ void keeper_net_remove(struct keeper *keeper, struct keeper_net **net)
 
     if (!*net)
         return;
+    if (!keeper->leaving)
+        reach_forget(&(*net)->reach, keeper_bpf(keeper));
     pthread_mutex_lock(&keeper->lock);
     while (*at != *net)
         at = &(*at)->next;
     *at = (*net)->next;
-    wait_served(keeper, *net);
+    (*net)->leaving = keeper->runtime_dir && !keeper->leaving;
+    if ((*net)->leaving)
+        keeper_thread_enqueue(keeper, *net);
+    keeper_thread_wait(keeper, *net);
     pthread_mutex_unlock(&keeper->lock);
-    reach_forget(&(*net)->reach, keeper_bpf(keeper));
     net_free(net);
 }
 
@@ -417,6 +232,104 @@ int keeper_net_refresh(struct keeper *keeper, struct keeper_net *net, struct err
     if (code < 0)
         return code;
     return reach_tell(&net->reach, keeper_bpf(keeper), &view, err);
+}
+
+/* ---- what the agent before us left ---- */
+
+/* The keeper process has the namespace, with the very sockets that pods' connects wait at. */
+static int adopt_one(struct keeper *keeper, struct keeper_net *net, struct err *err)
+{
+    int code;
+
+    net->reach.listeners = &net->listeners;
+    code = keeper_thread_follow(keeper, net, err);
+    return code < 0 ? code : keeper_net_refresh(keeper, net, err);
+}
+
+static int adopt_all(struct keeper *keeper, struct err *err)
+{
+    CLEANUP(listeners_fini) struct listeners listeners;
+    CLEANUP(fd_close) int netns_fd = -1;
+    uint64_t cookie = 0;
+    int code;
+
+    listeners_init(&listeners);
+    while ((code = keeper_client_next(&keeper->client, &cookie, &netns_fd, &listeners)) == 0) {
+        CLEANUP(net_free) struct keeper_net *net = NULL;
+        struct err why;
+
+        code = net_new(&net, &netns_fd, cookie, err);
+        if (code < 0)
+            return code;
+        net->listeners = listeners;
+        listeners_init(&listeners);
+        if (adopt_one(keeper, net, &why) == 0) {
+            enlist(keeper, TAKE(net));
+            continue;
+        }
+        log_warn("network namespace %llu, as it was kept: %s; listening there anew",
+                 (unsigned long long)cookie, why.text);
+        keeper_client_remove(&keeper->client, cookie);
+    }
+    return code == -ENOENT ? 0 : err_sys(err, code, "the keeper");
+}
+
+static const struct reach *reach_of(void *arg, uint64_t netns_cookie)
+{
+    const struct keeper_net *net = find_by_cookie(arg, netns_cookie);
+
+    return net ? &net->reach : NULL;
+}
+
+int keeper_new_kept(struct keeper **out, int cgroup_fd, const char *pin_dir,
+                    const char *runtime_dir, struct err *err)
+{
+    CLEANUP(keeper_free) struct keeper *keeper = NULL;
+    int code = new_empty(&keeper, runtime_dir, err);
+
+    if (code < 0)
+        return code;
+    keeper->leaving = true; /* until all is well: a start that fails takes nothing away */
+    code = hooks_new_kept(&keeper->hooks, cgroup_fd, pin_dir, err);
+    if (code == 0)
+        code =
+            keeper_client_open(&keeper->client, runtime_dir, hooks_hold_until(keeper->hooks), err);
+    if (code == 0)
+        code = adopt_all(keeper, err);
+    if (code < 0)
+        return code;
+    reach_sweep(keeper_bpf(keeper), reach_of, keeper);
+    code = keeper_thread_start(keeper, err);
+    if (code < 0)
+        return code;
+    keeper->leaving = false;
+    *out = TAKE(keeper);
+    return 0;
+}
+
+void keeper_disarm_older(struct keeper *keeper)
+{
+    hooks_disarm_older(keeper->hooks);
+}
+
+void keeper_remove_older(struct keeper *keeper)
+{
+    hooks_remove_older(keeper->hooks);
+}
+
+const struct pins_older *keeper_older(const struct keeper *keeper, size_t i)
+{
+    return hooks_older(keeper->hooks, i);
+}
+
+struct keeper_net *keeper_net_next(struct keeper *keeper, const struct keeper_net *after)
+{
+    return after ? after->next : keeper->nets;
+}
+
+int keeper_net_fd(const struct keeper_net *net)
+{
+    return net->netns_fd;
 }
 
 uint64_t keeper_net_cookie(const struct keeper_net *net)
@@ -434,15 +347,6 @@ int keeper_net_watch(const struct keeper_net *net)
     return net->watch;
 }
 
-static struct keeper_net *find_by_cookie(struct keeper *keeper, uint64_t netns_cookie)
-{
-    struct keeper_net *net = keeper->nets;
-
-    while (net && net->reach.netns_cookie != netns_cookie)
-        net = net->next;
-    return net;
-}
-
 /* Only the calling thread changes the list. */
 struct keeper_net *keeper_net_find(struct keeper *keeper, uint64_t netns_cookie)
 {
@@ -457,7 +361,7 @@ static int take_ahead(struct keeper *keeper, struct keeper_net *net, int i)
 
     if (ahead->len < SOCKETS_LOW) {
         ahead->wanted = true;
-        enqueue(keeper, net);
+        keeper_thread_enqueue(keeper, net);
     }
     return fd;
 }
@@ -478,12 +382,10 @@ static int wait_ahead(struct keeper *keeper, const struct keeper_net *net, int i
 int keeper_socket(struct keeper *keeper, uint64_t netns_cookie, int family, int type,
                   struct err *err)
 {
-    int i = 0;
+    int i = (type == SOCK_STREAM ? INSIDE_STREAM4 : INSIDE_DATAGRAM4) + (family == AF_INET6);
     struct keeper_net *net;
     int fd = -EAGAIN, code;
 
-    while (kinds[i].family != family || kinds[i].type != type)
-        i++;
     if (netns_cookie == keeper->home_cookie) {
         fd = listener_socket(family, type);
         return fd < 0 ? err_sys(err, fd, "upstream socket") : fd;

@@ -7,13 +7,14 @@
  * bpf/connect.bpf.c and sockops.bpf.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "proxy/listener.h"
 
 enum {
-    KEEPER_KINDS = 4,  /* of sockets: two families, streams and datagrams */
+    KEEPER_KINDS = 4,  /* of sockets made ahead: two families, streams and datagrams */
     KEEPER_AHEAD = 16, /* made ahead of a namespace and kind, once it was asked for one */
     /* What is open of a namespace at most: listeners, raw sockets, rtnetlink, itself. */
     KEEPER_NET_FILES = 2 + 2 * ABI_PEERS + 4 + 3 + KEEPER_KINDS * KEEPER_AHEAD,
@@ -28,8 +29,25 @@ struct sallyport_bpf;
  * attaches the process tracepoints unpinned; starts the thread. Every failure is a sentence that
  * says which program or map the kernel refused and why. */
 int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct err *err);
-/* Unpins, detaches, closes listeners and sockets, ends the thread. */
+/* The same for an agent whose pods outlive it. Links and maps are pinned as hooks_new_kept() does;
+ * what must stay open is held by the keeper process (keeper_process.h) at runtime_dir, which is
+ * started where there is none, and again when it dies. Namespaces that it holds from an agent
+ * before are listened in at once, by the same sockets; what that one had told the kernel programs
+ * of others is taken back. */
+int keeper_new_kept(struct keeper **out, int cgroup_fd, const char *pin_dir,
+                    const char *runtime_dir, struct err *err);
+/* From now on nothing is taken away, neither from the kernel programs nor from the keeper process,
+ * for another agent goes on with it; keeper_free() and keeper_net_remove() just let go. False, and
+ * nothing changes, where it is not kept; with `idle_too` false also where no pod is registered. */
+bool keeper_leave(struct keeper *keeper, bool idle_too);
+/* Unpins, detaches, closes listeners and sockets, ends the thread and the keeper process. */
 void keeper_free(struct keeper **keeper);
+
+/* What another build of us had pinned: see hooks_disarm_older(). */
+struct pins_older;
+void keeper_disarm_older(struct keeper *keeper);
+void keeper_remove_older(struct keeper *keeper);
+const struct pins_older *keeper_older(const struct keeper *keeper, size_t i);
 
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper); /* for the maps; borrowed */
 
@@ -44,7 +62,10 @@ void keeper_net_remove(struct keeper *keeper, struct keeper_net **net);
 
 /* NULL: nobody listens there (any more). Borrowed; the control thread's. */
 struct keeper_net *keeper_net_find(struct keeper *keeper, uint64_t netns_cookie);
+/* All of them, in no order: after NULL comes the first, NULL after the last. */
+struct keeper_net *keeper_net_next(struct keeper *keeper, const struct keeper_net *after);
 uint64_t keeper_net_cookie(const struct keeper_net *net);
+int keeper_net_fd(const struct keeper_net *net); /* the namespace itself; borrowed */
 /* What we listen to there; borrowed. */
 const struct listeners *keeper_net_listeners(const struct keeper_net *net);
 /* A netlink socket (non-blocking) that becomes readable when addresses or routes change; borrowed.

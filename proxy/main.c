@@ -12,14 +12,17 @@ static const struct {
     const char *does;
 } commands[] = {
     {"exec", command_exec, "run a command and show what it says over the network"},
+    {"keeper", command_keeper, NULL}, /* internal */
     {"probe", command_probe, "tell what this machine offers of what we need"},
+    {"run", command_run, "the agent of this machine"},
 };
 
 static int usage(FILE *out, int status)
 {
     fputs("Usage: sallyport COMMAND [OPTION…]\n\nCommands:\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
+        if (commands[i].does)
+            fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
     fputs("\n'sallyport COMMAND --help' tells a command's options; --version the version.\n", out);
     return status;
 }

@@ -231,6 +231,43 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
     pthread_mutex_unlock(&names->lock);
 }
 
+struct visit {
+    void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
+                  uint32_t seconds);
+    void *arg;
+    uint64_t now_ns;
+};
+
+static void visit_pod(const void *node, VISIT when, void *closure)
+{
+    const struct resolved *pod = *(struct resolved *const *)node;
+    const struct visit *visit = closure;
+
+    if (when != postorder && when != leaf)
+        return;
+    for (const struct binding *binding = pod->oldest; binding; binding = binding->newer) {
+        struct addr address = {.port = 0};
+
+        if (binding->until_ns <= visit->now_ns)
+            continue;
+        memcpy(address.ip, binding->place->ip, sizeof(address.ip));
+        visit->visit(visit->arg, pod->pod, binding->name, &address,
+                     (uint32_t)((binding->until_ns - visit->now_ns) / 1000000000u));
+    }
+}
+
+void names_each(struct names *names, uint64_t now_ns,
+                void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
+                              uint32_t seconds),
+                void *arg)
+{
+    struct visit closure = {visit, arg, now_ns};
+
+    pthread_mutex_lock(&names->lock);
+    twalk_r(names->pods, visit_pod, &closure);
+    pthread_mutex_unlock(&names->lock);
+}
+
 void names_found_fini(struct names_found *found)
 {
     while (found->len)

@@ -38,4 +38,10 @@ void names_add(struct names *names, uint64_t pod, const char *name, const struct
                uint32_t ttl, uint64_t now_ns);
 void names_find(struct names *names, uint64_t pod, const struct addr *address, uint64_t now_ns,
                 struct names_found *out);
+/* Calls visit(arg, pod, name, address, seconds) for each that holds for `seconds` more, a pod's in
+ * the order in which they were answered last. The lock is held meanwhile. */
+void names_each(struct names *names, uint64_t now_ns,
+                void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
+                              uint32_t seconds),
+                void *arg);
 void names_found_fini(struct names_found *found);

@@ -73,6 +73,11 @@ void origin_from(const struct abi_origin *filed, const struct addr *src, struct 
 
 int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err)
 {
+    return origin_take_from(bpf_map__fd(bpf->maps.origins), accepted_fd, out, err);
+}
+
+int origin_take_from(int origins_fd, int accepted_fd, struct origin *out, struct err *err)
+{
     struct abi_tuple key = {0};
     struct abi_origin filed;
     struct addr src = {.port = 0};
@@ -81,7 +86,7 @@ int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, 
 
     if (code < 0)
         return code;
-    code = bpf_map_lookup_and_delete_elem(bpf_map__fd(bpf->maps.origins), &key, &filed);
+    code = bpf_map_lookup_and_delete_elem(origins_fd, &key, &filed);
     if (code == -ENOENT)
         return err_set(err, -ENOENT, "%s dialled our listener itself", addr_format(&src, text));
     if (code < 0)

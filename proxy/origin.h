@@ -27,6 +27,8 @@ void origin_from(const struct abi_origin *filed, const struct addr *src, struct 
 /* Takes (and so removes: a record is used once) what sockops filed for this accepted socket.
  * -ENOENT: nothing was filed, a stranger dialled the listener; close the connection. */
 int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err);
+/* The same out of another such map (-1: there is none). */
+int origin_take_from(int origins_fd, int accepted_fd, struct origin *out, struct err *err);
 
 /* What was filed for the socket that sends such datagrams; it stays until it is forgotten. -ENOENT:
  * a stranger's. */

@@ -21,8 +21,10 @@ struct registered {
 };
 
 struct pods {
-    void *tree;            /* tsearch(3) of struct registered */
+    void *tree; /* tsearch(3) of struct registered */
+    size_t len;
     int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
+    bool leaving;
 };
 
 static int by_cgroup(const void *a, const void *b)
@@ -69,9 +71,15 @@ void pods_free(struct pods **pods)
     if (!*pods)
         return;
     while ((*pods)->tree) {
-        uint64_t cgroup_id = **(uint64_t **)(*pods)->tree;
+        struct registered *entry = *(struct registered **)(*pods)->tree;
 
-        pods_remove(*pods, cgroup_id, NULL);
+        if (!(*pods)->leaving) {
+            pods_remove(*pods, entry->cgroup_id, NULL);
+            continue;
+        }
+        tdelete(entry, &(*pods)->tree, by_cgroup);
+        entry->ports_len = 0;
+        entry_free(&entry);
     }
     free(TAKE(*pods));
 }
@@ -90,6 +98,11 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return entry ? entry->pod : NULL;
 }
 
+size_t pods_count(const struct pods *pods)
+{
+    return pods->len;
+}
+
 static bool steers(const struct pods_settings *settings, uint16_t port)
 {
     bool listed = settings->all_ports;
@@ -99,27 +112,20 @@ static bool steers(const struct pods_settings *settings, uint16_t port)
     return listed;
 }
 
-static int entry_new(struct registered **out, const struct pods *pods, uint64_t cgroup_id,
-                     const char *space, const char *name, const struct pods_settings *settings,
-                     struct err *err)
+static int entry_new(struct registered **out, const struct pods *pods, struct pod *pod,
+                     const struct pods_settings *settings, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
-        return err_set(err, -ENOMEM, "pod %s", name);
-    entry->cgroup_id = cgroup_id;
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    entry->cgroup_id = pod->cgroup_id;
     entry->ports_fd = pods->ports_fd;
     entry->ports = calloc(settings->ports_len + 1, sizeof(*entry->ports));
-    entry->pod = calloc(1, sizeof(*entry->pod));
-    if (!entry->ports || !entry->pod)
-        return err_set(err, -ENOMEM, "pod %s", name);
-    atomic_init(&entry->pod->refs, 1);
-    entry->pod->cgroup_id = cgroup_id;
-    entry->pod->tls_read = steers(settings, 443);
-    entry->pod->space = strdup(space);
-    entry->pod->name = strdup(name);
-    if (!entry->pod->space || !entry->pod->name)
-        return err_set(err, -ENOMEM, "pod %s", name);
+    if (!entry->ports)
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    pod->tls_read = steers(settings, 443);
+    entry->pod = pod_ref(pod);
     *out = TAKE(entry);
     return 0;
 }
@@ -142,31 +148,35 @@ static int tell_ports(struct registered *entry, const struct pods_settings *sett
 }
 
 /* The ports first: from the moment the pod itself is in its map it is steered by them. */
-int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const char *name,
-             const struct pods_settings *settings, struct err *err)
+int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
+             struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = NULL;
     struct abi_pod told = {.flags = (settings->all_ports ? ABI_POD_ALL_PORTS : 0u) |
                                     (settings->loopback ? ABI_POD_LOOPBACK : 0u) |
                                     (settings->open_when_down ? ABI_POD_OPEN : 0u)};
+    const struct registered *same = find(pods, pod->cgroup_id);
     int code;
 
-    if (find(pods, cgroup_id))
-        return err_set(err, -EEXIST, "cgroup %llu is registered already, as pod %s",
-                       (unsigned long long)cgroup_id, pods_find(pods, cgroup_id)->name);
-    code = entry_new(&entry, pods, cgroup_id, space, name, settings, err);
+    if (same)
+        return err_set(err, -EEXIST, "that cgroup is registered already, as pod %s%s%s",
+                       same->pod->space, same->pod->space[0] ? "/" : "", same->pod->name);
+    if (pods->len >= ABI_PODS_MAX)
+        return err_set(err, -ENOSPC, "there are %d pods already, which is all we have room for",
+                       ABI_PODS_MAX);
+    code = entry_new(&entry, pods, pod, settings, err);
     if (code == 0 && !settings->all_ports)
         code = tell_ports(entry, settings, err);
     if (code < 0)
         return code;
     if (!tsearch(entry, &pods->tree, by_cgroup))
-        return err_set(err, -ENOMEM, "pod %s", name);
-    code = bpf_map_update_elem(pods->pods_fd, &cgroup_id, &told, BPF_ANY);
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
     if (code < 0) {
         tdelete(entry, &pods->tree, by_cgroup);
-        return err_sys(err, code, "telling the kernel pod %s (there is room for %d)", name,
-                       ABI_PODS_MAX);
+        return err_sys(err, code, "telling the kernel pod %s", pod->name);
     }
+    pods->len++;
     TAKE(entry); /* the tree's now */
     return 0;
 }
@@ -180,5 +190,43 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
                        (unsigned long long)cgroup_id);
     bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
     tdelete(entry, &pods->tree, by_cgroup);
+    pods->len--;
     return 0;
+}
+
+static bool has_port(const struct registered *entry, uint16_t port)
+{
+    for (size_t i = 0; i < entry->ports_len; i++)
+        if (entry->ports[i] == port)
+            return true;
+    return false;
+}
+
+void pods_sweep(struct pods *pods)
+{
+    struct abi_port port, next_port;
+    uint64_t pod, next_pod;
+    int code = bpf_map_get_next_key(pods->pods_fd, NULL, &next_pod);
+
+    while (code == 0) {
+        pod = next_pod;
+        code = bpf_map_get_next_key(pods->pods_fd, &pod, &next_pod); /* before that key goes */
+        if (!find(pods, pod))
+            bpf_map_delete_elem(pods->pods_fd, &pod);
+    }
+    code = bpf_map_get_next_key(pods->ports_fd, NULL, &next_port);
+    while (code == 0) {
+        const struct registered *entry;
+
+        port = next_port;
+        code = bpf_map_get_next_key(pods->ports_fd, &port, &next_port);
+        entry = find(pods, port.pod);
+        if (!entry || !has_port(entry, port.port))
+            bpf_map_delete_elem(pods->ports_fd, &port);
+    }
+}
+
+void pods_leave(struct pods *pods)
+{
+    pods->leaving = true;
 }

@@ -25,10 +25,18 @@ extern const size_t pods_default_ports_len;
 int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err); /* borrows bpf */
 void pods_free(struct pods **pods);
 
-/* Registers the cgroup (v2 cgroup id: the inode of its directory) with all below it. space and name
- * may be "". From the return on its connects are steered. */
-int pods_add(struct pods *pods, uint64_t cgroup_id, const char *space, const char *name,
-             const struct pods_settings *settings, struct err *err);
+/* The kernel's maps may hold what an agent before us was asked for. Of that, takes back all that is
+ * not registered here. */
+void pods_sweep(struct pods *pods);
+/* From now on pods_free() leaves in the maps what is there: another agent goes on with it. */
+void pods_leave(struct pods *pods);
+
+/* Registers the pod's cgroup (its id is the inode of its directory) with all below it, but for what
+ * has a pod of its own. Takes a reference; nobody else may have the pod yet, as what it is by its
+ * settings is noted in it. From the return on its connects are steered. */
+int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
+             struct err *err);
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
+size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);

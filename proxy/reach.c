@@ -16,10 +16,10 @@ static struct abi_own own_key(const struct reach *reach, const struct net_addres
     return key;
 }
 
-static bool is_among(const struct net_view *view, const struct net_address *address)
+static bool is_among(const struct net_view *view, const uint8_t ip[16])
 {
     for (size_t i = 0; i < view->own_len; i++)
-        if (memcmp(view->own[i].ip, address->ip, sizeof(address->ip)) == 0)
+        if (memcmp(view->own[i].ip, ip, sizeof(view->own[i].ip)) == 0)
             return true;
     return false;
 }
@@ -48,7 +48,7 @@ static void forget_own(const struct reach *reach, int map_fd, const struct net_v
     for (size_t i = 0; i < reach->view.own_len; i++) {
         struct abi_own key = own_key(reach, &reach->view.own[i]);
 
-        if (!is_among(but, &reach->view.own[i]))
+        if (!is_among(but, reach->view.own[i].ip))
             bpf_map_delete_elem(map_fd, &key);
     }
 }
@@ -93,17 +93,30 @@ int reach_tell(struct reach *reach, struct sallyport_bpf *bpf, struct net_view *
     return 0;
 }
 
-static void forget_tuples(const struct reach *reach, int map_fd)
+/* Of a map whose keys begin with the namespace's cookie. */
+static void forget_keys(int map_fd, bool (*is_to_go)(const void *arg, const void *key),
+                        const void *arg)
 {
-    struct abi_tuple key, next;
+    union {
+        struct abi_tuple tuple;
+        struct abi_own own;
+        uint64_t netns_cookie;
+    } key, next;
     int code = bpf_map_get_next_key(map_fd, NULL, &next);
 
     while (code == 0) {
         key = next;
         code = bpf_map_get_next_key(map_fd, &key, &next); /* before the key it starts from goes */
-        if (key.netns_cookie == reach->netns_cookie)
+        if (is_to_go(arg, &key))
             bpf_map_delete_elem(map_fd, &key);
     }
+}
+
+static bool is_of(const void *arg, const void *key)
+{
+    const struct reach *reach = arg;
+
+    return *(const uint64_t *)key == reach->netns_cookie;
 }
 
 void reach_forget(struct reach *reach, struct sallyport_bpf *bpf)
@@ -112,7 +125,39 @@ void reach_forget(struct reach *reach, struct sallyport_bpf *bpf)
 
     bpf_map_delete_elem(bpf_map__fd(bpf->maps.nets), &reach->netns_cookie);
     forget_own(reach, bpf_map__fd(bpf->maps.own), &nothing);
-    forget_tuples(reach, bpf_map__fd(bpf->maps.origins));
-    forget_tuples(reach, bpf_map__fd(bpf->maps.askers));
+    forget_keys(bpf_map__fd(bpf->maps.origins), is_of, reach);
+    forget_keys(bpf_map__fd(bpf->maps.askers), is_of, reach);
     net_view_fini(&reach->view);
+}
+
+struct survivors {
+    const struct reach *(*find)(void *arg, uint64_t netns_cookie);
+    void *arg;
+};
+
+static bool is_of_none(const void *arg, const void *key)
+{
+    const struct survivors *survivors = arg;
+
+    return !survivors->find(survivors->arg, *(const uint64_t *)key);
+}
+
+static bool is_nobodys_own(const void *arg, const void *key)
+{
+    const struct survivors *survivors = arg;
+    const struct abi_own *own = key;
+    const struct reach *reach = survivors->find(survivors->arg, own->netns_cookie);
+
+    return !reach || !is_among(&reach->view, own->ip);
+}
+
+void reach_sweep(struct sallyport_bpf *bpf,
+                 const struct reach *(*find)(void *arg, uint64_t netns_cookie), void *arg)
+{
+    const struct survivors survivors = {find, arg};
+
+    forget_keys(bpf_map__fd(bpf->maps.nets), is_of_none, &survivors);
+    forget_keys(bpf_map__fd(bpf->maps.own), is_nobodys_own, &survivors);
+    forget_keys(bpf_map__fd(bpf->maps.origins), is_of_none, &survivors);
+    forget_keys(bpf_map__fd(bpf->maps.askers), is_of_none, &survivors);
 }

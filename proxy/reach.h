@@ -22,3 +22,8 @@ int reach_tell(struct reach *reach, struct sallyport_bpf *bpf, struct net_view *
                struct err *err);
 /* Takes everything back, with the records of connections that nobody accepted. */
 void reach_forget(struct reach *reach, struct sallyport_bpf *bpf);
+
+/* Takes back what an agent before us told of namespaces, or of their addresses, that find() does
+ * not know (any more). */
+void reach_sweep(struct sallyport_bpf *bpf,
+                 const struct reach *(*find)(void *arg, uint64_t netns_cookie), void *arg);

@@ -467,6 +467,22 @@ void resolver_unwatch(struct resolver *resolver, const struct keeper_net *keeper
     watched_free(&net);
 }
 
+void resolver_retire(struct resolver *resolver)
+{
+    for (struct watched *net = resolver->nets; net; net = net->next)
+        for (size_t i = 0; i < net->ears_len; i++)
+            event_del(net->ears[i].event);
+}
+
+bool resolver_is_asking(const struct resolver *resolver)
+{
+    const struct exchange *exchange = resolver->exchanges.newest;
+
+    while (exchange && !exchange->lookups.open_len)
+        exchange = exchange->older;
+    return exchange;
+}
+
 int resolver_new(struct resolver **out, const struct resolver_parts *parts, struct err *err)
 {
     CLEANUP(resolver_free) struct resolver *resolver = calloc(1, sizeof(*resolver));

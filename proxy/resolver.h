@@ -44,6 +44,11 @@ int resolver_watch(struct resolver *resolver, struct keeper_net *net, struct err
 /* Ends what goes on there; before keeper_net_remove. A namespace that is not watched is none. */
 void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net);
 
+/* Another agent listens from now on; what was asked is answered from here. */
+void resolver_retire(struct resolver *resolver);
+/* Whether a question waits for its answer. */
+bool resolver_is_asking(const struct resolver *resolver);
+
 /* Handles every datagram of pods that waits now, up to a bound: before a socket's or a process's
  * end is told. Not from within a record of identity's, which is asked who sent a datagram. */
 void resolver_drain(struct resolver *resolver);

@@ -14,47 +14,13 @@
 #include "base/clock.h"
 #include "bpf/abi.h"
 #include "proxy/identity/identity.h"
-#include "proxy/names.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
+#include "proxy/sockets_own.h"
 
 enum { SWEEP_MIN = 4096 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
 static const uint64_t nobodys_ns = 600 * 1000000000ull;
-
-/* One socket and destination: an entry of the tree from its connect to its close. */
-struct tracked {
-    uint64_t cookie; /* with dst and the port of src: the key */
-    struct addr dst;
-    struct addr src; /* a socket may connect to the same place again, from another port */
-    enum protocol protocol;
-    struct process *process; /* counted among its flows; NULL when nobody knows it */
-    struct pod *pod;
-    struct names_found names;
-    enum route route;
-    enum visibility visibility;
-    enum opaque opaque;
-    bool unheard; /* the kernel's record was lost, and so may be that of its end */
-    bool has_flow, flow_done;
-    bool released;
-    uint64_t began_ns, closed_ns; /* boot clock */
-    uint64_t tx, rx;
-    uint16_t failure; /* the errno that the program's socket ended with, or 0 */
-    char *error;
-    bool incomplete; /* there was no memory for an error */
-    struct tracked *next_released;
-};
-
-struct sockets {
-    struct sockets_parts parts;
-    void *tree; /* tsearch(3) of struct tracked */
-    size_t len, sweep_len;
-    struct tracked *released, **released_tail; /* by the time they were */
-    struct tracked *beyond; /* the first of `released` that the step must not tell yet */
-    int wake_fd;
-    pthread_mutex_t lock;
-    struct sockets_flow *done, **done_tail; /* under lock */
-};
 
 static int by_key(const void *a, const void *b)
 {
@@ -69,8 +35,8 @@ static int by_key(const void *a, const void *b)
     return memcmp(x->dst.ip, y->dst.ip, sizeof(x->dst.ip));
 }
 
-static struct tracked *find(const struct sockets *sockets, uint64_t cookie, const struct addr *dst,
-                            uint16_t src_port)
+struct tracked *sockets_find(const struct sockets *sockets, uint64_t cookie, const struct addr *dst,
+                             uint16_t src_port)
 {
     struct tracked key = {.cookie = cookie, .dst = *dst, .src = {.port = src_port}};
     struct tracked **found = tfind(&key, &sockets->tree, by_key);
@@ -132,8 +98,8 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
 }
 
 /* Takes process, which may be NULL. NULL when out of memory: counted as a lost event. */
-static struct tracked *entry_new(struct sockets *sockets, const struct tracked *like,
-                                 struct process *process)
+struct tracked *sockets_track(struct sockets *sockets, const struct tracked *like,
+                              struct process *process)
 {
     struct tracked *entry = malloc(sizeof(*entry));
 
@@ -150,7 +116,7 @@ static struct tracked *entry_new(struct sockets *sockets, const struct tracked *
     }
     entry->process = process;
     entry->pod = pod_ref(like->pod);
-    if (entry->pod)
+    if (entry->pod && !entry->names.len)
         names_find(sockets->parts.names, entry->pod->cgroup_id, &entry->dst, clock_ns(),
                    &entry->names);
     sockets->len++;
@@ -171,7 +137,7 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
     entry_free(sockets, &entry);
 }
 
-static void release(struct sockets *sockets, struct tracked *entry)
+void sockets_release(struct sockets *sockets, struct tracked *entry)
 {
     entry->released = true;
     *sockets->released_tail = entry;
@@ -218,7 +184,7 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
     };
     struct tracked *entry;
 
-    entry = find(sockets, like.cookie, &like.dst, like.src.port);
+    entry = sockets_find(sockets, like.cookie, &like.dst, like.src.port);
     if (entry && !entry->released)
         return;  /* accepted before the record could be read */
     if (entry) { /* the same socket again, from the same port: one is over */
@@ -227,7 +193,7 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
     }
     if (like.route == ROUTE_PROXY && like.protocol == PROTOCOL_UDP)
         like.visibility = VISIBILITY_PLAINTEXT;
-    entry = entry_new(
+    entry = sockets_track(
         sockets, &like,
         identity_flow_begin(sockets->parts.identity, record->pid, record->start_ns, record->pod));
     if (!entry)
@@ -252,7 +218,7 @@ static void handle_close(struct sockets *sockets, struct tracked *entry,
          resolver_is_done(sockets->parts.resolver, entry->cookie, &entry->dst)))
         tell_close(sockets, entry);
     else
-        release(sockets, entry);
+        sockets_release(sockets, entry);
 }
 
 void sockets_on_record(void *arg, const struct abi_socket *record)
@@ -265,7 +231,7 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
         handle_connect(sockets, record);
         return;
     }
-    entry = find(sockets, record->cookie, &dst, record->src_port);
+    entry = sockets_find(sockets, record->cookie, &dst, record->src_port);
     if (!entry)
         return; /* its connect was lost, and told as that */
     entry->tx = record->tx;
@@ -282,7 +248,7 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
 void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
                       struct pod *pod)
 {
-    struct tracked *entry = find(sockets, origin->cookie, &origin->dst, origin->src.port);
+    struct tracked *entry = sockets_find(sockets, origin->cookie, &origin->dst, origin->src.port);
     struct tracked like = {
         .cookie = origin->cookie,
         .src = origin->src,
@@ -296,7 +262,7 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
     if (!entry) {
         if (process)
             process = identity_flow_again(process);
-        entry = entry_new(sockets, &like, process);
+        entry = sockets_track(sockets, &like, process);
         if (!entry)
             return;
         emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
@@ -306,7 +272,7 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
 
 void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)
 {
-    struct tracked *entry = find(sockets, origin->cookie, &origin->dst, origin->src.port);
+    struct tracked *entry = sockets_find(sockets, origin->cookie, &origin->dst, origin->src.port);
 
     if (entry)
         entry->failure = (uint16_t)-error;
@@ -326,7 +292,7 @@ void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)
 
 static void apply(struct sockets *sockets, const struct sockets_flow *flow)
 {
-    struct tracked *entry = find(sockets, flow->cookie, &flow->dst, flow->src_port);
+    struct tracked *entry = sockets_find(sockets, flow->cookie, &flow->dst, flow->src_port);
 
     if (!entry || entry->flow_done)
         return;
@@ -341,7 +307,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
         entry->rx = flow->rx;
         entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
         if (entry->unheard)
-            release(sockets, entry);
+            sockets_release(sockets, entry);
     }
 }
 
@@ -359,10 +325,20 @@ static void take_done(struct sockets *sockets)
     while (done) {
         struct sockets_flow *next = done->next;
 
-        apply(sockets, done);
+        if (sockets->pass_on)
+            sockets->pass_on(sockets->pass_on_arg, done);
+        else
+            apply(sockets, done);
         free(done);
         done = next;
     }
+}
+
+void sockets_retire(struct sockets *sockets,
+                    void (*pass_on)(void *arg, const struct sockets_flow *flow), void *arg)
+{
+    sockets->pass_on = pass_on;
+    sockets->pass_on_arg = arg;
 }
 
 /* ---- closes ---- */
@@ -426,7 +402,7 @@ static void release_orphan(const void *node, VISIT when, void *closure)
         return;
     if (!entry->closed_ns)
         entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
-    release(visit->sockets, entry);
+    sockets_release(visit->sockets, entry);
 }
 
 /* The kernel's record of their end was lost, and their process has ended. */

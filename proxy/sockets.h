@@ -72,5 +72,9 @@ void sockets_collect(struct sockets *sockets);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */
 int sockets_step(struct sockets *sockets);
+/* Another agent follows the sockets from now on (sockets_handover.h): nothing is told here any
+ * more, and sockets_step() calls pass_on(arg, flow) for what becomes of flows. */
+void sockets_retire(struct sockets *sockets,
+                    void (*pass_on)(void *arg, const struct sockets_flow *flow), void *arg);
 /* Tells all that is open as closed; for take-down. */
 void sockets_finish(struct sockets *sockets);

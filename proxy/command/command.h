@@ -2,4 +2,6 @@
 #pragma once
 
 int command_exec(int argc, char **argv);
+int command_keeper(int argc, char **argv);
 int command_probe(int argc, char **argv);
+int command_run(int argc, char **argv);

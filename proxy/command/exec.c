@@ -5,10 +5,7 @@
  * on. When it stops, we stop, so that the shell's job control works as without us. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <poll.h>
 #include <openssl/pem.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,15 +16,15 @@
 #include <termios.h>
 
 #include "base/log.h"
-#include "certs/authority.h"
 #include "certs/own.h"
 #include "proxy/agent.h"
 #include "proxy/command/child.h"
 #include "proxy/command/command.h"
 #include "proxy/command/exec_options.h"
+#include "proxy/command/output.h"
+#include "proxy/command/signing.h"
 #include "proxy/host.h"
 #include "proxy/instance.h"
-#include "proxy/overlay.h"
 
 enum { FAILED = 125, SETTLE_MS = 1000 };
 
@@ -38,14 +35,11 @@ struct run {
     sigset_t old_mask;
     struct sigaction old_pipe, old_chld;
     struct rlimit old_files;
-    int signal_fd, events_fd;
+    int signal_fd;
+    struct output output;
     struct instance *instance;
-    struct authority *authority;
-    struct anchors anchors;
-    X509_STORE *roots;
-    struct overlay overlay;
+    struct signing signing;
     char *root_pem, *cert_file_pem;
-    struct sink sink;
     struct agent *agent;
     struct event *on_signal;
     pid_t child;
@@ -146,23 +140,6 @@ static int catch_signals(struct run *run, struct err *err)
 
 /* ---- the parts of a run ---- */
 
-static int open_events(struct run *run, struct err *err)
-{
-    const struct exec_options *options = run->options;
-    int fd = STDERR_FILENO;
-    bool color;
-
-    if (options->events_file) {
-        fd = run->events_fd =
-            open(options->events_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return err_sys(err, -errno, "--events-file %s", options->events_file);
-    }
-    color = isatty(fd) && !getenv("NO_COLOR");
-    sink_init(&run->sink, options->json ? json_render : text_render, fd, run->node_name, color);
-    return 0;
-}
-
 static char *roots_of(const struct anchors *anchors, size_t file)
 {
     STACK_OF(X509) *roots = anchors_roots(anchors, file);
@@ -181,57 +158,51 @@ static char *roots_of(const struct anchors *anchors, size_t file)
 static int prepare_trust(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    X509_STORE *trust[ANCHORS_MAX];
-    size_t trust_len;
+    struct signing *signing = &run->signing;
     char dir[128];
-    int result;
+    int result = signing_init(signing, options->ca_dir, options->upstream_ca, run->node_name, err);
 
-    result = options->ca_dir ? authority_load(&run->authority, options->ca_dir, err)
-                             : authority_new(&run->authority, run->node_name, err);
-    if (result < 0)
-        return result;
-    overlay_find(&run->overlay);
-    result = overlay_roots(&run->overlay, options->upstream_ca, &run->roots, err);
     if (result < 0)
         return result;
     snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
-    result = overlay_trust(&run->overlay, options->upstream_ca, trust, &trust_len, err);
-    if (result == 0)
-        result = anchors_init(&run->anchors, run->authority, run->node_name, trust, trust_len, err);
-    if (result == 0)
-        result = overlay_write(&run->overlay, dir, &run->anchors, err);
+    result = overlay_write(&signing->overlay, dir, &signing->anchors, err);
     if (result < 0)
         return result;
-    run->root_pem = roots_of(&run->anchors, ANCHORS_ANY);
-    run->cert_file_pem = roots_of(&run->anchors, run->overlay.cert_file_trust);
+    run->root_pem = roots_of(&signing->anchors, ANCHORS_ANY);
+    run->cert_file_pem = roots_of(&signing->anchors, signing->overlay.cert_file_trust);
     return run->root_pem && run->cert_file_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
 static int start_agent(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    const struct pods_settings pod = {
+    const struct pods_settings settings_of_pod = {
         .all_ports = options->all_ports,
         .loopback = options->loopback,
         .ports = options->ports_len ? options->ports : pods_default_ports,
         .ports_len = options->ports_len ? options->ports_len : pods_default_ports_len,
     };
+    struct agent_pod pod = {
+        .cgroup_id = run->instance->cgroup_id,
+        .cgroup_fd = -1,
+        .space = "",
+        .name = "",
+        .settings = &settings_of_pod,
+    };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
-        .anchors = &run->anchors,
-        .roots = run->roots,
-        .sinks = &run->sink,
+        .anchors = &run->signing.anchors,
+        .roots = run->signing.roots,
+        .sinks = &run->output.sink,
         .sinks_len = 1,
         .node_name = run->node_name,
     };
     char pin_dir[128];
-    cpu_set_t cpus;
     int result;
 
     snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);
     settings.pin_dir = pin_dir;
-    settings.workers =
-        sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
     if (result < 0)
         return result;
@@ -239,56 +210,12 @@ static int start_agent(struct run *run, struct err *err)
         event_new(agent_base(run->agent), run->signal_fd, EV_READ | EV_PERSIST, on_signal, run);
     if (!run->on_signal || event_add(run->on_signal, NULL) < 0)
         return err_set(err, -ENOMEM, "the control loop");
-    return agent_add_pod(run->agent, run->instance->cgroup_id, "", "", &pod, err);
-}
+    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
-/* Every flow is two sockets; what the shell allows is for one program. */
-static void raise_file_limit(struct run *run)
-{
-    struct rlimit limit;
-
-    getrlimit(RLIMIT_NOFILE, &run->old_files);
-    limit = (struct rlimit){run->old_files.rlim_max, run->old_files.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static struct sink *waited_for;
-
-static void on_impatience(int signal)
-{
-    (void)signal;
-    sink_hurry(waited_for, 0);
-}
-
-/* The command is over, and who signals us does not want to wait for a reader of events. */
-static void hurry_by_signals(struct sink *sink)
-{
-    static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-    sigset_t mask;
-
-    waited_for = sink;
-    sigemptyset(&mask);
-    for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-        sigaction(signals[i], &(struct sigaction){.sa_handler = on_impatience}, NULL);
-        sigaddset(&mask, signals[i]);
-    }
-    sigprocmask(SIG_UNBLOCK, &mask, NULL);
-}
-
-/* Behind the events, if they went to stderr; but who took none of those for so long would not take
- * this either, and we would wait for him. */
-static void tell_lost(const struct run *run)
-{
-    const struct sink *sink = &run->sink;
-    const char *file = run->options->events_file;
-    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
-
-    if (!sink->lost || (!file && poll(&room, 1, 0) == 0))
-        return;
-    if (!file && sink->torn && write(STDERR_FILENO, "\n", 1) < 0)
-        return;
-    log_error("%" PRIu64 " events could not be written to %s: %s", sink->lost,
-              file ? file : "stderr", sink_why(sink));
+    if (netns < 0)
+        return err_sys(err, -errno, "/proc/self/ns/net");
+    pod.netns_fd = netns;
+    return agent_add_pod(run->agent, &pod, err);
 }
 
 /* Takes everything down; the order matters: nothing of the command may outlive its steering. */
@@ -309,17 +236,14 @@ static void finish(struct run *run)
     if (run->on_signal)
         event_free(run->on_signal);
     if (run->agent)
-        hurry_by_signals(&run->sink);
+        output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
-    tell_lost(run);
-    sink_fini(&run->sink);
-    X509_STORE_free(run->roots);
-    anchors_fini(&run->anchors);
-    authority_free(&run->authority);
+    output_tell_lost(&run->output);
+    output_fini(&run->output);
+    signing_fini(&run->signing);
     instance_free(&run->instance);
     free(run->root_pem);
     free(run->cert_file_pem);
-    fd_close(&run->events_fd);
     fd_close(&run->signal_fd);
 }
 
@@ -332,7 +256,8 @@ static int start(struct run *run, int *status, struct err *err)
     if (result == 0)
         result = catch_signals(run, err);
     if (result == 0)
-        result = open_events(run, err);
+        result = output_init(&run->output, run->options->events_file, O_TRUNC, STDERR_FILENO,
+                             run->options->json, run->node_name, err);
     if (result == 0)
         result = instance_new(&run->instance, err);
     if (result == 0)
@@ -342,7 +267,7 @@ static int start(struct run *run, int *status, struct err *err)
     if (result < 0)
         return result;
     plan.instance = run->instance;
-    plan.overlay = &run->overlay;
+    plan.overlay = &run->signing.overlay;
     plan.root_pem = run->root_pem;
     plan.cert_file_pem = run->cert_file_pem;
     plan.signals = run->old_mask;
@@ -364,7 +289,7 @@ static const char *advice(int code)
 int command_exec(int argc, char **argv)
 {
     struct exec_options options = {0};
-    struct run run = {.options = &options, .signal_fd = -1, .events_fd = -1, .status = -1};
+    struct run run = {.options = &options, .output.fd = -1, .signal_fd = -1, .status = -1};
     struct err err = {0};
     bool had_terminal;
     int status = exec_options_parse(&options, argc, argv);
@@ -373,7 +298,7 @@ int command_exec(int argc, char **argv)
         return status - 1;
     gethostname(run.node_name, sizeof(run.node_name) - 1);
     prctl(PR_SET_DUMPABLE, 0); /* the CA's key must not end in a core dump */
-    raise_file_limit(&run);
+    host_raise_file_limit(&run.old_files);
     had_terminal = own_terminal();
     if (start(&run, &status, &err) < 0)
         log_error("%s%s", err.text, advice(err.code));

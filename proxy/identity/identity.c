@@ -26,6 +26,7 @@ enum {
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;
+static const uint32_t lost_and_told = 1; /* its place in the map */
 static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
 
 struct identity {
@@ -229,6 +230,8 @@ static bool read_records(struct identity *identity)
 {
     bool all;
 
+    if (!identity->ring)
+        return true; /* retired */
     identity->reading = true;
     identity->records = 0;
     all = ring_buffer__consume(identity->ring) != -EAGAIN;
@@ -254,6 +257,8 @@ static void tell_lost(struct identity *identity)
     event->lost.reason = "the kernel's ring buffer of processes and sockets was full";
     bus_emit(identity->producer, &event);
     identity->lost = lost;
+    bpf_map_update_elem(bpf_map__fd(identity->bpf->maps.records_lost), &lost_and_told, &lost,
+                        BPF_ANY);
 }
 
 static void tell_exit(struct identity *identity, struct table_entry *entry)
@@ -322,13 +327,24 @@ void identity_finish(struct identity *identity)
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
 }
 
+void identity_retire(struct identity *identity)
+{
+    identity_before_exits(identity, NULL, NULL);
+    while (!read_records(identity))
+        ;
+    tell_lost(identity);
+    tell_exits(identity, UINT64_MAX, UINT64_MAX);
+    ring_buffer__free(identity->ring);
+    identity->ring = NULL;
+}
+
 size_t identity_alive(const struct identity *identity)
 {
     return identity->table.told;
 }
 
 void identity_each(const struct identity *identity,
-                   void (*visit)(void *arg, const struct process *process), void *arg)
+                   void (*visit)(void *arg, const struct process *process, bool told), void *arg)
 {
     table_each(&identity->table, visit, arg);
 }
@@ -360,6 +376,16 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
     }
     atomic_fetch_add(&process->life->flows, 1);
     return TAKE(process);
+}
+
+void identity_adopt(struct identity *identity, uint32_t pid, uint64_t start_ns, uint64_t pod)
+{
+    struct process *process = identity_flow_begin(identity, pid, start_ns, pod);
+    struct table_entry *entry = process ? table_find(&identity->table, pid, start_ns) : NULL;
+
+    if (entry)
+        table_tell(&identity->table, entry);
+    identity_flow_end(identity, &process);
 }
 
 struct process *identity_flow_again(struct process *process)
@@ -399,6 +425,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
     identity->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (identity->wake_fd < 0)
         return err_sys(err, -errno, "process table: eventfd");
+    bpf_map_lookup_elem(bpf_map__fd(bpf->maps.records_lost), &lost_and_told, &identity->lost);
     if (table_init(&identity->table) < 0)
         return err_set(err, -ENOMEM, "process table: out of memory");
     identity->ring = ring_buffer__new(bpf_map__fd(bpf->maps.records), on_record, identity, NULL);

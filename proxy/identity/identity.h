@@ -53,11 +53,17 @@ void identity_on_syn(struct identity *identity,
 int identity_step(struct identity *identity);
 /* Tells all waiting exits now; for take-down. */
 void identity_finish(struct identity *identity);
+
+/* Another agent reads what the kernel tells from now on: reads and tells what there is, then
+ * nothing any more. identity_fd() is none afterwards. */
+void identity_retire(struct identity *identity);
+/* A process whose exec that other agent has told: so its exit is told here. It may be gone. */
+void identity_adopt(struct identity *identity, uint32_t pid, uint64_t start_ns, uint64_t pod);
 /* How many processes were told and have not exited. */
 size_t identity_alive(const struct identity *identity);
-/* Calls visit(arg, process) for each living process we know: those of pods, told or not. */
+/* Calls visit(arg, process, told) for each living process we know: those of pods, told or not. */
 void identity_each(const struct identity *identity,
-                   void (*visit)(void *arg, const struct process *process), void *arg);
+                   void (*visit)(void *arg, const struct process *process, bool told), void *arg);
 
 /* The process that made a flow; a reference with its flow count raised, or NULL when it cannot be
  * found. Reads waiting kernel events first if it is not known yet, then /proc. */

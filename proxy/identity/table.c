@@ -131,12 +131,12 @@ void table_drop_first_ended(struct table *table)
         table->ended_tail = &table->ended;
 }
 
-void table_each(const struct table *table, void (*visit)(void *arg, const struct process *process),
-                void *arg)
+void table_each(const struct table *table,
+                void (*visit)(void *arg, const struct process *process, bool told), void *arg)
 {
     for (size_t i = 0; i < table->buckets_len; i++)
         for (const struct table_entry *entry = table->buckets[i]; entry; entry = entry->next)
-            visit(arg, entry->process);
+            visit(arg, entry->process, entry->told);
 }
 
 void table_sweep(struct table *table, bool (*dead)(void *arg, struct table_entry *entry), void *arg)

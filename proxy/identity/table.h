@@ -45,9 +45,9 @@ void table_tell(struct table *table, struct table_entry *entry);
 void table_end(struct table *table, struct table_entry *entry);
 /* Drops the first of the ended. */
 void table_drop_first_ended(struct table *table);
-/* Calls visit(arg, process) for each living one. */
-void table_each(const struct table *table, void (*visit)(void *arg, const struct process *process),
-                void *arg);
+/* Calls visit(arg, process, told) for each living one. */
+void table_each(const struct table *table,
+                void (*visit)(void *arg, const struct process *process, bool told), void *arg);
 /* Calls dead(arg, entry) for each living one and drops those for which it is true. */
 void table_sweep(struct table *table, bool (*dead)(void *arg, struct table_entry *entry),
                  void *arg);

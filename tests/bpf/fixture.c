@@ -198,9 +198,12 @@ static void register_pod(struct pods_settings settings)
 {
     uint64_t id = bed_cgroup_id(&fx.bed, "pod");
 
+    CLEANUP(pod_unref) struct pod *pod = pod_new(id, "", "pod", NULL, 0);
+
+    assert_non_null(pod);
     settings.ports = pods_default_ports;
     settings.ports_len = pods_default_ports_len;
-    assert_ok(pods_add(fx.pods, id, "", "pod", &settings, &fx.err));
+    assert_ok(pods_add(fx.pods, pod, &settings, &fx.err));
 }
 
 int unregister(void **state)

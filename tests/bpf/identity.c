@@ -190,8 +190,9 @@ static void a_process_whose_exit_was_lost_is_forgotten(void **state)
     set_lost(0);
 }
 
-static void note_process(void *arg, const struct process *process)
+static void note_process(void *arg, const struct process *process, bool told)
 {
+    (void)told;
     *(const struct process **)arg = process;
 }
 

@@ -37,6 +37,14 @@ static struct flow_event_header asked[] = {
     {NULL, "no memory for its name"},
     {"Referer", "https://u:p@a.example/"},
 };
+static struct pod_label pod_labels[] = {{"app.kubernetes.io/name", "cart"}, {"odd \"key\"", ""}};
+static struct pod labelled_pod = {
+    .refs = 1,
+    .space = "shop",
+    .name = "cart-7d4b",
+    .labels = pod_labels,
+    .labels_len = 2,
+};
 static const char *names[] = {"ebpf.io.", NULL, "a\x1b\"\xff."};
 static const char *ips[] = {"203.0.113.10", "203.0.113.11"};
 static const char *stripped[] = {"ech", "h3"};
@@ -80,6 +88,11 @@ static const struct {
      {.kind = FLOW_EVENT_CONNECT, .pod = &cart_pod, FLOW, .error = "refused"},
      "{\"process_connect\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"}},"
      "" SOCKET ",\"error\":\"refused\",\"route\":\"proxy\"}" TAIL},
+    {"connect of a pod with labels",
+     {.kind = FLOW_EVENT_CONNECT, .pod = &labelled_pod, FLOW},
+     "{\"process_connect\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\","
+     "\"pod_labels\":{\"app.kubernetes.io/name\":\"cart\",\"odd \\\"key\\\"\":\"\"}}},"
+     "" SOCKET ",\"route\":\"proxy\"}" TAIL},
     {"connect by UDP",
      {.kind = FLOW_EVENT_CONNECT, .process = &cart, FLOW, .protocol = PROTOCOL_UDP},
      "{\"process_connect\":{" CART "," SOCKET_UDP ",\"route\":\"proxy\"}" TAIL},

@@ -209,6 +209,28 @@ static void threads_share_it(void **state)
     expect(POD, UNSHARED, 0, "last.test.");
 }
 
+static void note(void *arg, uint64_t pod, const char *name, const struct addr *at,
+                 uint32_t seconds)
+{
+    char *text = arg;
+
+    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %us\n", (int)pod, name,
+             at->ip[15], seconds);
+}
+
+static void all_that_hold_are_visited(void **state)
+{
+    char text[256] = "";
+
+    (void)state;
+    add(POD, "over.test.", 1, 60, 0);
+    add(POD, "a.test.", 1, 300, 0);
+    add(POD, "b.test.", 2, 120, 0);
+    add(POD, "a.test.", 1, 300, 1);
+    names_each(names, 100 * 1000000000ull, note, text);
+    assert_string_equal(text, "7 b.test. .2 20s\n7 a.test. .1 200s\n");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -222,6 +244,7 @@ int main(void)
         TEST(ten_thousand_names_keep_to_the_bound),
         TEST(many_names_of_one_address_keep_to_the_bound),
         TEST(long_names_make_way_earlier),
+        TEST(all_that_hold_are_visited),
         TEST(threads_share_it),
     };
 

@@ -1,0 +1,205 @@
+#include "proxy/command/succession.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "events/forward.h"
+#include "events/sink.h"
+#include "proxy/agent.h"
+#include "proxy/control/control.h"
+#include "proxy/notify.h"
+#include "proxy/successor.h"
+
+enum { LOOK_US = 20000 };
+
+struct succession {
+    struct succession_parts parts;
+    uint64_t until_ns; /* 0: serving */
+    bool retired;
+    struct event *look;
+    struct event *hand_over; /* from the loop: not within a verb of the control socket it closes */
+    int stream, events_fd;   /* to the one that asked; -1 */
+    int heir;                /* its pid */
+    struct successor *successor;
+    struct sink events;
+    char program[PATH_MAX];
+};
+
+/* ---- ending ---- */
+
+static void look(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct timeval again = {.tv_usec = LOOK_US};
+    struct succession *succession = arg;
+
+    (void)fd;
+    (void)what;
+    if (agent_is_drained(succession->parts.agent) || clock_ns() >= succession->until_ns)
+        event_base_loopbreak(agent_base(succession->parts.agent));
+    else
+        event_add(succession->look, &again);
+}
+
+static void end_soon(struct succession *succession)
+{
+    succession->until_ns = clock_ns() + *succession->parts.drain_ms * UINT64_C(1000000);
+    look(-1, 0, succession);
+}
+
+void succession_drain(struct succession *succession)
+{
+    if (succession->until_ns) { /* asked a second time */
+        event_base_loopbreak(agent_base(succession->parts.agent));
+        return;
+    }
+    agent_drain(succession->parts.agent);
+    notify_say("STOPPING=1\nSTATUS=Ending with the last connection");
+    end_soon(succession);
+}
+
+/* ---- making way ---- */
+
+static void tell_systemd(const struct succession *succession)
+{
+    notify_say("MAINPID=%d", succession->heir);
+}
+
+static void hand_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct succession *succession = arg;
+    struct err err;
+    int result;
+
+    (void)fd;
+    (void)what;
+    result = successor_new(&succession->successor, succession->stream, &err);
+    succession->stream = -1;
+    if (result == 0) {
+        sink_init(&succession->events, forward_render, succession->events_fd, "", false);
+        result =
+            agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
+        succession->retired = true;
+        /* also when that failed: who asked may have got far enough to go on without the rest */
+        succession->parts.let_go(succession->parts.arg);
+        if (result == 0)
+            result = successor_begin(succession->successor, &err);
+        tell_systemd(succession);
+    }
+    if (result < 0)
+        log_warn("%s", err.text);
+    end_soon(succession);
+}
+
+static void on_takeover(void *arg, struct control_call *call)
+{
+    struct succession *succession = arg;
+    struct err err;
+
+    if (succession->stream >= 0 || succession->retired) {
+        err_set(&err, -EBUSY, "another agent is taking over from agent %d just now", getpid());
+        control_refuse(call, &err);
+        return;
+    }
+    if (!succession->until_ns && !json_is_true(json_object_get(control_args(call), "replace"))) {
+        err_set(&err, -EBUSY,
+                "an agent runs already (pid %d); 'sallyport run --replace' takes over from it",
+                getpid());
+        control_refuse(call, &err);
+        return;
+    }
+    if (json_is_true(json_object_get(control_args(call), "asked"))) { /* only whether we would */
+        control_answer(call, NULL);
+        return;
+    }
+    succession->events_fd = control_take_fd(call, 0);
+    if (succession->events_fd < 0) {
+        err_set(&err, -EINVAL, "takeover: a descriptor for events is missing");
+        control_refuse(call, &err);
+        return;
+    }
+    succession->heir = control_peer(call)->pid;
+    succession->stream = control_take_stream(call);
+    event_active(succession->hand_over, EV_TIMEOUT, 0);
+}
+
+/* ---- a successor of our own making ---- */
+
+void succession_renew(struct succession *succession)
+{
+    char *const *old = succession->parts.argv;
+    char **argv;
+    size_t len = 0;
+    bool replaces = false;
+    pid_t pid;
+    int code;
+
+    if (succession->until_ns)
+        return; /* on our way out */
+    while (old[len]) {
+        replaces = replaces || strcmp(old[len], "--replace") == 0;
+        len++;
+    }
+    argv = calloc(len + 3, sizeof(*argv));
+    if (!argv) {
+        log_error("SIGUSR2: no memory to start a successor; this agent goes on");
+        return;
+    }
+    argv[0] = succession->program;
+    memcpy(argv + 1, old, len * sizeof(*argv));
+    argv[1] = (char *)"run";
+    if (!replaces)
+        argv[1 + len] = (char *)"--replace";
+    code = posix_spawn(&pid, succession->program, NULL, NULL, argv, environ);
+    free(argv);
+    if (code)
+        log_error("SIGUSR2: %s cannot be started: %s; this agent goes on", succession->program,
+                  strerror(code));
+}
+
+/* ---- set-up ---- */
+
+int succession_new(struct succession **out, const struct succession_parts *parts,
+                   struct control *control, struct err *err)
+{
+    CLEANUP(succession_free) struct succession *succession = calloc(1, sizeof(*succession));
+    struct event_base *base = agent_base(parts->agent);
+
+    if (!succession)
+        return err_set(err, -ENOMEM, "succession");
+    succession->parts = *parts;
+    succession->stream = succession->events_fd = -1;
+    /* where it is, not what it is: by then another version may be there */
+    if (readlink("/proc/self/exe", succession->program, sizeof(succession->program) - 1) < 0)
+        return err_sys(err, -errno, "/proc/self/exe");
+    succession->look = evtimer_new(base, look, succession);
+    succession->hand_over = evtimer_new(base, hand_over, succession);
+    if (!succession->look || !succession->hand_over)
+        return err_set(err, -ENOMEM, "the control loop");
+    if (control_on(control, "takeover", on_takeover, succession, err) < 0)
+        return err->code;
+    *out = TAKE(succession);
+    return 0;
+}
+
+void succession_free(struct succession **succession)
+{
+    struct succession *gone = TAKE(*succession);
+
+    if (!gone)
+        return;
+    if (gone->look)
+        event_free(gone->look);
+    if (gone->hand_over)
+        event_free(gone->hand_over);
+    successor_free(&gone->successor);
+    sink_fini(&gone->events);
+    fd_close(&gone->stream);
+    fd_close(&gone->events_fd);
+    free(gone);
+}

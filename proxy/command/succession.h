@@ -1,0 +1,37 @@
+/* succession: how `run` ends: drained, or in favour of another agent, with nobody refused
+ * meanwhile.
+ *
+ * Serving until SIGTERM (then draining: nothing new is accepted, and what connects waits in the
+ * listeners' queues for whoever comes), or until another agent asks for our place by the control
+ * socket (then retired: that one accepts and reads what the kernel tells, and we tell it what
+ * becomes of our flows). Either ends with the last flow, or after the drain time-out.
+ * Called by:  run.c.
+ * Leads to:   agent.h, successor.h. */
+#pragma once
+
+#include "base/err.h"
+
+struct succession;
+struct agent;
+struct control;
+
+struct succession_parts { /* borrowed */
+    struct agent *agent;
+    char *const *argv;        /* of this command, for its successor */
+    const unsigned *drain_ms; /* as it is when we end */
+    /* The next agent is about to begin: closes what it needs (the control socket, ports, the lock).
+     */
+    void (*let_go)(void *arg);
+    void *arg;
+};
+
+int succession_new(struct succession **out, const struct succession_parts *parts,
+                   struct control *control, struct err *err);
+void succession_free(struct succession **succession); /* after the agent, which may use it */
+
+/* The control loop ends when no flow is left, after the drain time-out at the latest; at once when
+ * it is asked to again. */
+void succession_drain(struct succession *succession);
+/* Starts the program that is now where ours was started from, with our arguments, to take our
+ * place. If it fails, it says why, and we go on. */
+void succession_renew(struct succession *succession);

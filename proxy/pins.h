@@ -1,0 +1,52 @@
+/* pins: sets of BPF links and maps in a directory of a bpffs, which outlive the agent that put them
+ * there.
+ *
+ * A set is a subdirectory; its name tells what is in it: the number of the abi, a digest of the
+ * programs, and the cgroup they are attached to. So a set of the same name is the same, and can be
+ * used as it is. It gets its name when it is whole: one that an agent died over is called "new".
+ * Called by:  hooks.c. */
+#pragma once
+
+#include <bpf/libbpf.h>
+#include <limits.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { PINS_NAME_MAX = 64 };
+
+struct pins {                  /* a set in use */
+    struct bpf_object *object; /* borrowed */
+    struct bpf_link **links;   /* owned, links_max of them at most */
+    size_t links_len, links_max;
+};
+
+/* What a set of this object's programs, whose file is given, is called. */
+void pins_name(char out[PINS_NAME_MAX], const void *file, size_t size, uint64_t cgroup_id);
+
+/* Opens a set's maps and links for an object that was opened, but not loaded. -ENOENT: there is no
+ * such set; anything else: it is no whole set, and what is wrong. */
+int pins_adopt(struct pins *pins, const char *pin_dir, const char *name, uint64_t cgroup_id,
+               struct err *err);
+/* Gives a set that is not whole another name, by which pins_find_older() finds what is left. */
+void pins_demote(const char *pin_dir, const char *name);
+/* Pins what was loaded and attached. */
+int pins_keep(const struct pins *pins, const char *pin_dir, const char *name, struct err *err);
+/* Removes whatever has that name. */
+void pins_remove(const char *pin_dir, const char *name);
+
+/* How a link is called: by its hook, "connect4". */
+const char *pins_link_name(const struct bpf_program *program);
+
+/* Another agent's set, which may still hold what this one needs. -1: there is none. */
+struct pins_older {
+    char name[PINS_NAME_MAX];
+    int pods_fd, hold_until_fd;
+    int origins_fd, askers_fd; /* only of the same abi */
+};
+enum { PINS_OLDER_MAX = 4 };
+
+/* Opens the sets other than this one; what is no set at all is removed, and told. */
+size_t pins_find_older(const char *pin_dir, const char *name,
+                       struct pins_older out[PINS_OLDER_MAX]);
+void pins_older_fini(struct pins_older *older);

@@ -1,0 +1,35 @@
+/* predecessor: the agent whose place this one takes, as this one knows it: it tells what it knows,
+ * and later what becomes of the flows that it still has, and its events.
+ *
+ * Control thread only. successor.c is the other end.
+ * Called by:  command/run.c, agent.c (agent_adopt). */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct predecessor;
+struct bus_producer;
+struct identity;
+struct names;
+struct sockets;
+
+/* Whether an agent runs at this runtime directory that predecessor_ask() would make way. -EBUSY,
+ * with a sentence: one that would not. */
+int predecessor_would(const char *runtime_dir, bool replace, bool *would, struct err *err);
+/* Asks the agent that runs at this runtime directory to make way. One that is ending does;
+ * one that serves does so if `replace`, and refuses else. 0 with *out NULL: none runs. From success
+ * on it accepts nothing and reads nothing the kernel tells: the pods wait for us. */
+int predecessor_ask(struct predecessor **out, const char *runtime_dir, bool replace,
+                    struct err *err);
+void predecessor_free(struct predecessor **predecessor);
+
+/* Learns what it knows, until it says that nothing of its is in our way any more. */
+int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
+                      struct names *names, struct sockets *sockets, struct err *err);
+/* Follows it on base until it ends: its events go to producer, what becomes of its flows to
+ * sockets. All borrowed. */
+int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
+                       struct sockets *sockets, struct bus_producer *producer, struct err *err);

@@ -1,0 +1,205 @@
+/* What an agent knows of open sockets, for the agent that comes after it: the kernel tells of their
+ * end only once, and it tells the new one. As JSON, so that versions may differ: what one does not
+ * say the other takes for nothing. */
+#include "proxy/sockets_handover.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/identity/identity.h"
+#include "proxy/pods.h"
+#include "proxy/sockets_own.h"
+
+/* ---- numbers and addresses ---- */
+
+static json_t *address_out(const struct addr *addr)
+{
+    char text[2 * sizeof(addr->ip) + 1];
+
+    for (size_t i = 0; i < sizeof(addr->ip); i++)
+        snprintf(text + 2 * i, 3, "%02x", addr->ip[i]);
+    return json_pack("{s:s, s:i}", "ip", text, "port", (int)addr->port);
+}
+
+static bool address_in(const json_t *from, struct addr *out)
+{
+    const char *text = json_string_value(json_object_get(from, "ip"));
+    json_int_t port = json_integer_value(json_object_get(from, "port"));
+
+    if (!text || strlen(text) != 2 * sizeof(out->ip) ||
+        strspn(text, "0123456789abcdef") != 2 * sizeof(out->ip) || port < 0 || port > UINT16_MAX)
+        return false;
+    for (size_t i = 0; i < sizeof(out->ip); i++)
+        sscanf(text + 2 * i, "%2hhx", &out->ip[i]);
+    out->port = (uint16_t)port;
+    return true;
+}
+
+static uint64_t number(const json_t *from, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(from, key));
+}
+
+/* One of an enum's values; 0 for what we do not know. */
+static unsigned choice(const json_t *from, const char *key, unsigned max)
+{
+    uint64_t value = number(from, key);
+
+    return value < max ? (unsigned)value : 0;
+}
+
+static bool flag(const json_t *from, const char *key)
+{
+    return json_is_true(json_object_get(from, key));
+}
+
+/* ---- sockets ---- */
+
+static json_t *names_out(const struct names_found *names)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < names->len; i++)
+        json_array_append_new(list, json_string(names->text[i]));
+    return list;
+}
+
+static void names_in(const json_t *list, struct names_found *out)
+{
+    size_t i;
+    json_t *name;
+
+    json_array_foreach(list, i, name)
+    {
+        const char *text = json_string_value(name);
+
+        if (out->len == NAMES_TOLD_MAX || !text)
+            return;
+        out->text[out->len] = strdup(text);
+        if (!out->text[out->len]) {
+            out->incomplete = true;
+            return;
+        }
+        out->len++;
+    }
+}
+
+/* NULL without memory. */
+static json_t *row_of(const struct tracked *entry)
+{
+    const struct process *process = entry->process;
+
+    return json_pack("{s:I, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:i, s:i, s:i, s:b, s:b, s:b, s:b, "
+                     "s:I, s:I, s:I, "
+                     "s:I, s:i, s:s*}",
+                     "cookie", (json_int_t)entry->cookie, "src", address_out(&entry->src), "dst",
+                     address_out(&entry->dst), "protocol", (int)entry->protocol, "pid",
+                     (json_int_t)(process ? process->pid : 0), "start_ns",
+                     (json_int_t)(process ? process->start_ns : 0), "pod",
+                     (json_int_t)(entry->pod ? entry->pod->cgroup_id : 0), "names",
+                     names_out(&entry->names), "route", (int)entry->route, "visibility",
+                     (int)entry->visibility, "opaque", (int)entry->opaque, "unheard",
+                     (int)entry->unheard, "has_flow", (int)entry->has_flow, "flow_done",
+                     (int)entry->flow_done, "released", (int)entry->released, "began_ns",
+                     (json_int_t)entry->began_ns, "closed_ns", (json_int_t)entry->closed_ns, "tx",
+                     (json_int_t)entry->tx, "rx", (json_int_t)entry->rx, "failure",
+                     (int)entry->failure, "error", entry->error);
+}
+
+struct visit {
+    void (*visit)(void *arg, json_t *row);
+    void *arg;
+};
+
+static void visit_one(const void *node, VISIT when, void *closure)
+{
+    const struct tracked *entry = *(struct tracked *const *)node;
+    const struct visit *visit = closure;
+
+    if (when == postorder || when == leaf)
+        visit->visit(visit->arg, row_of(entry));
+}
+
+void sockets_each(const struct sockets *sockets, void (*visit)(void *arg, json_t *row), void *arg)
+{
+    struct visit closure = {visit, arg};
+
+    twalk_r(sockets->tree, visit_one, &closure);
+}
+
+bool sockets_adopt(struct sockets *sockets, const json_t *row)
+{
+    struct tracked like = {
+        .cookie = number(row, "cookie"),
+        .protocol = choice(row, "protocol", PROTOCOL_MAX),
+        .pod = pods_find(sockets->parts.pods, number(row, "pod")),
+        .route = choice(row, "route", ROUTE_MAX),
+        .visibility = choice(row, "visibility", VISIBILITY_MAX),
+        .opaque = choice(row, "opaque", OPAQUE_MAX),
+        .unheard = flag(row, "unheard"),
+        .has_flow = flag(row, "has_flow"),
+        .flow_done = flag(row, "flow_done"),
+        .began_ns = number(row, "began_ns"),
+        .closed_ns = number(row, "closed_ns"),
+        .tx = number(row, "tx"),
+        .rx = number(row, "rx"),
+        .failure = (uint16_t)number(row, "failure"),
+    };
+    const char *error = json_string_value(json_object_get(row, "error"));
+    struct tracked *entry;
+
+    if (!like.cookie || !address_in(json_object_get(row, "src"), &like.src) ||
+        !address_in(json_object_get(row, "dst"), &like.dst))
+        return false;
+    if (sockets_find(sockets, like.cookie, &like.dst, like.src.port))
+        return true; /* the kernel was faster */
+    names_in(json_object_get(row, "names"), &like.names);
+    if (error) {
+        like.error = strdup(error);
+        like.incomplete = !like.error;
+    }
+    entry = sockets_track(sockets, &like,
+                          identity_flow_begin(sockets->parts.identity, (uint32_t)number(row, "pid"),
+                                              number(row, "start_ns"), number(row, "pod")));
+    if (!entry) {
+        names_found_fini(&like.names);
+        free(like.error);
+        return false;
+    }
+    if (flag(row, "released"))
+        sockets_release(sockets, entry);
+    return true;
+}
+
+/* ---- flows that end ---- */
+
+json_t *sockets_flow_row(const struct sockets_flow *flow)
+{
+    return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s}", "cookie",
+                     (json_int_t)flow->cookie, "dst", address_out(&flow->dst), "src_port",
+                     (int)flow->src_port, "route", (int)flow->route, "visibility",
+                     (int)flow->visibility, "opaque", (int)flow->opaque, "tx", (json_int_t)flow->tx,
+                     "rx", (json_int_t)flow->rx, "error", flow->error);
+}
+
+bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
+{
+    struct sockets_flow flow = {
+        .cookie = number(row, "cookie"),
+        .src_port = (uint16_t)number(row, "src_port"),
+        .route = choice(row, "route", ROUTE_MAX),
+        .visibility = choice(row, "visibility", VISIBILITY_MAX),
+        .opaque = choice(row, "opaque", OPAQUE_MAX),
+        .tx = number(row, "tx"),
+        .rx = number(row, "rx"),
+    };
+    const char *error = json_string_value(json_object_get(row, "error"));
+
+    if (!flow.cookie || !address_in(json_object_get(row, "dst"), &flow.dst))
+        return false;
+    snprintf(flow.error, sizeof(flow.error), "%s", error ? error : "");
+    *out = flow;
+    return true;
+}

@@ -1,0 +1,24 @@
+/* successor: the agent that takes this one's place, as this one knows it: who is told what we know,
+ * and then what becomes of the flows that we still have.
+ *
+ * By a stream that began as a request on the control socket; lines of JSON, which predecessor.c
+ * reads. Control thread only; it waits for the other side, at most some seconds.
+ * Called by:  agent.c (agent_retire), command/run.c. */
+#pragma once
+
+#include "base/err.h"
+
+struct successor;
+struct identity;
+struct names;
+struct sockets;
+
+/* Takes stream, as control_take_stream() gave it. */
+int successor_new(struct successor **out, int stream, struct err *err);
+void successor_free(struct successor **successor);
+
+/* Tells what this agent knows, and from then on what becomes of its flows. */
+int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
+                   struct sockets *sockets, struct err *err);
+/* Nothing of ours is in the way any more: it may begin. */
+int successor_begin(struct successor *successor, struct err *err);
