@@ -64,15 +64,15 @@ systemd_up() {
     # shellcheck disable=SC2016 # for the shell that bash -c starts
     bash -c 'echo $$ >"$1/cgroup.procs" && exec unshare --mount --pid --cgroup --net --uts --ipc --fork \
         --kill-child=KILL bash -c "$2"' - "$SYSTEMD_CGROUP" \
-        "$(declare -f systemd_init); systemd_init '$SYSTEMD' '$checkout'" >"$T/systemd.err" 2>&1 &
+        "$(declare -f systemd_init); systemd_init '$SYSTEMD' '$checkout'" >"$T/systemd.err" 2>&1 9>&- &
     SYSTEMD_PID=$!
-    wait_for 60 in_systemd systemctl is-system-running --wait --quiet
+    wait_for 60 in_systemd systemctl is-system-running --quiet
 }
 
 in_systemd() {
     local init
     init=$(pgrep -P "$SYSTEMD_PID") || return
-    [ "$(readlink "/proc/$init/exe")" = /usr/lib/systemd/systemd ] || return
+    [[ $(readlink "/proc/$init/exe") = */lib/systemd/systemd ]] || return
     nsenter -t "$init" -m -p -u -i -n -C --root="/proc/$init/root" --wd="/proc/$init/root" \
         env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
