@@ -116,8 +116,9 @@ enum abi_record_kind {
     ABI_SOCKET_CONNECT, /* struct abi_socket: its first packet is about to leave */
     ABI_SOCKET_STATS,   /* a long exchange of datagrams goes on */
     ABI_SOCKET_CLOSE,   /* the program has let go of it, or of this destination */
-    ABI_SYN_HELD, /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
-    ABI_SYN_GONE, /* ... without packet: its socket has given up, or was told */
+    ABI_SYN_HELD,    /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
+    ABI_SYN_GONE,    /* ... without packet: its socket has given up, or was told */
+    ABI_NET_UNKNOWN, /* struct abi_entered: what would be steered is where nobody listens */
 };
 
 /* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
@@ -150,6 +151,16 @@ struct abi_syn {
     __u8 packet[ABI_SYN_MAX]; /* from the IP header on; its TCP checksum is not complete */
 };
 _Static_assert(sizeof(struct abi_syn) == 96 + ABI_SYN_MAX, "abi_syn: see proxy/attempts.c");
+
+/* Who is in a network namespace that the agent does not know. */
+struct abi_entered {
+    __u32 kind;     /* enum abi_record_kind */
+    __u32 pid;      /* thread group id, initial namespace */
+    __u64 start_ns; /* with pid: the process */
+    __u64 pod;
+    __u64 netns_cookie;
+};
+_Static_assert(sizeof(struct abi_entered) == 32, "abi_entered: see proxy/identity/");
 
 struct abi_process {
     __u32 kind;     /* enum abi_record_kind */

@@ -48,6 +48,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     }
     looked_into = port_is_steered(request.pod, origin.pod, to->port) && !is_beyond_us(&to->ip);
     bound = bound_source(sk);
+    request.pod_id = origin.pod;
     loopback = ip_is_any(&to->ip) || ip_is_loopback(&to->ip);
     if (ip_is_any(&to->ip))
         name_this_host(&to->ip, &bound);

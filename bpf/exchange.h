@@ -164,6 +164,7 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     if (ip_is_any(&to->ip))
         name_this_host(&to->ip, &bound);
     asks = to->port == DNS_PORT && !is_beyond_us(&to->ip);
+    request.pod_id = origin.pod;
     settings = quic_of(request.pod, origin.pod);
     quic = quic_is_refused(settings, &to->ip, to->port);
     all = bpf_sk_storage_get(&datagrams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);

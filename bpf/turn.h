@@ -30,6 +30,7 @@ struct place {
 struct request {
     struct bpf_sock_addr *ctx;
     const struct abi_pod *pod;
+    __u64 pod_id;
     __u32 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
     __u32 peer;     /* UDP: which of the socket's destinations it is */
 };
@@ -131,6 +132,23 @@ static __always_inline enum outcome agent_down(const struct abi_pod *pod)
     return pod->flags & ABI_POD_OPEN ? UNTOUCHED : REFUSED;
 }
 
+static __always_inline void tell_entered(__u64 pod, __u64 netns_cookie)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct abi_entered *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+
+    if (!record) {
+        count_lost();
+        return;
+    }
+    record->kind = ABI_NET_UNKNOWN;
+    record->pid = bpf_get_current_pid_tgid() >> 32;
+    record->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+    record->pod = pod;
+    record->netns_cookie = netns_cookie;
+    bpf_ringbuf_submit(record, 0);
+}
+
 static __always_inline __u16 datagram_port(const struct abi_net *net, __u64 peer)
 {
     asm volatile("%0 &= %1" : "+r"(peer) : "i"(ABI_PEERS - 1)); /* for the verifier */
@@ -146,8 +164,10 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
     struct place listener;
     bool here;
 
-    if (!net)
-        return agent_down(request->pod); /* a namespace nobody listens in, or not yet */
+    if (!net) { /* a namespace nobody listens in, or not yet: from the next connect on */
+        tell_entered(request->pod_id, netns_cookie);
+        return agent_down(request->pod);
+    }
     here = loopback || is_own(netns_cookie, &to->ip);
     listener.port =
         request->protocol == IPPROTO_TCP ? net->port : datagram_port(net, request->peer);

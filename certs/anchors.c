@@ -14,7 +14,7 @@ static void own_store_ctx(X509_STORE_CTX **ctx)
 }
 
 int anchors_init(struct anchors *anchors, const struct authority *main, const char *node_name,
-                 X509_STORE **trust, size_t len, struct err *err)
+                 X509_STORE *const *trust, size_t len, struct err *err)
 {
     *anchors = (struct anchors){.main = main, .len = len};
     memcpy(anchors->trust, trust, len * sizeof(*trust));

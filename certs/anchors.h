@@ -23,7 +23,7 @@ struct anchors {
 
 /* Takes the stores, at most ANCHORS_MAX of them, even on failure. */
 int anchors_init(struct anchors *anchors, const struct authority *main, const char *node_name,
-                 X509_STORE **trust, size_t len, struct err *err);
+                 X509_STORE *const *trust, size_t len, struct err *err);
 void anchors_fini(struct anchors *anchors);
 
 /* The authority for a leaf in place of the certificate that a server has shown and that was

@@ -29,6 +29,8 @@ static const struct layout layouts[] = {
     {"tls.crt", "tls.key", "ca.crt", NULL},
     {"ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem"},
 };
+/* Ours: one that is published, and signs later. */
+static const struct layout next_layout = {"next.crt", "next.key", "next.crt", NULL};
 
 void authority_free(struct authority **authority)
 {
@@ -37,6 +39,7 @@ void authority_free(struct authority **authority)
     X509_free((*authority)->cert);
     EVP_PKEY_free((*authority)->key);
     sk_X509_pop_free((*authority)->chain, X509_free);
+    sk_X509_pop_free((*authority)->others, X509_free);
     X509_free((*authority)->root);
     EVP_MD_free((*authority)->sha256);
     ASN1_OCTET_STRING_free((*authority)->key_id);
@@ -148,15 +151,23 @@ static bool join(char out[PATH_MAX], const char *dir, const char *name)
     return snprintf(out, PATH_MAX, "%s/%s", dir, name) < PATH_MAX;
 }
 
+static int name_files(struct paths *paths, const char *dir, const struct layout *layout,
+                      struct err *err)
+{
+    if (!join(paths->cert, dir, layout->cert) || !join(paths->key, dir, layout->key) ||
+        !join(paths->root, dir, layout->root) ||
+        !join(paths->chain, dir, layout->chain ? layout->chain : layout->cert))
+        return err_set(err, -ENAMETOOLONG, "authority directory %.200s: name too long", dir);
+    return 0;
+}
+
 static int find_files(struct paths *paths, const char *dir, struct err *err)
 {
     for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
-        const struct layout *layout = &layouts[i];
+        int rc = name_files(paths, dir, &layouts[i], err);
 
-        if (!join(paths->cert, dir, layout->cert) || !join(paths->key, dir, layout->key) ||
-            !join(paths->root, dir, layout->root) ||
-            !join(paths->chain, dir, layout->chain ? layout->chain : layout->cert))
-            return err_set(err, -ENAMETOOLONG, "authority directory %.200s: name too long", dir);
+        if (rc < 0)
+            return rc;
         if (access(paths->cert, F_OK) == 0 || errno != ENOENT)
             return 0; /* unreadable is for who reads it to tell */
     }
@@ -164,53 +175,6 @@ static int find_files(struct paths *paths, const char *dir, struct err *err)
                    "%s holds no authority: put tls.crt, tls.key and ca.crt there, or ca-cert.pem, "
                    "ca-key.pem, cert-chain.pem and root-cert.pem",
                    dir);
-}
-
-/* An authority's file is whole or refused: a certificate left out would be missed much later. */
-static int load_certs(STACK_OF(X509) *into, const char *path, struct err *err)
-{
-    int before = sk_X509_num(into);
-    unsigned broken = 0;
-    int rc = pem_read(into, path, &broken, err);
-
-    if (rc < 0)
-        return rc;
-    if (broken)
-        return err_set(err, -EINVAL, "%u of the certificates in %s cannot be read", broken, path);
-    if (sk_X509_num(into) == before)
-        return err_set(err, -EINVAL, "%s holds no certificate in PEM", path);
-    return 0;
-}
-
-/* OpenSSL would ask on the terminal. */
-static int no_password(char *out, int size, int writing, void *arg)
-{
-    (void)out, (void)size, (void)writing, (void)arg;
-    return -1;
-}
-
-static int load_key(struct authority *authority, const struct paths *paths, struct err *err)
-{
-    CLEANUP(file_free) struct file file = {0};
-    CLEANUP(own_bio) BIO *bio = NULL;
-    int rc = file_read(&file, paths->key, err);
-
-    if (rc < 0)
-        return rc;
-    if (file.mode & 077)
-        return err_set(err, -EPERM,
-                       "%s has mode %04o: others than its owner must have no access to the key; "
-                       "chmod 0600 it, or set defaultMode 0400 on its volume",
-                       paths->key, file.mode);
-    bio = BIO_new_mem_buf(file.data, (int)file.len);
-    if (bio)
-        authority->key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-    if (!authority->key)
-        return err_tls(err, -EINVAL, "%s holds no private key in PEM without a password",
-                       paths->key);
-    if (!X509_check_private_key(authority->cert, authority->key))
-        return err_tls(err, -EINVAL, "%s is not the key of %s", paths->key, paths->cert);
-    return 0;
 }
 
 /* NULL when cert may sign, with `below` other authorities between it and a leaf. */
@@ -264,8 +228,9 @@ static int find_chain(struct authority *authority, STACK_OF(X509) *between, STAC
     X509_STORE_CTX_free(ctx);
     ERR_clear_error();
     if (!found)
-        return err_set(err, -EINVAL, "%s does not lead to a root in %s: %s (certificate %d)",
-                       paths->cert, paths->root, X509_verify_cert_error_string(why), at + 1);
+        return err_set(err, why == X509_V_ERR_CERT_HAS_EXPIRED ? -EKEYEXPIRED : -EINVAL,
+                       "%s does not lead to a root in %s: %s (certificate %d)", paths->cert,
+                       paths->root, X509_verify_cert_error_string(why), at + 1);
     rc = check_chain(found, paths, err);
     if (rc < 0)
         return rc;
@@ -275,32 +240,56 @@ static int find_chain(struct authority *authority, STACK_OF(X509) *between, STAC
     return 0;
 }
 
-int authority_load(struct authority **out, const char *dir, struct err *err)
+static void keep_others(struct authority *authority, STACK_OF(X509) *roots)
+{
+    for (int i = sk_X509_num(roots) - 1; i >= 0; i--)
+        if (X509_cmp(sk_X509_value(roots, i), authority->root) == 0)
+            X509_free(sk_X509_delete(roots, i));
+    authority->others = roots;
+}
+
+static int load(struct authority **out, const struct paths *paths, struct err *err)
 {
     CLEANUP(authority_free) struct authority *authority = authority_empty();
     CLEANUP(own_x509s) STACK_OF(X509) *certs = sk_X509_new_null();
     CLEANUP(own_x509s) STACK_OF(X509) *roots = sk_X509_new_null();
-    struct paths paths;
     int rc;
 
     if (!authority || !certs || !roots)
-        return err_tls(err, -ENOMEM, "cannot load the authority in %s", dir);
-    if ((rc = find_files(&paths, dir, err)) < 0 || (rc = load_certs(certs, paths.cert, err)) < 0)
+        return err_tls(err, -ENOMEM, "cannot load the authority in %s", paths->cert);
+    if ((rc = pem_read_whole(certs, paths->cert, err)) < 0)
         return rc;
     authority->cert = sk_X509_shift(certs); /* the first one signs; the rest lies behind it */
-    if ((rc = load_key(authority, &paths, err)) < 0 ||
-        (rc = load_certs(roots, paths.root, err)) < 0)
+    if ((rc = pem_read_key(&authority->key, authority->cert, paths->key, paths->cert, err)) < 0 ||
+        (rc = pem_read_whole(roots, paths->root, err)) < 0)
         return rc;
-    if (strcmp(paths.chain, paths.cert) != 0) {
-        rc = load_certs(certs, paths.chain, err);
+    if (strcmp(paths->chain, paths->cert) != 0) {
+        rc = pem_read_whole(certs, paths->chain, err);
         if (rc < 0 && rc != -ENOENT)
             return rc;
     }
-    rc = find_chain(authority, certs, roots, &paths, err);
+    rc = find_chain(authority, certs, roots, paths, err);
     if (rc < 0)
         return rc;
     if (!read_once(authority))
-        return err_tls(err, -EINVAL, "cannot read the dates or key of %s", paths.cert);
+        return err_tls(err, -EINVAL, "cannot read the dates or key of %s", paths->cert);
+    keep_others(authority, TAKE(roots));
     *out = TAKE(authority);
     return 0;
+}
+
+int authority_load(struct authority **out, const char *dir, struct err *err)
+{
+    struct paths paths;
+    int rc = find_files(&paths, dir, err);
+
+    return rc < 0 ? rc : load(out, &paths, err);
+}
+
+int authority_load_next(struct authority **out, const char *dir, struct err *err)
+{
+    struct paths paths;
+    int rc = name_files(&paths, dir, &next_layout, err);
+
+    return rc < 0 ? rc : load(out, &paths, err);
 }

@@ -12,9 +12,11 @@
 struct authority {
     X509 *cert; /* signs the leaves */
     EVP_PKEY *key;
-    STACK_OF(X509) *chain; /* what a leaf is sent with: cert unless it is self-signed, and what
-                              lies between it and the root; never the root; may be empty */
-    X509 *root;            /* what pods must trust */
+    STACK_OF(X509) *chain;  /* what a leaf is sent with: cert unless it is self-signed, and what
+                               lies between it and the root; never the root; may be empty */
+    X509 *root;             /* what pods must trust */
+    STACK_OF(X509) *others; /* what else stands beside root in its file: authorities of before and
+                               after, say; may be NULL */
 
     /* Read once, because every leaf needs them. */
     EVP_MD *sha256;
@@ -27,8 +29,10 @@ int authority_new(struct authority **out, const char *node_name, struct err *err
 /* Reads DIR/tls.crt, tls.key, ca.crt (cert-manager's names; looked for first) or ca-cert.pem,
  * ca-key.pem, root-cert.pem, cert-chain.pem (Istio's; the last may be missing). Refuses, with a
  * sentence that names the file: what is missing or unreadable, a key that does not fit its
- * certificate, a certificate that may not sign (basicConstraints, keyUsage, path length, expired,
+ * certificate, a certificate that may not sign (basicConstraints, keyUsage, path length,
  * not yet valid, name constraints are left to OpenSSL) or leads to none of the roots, a key that
- * others than its owner may read. */
+ * others than its owner may read. -EKEYEXPIRED: it, or one above it, has expired. */
 int authority_load(struct authority **out, const char *dir, struct err *err);
+/* The same of DIR/next.crt and next.key, which ca_dir.c writes; -ENOENT: there is none. */
+int authority_load_next(struct authority **out, const char *dir, struct err *err);
 void authority_free(struct authority **authority);

@@ -48,3 +48,51 @@ int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct er
     ERR_clear_error();
     return 0;
 }
+
+int pem_read_whole(STACK_OF(X509) *into, const char *path, struct err *err)
+{
+    int before = sk_X509_num(into);
+    unsigned broken = 0;
+    int rc = pem_read(into, path, &broken, err);
+
+    if (rc < 0)
+        return rc;
+    if (broken) /* one left out would be missed much later */
+        return err_set(err, -EINVAL, "%u of the certificates in %s cannot be read", broken, path);
+    if (sk_X509_num(into) == before)
+        return err_set(err, -EINVAL, "%s holds no certificate in PEM", path);
+    return 0;
+}
+
+/* OpenSSL would ask on the terminal. */
+static int no_password(char *out, int size, int writing, void *arg)
+{
+    (void)out, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+int pem_read_key(EVP_PKEY **out, X509 *cert, const char *path, const char *cert_path,
+                 struct err *err)
+{
+    CLEANUP(file_free) struct file file = {0};
+    CLEANUP(own_bio) BIO *bio = NULL;
+    CLEANUP(own_pkey) EVP_PKEY *key = NULL;
+    int rc = file_read(&file, path, err);
+
+    if (rc < 0)
+        return rc;
+    if (file.mode & 077)
+        return err_set(err, -EPERM,
+                       "%s has mode %04o: others than its owner must have no access to the key; "
+                       "chmod 0600 it, or set defaultMode 0400 on its volume",
+                       path, file.mode);
+    bio = BIO_new_mem_buf(file.data, (int)file.len);
+    if (bio)
+        key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
+    if (!key)
+        return err_tls(err, -EINVAL, "%s holds no private key in PEM without a password", path);
+    if (!X509_check_private_key(cert, key))
+        return err_tls(err, -EINVAL, "%s is not the key of %s", path, cert_path);
+    *out = TAKE(key);
+    return 0;
+}

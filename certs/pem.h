@@ -1,4 +1,4 @@
-/* pem: the certificates of a PEM file, whatever else stands between them. */
+/* pem: the certificates of a PEM file, whatever else stands between them, and keys. */
 #pragma once
 
 #include <openssl/x509.h>
@@ -9,3 +9,11 @@
  * marked as a certificate but cannot be read is left out and counted in *broken. -ENOENT tells a
  * missing file. */
 int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct err *err);
+
+/* The same of a file that is whole or refused: one that holds none, or a broken one. */
+int pem_read_whole(STACK_OF(X509) *into, const char *path, struct err *err);
+
+/* The private key of cert, which came from cert_path. Refused: one that needs a password, one of
+ * another certificate, and a file that others than its owner may read. *out is the caller's. */
+int pem_read_key(EVP_PKEY **out, X509 *cert, const char *path, const char *cert_path,
+                 struct err *err);

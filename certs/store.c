@@ -15,13 +15,14 @@
 #include "certs/own.h"
 
 enum {
-    KEY_SIZE = 32, /* SHA-256 */
+    DIGEST_SIZE = 32, /* SHA-256 */
+    KEY_SIZE = 2 * DIGEST_SIZE,
     RENEW_BEFORE = 3600,
 };
 
 struct slot {
     uint8_t key[KEY_SIZE];
-    X509 *leaf;
+    X509 *leaf; /* NULL: forgotten */
     time_t renew_at;
     LIST_ENTRY(slot) in_bucket;
     TAILQ_ENTRY(slot) by_use;
@@ -79,19 +80,24 @@ void store_free(struct store **store)
     free(TAKE(*store));
 }
 
-/* SHA-256 over the digests of upstream's certificate and the authority's, the kind of leaf, and the
- * name behind them. */
+static bool signer_digest(const struct authority *authority, uint8_t out[DIGEST_SIZE])
+{
+    return X509_digest(authority->cert, authority->sha256, out, NULL);
+}
+
+/* SHA-256 over the digest of upstream's certificate, the kind of leaf, and the name behind them;
+ * then the digest of who signs it. */
 static bool make_key(const struct leaf_order *order, const char *name, uint8_t out[KEY_SIZE])
 {
     const struct authority *authority = order->authority;
-    uint8_t all[2 * KEY_SIZE + 1 + MINT_NAME_SIZE];
+    uint8_t all[DIGEST_SIZE + 1 + MINT_NAME_SIZE];
     size_t len = strlen(name);
 
-    all[2 * KEY_SIZE] = (uint8_t)order->kind;
-    memcpy(all + 2 * KEY_SIZE + 1, name, len);
+    all[DIGEST_SIZE] = (uint8_t)order->kind;
+    memcpy(all + DIGEST_SIZE + 1, name, len);
     return X509_digest(order->upstream, authority->sha256, all, NULL) &&
-           X509_digest(authority->cert, authority->sha256, all + KEY_SIZE, NULL) &&
-           EVP_Digest(all, 2 * KEY_SIZE + 1 + len, out, NULL, authority->sha256, NULL);
+           EVP_Digest(all, DIGEST_SIZE + 1 + len, out, NULL, authority->sha256, NULL) &&
+           signer_digest(authority, out + DIGEST_SIZE);
 }
 
 static struct bucket *bucket_of(struct store *store, const uint8_t key[KEY_SIZE])
@@ -175,6 +181,36 @@ static void keep(struct store *store, const uint8_t key[KEY_SIZE], X509 **leaf, 
         X509_up_ref(*leaf);
         slot->leaf = *leaf;
         slot->renew_at = renew_at;
+    }
+    pthread_mutex_unlock(&store->lock);
+}
+
+static bool is_of(const struct anchors *anchors, const uint8_t signer[DIGEST_SIZE])
+{
+    uint8_t digest[DIGEST_SIZE];
+
+    if (signer_digest(anchors->main, digest) && memcmp(digest, signer, DIGEST_SIZE) == 0)
+        return true;
+    for (size_t i = 0; i < ANCHORS_SETS; i++)
+        if (anchors->made[i] && signer_digest(anchors->made[i], digest) &&
+            memcmp(digest, signer, DIGEST_SIZE) == 0)
+            return true;
+    return false;
+}
+
+/* A slot without its leaf is the next to be claimed. */
+void store_forget(struct store *store, const struct anchors *gone, const struct anchors *kept)
+{
+    pthread_mutex_lock(&store->lock);
+    for (struct slot *slot = store->slots; slot < store->slots + store->used; slot++) {
+        const uint8_t *signer = slot->key + DIGEST_SIZE;
+
+        if (!slot->leaf || !is_of(gone, signer) || is_of(kept, signer))
+            continue;
+        X509_free(TAKE(slot->leaf));
+        slot->renew_at = 0;
+        TAILQ_REMOVE(&store->by_use, slot, by_use);
+        TAILQ_INSERT_TAIL(&store->by_use, slot, by_use);
     }
     pthread_mutex_unlock(&store->lock);
 }
@@ -266,22 +302,19 @@ static X509 *shown_issuer(STACK_OF(X509) *shown, X509 *cert)
 }
 
 enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
-                             struct err *err)
+                             X509 *issuer, X509_STORE *roots, struct err *err)
 {
     STACK_OF(X509) *shown = SSL_get_peer_cert_chain(upstream);
-    STACK_OF(X509) *verified = SSL_get0_verified_chain(upstream);
-    X509_STORE *roots = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(upstream));
     X509 *cert = SSL_get0_peer_certificate(upstream);
     const unsigned char *bytes;
     long len = SSL_get_tlsext_status_ocsp_resp(upstream, &bytes);
-    int above = sk_X509_num(verified) > 1; /* else upstream's is its own anchor */
     struct span out;
     enum staple says;
 
     if (len <= 0 || !bytes)
         return STAPLE_NONE;
-    says = staple_again(span_of(bytes, (size_t)len), cert, sk_X509_value(verified, above), shown,
-                        roots, authority, SSL_get_certificate(ssl), &out, err);
+    says = staple_again(span_of(bytes, (size_t)len), cert, issuer, shown, roots, authority,
+                        SSL_get_certificate(ssl), &out, err);
     if (says == STAPLE_FAILED)
         return says;
     SSL_set_tlsext_status_ocsp_resp(ssl, (void *)out.data, (int)out.len); /* takes them */

@@ -7,6 +7,7 @@
 
 #include <openssl/ssl.h>
 
+#include "certs/anchors.h"
 #include "certs/authority.h"
 #include "certs/leaf_keys.h"
 #include "certs/staple.h"
@@ -32,7 +33,12 @@ int store_ready(struct store *store, enum leaf_kind kind, struct err *err);
  * store_ready() says. Any thread. */
 int store_use_leaf(struct store *store, SSL *ssl, const struct leaf_order *order, struct err *err);
 
+/* Lets go of the leaves that an authority of `gone` signed, unless it is one of `kept`, too. They
+ * would not be shown again, but take the place of others. */
+void store_forget(struct store *store, const struct anchors *gone, const struct anchors *kept);
+
 /* Staples to the leaf in ssl, which authority signed, what upstream stapled to its certificate
- * (staple.h), if anything, and says what that is: STAPLE_NONE when nothing. */
+ * (staple.h), if anything, and says what that is: STAPLE_NONE when nothing. issuer: of upstream's
+ * certificate, as it was verified (its own, if that is its own anchor), against roots. */
 enum staple store_use_staple(const struct authority *authority, SSL *ssl, SSL *upstream,
-                             struct err *err);
+                             X509 *issuer, X509_STORE *roots, struct err *err);

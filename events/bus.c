@@ -34,6 +34,8 @@ struct bus_producer {
 struct bus {
     struct sink *sinks; /* borrowed */
     size_t sinks_len;
+    struct bus_tap taps[BUS_TAPS_MAX];
+    atomic_size_t taps_len; /* grows only, behind what it counts */
     int wake_fd;
     pthread_t thread;
     bool running;
@@ -110,10 +112,23 @@ static struct flow_event *take_next(struct bus *bus)
     return event;
 }
 
-static void write_to_sinks(struct bus *bus, const struct flow_event *event)
+static void tell(struct bus *bus, struct flow_event *event)
 {
+    size_t taps = atomic_load_explicit(&bus->taps_len, memory_order_acquire);
+
     for (size_t i = 0; i < bus->sinks_len; i++)
         sink_write(&bus->sinks[i], event);
+    for (size_t i = 0; i < taps; i++)
+        bus->taps[i].on_event(bus->taps[i].arg, event);
+}
+
+static void end_turn(struct bus *bus, bool last)
+{
+    size_t taps = atomic_load_explicit(&bus->taps_len, memory_order_acquire);
+
+    for (size_t i = 0; i < taps; i++)
+        if (bus->taps[i].on_turn)
+            bus->taps[i].on_turn(bus->taps[i].arg, last);
 }
 
 /* Delivers all whose tickets were given out when it began. Returns whether there were any. */
@@ -130,7 +145,7 @@ static bool deliver(struct bus *bus)
             continue;
         }
         bus->next_ticket++;
-        write_to_sinks(bus, event);
+        tell(bus, event);
         flow_event_free(&event);
     }
     return any;
@@ -139,15 +154,19 @@ static bool deliver(struct bus *bus)
 static bool tell_loss(struct bus *bus, atomic_uint_fast64_t *lost, const char *name,
                       const char *why)
 {
-    struct flow_event event = {.kind = FLOW_EVENT_LOST, .time_ns = flow_event_now()};
+    CLEANUP(flow_event_free) struct flow_event *event = NULL;
     char reason[128];
 
     if (!atomic_load_explicit(lost, memory_order_relaxed))
         return false; /* the usual case leaves the producer its cache line */
-    event.lost.count = atomic_exchange_explicit(lost, 0, memory_order_relaxed);
+    event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
     snprintf(reason, sizeof(reason), "%s %s", name, why);
-    event.lost.reason = reason;
-    write_to_sinks(bus, &event);
+    if (event)
+        event->lost.reason = flow_event_text(event, span_of_text(reason));
+    if (!event || event->incomplete)
+        return false; /* out of memory: told later, with those lost until then */
+    event->lost.count = atomic_exchange_explicit(lost, 0, memory_order_relaxed);
+    tell(bus, event);
     return true;
 }
 
@@ -165,9 +184,14 @@ static bool tell_losses(struct bus *bus)
 
 static void wait_for_work(struct bus *bus)
 {
+    size_t taps = atomic_load_explicit(&bus->taps_len, memory_order_acquire);
+    struct pollfd ready[1 + BUS_TAPS_MAX] = {{.fd = bus->wake_fd, .events = POLLIN}};
     eventfd_t ignored;
 
-    if (poll(&(struct pollfd){.fd = bus->wake_fd, .events = POLLIN}, 1, TICK_MS) > 0)
+    for (size_t i = 0; i < taps; i++)
+        ready[1 + i] = (struct pollfd){.fd = bus->taps[i].fd, .events = POLLIN};
+    poll(ready, 1 + taps, TICK_MS);
+    if (ready[0].revents)
         eventfd_read(bus->wake_fd, &ignored);
     /* before the rings are read: whoever finds it set from now on filled its ring before that */
     atomic_exchange_explicit(&bus->woken, false, memory_order_acq_rel);
@@ -194,6 +218,7 @@ static void *event_thread(void *arg)
         any |= tell_losses(bus);
         for (size_t i = 0; any && i < bus->sinks_len; i++)
             sink_flush(&bus->sinks[i]);
+        end_turn(bus, stopping);
 
         pthread_mutex_lock(&bus->lock);
         bus->flush_done = wanted;
@@ -244,6 +269,20 @@ int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *
         return err_sys(err, code, "event bus: starting its thread");
     *out = TAKE(bus);
     return 0;
+}
+
+int bus_add_tap(struct bus *bus, const struct bus_tap *tap, struct err *err)
+{
+    size_t len;
+
+    pthread_mutex_lock(&bus->lock);
+    len = atomic_load_explicit(&bus->taps_len, memory_order_relaxed);
+    if (len < BUS_TAPS_MAX) {
+        bus->taps[len] = *tap;
+        atomic_store_explicit(&bus->taps_len, len + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&bus->lock);
+    return len < BUS_TAPS_MAX ? 0 : err_set(err, -ENOSPC, "event bus: no place for another tap");
 }
 
 static void producer_free(struct bus_producer **producer)

@@ -13,6 +13,17 @@
 struct bus;
 struct bus_producer;
 
+/* Who is told of events otherwise than by lines in a sink. The functions run on the event thread
+ * and must not wait. */
+struct bus_tap {
+    void *arg;
+    void (*on_event)(void *arg, struct flow_event *event); /* may hold it: flow_event_hold() */
+    /* After each turn, every 20 ms at least; last: nothing comes after it. May be NULL. */
+    void (*on_turn)(void *arg, bool last);
+    int fd; /* readable: there should be a turn at once; -1: none */
+};
+enum { BUS_TAPS_MAX = 4 };
+
 /* Borrows the sinks, which must outlive the bus; starts the event thread. */
 int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *err);
 /* Ends the event thread after everything emitted so far was written and flushed; a slow
@@ -23,6 +34,9 @@ void bus_free(struct bus **bus);
 /* What is emitted before this call is written to the sinks there were, and flushed; what is emitted
  * after it returned, to these: borrowed as those of bus_new(). Any thread but the event thread. */
 void bus_redirect(struct bus *bus, struct sink *sinks, size_t sinks_len);
+/* From now on the tap is told of what is emitted; copies it, and borrows what it points to until
+ * the bus is freed. Any thread. */
+int bus_add_tap(struct bus *bus, const struct bus_tap *tap, struct err *err);
 
 /* A ring of its own for one thread; capacity is rounded up to a power of two. The bus owns it
  * and frees it. Call before or after the event thread began, from any thread. */

@@ -7,7 +7,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-enum { CHUNK_SIZE = 1024 }; /* the texts of one request by a plain client fit */
+enum {
+    CHUNK_SIZE = 1024,  /* the texts of one request by a plain client fit */
+    PROCESS_JSON = 600, /* names and numbers of a process as JSON, about */
+};
 
 struct flow_event_chunk {
     struct flow_event_chunk *next;
@@ -53,6 +56,10 @@ void flow_event_free(struct flow_event **event)
 
     if (!gone)
         return;
+    if (gone->held) {
+        gone->held--;
+        return;
+    }
     while (gone->arena) {
         struct flow_event_chunk *next = gone->arena->next;
 
@@ -62,6 +69,32 @@ void flow_event_free(struct flow_event **event)
     process_unref(&gone->process);
     pod_unref(&gone->pod);
     free(gone);
+}
+
+struct flow_event *flow_event_hold(struct flow_event *event)
+{
+    event->held++;
+    return event;
+}
+
+/* Its strings, and the JSON that is made of them when it is first told. */
+static size_t process_size(const struct process *process)
+{
+    size_t texts = strlen(process->exec_id) + strlen(process->parent_exec_id) +
+                   strlen(process->binary) + strlen(process->arguments) + strlen(process->cwd);
+
+    return sizeof(*process) + 2 * texts + PROCESS_JSON;
+}
+
+size_t flow_event_size(const struct flow_event *event)
+{
+    size_t size = sizeof(*event);
+
+    for (const struct flow_event_chunk *chunk = event->arena; chunk; chunk = chunk->next)
+        size += sizeof(*chunk) + chunk->size;
+    if (event->kind == FLOW_EVENT_EXEC && event->process)
+        size += process_size(event->process);
+    return size;
 }
 
 /* Room in the newest chunk, or in a new one; what an old chunk has left is not used again. */

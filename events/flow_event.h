@@ -43,8 +43,10 @@ struct flow_event {
     enum route route;
     enum visibility visibility;
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
-    const char *error;  /* why it failed or was refused, a sentence; NULL when it did not */
-    const char **names; /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
+    const char
+        *client_refused; /* how the program refused our certificate: one word, static; NULL */
+    const char *error;   /* why it failed or was refused, a sentence; NULL when it did not */
+    const char **names;  /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
     size_t names_len;
     /* Set: another agent saw it and has rendered it (forward.h), and what else there is serves
      * filters only. The member of the JSON line with its comma, the text line. */
@@ -71,7 +73,9 @@ struct flow_event {
             const char *cipher;
             const char *alpn; /* NULL: none agreed */
             bool resumed;
+            const char *ja4; /* the program's ClientHello, NULL: none */
             const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */
+            const char *client_certificate; /* subject of what upstream was shown; NULL: nothing */
         } tls;
         struct {
             const char *host; /* the authority asked for, port cut off; NULL when there is none */
@@ -97,6 +101,7 @@ struct flow_event {
         } lost;
     };
     struct flow_event_chunk *arena;
+    unsigned held; /* flow_event_free() calls to come before the last one; see flow_event_hold() */
     bool incomplete; /* something of it is missing for want of memory: lost, for the bus */
 };
 
@@ -108,6 +113,10 @@ uint64_t flow_event_now(void);
 struct flow_event *flow_event_new(enum flow_event_kind kind, struct process *process,
                                   struct pod *pod);
 void flow_event_free(struct flow_event **event);
+/* One more holder, who frees it, too: once it was emitted, on the event thread only. */
+struct flow_event *flow_event_hold(struct flow_event *event);
+/* About how many bytes it keeps: its own and its texts, and those of the process that begins. */
+size_t flow_event_size(const struct flow_event *event);
 
 /* Copies text into the event's arena; NULL when out of memory (the event is then incomplete).
  * The copy ends in a NUL; NULs inside are kept as they are, so C reads up to the first. */

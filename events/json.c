@@ -26,6 +26,7 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
     if (event->visibility == VISIBILITY_OPAQUE && event->opaque)
         json_text(out, "visibility_reason", opaque_name(event->opaque));
     json_text(out, "error", event->error);
+    json_text(out, "client_refused", event->client_refused);
     json_text(out, "route", route_name(event->route));
 }
 
@@ -66,12 +67,14 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     json_text(out, "alpn", event->tls.alpn);
     if (event->tls.version)
         json_flag(out, "resumed", event->tls.resumed);
+    json_text(out, "ja4", event->tls.ja4);
     mark = json_begin(out, "server", '{');
     json_text(out, "subject", event->tls.subject);
     json_text(out, "issuer", event->tls.issuer);
     json_text(out, "not_after", event->tls.not_after);
     json_text(out, "sha256", event->tls.sha256);
     json_end(out, mark, '}');
+    json_text(out, "client_certificate", event->tls.client_certificate);
 }
 
 static void append_url(struct buffer *out, const char *key, const char *url)

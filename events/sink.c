@@ -155,6 +155,8 @@ void sink_flush(struct sink *sink)
     int code;
 
     tell_loss(sink);
+    if (sink->before_write && sink->pending.len && !sink->begun)
+        sink->before_write(sink);
     done = write_pending(sink, &code);
     lines = (const struct line *)(const void *)sink->lines.data;
     len = sink->lines.len / sizeof(*lines);

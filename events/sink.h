@@ -14,7 +14,10 @@
 struct sink {
     /* Appends one event's line, with its newline, to out. The line's number is seq + 1. */
     void (*render)(struct sink *sink, const struct flow_event *event, struct buffer *out);
-    int fd;                       /* borrowed: whoever made the sink closes it */
+    int fd; /* borrowed: whoever made the sink closes it */
+    /* Before lines are written to fd, when none is begun there: may change fd. May be NULL. */
+    void (*before_write)(struct sink *sink);
+    void *owner;                  /* before_write's */
     uint64_t seq;                 /* lines written so far: the next line's number less one */
     uint64_t lost;                /* events this sink could not write and has not told of yet */
     int lost_code;                /* why: an errno */

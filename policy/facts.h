@@ -60,7 +60,12 @@ struct pod {
     char *name;
     struct pod_label *labels; /* by key, each once */
     size_t labels_len;
-    bool tls_read; /* its connections to port 443 come to us */
+    uint64_t netns_cookie;   /* of the network namespace it was registered with; 0: with none */
+    bool tls_read;           /* its connections to port 443 come to us */
+    atomic_uint connections; /* admitted: proxy/limits.c */
+    atomic_uint attempts;    /* that have no answer yet: proxy/attempts.c */
+    atomic_bool removed;     /* it is registered no more, though flows of it may go on */
+    atomic_bool gone;        /* so are its processes: there is nobody whom its flows could serve */
 };
 
 struct process_namespaces {
@@ -123,6 +128,7 @@ struct facts {
     enum route route;
     enum visibility visibility;
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
+    char ja4[40];       /* the ClientHello's fingerprint; "" when there is none */
 };
 
 static inline void facts_set_opaque(struct facts *facts, enum opaque why)

@@ -7,16 +7,23 @@
 #include "proxy/doors.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
+#include "proxy/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/neighbours.h"
+#include "proxy/passthrough.h"
 #include "proxy/predecessor.h"
 #include "proxy/resolver.h"
+#include "proxy/sessions.h"
 #include "proxy/sockets.h"
+#include "proxy/status.h"
 #include "proxy/successor.h"
 #include "proxy/worker.h"
 
 enum {
     LEAVES = 4096,
+    SESSIONS = 2048,
+    SESSIONS_BYTES = 16 << 20,
     CONTROL_EVENTS = 65536,
     /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
      * connected to. */
@@ -34,11 +41,18 @@ struct agent {
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;
+    struct session_cache *session_cache;
+    struct tickets *tickets;
+    struct passthrough *passthrough;
+    struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
+    struct lifecycle *lifecycle;
+    struct neighbours neighbours;
+    struct sessions *sessions; /* NULL: nobody can ask */
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
@@ -101,8 +115,9 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
-        .anchors = settings->anchors,
-        .roots = settings->roots,
+        .session_cache = agent->session_cache,
+        .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -173,6 +188,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .keeper = agent->keeper,
         .sockets = agent->sockets,
         .limits = &agent->limits,
+        .pods = agent->pods,
     };
 
     return attempts_new(&agent->attempts, &parts, err);
@@ -188,12 +204,37 @@ static int open_doors(struct agent *agent, struct err *err)
         .sockets = agent->sockets,
         .resolver = agent->resolver,
         .attempts = agent->attempts,
+        .credentials = &agent->credentials,
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
 
     return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
 }
 
 static struct event *watch(struct agent *agent, int fd)
@@ -230,6 +271,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (!agent->base)
         return err_set(err, -ENOMEM, "the control loop");
     result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
@@ -244,11 +287,19 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
+        result = session_cache_new(&agent->session_cache, SESSIONS, SESSIONS_BYTES, err);
+    if (result == 0)
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = hold_connects(agent, err);
     if (result == 0)
         result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
     if (result == 0)
         result = begin_watching(agent, err);
     set_limits(agent);
@@ -265,6 +316,9 @@ int agent_new(struct agent **out, const struct agent_settings *settings, struct 
     if (!agent)
         return err_set(err, -ENOMEM, "agent");
     agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
     result = build(agent, settings, err);
     if (result < 0)
         return result;
@@ -317,7 +371,9 @@ void agent_free(struct agent **agent)
     if (gone->leaving && gone->pods)
         pods_leave(gone->pods);
     say_last_words(gone);
+    sessions_free(&gone->sessions);
     free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);
@@ -326,6 +382,10 @@ void agent_free(struct agent **agent)
     free_event(&gone->step_due);
     free_event(&gone->older_due);
     store_free(&gone->store);
+    session_cache_free(&gone->session_cache);
+    tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
+    credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
     names_free(&gone->names);
@@ -346,15 +406,65 @@ static void on_older_due(evutil_socket_t fd, short what, void *arg)
     keeper_remove_older(agent->keeper);
 }
 
-void agent_take_over(struct agent *agent)
+void agent_restored(struct agent *agent)
 {
     static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
 
     pods_sweep(agent->pods);
     keeper_disarm_older(agent->keeper);
+    doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
         keeper_remove_older(agent->keeper);
+}
+
+/* ---- what can be asked ---- */
+
+static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
+                       enum limit what)
+{
+    json_object_set_new(answer, key,
+                        json_pack("{s:I, s:I, s:I}", "used",
+                                  (json_int_t)atomic_load(&limits->used[what]), "most",
+                                  (json_int_t)limits->most[what], "refused",
+                                  (json_int_t)atomic_load(&limits->refused[what])));
+}
+
+static void tell_status(void *arg, json_t *answer)
+{
+    const struct agent *agent = arg;
+    const struct limits *limits = &agent->limits;
+
+    json_object_set_new(answer, "pods", json_integer((json_int_t)pods_count(agent->pods)));
+    json_object_set_new(answer, "namespaces", json_integer((json_int_t)doors_count(agent->doors)));
+    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
+    json_object_set_new(answer, "flows",
+                        json_pack("{s:I, s:I}", "open",
+                                  (json_int_t)atomic_load(&limits->connections), "total",
+                                  (json_int_t)atomic_load(&limits->admitted)));
+    status_add_cert(answer, "signer", agent->credentials->authority->cert);
+    tell_limit(answer, limits, "files", LIMIT_FILES);
+    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
+}
+
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err)
+{
+    const struct sessions_parts parts = {
+        .base = agent->base,
+        .control = control,
+        .names = agent->names,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = sessions_new(&agent->sessions, &parts, err);
+
+    if (result == 0)
+        result = status_on(status, tell_status, agent, err);
+    agent->neighbours.lifecycle = agent->lifecycle;
+    if (result == 0)
+        result = status_on(status, neighbours_tell, &agent->neighbours, err);
+    return result;
 }
 
 struct event_base *agent_base(struct agent *agent)
@@ -362,23 +472,44 @@ struct event_base *agent_base(struct agent *agent)
     return agent->base;
 }
 
-int agent_add_pod(struct agent *agent, const struct agent_pod *wanted, struct err *err)
+int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
-    CLEANUP(pod_unref)
-    struct pod *pod =
-        pod_new(wanted->cgroup_id, wanted->space, wanted->name, wanted->labels, wanted->labels_len);
-    int result = 0;
-
-    if (!pod)
-        return err_set(err, -ENOMEM, "pod %s", wanted->name);
-    if (wanted->netns_fd >= 0)
-        result = doors_open(agent->doors, wanted->netns_fd, err);
-    return result < 0 ? result : pods_add(agent->pods, pod, wanted->settings, err);
+    return lifecycle_add(agent->lifecycle, pod, err);
 }
 
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
 {
-    return pods_remove(agent->pods, cgroup_id, err);
+    return lifecycle_remove(agent->lifecycle, cgroup_id, err);
+}
+
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg)
+{
+    lifecycle_on_gone(agent->lifecycle, on_gone, arg);
+}
+
+void agent_stats(const struct agent *agent, struct agent_stats *stats)
+{
+    *stats = (struct agent_stats){
+        .pods = pods_count(agent->pods),
+        .ca_not_after = agent->credentials->authority->not_after,
+    };
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        stats->flows += worker_load(agent->workers[i]);
+    for (size_t i = 0; i < LIMIT_MAX; i++) {
+        stats->used[i] = agent->limits.used[i];
+        stats->most[i] = agent->limits.most[i];
+        stats->refused[i] = agent->limits.refused[i];
+    }
+}
+
+void agent_use_credentials(struct agent *agent, struct credentials *credentials)
+{
+    struct credentials *gone = agent->credentials;
+
+    agent->credentials = credentials_ref(credentials);
+    store_forget(agent->store, &gone->anchors, &credentials->anchors);
+    credentials_unref(&gone);
 }
 
 static bool settled(const struct agent *agent)
@@ -435,6 +566,7 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     event_del(agent->on_record);
     event_del(agent->on_flow_end);
     sockets_collect(agent->sockets);
+    lifecycle_free(&agent->lifecycle);
     identity_retire(agent->identity);
     sockets_step(agent->sockets);
     agent->retired = true;
@@ -452,7 +584,14 @@ bool agent_is_drained(const struct agent *agent)
     for (unsigned i = 0; i < agent->workers_len; i++)
         if (worker_load(agent->workers[i]))
             return false;
+    if (agent->predecessor && !predecessor_is_over(agent->predecessor))
+        return false; /* what it tells goes through us */
     return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
+}
+
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
+{
+    return passthrough_set(agent->passthrough, servers, len, err);
 }
 
 void agent_flush(struct agent *agent)

@@ -5,24 +5,28 @@
 #pragma once
 
 #include <event2/event.h>
-#include <openssl/x509.h>
 
 #include "base/err.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
+#include "events/bus.h"
 #include "events/sink.h"
+#include "proxy/limits.h"
 #include "proxy/pods.h"
 
 struct agent;
+struct control;
+struct status;
 
-struct agent_settings {      /* all borrowed, all outlive the agent */
-    int cgroup_fd;           /* where the programs are attached */
-    const char *pin_dir;     /* in a bpffs */
-    const char *runtime_dir; /* pods outlive the agent, and the keeper process is met there; NULL:
-                                they do not */
-    const struct anchors *anchors;
-    X509_STORE *roots; /* what upstreams are verified against */
+struct agent_settings {              /* all borrowed, all outlive the agent */
+    int cgroup_fd;                   /* where the programs are attached */
+    const char *pin_dir;             /* in a bpffs */
+    const char *runtime_dir;         /* pods outlive the agent, and the keeper process is met there;
+                                        NULL: they do not */
+    struct credentials *credentials; /* the first ones; the agent keeps a reference of its own */
     struct sink *sinks;
     size_t sinks_len;
+    const struct bus_tap *taps;
+    size_t taps_len;
     const char *node_name;
     unsigned workers;
 };
@@ -34,7 +38,12 @@ void agent_free(struct agent **agent);
 
 /* All pods that were registered with an agent before are so again: what else it left goes. Until
  * then connections of any of them are steered, and wait. */
-void agent_take_over(struct agent *agent);
+void agent_restored(struct agent *agent);
+
+/* What of it can be asked for at the control socket: verb "sessions", and its part of the status.
+ * Both are borrowed; control ends before the agent, status after it or with it. */
+int agent_serve(struct agent *agent, struct control *control, struct status *status,
+                struct err *err);
 
 struct event_base *agent_base(struct agent *agent); /* the control loop; borrowed */
 
@@ -54,6 +63,23 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+/* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */
+void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg);
+
+/* From now on these are what flows get that are accepted, except of pods that have their own
+ * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
+void agent_use_credentials(struct agent *agent, struct credentials *credentials);
+
+/* From now on connections to these servers (passthrough.h) are passed on unread. */
+int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
+
+struct agent_stats {
+    size_t pods, flows;
+    time_t ca_not_after;
+    uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
+};
+void agent_stats(const struct agent *agent, struct agent_stats *stats);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

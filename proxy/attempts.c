@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
+#include "proxy/pods.h"
 #include "proxy/sockets.h"
 #include "proxy/syn.h"
 #include "proxy/upstream.h"
@@ -37,6 +38,7 @@ struct attempt {
     uint64_t cookie; /* the program's socket's; first: what the tree sorts by */
     struct attempts *attempts;
     struct origin origin;
+    struct pod *pod; /* a reference, or NULL */
     struct syn syn;
     enum {
         CONNECTING,
@@ -79,7 +81,7 @@ static struct attempt *find(const struct attempts *attempts, uint64_t cookie)
 static void give_back(struct attempt *attempt)
 {
     if (attempt->admitted)
-        limits_leave(attempt->attempts->parts.limits);
+        limits_leave(attempt->attempts->parts.limits, attempt->pod);
     attempt->admitted = false;
 }
 
@@ -92,6 +94,9 @@ static void drop(struct attempt *attempt)
     event_del(&attempt->event);
     fd_close(&attempt->fd);
     give_back(attempt);
+    if (attempt->pod)
+        atomic_fetch_sub(&attempt->pod->attempts, 1);
+    pod_unref(&attempt->pod);
     free(attempt);
 }
 
@@ -231,13 +236,13 @@ static void tell_full(struct attempts *attempts)
     if (attempts->told_full_ns && now - attempts->told_full_ns < 1000000000u)
         return;
     attempts->told_full_ns = now;
-    log_warn("more than %d connections wait for servers that do not answer: further ones look "
-             "connected until it is known",
-             ATTEMPTS_MAX);
+    log_warn("%zu connections wait for servers that do not answer, as many as may, of all pods or "
+             "of one: further ones look connected until it is known",
+             attempts->len);
 }
 
 static struct attempt *attempt_new(struct attempts *attempts, const struct origin *origin,
-                                   const struct syn *syn)
+                                   struct pod *pod, const struct syn *syn)
 {
     struct attempt *attempt = calloc(1, sizeof(*attempt));
 
@@ -254,6 +259,9 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
         return NULL;
     }
     attempts->len++;
+    attempt->pod = pod_ref(pod);
+    if (pod)
+        atomic_fetch_add(&pod->attempts, 1);
     return attempt;
 }
 
@@ -266,22 +274,31 @@ static void let_in(struct attempts *attempts, const struct origin *origin, const
     inject(&passing, &syn->to, syn->packet, syn->len);
 }
 
+/* One pod's servers that do not answer leave room to the others. */
+static bool has_room(const struct attempts *attempts, const struct pod *pod)
+{
+    if (pod && pods_count(attempts->parts.pods) > 1)
+        return limits_fair(atomic_load(&pod->attempts), ATTEMPTS_MAX - attempts->len);
+    return attempts->len < ATTEMPTS_MAX;
+}
+
 /* False: there is no room for it. */
 static bool begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
 {
     struct err err = {0};
+    struct pod *pod = pods_find(attempts->parts.pods, origin->pod);
     struct attempt *attempt;
     int code;
 
-    if (attempts->len >= ATTEMPTS_MAX) {
+    if (!has_room(attempts, pod)) {
         tell_full(attempts);
         return false;
     }
-    if (limits_admit(attempts->parts.limits))
+    if (limits_admit(attempts->parts.limits, pod))
         return false;
-    attempt = attempt_new(attempts, origin, syn);
+    attempt = attempt_new(attempts, origin, pod, syn);
     if (!attempt) {
-        limits_leave(attempts->parts.limits);
+        limits_leave(attempts->parts.limits, pod);
         return false;
     }
     attempt->admitted = true;
@@ -336,7 +353,14 @@ void attempts_on_record(void *arg, const struct abi_syn *record)
     on_held(attempts, &origin, &syn);
 }
 
-int attempts_take(struct attempts *attempts, const struct origin *origin)
+/* The pod it was admitted for may have been removed since, and another registered. */
+static void hand_over(struct attempt *attempt, struct pod *pod)
+{
+    limits_move(attempt->pod, pod);
+    attempt->admitted = false;
+}
+
+int attempts_take(struct attempts *attempts, const struct origin *origin, struct pod *pod)
 {
     struct attempt *attempt = find(attempts, origin->cookie);
     int fd;
@@ -345,9 +369,32 @@ int attempts_take(struct attempts *attempts, const struct origin *origin)
         return -1; /* none, or the socket's next one */
     fd = fd_take(&attempt->fd);
     if (fd >= 0)
-        attempt->admitted = false; /* the flow's from now on */
+        hand_over(attempt, pod);
     drop(attempt);
     return fd;
+}
+
+struct search {
+    uint64_t netns_cookie;
+    bool found;
+};
+
+static void look_at(const void *node, VISIT visit, void *arg)
+{
+    const struct attempt *attempt = *(struct attempt *const *)node;
+    struct search *search = arg;
+
+    if ((visit == preorder || visit == leaf) &&
+        attempt->origin.netns_cookie == search->netns_cookie)
+        search->found = true;
+}
+
+bool attempts_are_in(const struct attempts *attempts, uint64_t netns_cookie)
+{
+    struct search search = {.netns_cookie = netns_cookie};
+
+    twalk_r(attempts->tree, look_at, &search);
+    return search.found;
 }
 
 /* ---- being there ---- */

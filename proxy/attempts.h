@@ -8,6 +8,8 @@
 #pragma once
 
 #include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "proxy/origin.h"
@@ -16,6 +18,8 @@ struct abi_syn;
 struct attempts;
 struct keeper;
 struct limits;
+struct pod;
+struct pods;
 struct sockets;
 
 struct attempts_parts { /* all borrowed, all outlive it */
@@ -23,6 +27,7 @@ struct attempts_parts { /* all borrowed, all outlive it */
     struct keeper *keeper;
     struct sockets *sockets;
     struct limits *limits;
+    struct pods *pods;
 };
 
 /* From now on SYNs are held, if we may send packets (CAP_NET_RAW). */
@@ -38,6 +43,9 @@ size_t attempts_open(const struct attempts *attempts);
 /* For identity_on_syn(): a record of the kernel's. */
 void attempts_on_record(void *attempts, const struct abi_syn *record);
 
+/* Whether any are under way in this namespace: without us there their programs would be refused. */
+bool attempts_are_in(const struct attempts *attempts, uint64_t netns_cookie);
+
 /* The upstream socket of a connection that was accepted: connected, or about to be. The caller's;
- * and admitted by limits; -1 when there is none: its SYN was not held. */
-int attempts_take(struct attempts *attempts, const struct origin *origin);
+ * and admitted by limits, for this pod; -1 when there is none: its SYN was not held. */
+int attempts_take(struct attempts *attempts, const struct origin *origin, struct pod *pod);

@@ -186,8 +186,11 @@ static bool same(const struct config_key *key, const struct config *a, const str
 void config_compare(const struct config *config, const struct config *running,
                     struct faults *faults)
 {
+    bool whole = faults_count(faults) == 0; /* else what is missing may not have been read */
+
     for (size_t i = 0; i < config_keys_len; i++)
-        if (!config_keys[i].live && !same(&config_keys[i], config, running))
+        if (!config_keys[i].live && (whole || config->where[i].line) &&
+            !same(&config_keys[i], config, running))
             faults_add(faults, config->where[i],
                        "%s was otherwise when the agent started, and cannot change while it runs; "
                        "restart it for that",
@@ -211,7 +214,7 @@ int config_load(struct config **out, const struct config_source *source,
     CLEANUP(faults_fini) struct faults faults = {0};
     CLEANUP(file_free) struct file file = {0};
     const char *name = source->file ? source->file : config_default_file;
-    bool found;
+    bool found = false;
     int result = config_new(&config, err);
 
     *story = NULL;

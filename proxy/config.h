@@ -34,6 +34,8 @@ struct config_names {
 struct config { /* owns its texts; those that may be missing are NULL then */
     int output; /* enum config_output */
     char *events_file;
+    uint64_t events_file_max_size; /* 0: no bound */
+    unsigned events_file_backups;
     char *ca, *upstream_ca;
     struct config_ports ports;
     bool loopback;
@@ -42,7 +44,7 @@ struct config { /* owns its texts; those that may be missing are NULL then */
     char *client_certificates;
     unsigned workers; /* 0: one a CPU */
     char *cgroup_root, *runtime_dir;
-    char *admin_address;
+    char *admin_address; /* "": none */
     unsigned drain_timeout_ms;
     bool log_json;
     char *node_name;
@@ -105,6 +107,7 @@ void config_free(struct config **config);
 int config_new(struct config **out, struct err *err);
 void config_read(struct config *config, struct span bytes, struct faults *faults);
 int config_apply(struct config *config, const struct config_args *args, struct err *err);
-/* Adds a fault for each key that is otherwise in running and cannot change. */
+/* Adds a fault for each key that is otherwise in running and cannot change; where there are faults
+ * already, of those only that the file has. */
 void config_compare(const struct config *config, const struct config *running,
                     struct faults *faults);

@@ -1,9 +1,12 @@
 /* The keys, and the types of their values: each reads one text into a field. */
 #include <errno.h>
+#include <event2/util.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proxy/config.h"
+#include "proxy/passthrough.h"
 
 /* ---- types ---- */
 
@@ -147,9 +150,12 @@ static int read_name(const struct config_key *key, const char *text, void *field
 {
     struct config_names *out = field;
     char **more;
+    struct err why;
 
     if (!*text)
         return err_set(err, -EINVAL, "has an empty item; say %s", key->form);
+    if (passthrough_check(text, &why) < 0)
+        return err_set(err, why.code, "cannot hold %s", why.text);
     if (out->len == CONFIG_NAMES_MAX)
         return err_set(err, -EINVAL, "has more than %d items", CONFIG_NAMES_MAX);
     more = realloc(out->list, (out->len + 1) * sizeof(*more));
@@ -186,6 +192,51 @@ static const struct config_type names_type = {.size = sizeof(struct config_names
                                               .free = free_names,
                                               .same = same_names};
 
+/* "100Mi", "1G", "4096". */
+static int read_size(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    static const struct {
+        const char *word;
+        uint64_t bytes;
+    } units[] = {{"", 1},      {"k", 1000},     {"M", 1000000}, {"G", 1000000000},
+                 {"Ki", 1024}, {"Mi", 1 << 20}, {"Gi", 1 << 30}};
+    char *end;
+    unsigned long long value = strtoull(text, &end, 10);
+
+    (void)key;
+    for (size_t i = 0; *text >= '0' && *text <= '9' && i < ARRAY_SIZE(units); i++)
+        if (strcmp(end, units[i].word) == 0 && value <= INT64_MAX / units[i].bytes) {
+            *(uint64_t *)field = value * units[i].bytes;
+            return 0;
+        }
+    return err_set(err, -EINVAL, "'%.100s' is no size, such as 100Mi or 500k", text);
+}
+
+static const struct config_type size_type = {.size = sizeof(uint64_t), .read = read_size};
+
+/* An address and a port by number; or "", for none. */
+static int read_address(const struct config_key *key, const char *text, void *field,
+                        struct err *err)
+{
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    char **out = field;
+
+    (void)key;
+    if (*text && (evutil_parse_sockaddr_port(text, (struct sockaddr *)&address, &len) < 0 ||
+                  !(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
+                                                 : ((struct sockaddr_in6 *)&address)->sin6_port)))
+        return err_set(err, -EINVAL,
+                       "'%.100s' is no address and port, such as 127.0.0.1:9470 or [::1]:9470; '' "
+                       "is none",
+                       text);
+    *out = strdup(text);
+    return *out ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
+static const struct config_type address_type = {
+    .size = sizeof(char *), .read = read_address, .free = free_text, .same = same_text};
+
 /* ---- the table ---- */
 
 static const char *const outputs[] = {"compact", "json", NULL};
@@ -196,10 +247,16 @@ static const char *const log_formats[] = {"text", "json", NULL};
 
 const struct config_key config_keys[] = {
     {"output", "output", 'o', "compact|json", "form of the events", &choice_type, FIELD(output),
-     .live = true, .preset = "compact", .words = outputs},
+     .preset = "compact", .words = outputs},
     {"eventsFile", "events-file", 0, "FILE", "append them there instead of writing to stdout",
-     &text_type, FIELD(events_file), .live = true},
-    {"ca", "ca", 0, "DIR", "sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is made",
+     &text_type, FIELD(events_file)},
+    {"eventsFileMaxSize", "events-file-max-size", 0, "SIZE",
+     "begin a new file before it is larger; 0: never", &size_type, FIELD(events_file_max_size),
+     .preset = "100Mi"},
+    {"eventsFileBackups", "events-file-backups", 0, "N", "full ones to keep: FILE.1 and so on",
+     &count_type, FIELD(events_file_backups), .preset = "5", .most = 1000},
+    {"ca", "ca", 0, "DIR",
+     "sign with the CA in DIR ($STATE_DIRECTORY/ca, /var/lib/sallyport/ca, made if missing)",
      &text_type, FIELD(ca), .live = true},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      &text_type, FIELD(upstream_ca), .live = true},
@@ -222,8 +279,9 @@ const struct config_key config_keys[] = {
     {"runtimeDir", "runtime-dir", 0, "DIR",
      "where clients meet the agent ($RUNTIME_DIRECTORY, /run/sallyport)", &text_type,
      FIELD(runtime_dir)},
-    {"adminAddress", "admin-address", 0, "ADDR:PORT", "where /metrics, /livez and /readyz are",
-     &text_type, FIELD(admin_address), .preset = "127.0.0.1:9470"},
+    {"adminAddress", "admin-address", 0, "ADDR:PORT",
+     "where /metrics, /livez and /readyz are; '': nowhere", &address_type, FIELD(admin_address),
+     .preset = "127.0.0.1:9470"},
     {"drainTimeout", "drain-timeout", 0, "TIME", "how long connections may last when it ends",
      &duration_type, FIELD(drain_timeout_ms), .live = true, .preset = "30s", .most = 24 * 3600000},
     {"logFormat", "log-format", 0, "text|json", "form of the agent's own log, on stderr",

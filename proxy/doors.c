@@ -14,7 +14,6 @@
 #include "proxy/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/origin.h"
-#include "proxy/pins.h"
 #include "proxy/pods.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
@@ -27,14 +26,14 @@ enum {
     PAUSE_US = 100 * 1000, /* between looks whether there are descriptors again */
 };
 
-/* A namespace we listen in, with what the loop watches of it. We are a guest in one that a pod's
- * program entered by itself: no longer there than it is. */
+/* A namespace we listen in, with what the loop watches of it. Where no pod is registered we are a
+ * guest: no longer there than the programs of pods that are found there. */
 struct door {
     struct door *next;
     struct doors *doors;
     struct keeper_net *net;
-    ino_t inode; /* no other namespace's while keeper_net holds this one */
-    bool guest;
+    ino_t inode;              /* no other namespace's while keeper_net holds this one */
+    unsigned pods;            /* registered with it; 0: we are a guest */
     bool counted;             /* among the open files that limits know of */
     bool inhabited, deserted; /* see look_for_deserted() */
     struct event *on_accept4, *on_accept6, *on_change;
@@ -51,6 +50,13 @@ struct doors {
 };
 
 /* ---- accepting ---- */
+
+static struct credentials *credentials_of(const struct doors *doors, uint64_t pod)
+{
+    struct credentials *own = pods_credentials(doors->parts.pods, pod);
+
+    return own ? own : *doors->parts.credentials;
+}
 
 static struct worker *least_busy(struct doors *doors)
 {
@@ -87,17 +93,6 @@ static void refuse(struct doors *doors, int fd, const struct origin *origin,
         log_warn("%s", line);
 }
 
-/* As the kernel programs filed it, ours or those of a build before us. */
-static int take_origin(struct doors *doors, int fd, struct origin *origin)
-{
-    const struct pins_older *older;
-    int code = origin_take(keeper_bpf(doors->parts.keeper), fd, origin, NULL);
-
-    for (size_t i = 0; code < 0 && (older = keeper_older(doors->parts.keeper, i)); i++)
-        code = origin_take_from(older->origins_fd, fd, origin, NULL);
-    return code;
-}
-
 /* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
 static void receive(struct doors *doors, int fd, enum limit exhausted)
 {
@@ -107,23 +102,24 @@ static void receive(struct doors *doors, int fd, enum limit exhausted)
     CLEANUP(fd_close) int upstream = -1;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
-    if (take_origin(doors, fd, &origin) < 0) {
+    if (origin_take_kept(doors->parts.keeper, fd, &origin) < 0) {
         close(fd);
         return;
     }
     pod = pods_find(doors->parts.pods, origin.pod);
     process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
     sockets_accepted(doors->parts.sockets, &origin, process, pod);
-    upstream = attempts_take(doors->parts.attempts, &origin);
+    upstream = attempts_take(doors->parts.attempts, &origin, pod);
     if (!exhausted && upstream < 0) /* else it was, when its SYN came */
-        exhausted = limits_admit(doors->parts.limits);
+        exhausted = limits_admit(doors->parts.limits, pod);
     if (exhausted) {
         if (upstream >= 0)
-            limits_leave(doors->parts.limits);
+            limits_leave(doors->parts.limits, pod);
         refuse(doors, fd, &origin, process, exhausted);
         return;
     }
-    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod);
+    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod,
+                credentials_of(doors, origin.pod));
 }
 
 /* Out of descriptors, or memory, although limits saw some left: those who come wait in the queue,
@@ -270,80 +266,133 @@ static struct event *watch(struct doors *doors, int fd, event_callback_fn call, 
     return NULL;
 }
 
-/* wanted_cookie as in keeper_net_add(), and 0 where a pod is registered: there we are no guest. */
-static int listen_in(struct doors *doors, int netns_fd, uint64_t wanted_cookie, struct err *err)
+static int count_files(struct doors *doors, struct door *door, struct err *err)
 {
-    CLEANUP(door_free) struct door *door = calloc(1, sizeof(*door));
-    struct stat file;
-    int result;
+    door->counted = limits_take(doors->parts.limits, LIMIT_FILES, KEEPER_NET_FILES);
+    if (door->counted || !doors->first) /* the first has what limits set aside */
+        return 0;
+    return err_set(err, -EMFILE, "%s", limits_reason(LIMIT_FILES));
+}
 
-    if (!door)
-        return err_set(err, -ENOMEM, "network namespace");
-    if (fstat(netns_fd, &file) < 0)
-        return err_sys(err, -errno, "network namespace");
-    door->doors = doors;
-    door->inode = file.st_ino;
-    door->guest = wanted_cookie != 0;
-    door->counted = door->guest && limits_take(doors->parts.limits, LIMIT_FILES, KEEPER_NET_FILES);
-    if (door->guest && !door->counted)
-        return err_set(err, -EMFILE, "%s", limits_reason(LIMIT_FILES));
-    result = keeper_net_add(doors->parts.keeper, &door->net, netns_fd, wanted_cookie, err);
-    if (result < 0)
-        return result;
-    for (struct door *known = doors->first; known; known = known->next)
-        if (known->net == door->net) {
-            door->net = NULL; /* watched already, and its owner removes it */
-            known->guest = known->guest && door->guest;
-            return 0;
-        }
-    door->on_accept4 = watch(doors, keeper_net_listeners(door->net)->stream.v4, on_accept, doors);
-    door->on_accept6 = watch(doors, keeper_net_listeners(door->net)->stream.v6, on_accept, doors);
+static int watch_door(struct door *door, struct err *err)
+{
+    struct doors *doors = door->doors;
+    const struct listener *stream = &keeper_net_listeners(door->net)->stream;
+
+    door->on_accept4 = watch(doors, stream->v4, on_accept, doors);
+    door->on_accept6 = watch(doors, stream->v6, on_accept, doors);
     door->on_change = watch(doors, keeper_net_watch(door->net), on_change, door);
     if (!door->on_accept4 && !door->on_accept6)
         return err_set(err, -ENOMEM, "watching the listeners of a network namespace");
-    result = resolver_watch(doors->parts.resolver, door->net, err);
+    return resolver_watch(doors->parts.resolver, door->net, err);
+}
+
+static struct door *find_inode(const struct doors *doors, ino_t inode)
+{
+    struct door *door = doors->first;
+
+    while (door && door->inode != inode)
+        door = door->next;
+    return door;
+}
+
+static struct door *find_cookie(const struct doors *doors, uint64_t netns_cookie)
+{
+    struct door *door = doors->first;
+
+    while (door && keeper_net_cookie(door->net) != netns_cookie)
+        door = door->next;
+    return door;
+}
+
+/* As a guest, at first. wanted_cookie as in keeper_net_add(). */
+static int listen_in(struct doors *doors, struct door **out, int netns_fd, uint64_t wanted_cookie,
+                     struct err *err)
+{
+    CLEANUP(door_free) struct door *door = NULL;
+    struct stat file;
+    int result;
+
+    if (fstat(netns_fd, &file) < 0)
+        return err_sys(err, -errno, "network namespace");
+    *out = find_inode(doors, file.st_ino);
+    if (*out)
+        return !wanted_cookie || wanted_cookie == keeper_net_cookie((*out)->net) ? 0 : -ESTALE;
+    door = calloc(1, sizeof(*door));
+    if (!door)
+        return err_set(err, -ENOMEM, "network namespace");
+    door->doors = doors;
+    door->inode = file.st_ino;
+    result = count_files(doors, door, err);
+    if (result == 0)
+        result = keeper_net_add(doors->parts.keeper, &door->net, netns_fd, wanted_cookie, err);
+    if (result == 0)
+        result = watch_door(door, err);
     if (result < 0)
         return result;
     door->next = doors->first;
-    doors->first = TAKE(door);
+    doors->first = *out = TAKE(door);
     return 0;
 }
 
 /* ---- guests ---- */
+
+static bool may_enter(struct doors *doors)
+{
+    unsigned guests = 0;
+
+    for (const struct door *door = doors->first; door; door = door->next)
+        guests += !door->pods;
+    if (guests < GUESTS_MAX)
+        return true;
+    if (!doors->told_guests_max)
+        log_warn("programs run in more than %d network namespaces of their own: connections "
+                 "from further ones are refused",
+                 GUESTS_MAX);
+    doors->told_guests_max = true;
+    return false;
+}
+
+static void enter(struct doors *doors, uint32_t pid, int netns, uint64_t wanted_cookie)
+{
+    struct door *door;
+    struct err err;
+    int result = listen_in(doors, &door, netns, wanted_cookie, &err);
+
+    if (result < 0 && result != -ESTALE) /* gone, and another process has its pid */
+        log_warn("process %u is in a network namespace that cannot be steered: %s", pid, err.text);
+}
+
+static int open_netns_of(uint32_t pid)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%u/ns/net", pid);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
 
 /* A pod's program that starts in another namespace (ip netns exec, nsenter, unshare): we listen
  * there before it has loaded its libraries. If it is faster, its connect gets EPERM. */
 void doors_on_exec(void *arg, uint32_t pid, uint64_t netns_cookie)
 {
     struct doors *doors = arg;
-    unsigned guests = 0;
-    char path[64];
-    struct err err;
-    int result;
 
-    for (const struct door *door = doors->first; door; door = door->next) {
-        if (keeper_net_cookie(door->net) == netns_cookie)
-            return;
-        guests += door->guest;
-    }
-    if (guests >= GUESTS_MAX) {
-        if (!doors->told_guests_max)
-            log_warn("programs run in more than %d network namespaces of their own: connections "
-                     "from further ones are refused",
-                     GUESTS_MAX);
-        doors->told_guests_max = true;
+    if (find_cookie(doors, netns_cookie) || !may_enter(doors))
         return;
-    }
-    snprintf(path, sizeof(path), "/proc/%u/ns/net", pid);
-    CLEANUP(fd_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
+    CLEANUP(fd_close) int netns = open_netns_of(pid);
 
-    if (netns < 0)
-        return; /* gone already */
-    result = listen_in(doors, netns, netns_cookie, &err);
-    if (result < 0 && result != -ESTALE) /* gone, and another process has its pid */
-        log_warn("process %u is in a network namespace that cannot be steered, its connections are "
-                 "refused: %s",
-                 pid, err.text);
+    if (netns >= 0) /* else it is gone already */
+        enter(doors, pid, netns, netns_cookie);
+}
+
+void doors_meet(struct doors *doors, uint32_t pid)
+{
+    CLEANUP(fd_close) int netns = open_netns_of(pid);
+    struct stat file;
+
+    if (netns >= 0 && fstat(netns, &file) == 0 && !find_inode(doors, file.st_ino) &&
+        may_enter(doors))
+        enter(doors, pid, netns, 0);
 }
 
 void doors_look_soon(struct doors *doors)
@@ -351,7 +400,7 @@ void doors_look_soon(struct doors *doors)
     static const struct timeval soon = {.tv_usec = LOOK_US};
     const struct door *door = doors->first;
 
-    while (door && !door->guest)
+    while (door && door->pods)
         door = door->next;
     if (door && !evtimer_pending(doors->look_due, NULL))
         event_add(doors->look_due, &soon);
@@ -367,8 +416,7 @@ static void mark_inhabited(void *arg, const struct process *process, bool told)
 }
 
 /* Leaves the namespaces we are a guest in and that no pod's process began its image in, or was
- * forked in; what we hold there would keep them alive. (A process that only moved into one, without
- * an exec, has no say: its connects are refused as they would have been without the others.)
+ * forked in, or was found to connect from; what we hold there would keep them alive.
  * Deserted at two looks in a row, so that connections of those who went last have been dialled.
  * Only from the loop itself, for accepting walks the list of doors and comes to doors_on_exec(). */
 static void look_for_deserted(evutil_socket_t fd, short what, void *arg)
@@ -378,7 +426,8 @@ static void look_for_deserted(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     for (struct door *door = doors->first; door; door = door->next)
-        door->inhabited = !door->guest;
+        door->inhabited =
+            door->pods || attempts_are_in(doors->parts.attempts, keeper_net_cookie(door->net));
     identity_each(doors->parts.identity, mark_inhabited, doors);
     for (struct door **at = &doors->first; *at;) {
         struct door *door = *at;
@@ -445,18 +494,36 @@ void doors_retire(struct doors *doors)
     }
 }
 
-int doors_open(struct doors *doors, int netns_fd, struct err *err)
+int doors_open(struct doors *doors, int netns_fd, uint64_t *netns_cookie, struct err *err)
 {
-    return listen_in(doors, netns_fd, 0, err);
+    struct door *door;
+    int result = listen_in(doors, &door, netns_fd, 0, err);
+
+    if (result < 0)
+        return result;
+    door->pods++;
+    *netns_cookie = keeper_net_cookie(door->net);
+    return 0;
+}
+
+void doors_release(struct doors *doors, uint64_t netns_cookie)
+{
+    struct door *door = find_cookie(doors, netns_cookie);
+
+    if (!door)
+        return;
+    door->pods--;
+    doors_look_soon(doors);
 }
 
 void doors_adopt(struct doors *doors)
 {
     struct keeper_net *net = NULL;
+    struct door *door;
     struct err err;
 
     while ((net = keeper_net_next(doors->parts.keeper, net)))
-        if (listen_in(doors, keeper_net_fd(net), keeper_net_cookie(net), &err) < 0)
+        if (listen_in(doors, &door, keeper_net_fd(net), keeper_net_cookie(net), &err) < 0)
             log_warn("what waits in a network namespace is not served before a pod of it is "
                      "registered: %s",
                      err.text);
@@ -469,4 +536,13 @@ void doors_accept(struct doors *doors)
             !accept_all(doors, keeper_net_listeners(door->net)->stream.v6))
             pause_accepting(doors);
     }
+}
+
+size_t doors_count(const struct doors *doors)
+{
+    size_t count = 0;
+
+    for (const struct door *door = doors->first; door; door = door->next)
+        count++;
+    return count;
 }

@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct attempts;
+struct credentials;
 struct doors;
 struct identity;
 struct keeper;
@@ -29,6 +30,7 @@ struct doors_parts { /* all borrowed, all outlive the doors */
     struct sockets *sockets;
     struct attempts *attempts;
     struct resolver *resolver;
+    struct credentials *const *credentials; /* in force: of pods without their own */
     struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;
@@ -37,13 +39,20 @@ struct doors_parts { /* all borrowed, all outlive the doors */
 int doors_new(struct doors **out, const struct doors_parts *parts, struct err *err);
 void doors_free(struct doors **doors);
 
-/* Listens in the namespace that netns_fd names (borrowed), for good. */
-int doors_open(struct doors *doors, int netns_fd, struct err *err);
+/* Listens in the namespace that netns_fd names (borrowed), as one more pod is registered with it.
+ */
+int doors_open(struct doors *doors, int netns_fd, uint64_t *netns_cookie, struct err *err);
+/* One pod less is registered with it: where there is no other, and no program of one, we leave. */
+void doors_release(struct doors *doors, uint64_t netns_cookie);
+/* A process of a pod, older than that was registered: listens in its namespace as a guest. */
+void doors_meet(struct doors *doors, uint32_t pid);
+/* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
+void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
+/* In how many namespaces. */
+size_t doors_count(const struct doors *doors);
 /* Opens the door, as a guest, to every namespace that the keeper has from an agent before us, where
  * connections may wait to be accepted. */
 void doors_adopt(struct doors *doors);
-/* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
-void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
 /* Another agent listens in all of them from now on. */
 void doors_retire(struct doors *doors);
 /* Accepts what waits to be accepted in any of them. */

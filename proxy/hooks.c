@@ -169,8 +169,10 @@ static struct pins pins_of(struct hooks *hooks)
 static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
 {
     struct pins pins = pins_of(hooks);
+    libbpf_print_fn_t before = libbpf_set_print(listen_to_libbpf); /* err tells the same */
     int code = pins_adopt(&pins, hooks->pin_dir, hooks->name, cgroup_id, err);
 
+    libbpf_set_print(before);
     hooks->links_len = pins.links_len;
     return code;
 }

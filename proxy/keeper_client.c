@@ -15,7 +15,7 @@
 #include "proxy/keeper_io.h"
 #include "proxy/keeper_process.h"
 
-enum { ANSWER_SECONDS = 10 };
+enum { ANSWER_SECONDS = 5 };
 
 /* ---- questions and answers ---- */
 

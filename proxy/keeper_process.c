@@ -15,6 +15,8 @@
 #include "proxy/inside.h"
 #include "proxy/keeper_io.h"
 
+enum { LOOK_AGAIN_MS = 1000 }; /* without an agent */
+
 struct net {
     uint64_t cookie;
     int netns_fd;
@@ -28,6 +30,8 @@ struct client {
 };
 
 struct process {
+    const char *path; /* where agents find us, and the file that was there */
+    struct stat place;
     int home_fd;
     uint64_t home_cookie;
     struct net **nets; /* by rising cookie */
@@ -333,15 +337,28 @@ static void dismiss(struct process *process, size_t i)
 
 /* ---- the loop ---- */
 
-/* Milliseconds; 0: now. */
-static int until_the_end(const struct process *process)
+static bool has_place(const struct process *process)
 {
-    uint64_t end = process->alone_ns + KEEPER_ALONE_SECONDS * UINT64_C(1000000000);
-    uint64_t now = clock_ns();
+    struct stat now;
 
+    return stat(process->path, &now) == 0 && now.st_ino == process->place.st_ino &&
+           now.st_dev == process->place.st_dev;
+}
+
+/* No agent is there, nor can any be expected. */
+static bool is_forsaken(const struct process *process)
+{
     if (process->clients_len)
-        return -1;
-    return now >= end ? 0 : (int)((end - now) / 1000000) + 1;
+        return false;
+    if (!has_place(process))
+        return true; /* nobody would find us */
+    if (clock_ns() - process->alone_ns < KEEPER_ALONE_SECONDS * UINT64_C(1000000000))
+        return false;
+    if (process->nets_len)
+        log_warn("no agent for %d seconds: its pods fail closed or open from now on, as they are "
+                 "set",
+                 KEEPER_ALONE_SECONDS);
+    return true;
 }
 
 static void serve_those(struct process *process, const struct pollfd *ready)
@@ -355,23 +372,16 @@ static void loop(struct process *process, int listener, int signals)
 {
     bool asked_to_end = false;
 
-    while (!process->ending && !(asked_to_end && process->clients_len == 0)) {
+    while (!process->ending && !is_forsaken(process) &&
+           !(asked_to_end && process->clients_len == 0)) {
         struct pollfd ready[KEEPER_AGENTS_MAX + 2];
         size_t clients = process->clients_len;
-        int wait = until_the_end(process);
 
         for (size_t i = 0; i < clients; i++)
             ready[i] = (struct pollfd){.fd = process->clients[i].fd, .events = POLLIN};
         ready[clients] = (struct pollfd){.fd = listener, .events = POLLIN};
         ready[clients + 1] = (struct pollfd){.fd = asked_to_end ? -1 : signals, .events = POLLIN};
-        if (wait == 0) {
-            if (process->nets_len)
-                log_warn("no agent for %d seconds: its pods fail closed or open from now on, as "
-                         "they are set",
-                         KEEPER_ALONE_SECONDS);
-            return;
-        }
-        if (poll(ready, clients + 2, wait) < 0)
+        if (poll(ready, clients + 2, clients ? -1 : LOOK_AGAIN_MS) < 0)
             continue;
         asked_to_end = asked_to_end || ready[clients + 1].revents;
         serve_those(process, ready);
@@ -396,12 +406,11 @@ static int catch_signals(void)
 
 int keeper_process_run(int listener, const char *path)
 {
-    struct process process = {.home_fd = -1, .alone_ns = clock_ns()};
+    struct process process = {.path = path, .home_fd = -1, .alone_ns = clock_ns()};
     CLEANUP(fd_close) int signals = catch_signals();
-    struct stat own, now;
     struct err err;
 
-    if (signals < 0 || stat(path, &own) < 0) {
+    if (signals < 0 || stat(path, &process.place) < 0) {
         log_error("the keeper: %s: %s", path, strerror(errno));
         return 1;
     }
@@ -410,7 +419,7 @@ int keeper_process_run(int listener, const char *path)
         return 1;
     }
     loop(&process, listener, signals);
-    if (stat(path, &now) == 0 && now.st_ino == own.st_ino && now.st_dev == own.st_dev)
+    if (has_place(&process))
         unlink(path);
     while (process.nets_len)
         drop(&process, process.nets[process.nets_len - 1]->cookie);

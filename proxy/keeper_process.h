@@ -4,8 +4,9 @@
  * So while no agent runs, connects of pods wait in the listeners' queues for the next one, to whom
  * the same sockets are given. It opens sockets in namespaces for agents, and does nothing else: it
  * reads nothing that pods send. When its last agent is gone it says so to the kernel programs at
- * once (map hold_until: SYNs go to the queue), and after KEEPER_ALONE_SECONDS without any it closes
- * all and ends: from then on `onAgentDown` decides in the kernel.
+ * once (map hold_until: SYNs go to the queue), and after KEEPER_ALONE_SECONDS without any, or where
+ * none could find it any more, it closes all and ends: from then on `onAgentDown` decides in the
+ * kernel.
  *
  * Several agents may be connected, as while one takes over from another. Each gets sockets; the
  * youngest connection has the say about which namespaces are kept.

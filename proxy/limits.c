@@ -26,6 +26,8 @@ static const struct {
                      "more open files than allowed; raise the limit (ulimit -n)"},
     [LIMIT_MEMORY] = {"refused: too many connections for the memory available",
                       "more memory than a quarter of what was available at the start"},
+    [LIMIT_SHARE] = {"refused: the pod has its share of what connections may take",
+                     "a pod has its share, the rest is for the others"},
 };
 _Static_assert(sizeof(limit_texts) / sizeof(limit_texts[0]) == LIMIT_MAX, "name every limit");
 
@@ -127,15 +129,23 @@ void limits_init(struct limits *limits, const struct limits_machine *machine)
     limits->most[LIMIT_MEMORY] = memory > MEMORY_LEAST ? memory : MEMORY_LEAST;
 }
 
-bool limits_take(struct limits *limits, enum limit what, uint64_t amount)
+static bool take(struct limits *limits, enum limit what, uint64_t amount, uint64_t most)
 {
     uint64_t used = atomic_load(&limits->used[what]);
 
     do
-        if (amount > limits->most[what] || used > limits->most[what] - amount)
+        if (amount > most || used > most - amount)
             return false;
     while (!atomic_compare_exchange_weak(&limits->used[what], &used, used + amount));
     return true;
+}
+
+bool limits_take(struct limits *limits, enum limit what, uint64_t amount)
+{
+    uint64_t most = limits->most[what];
+
+    return take(limits, what, amount,
+                atomic_load(&limits->shared) ? most - most / LIMITS_ASIDE : most);
 }
 
 void limits_give(struct limits *limits, enum limit what, uint64_t amount)
@@ -143,27 +153,62 @@ void limits_give(struct limits *limits, enum limit what, uint64_t amount)
     atomic_fetch_sub(&limits->used[what], amount);
 }
 
-enum limit limits_admit(struct limits *limits)
+void limits_share(struct limits *limits, size_t pods)
 {
+    atomic_store(&limits->shared, pods > 1);
+}
+
+bool limits_fair(uint64_t held, uint64_t left)
+{
+    return held <= LIMITS_FAIR * left;
+}
+
+static bool has_its_share(const struct limits *limits, enum limit what, uint64_t held)
+{
+    uint64_t used = atomic_load(&limits->used[what]);
+
+    return !limits_fair(held, limits->most[what] > used ? limits->most[what] - used : 0);
+}
+
+enum limit limits_admit(struct limits *limits, struct pod *pod)
+{
+    uint64_t of_pod = pod ? atomic_load(&pod->connections) : 0;
     uint64_t connections;
 
-    if (!limits_take(limits, LIMIT_FILES, LIMITS_FLOW_FILES))
+    if (atomic_load(&limits->shared) &&
+        (has_its_share(limits, LIMIT_FILES, of_pod * LIMITS_FLOW_FILES) ||
+         has_its_share(limits, LIMIT_MEMORY, of_pod * LIMITS_FLOW_BYTES)))
+        return LIMIT_SHARE;
+    if (!take(limits, LIMIT_FILES, LIMITS_FLOW_FILES, limits->most[LIMIT_FILES]))
         return LIMIT_FILES;
-    if (!limits_take(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES)) {
+    if (!take(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES, limits->most[LIMIT_MEMORY])) {
         limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
         return LIMIT_MEMORY;
     }
+    if (pod)
+        atomic_fetch_add(&pod->connections, 1);
+    atomic_fetch_add(&limits->admitted, 1);
     connections = atomic_fetch_add(&limits->connections, 1) + 1;
     if (connections > atomic_load(&limits->peak)) /* control thread only */
         atomic_store(&limits->peak, connections);
     return LIMIT_NONE;
 }
 
-void limits_leave(struct limits *limits)
+void limits_move(struct pod *from, struct pod *to)
+{
+    if (from)
+        atomic_fetch_sub(&from->connections, 1);
+    if (to)
+        atomic_fetch_add(&to->connections, 1);
+}
+
+void limits_leave(struct limits *limits, struct pod *pod)
 {
     limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
     limits_give(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES);
     atomic_fetch_sub(&limits->connections, 1);
+    if (pod)
+        atomic_fetch_sub(&pod->connections, 1);
 }
 
 bool limits_ebbed(struct limits *limits)

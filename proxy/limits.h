@@ -2,6 +2,10 @@
  * used up is refused, as by an overloaded host, and what is open goes on; there is room again as
  * soon as something ends.
  *
+ * Where there are several pods, each may hold at most LIMITS_FAIR times what is still free: so one
+ * alone gets most of it, never all; who comes later finds some, and the more pods want, the more
+ * equal are their shares. What is taken on top leaves LIMITS_ASIDE of it all to new connections.
+ *
  * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
  * Called by:  attempts.c, doors.c (a connection; a namespace), worker.c (its buffers),
  * flow/splice.c (its pipes). */
@@ -12,7 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum limit { LIMIT_NONE, LIMIT_FILES, LIMIT_MEMORY, LIMIT_MAX };
+#include "policy/facts.h"
+
+enum limit {
+    LIMIT_NONE,
+    LIMIT_FILES,
+    LIMIT_MEMORY,
+    LIMIT_SHARE, /* there is some, but for other pods */
+    LIMIT_MAX
+};
 
 enum {
     LIMITS_FLOW_FILES = 2,   /* a connection's two sockets */
@@ -20,6 +32,8 @@ enum {
     /* What a connection may take that is promised to each: two TLS states with half a record in
      * each, and windows of WORKER_SMALL bytes. Larger windows, and heads, are taken on top. */
     LIMITS_FLOW_BYTES = 80 << 10,
+    LIMITS_FAIR = 4,
+    LIMITS_ASIDE = 8, /* an eighth */
 };
 
 /* What the machine gives. */
@@ -33,8 +47,10 @@ struct limits {
     uint64_t most[LIMIT_MAX]; /* for connections */
     atomic_uint_fast64_t used[LIMIT_MAX];
     atomic_uint_fast64_t connections, peak; /* now; at most since limits_ebbed() */
+    atomic_uint_fast64_t admitted;          /* connections so far */
     atomic_uint_fast64_t refused[LIMIT_MAX], told[LIMIT_MAX]; /* how often so far */
     atomic_uint_fast64_t told_ns;
+    atomic_bool shared; /* among several pods */
 };
 
 /* Of the machine we are on, as it is now; what cannot be read counts as without limit. */
@@ -44,10 +60,17 @@ void limits_init(struct limits *limits, const struct limits_machine *machine);
 /* Pure: the bytes that a line of /proc/meminfo says are available, 0 when it is another line. */
 uint64_t limits_available(const char *line);
 
-/* One more connection: LIMIT_NONE, and its share is taken until limits_leave(); or what it lacks.
- */
-enum limit limits_admit(struct limits *limits);
-void limits_leave(struct limits *limits);
+/* So many pods share it from now on. */
+void limits_share(struct limits *limits, size_t pods);
+/* Pure: one more for a pod that holds so much, of what there is so much left. */
+bool limits_fair(uint64_t held, uint64_t left);
+
+/* One more connection of this pod (NULL: nobody's): LIMIT_NONE, and what each has is taken until
+ * limits_leave(); or what it lacks. */
+enum limit limits_admit(struct limits *limits, struct pod *pod);
+void limits_leave(struct limits *limits, struct pod *pod);
+/* An admitted one is another pod's. Either may be NULL. */
+void limits_move(struct pod *from, struct pod *to);
 
 /* Far fewer connections than there were: time to give back to the system what they had. Says so
  * once for each flood. */

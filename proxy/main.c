@@ -11,10 +11,17 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
+    {"keeper", command_keeper, NULL}, /* run's own */
+    {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
+    {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
+    {"getevents", command_events, "the same as events"},
     {"keeper", command_keeper, NULL}, /* internal */
+    {"pods", command_pods, "tell, add and remove the pods of the running agent"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
+    {"sessions", command_sessions, "the connections that are open in the running agent"},
+    {"status", command_status, "how the running agent is"},
 };
 
 static int usage(FILE *out, int status)
@@ -22,7 +29,7 @@ static int usage(FILE *out, int status)
     fputs("Usage: sallyport COMMAND [OPTION…]\n\nCommands:\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         if (commands[i].does)
-            fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].does);
+            fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].does);
     fputs("\n'sallyport COMMAND --help' tells a command's options; --version the version.\n", out);
     return status;
 }

@@ -143,6 +143,17 @@ void names_free(struct names **names)
     free(TAKE(*names));
 }
 
+void names_forget(struct names *names, uint64_t pod_id)
+{
+    struct resolved *pod;
+
+    pthread_mutex_lock(&names->lock);
+    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
+    if (pod)
+        drop_pod(names, pod);
+    pthread_mutex_unlock(&names->lock);
+}
+
 static struct binding *find_name(const struct place *place, const char *name)
 {
     struct binding *binding = place->newest;

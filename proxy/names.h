@@ -44,4 +44,6 @@ void names_each(struct names *names, uint64_t now_ns,
                 void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
                               uint32_t seconds),
                 void *arg);
+/* The pod is no more. */
+void names_forget(struct names *names, uint64_t pod);
 void names_found_fini(struct names_found *found);

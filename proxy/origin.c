@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 
 #include "bpf/abi.h"
+#include "proxy/keeper.h"
+#include "proxy/pins.h"
 #include "sallyport.skel.h"
 
 /* By SO_PEERNAME, because getpeername() says ENOTCONN of a connection that was reset in the queue,
@@ -95,12 +97,11 @@ int origin_take_from(int origins_fd, int accepted_fd, struct origin *out, struct
     return 0;
 }
 
-int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, struct origin *out,
-                    struct err *err)
+static int asker_in(int askers_fd, const struct abi_tuple *key, struct origin *out, struct err *err)
 {
     struct abi_origin filed;
     struct addr src = {.port = key->port};
-    int code = bpf_map_lookup_elem(bpf_map__fd(bpf->maps.askers), key, &filed);
+    int code = bpf_map_lookup_elem(askers_fd, key, &filed);
 
     if (code < 0)
         return err_sys(err, code, "who sent a datagram to our listener");
@@ -112,4 +113,25 @@ int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, stru
 void origin_forget_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key)
 {
     bpf_map_delete_elem(bpf_map__fd(bpf->maps.askers), key);
+}
+
+int origin_take_kept(struct keeper *keeper, int accepted_fd, struct origin *out)
+{
+    const struct pins_older *older;
+    int code = origin_take(keeper_bpf(keeper), accepted_fd, out, NULL);
+
+    for (size_t i = 0; code < 0 && (older = keeper_older(keeper, i)); i++)
+        code = origin_take_from(older->origins_fd, accepted_fd, out, NULL);
+    return code;
+}
+
+int origin_of_asker(struct keeper *keeper, const struct abi_tuple *key, struct origin *out,
+                    struct err *err)
+{
+    const struct pins_older *older;
+    int code = asker_in(bpf_map__fd(keeper_bpf(keeper)->maps.askers), key, out, err);
+
+    for (size_t i = 0; code < 0 && (older = keeper_older(keeper, i)); i++)
+        code = asker_in(older->askers_fd, key, out, err);
+    return code;
 }

@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 
+struct keeper;
 struct sallyport_bpf;
 struct abi_origin;
 struct abi_tuple;
@@ -30,8 +31,11 @@ int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, 
 /* The same out of another such map (-1: there is none). */
 int origin_take_from(int origins_fd, int accepted_fd, struct origin *out, struct err *err);
 
-/* What was filed for the socket that sends such datagrams; it stays until it is forgotten. -ENOENT:
- * a stranger's. */
-int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, struct origin *out,
+/* The same, also where the programs of a build before us filed it (hooks_older()). */
+int origin_take_kept(struct keeper *keeper, int accepted_fd, struct origin *out);
+
+/* What was filed for the socket that sends such datagrams, likewise; it stays until it is
+ * forgotten. -ENOENT: a stranger's. */
+int origin_of_asker(struct keeper *keeper, const struct abi_tuple *key, struct origin *out,
                     struct err *err);
 void origin_forget_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key);

@@ -312,8 +312,8 @@ size_t pins_find_older(const char *pin_dir, const char *name, struct pins_older 
     if (!dir)
         return 0;
     while ((entry = readdir(dir))) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, name) == 0)
-            continue;
+        if (strchr(entry->d_name, '.') || strcmp(entry->d_name, name) == 0)
+            continue; /* names with a dot are the kernel's: maps.debug */
         if (len < PINS_OLDER_MAX && open_older(pin_dir, entry->d_name, &out[len])) {
             len++;
             continue;

@@ -7,16 +7,18 @@
 #include <string.h>
 
 #include "bpf/abi.h"
+#include "certs/credentials.h"
 #include "sallyport.skel.h"
 
 const uint16_t pods_default_ports[] = {443, 8443, 853, 80, 8080};
 const size_t pods_default_ports_len = ARRAY_SIZE(pods_default_ports);
 
 struct registered {
-    uint64_t cgroup_id; /* first: what the tree sorts by */
-    struct pod *pod;    /* a reference */
-    int ports_fd;       /* borrowed */
-    uint16_t *ports;    /* those the kernel was told */
+    uint64_t cgroup_id;              /* first: what the tree sorts by */
+    struct pod *pod;                 /* a reference */
+    struct credentials *credentials; /* likewise; NULL: the agent's */
+    int ports_fd;                    /* borrowed */
+    uint16_t *ports;                 /* those the kernel was told */
     size_t ports_len;
 };
 
@@ -51,6 +53,7 @@ static void entry_free(struct registered **entry)
     forget_ports(*entry);
     free((*entry)->ports);
     pod_unref(&(*entry)->pod);
+    credentials_unref(&(*entry)->credentials);
     free(TAKE(*entry));
 }
 
@@ -181,13 +184,17 @@ int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *set
     return 0;
 }
 
+static int not_registered(uint64_t cgroup_id, struct err *err)
+{
+    return err_set(err, -ENOENT, "cgroup %llu is not registered", (unsigned long long)cgroup_id);
+}
+
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = find(pods, cgroup_id);
 
     if (!entry)
-        return err_set(err, -ENOENT, "cgroup %llu is not registered",
-                       (unsigned long long)cgroup_id);
+        return not_registered(cgroup_id, err);
     bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
     tdelete(entry, &pods->tree, by_cgroup);
     pods->len--;
@@ -229,4 +236,23 @@ void pods_sweep(struct pods *pods)
 void pods_leave(struct pods *pods)
 {
     pods->leaving = true;
+}
+
+int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
+                         struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    credentials_unref(&entry->credentials);
+    entry->credentials = credentials_ref(credentials);
+    return 0;
+}
+
+struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id)
+{
+    const struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->credentials : NULL;
 }

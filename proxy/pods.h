@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "policy/facts.h"
 
+struct credentials;
 struct pods;
 struct sallyport_bpf;
 
@@ -40,3 +41,10 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
+
+/* The pod's flows that are accepted from now on get these instead of the agent's; NULL: the agent's
+ * again. Takes a reference. */
+int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
+                         struct err *err);
+/* Borrowed; NULL: it has none of its own, or is not registered. */
+struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id);

@@ -129,8 +129,8 @@ static void learn_process(const json_t *row, struct identity *identity)
                        (uint64_t)json_integer_value(json_object_get(row, "pod")));
 }
 
-int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
-                      struct names *names, struct sockets *sockets, struct err *err)
+static int learn(struct predecessor *predecessor, struct identity *identity, struct names *names,
+                 struct sockets *sockets, struct err *err)
 {
     for (;;) {
         json_t *line = NULL;
@@ -154,6 +154,17 @@ int predecessor_learn(struct predecessor *predecessor, struct identity *identity
         if (last)
             return 0;
     }
+}
+
+int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
+                      struct names *names, struct sockets *sockets, struct err *err)
+{
+    int result;
+
+    identity_pause(identity, true);
+    result = learn(predecessor, identity, names, sockets, err);
+    identity_pause(identity, false);
+    return result;
 }
 
 /* ---- until it ends ---- */
@@ -264,4 +275,9 @@ int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
         return err_set(err, -ENOMEM, "the control loop");
     event_active(predecessor->on_line, EV_READ, 0); /* lines that were read already */
     return 0;
+}
+
+bool predecessor_is_over(const struct predecessor *predecessor)
+{
+    return !predecessor->on_events || !event_pending(predecessor->on_events, EV_READ, NULL);
 }

@@ -33,3 +33,4 @@ int predecessor_learn(struct predecessor *predecessor, struct identity *identity
  * sockets. All borrowed. */
 int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
                        struct sockets *sockets, struct bus_producer *producer, struct err *err);
+bool predecessor_is_over(const struct predecessor *predecessor); /* it has ended */

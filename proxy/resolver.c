@@ -81,7 +81,7 @@ static void exchange_end(struct exchange *exchange)
     close_upstream(exchange);
     identity_flow_end(resolver->parts.identity, &exchange->process);
     pod_unref(&exchange->pod);
-    if (origin_of_asker(bpf, &exchange->key, &filed, NULL) == 0 &&
+    if (origin_of_asker(resolver->parts.keeper, &exchange->key, &filed, NULL) == 0 &&
         exchange_is_of(exchange, filed.cookie, &filed.dst))
         origin_forget_asker(bpf, &exchange->key);
     exchanges_remove(&resolver->exchanges, &exchange);
@@ -316,7 +316,7 @@ static void heard(struct resolver *resolver, struct ear *ear, const struct datag
 
     memcpy(key.ip, datagram->from.ip, sizeof(key.ip));
     memcpy(key.local, datagram->to.ip, sizeof(key.local));
-    filed = origin_of_asker(keeper_bpf(resolver->parts.keeper), &key, &origin, NULL) == 0;
+    filed = origin_of_asker(resolver->parts.keeper, &key, &origin, NULL) == 0;
     exchange = exchanges_find(&resolver->exchanges, &key);
     if (exchange && filed && !exchange_is_of(exchange, origin.cookie, &origin.dst)) {
         exchange_end(exchange);
@@ -397,6 +397,19 @@ void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct ad
 
         exchange_end(exchange);
         exchange = next;
+    }
+}
+
+void resolver_forget_pod(struct resolver *resolver, const struct pod *pod)
+{
+    struct exchange *exchange = resolver->exchanges.newest;
+
+    while (exchange) {
+        struct exchange *older = exchange->older;
+
+        if (exchange->pod == pod)
+            exchange_end(exchange);
+        exchange = older;
     }
 }
 

@@ -22,6 +22,7 @@ struct event_base;
 struct keeper;
 struct keeper_net;
 struct identity;
+struct pod;
 struct pods;
 struct names;
 struct bus_producer;
@@ -58,3 +59,5 @@ bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const st
 /* The program's socket is gone, or speaks to other servers now; when resolver_is_done(), or after
  * a drain. */
 void resolver_forget(struct resolver *resolver, uint64_t cookie, const struct addr *server);
+/* The pod is gone, and with it who could hear an answer. Not from inside the resolver. */
+void resolver_forget_pod(struct resolver *resolver, const struct pod *pod);

@@ -21,6 +21,7 @@ const char *runtime_choose(const char *option)
     return given && *given ? given : default_dir;
 }
 
+/* Who can enter could meet us there in another's place, so one that others made is left alone. */
 static int make_dir(const char *path, struct err *err)
 {
     struct stat stat_;
@@ -31,8 +32,11 @@ static int make_dir(const char *path, struct err *err)
         return err_sys(err, -errno, "%s", path);
     if (!S_ISDIR(stat_.st_mode))
         return err_set(err, -ENOTDIR, "%s is no directory", path);
-    if (chmod(path, 0700) < 0) /* who can enter could name himself our client */
-        return err_sys(err, -errno, "%s", path);
+    if (stat_.st_uid != geteuid() || (stat_.st_mode & 077))
+        return err_set(err, -EPERM,
+                       "%s has mode %04o and owner %u: nobody but us must have access to it; chmod "
+                       "0700 it, or name another directory",
+                       path, stat_.st_mode & 07777, stat_.st_uid);
     return 0;
 }
 
@@ -45,19 +49,20 @@ static bool is_bpffs(const char *path)
 
 int runtime_lock(struct runtime *runtime, struct err *err)
 {
+    CLEANUP(fd_close) int fd = -1;
     char path[128], pid[32] = "";
     ssize_t n;
 
     snprintf(path, sizeof(path), "%s/agent.lock", runtime->dir);
-    runtime->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (runtime->lock_fd < 0)
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
         return err_sys(err, -errno, "%s", path);
-    if (flock(runtime->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         int code = -errno;
 
         if (code != -EWOULDBLOCK)
             return err_sys(err, code, "%s", path);
-        n = pread(runtime->lock_fd, pid, sizeof(pid) - 1, 0);
+        n = pread(fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? strspn(pid, "0123456789") : 0] = 0;
         return err_set(
             err, -EBUSY,
@@ -66,8 +71,9 @@ int runtime_lock(struct runtime *runtime, struct err *err)
             pid, runtime->dir);
     }
     n = snprintf(pid, sizeof(pid), "%d\n", getpid());
-    if (ftruncate(runtime->lock_fd, 0) < 0 || pwrite(runtime->lock_fd, pid, (size_t)n, 0) != n)
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
         return err_sys(err, errno ? -errno : -EIO, "%s", path);
+    runtime->lock_fd = fd_take(&fd);
     return 0;
 }
 
@@ -120,7 +126,7 @@ static bool is_empty(const char *path)
         return false;
     do
         entry = readdir(dir);
-    while (entry && entry->d_name[0] == '.');
+    while (entry && strchr(entry->d_name, '.')); /* "maps.debug" is the kernel's */
     closedir(dir);
     return !entry;
 }

@@ -81,6 +81,7 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
         event->route = entry->route;
         event->visibility = entry->visibility;
         event->opaque = entry->opaque;
+        event->client_refused = entry->refused;
         event->incomplete = entry->incomplete || entry->names.incomplete;
         if (kind != FLOW_EVENT_CONNECT) {
             event->close.tx = entry->tx;
@@ -300,6 +301,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->route = flow->route;
     entry->visibility = flow->visibility;
     entry->opaque = flow->opaque;
+    entry->refused = flow->refused;
     if (flow->error[0])
         set_error(entry, flow->error);
     if (!entry->released) { /* until the kernel says it better */

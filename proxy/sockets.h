@@ -59,8 +59,9 @@ struct sockets_flow {
     enum route route;
     enum visibility visibility;
     enum opaque opaque;
-    uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
-    char error[512]; /* "" or a sentence */
+    uint64_t tx, rx;     /* as our side of the connection counted what the program wrote and read */
+    const char *refused; /* how the program refused our certificate: one word, static; or NULL */
+    char error[512];     /* "" or a sentence */
 };
 /* Everything else about the flow was told. Takes flow. Any thread. */
 void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/flow/refusal.h"
 #include "proxy/identity/identity.h"
 #include "proxy/pods.h"
 #include "proxy/sockets_own.h"
@@ -93,7 +94,7 @@ static json_t *row_of(const struct tracked *entry)
 
     return json_pack("{s:I, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:i, s:i, s:i, s:b, s:b, s:b, s:b, "
                      "s:I, s:I, s:I, "
-                     "s:I, s:i, s:s*}",
+                     "s:I, s:i, s:s*, s:s*}",
                      "cookie", (json_int_t)entry->cookie, "src", address_out(&entry->src), "dst",
                      address_out(&entry->dst), "protocol", (int)entry->protocol, "pid",
                      (json_int_t)(process ? process->pid : 0), "start_ns",
@@ -105,7 +106,7 @@ static json_t *row_of(const struct tracked *entry)
                      (int)entry->flow_done, "released", (int)entry->released, "began_ns",
                      (json_int_t)entry->began_ns, "closed_ns", (json_int_t)entry->closed_ns, "tx",
                      (json_int_t)entry->tx, "rx", (json_int_t)entry->rx, "failure",
-                     (int)entry->failure, "error", entry->error);
+                     (int)entry->failure, "error", entry->error, "refused", entry->refused);
 }
 
 struct visit {
@@ -146,6 +147,7 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
         .tx = number(row, "tx"),
         .rx = number(row, "rx"),
         .failure = (uint16_t)number(row, "failure"),
+        .refused = refusal_find(json_string_value(json_object_get(row, "refused"))),
     };
     const char *error = json_string_value(json_object_get(row, "error"));
     struct tracked *entry;
@@ -177,11 +179,11 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
 
 json_t *sockets_flow_row(const struct sockets_flow *flow)
 {
-    return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s}", "cookie",
+    return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:s*}", "cookie",
                      (json_int_t)flow->cookie, "dst", address_out(&flow->dst), "src_port",
                      (int)flow->src_port, "route", (int)flow->route, "visibility",
                      (int)flow->visibility, "opaque", (int)flow->opaque, "tx", (json_int_t)flow->tx,
-                     "rx", (json_int_t)flow->rx, "error", flow->error);
+                     "rx", (json_int_t)flow->rx, "error", flow->error, "refused", flow->refused);
 }
 
 bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
@@ -194,6 +196,7 @@ bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
         .opaque = choice(row, "opaque", OPAQUE_MAX),
         .tx = number(row, "tx"),
         .rx = number(row, "rx"),
+        .refused = refusal_find(json_string_value(json_object_get(row, "refused"))),
     };
     const char *error = json_string_value(json_object_get(row, "error"));
 

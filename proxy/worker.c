@@ -23,6 +23,7 @@ struct given {
     struct origin origin;
     struct process *process;
     struct pod *pod;
+    struct credentials *credentials;
 };
 
 struct handover {
@@ -30,6 +31,7 @@ struct handover {
     bool running;
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
+    struct worker_visit *visits; /* under lock */
     bool stop;                   /* under lock */
     int wake;                    /* eventfd */
     struct event *on_wake;
@@ -61,24 +63,29 @@ static int make_contexts(struct worker *worker, struct err *err)
     worker->leg_bio = leg_bio_new();
     if (!worker->upstream_ctx || !worker->pod_ctx || !worker->leg_bio)
         return err_tls(err, -ENOMEM, "TLS contexts");
-    SSL_CTX_set1_cert_store(worker->upstream_ctx, worker->parts.roots);
     SSL_CTX_set_verify(worker->upstream_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_cert_verify_callback(worker->upstream_ctx, verify_upstream, NULL);
-    SSL_CTX_set_client_cert_cb(worker->upstream_ctx, dial_choose_certificate);
-    SSL_CTX_set_options(worker->pod_ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_cert_cb(worker->upstream_ctx, dial_choose_certificate, NULL);
+    SSL_CTX_set_session_cache_mode(worker->upstream_ctx,
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(worker->upstream_ctx, resume_on_session);
+    /* tickets alone, no session ids; and in TLS 1.3 when upstream gives one: resume.c */
+    if (!tickets_use(worker->parts.tickets, worker->pod_ctx))
+        return err_tls(err, -ENOMEM, "TLS contexts");
     SSL_CTX_set_num_tickets(worker->pod_ctx, 0);
+    SSL_CTX_set_timeout(worker->pod_ctx, SESSION_CACHE_SECONDS);
     SSL_CTX_set_dh_auto(worker->pod_ctx, 1); /* for clients that know neither ECDHE nor 1.3 */
-    /* we gave no ticket, so what comes early is for a server spoken to before and is skipped: as
-     * much as that one may have allowed */
+    /* what comes early is for a server spoken to before, or against what our tickets say: it is
+     * skipped: as much as that one may have allowed */
     SSL_CTX_set_recv_max_early_data(worker->pod_ctx, EARLY_DATA_MAX);
     SSL_CTX_set_alpn_select_cb(worker->pod_ctx, open_choose_alpn, NULL);
     SSL_CTX_set_tlsext_status_cb(worker->pod_ctx, open_staple);
     return 0;
 }
 
-static void forget_one(struct worker *worker)
+static void forget_one(struct worker *worker, struct pod *pod)
 {
-    limits_leave(worker->parts.limits);
+    limits_leave(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
 }
 
@@ -92,8 +99,8 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
+        forget_one(worker, flow->facts.who.pod);
         flow_free(&flow);
-        forget_one(worker);
     }
     if (limits_ebbed(worker->parts.limits))
         malloc_trim(0); /* else it stays ours: in pieces, between what lives longer */
@@ -101,9 +108,11 @@ static void reap(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct worker *worker, struct given *given)
 {
-    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod))
-        forget_one(worker);
+    if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
+                  given->credentials))
+        forget_one(worker, given->pod);
     pod_unref(&given->pod);
+    credentials_unref(&given->credentials);
     free(given);
 }
 
@@ -112,6 +121,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct worker *worker = arg;
     struct handover *handovers = worker->handovers;
     struct given *given;
+    struct worker_visit *visits;
     eventfd_t count;
     bool stop;
 
@@ -121,6 +131,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     given = handovers->first;
     handovers->first = NULL;
     handovers->last = &handovers->first;
+    visits = TAKE(handovers->visits);
     stop = handovers->stop;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
@@ -128,6 +139,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
         begin(worker, given);
         given = next;
+    }
+    while (visits) {
+        struct worker_visit *visit = visits;
+
+        visits = visit->next; /* fn may free it */
+        visit->fn(worker, visit);
     }
     if (stop)
         event_base_loopbreak(worker->base);
@@ -239,13 +256,13 @@ void worker_free(struct worker **worker)
 }
 
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                struct process *process, struct pod *pod)
+                struct process *process, struct pod *pod, struct credentials *credentials)
 {
     struct handover *handovers = worker->handovers;
     struct given *given = malloc(sizeof(*given));
 
     if (!given) {
-        limits_leave(worker->parts.limits);
+        limits_leave(worker->parts.limits, pod);
         close(fd);
         fd_close(&upstream);
         if (process)
@@ -253,7 +270,13 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
         return -ENOMEM;
     }
     *given = (struct given){
-        .fd = fd, .upstream = upstream, .origin = *origin, .process = process, .pod = pod_ref(pod)};
+        .fd = fd,
+        .upstream = upstream,
+        .origin = *origin,
+        .process = process,
+        .pod = pod_ref(pod),
+        .credentials = credentials_ref(credentials),
+    };
     atomic_fetch_add(&handovers->load, 1);
     pthread_mutex_lock(&handovers->lock);
     *handovers->last = given;
@@ -261,6 +284,17 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
     return 0;
+}
+
+void worker_visit(struct worker *worker, struct worker_visit *visit)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    visit->next = handovers->visits;
+    handovers->visits = visit;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
 }
 
 unsigned worker_load(const struct worker *worker)

@@ -9,8 +9,10 @@
 
 #include "base/err.h"
 #include "base/span.h"
-#include "certs/anchors.h"
+#include "certs/credentials.h"
+#include "certs/session_cache.h"
 #include "certs/store.h"
+#include "certs/tickets.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
@@ -28,15 +30,24 @@ struct flow;
 struct leg;
 struct limits;
 struct names;
+struct passthrough;
+struct worker;
+
+/* Something to be done with what a worker owns. */
+struct worker_visit {
+    struct worker_visit *next; /* private to worker.c */
+    void (*fn)(struct worker *worker, struct worker_visit *visit);
+};
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct store *store;
-    const struct anchors *anchors;
+    struct session_cache *session_cache; /* of sessions with servers */
+    struct tickets *tickets;             /* of pods */
     struct names *names;
-    X509_STORE *roots; /* what upstreams are verified against */
+    struct passthrough *passthrough;
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;
@@ -75,9 +86,13 @@ void worker_free(struct worker **worker);
 
 /* Hands over an accepted connection that limits_admit() let in: takes fd, upstream (a socket that
  * is connected, or about to be; -1: none) and process (a reference whose flow count was raised by
- * identity_flow_begin, or NULL); borrows pod for the call. Any thread. */
+ * identity_flow_begin, or NULL); borrows pod and credentials for the call: the flow keeps
+ * references of its own. Any thread. */
 int worker_give(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                struct process *process, struct pod *pod);
+                struct process *process, struct pod *pod, struct credentials *credentials);
+/* Has visit->fn called once, on the worker's thread, between its flows' turns; borrows visit until
+ * then. Any thread, while the worker lives: worker_free() waits for it. */
+void worker_visit(struct worker *worker, struct worker_visit *visit);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

@@ -38,7 +38,8 @@ struct run {
     int signal_fd;
     struct output output;
     struct instance *instance;
-    struct signing signing;
+    struct overlay overlay;
+    struct credentials *credentials;
     char *root_pem, *cert_file_pem;
     struct agent *agent;
     struct event *on_signal;
@@ -158,18 +159,25 @@ static char *roots_of(const struct anchors *anchors, size_t file)
 static int prepare_trust(struct run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    struct signing *signing = &run->signing;
+    const struct anchors *anchors;
     char dir[128];
-    int result = signing_init(signing, options->ca_dir, options->upstream_ca, run->node_name, err);
+    const struct signing_from from = {
+        .ca_dir = options->ca_dir,
+        .upstream_ca = options->upstream_ca,
+        .client_certs = options->client_certs,
+        .node_name = run->node_name,
+    };
+    int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
 
     if (result < 0)
         return result;
+    anchors = &run->credentials->anchors;
     snprintf(dir, sizeof(dir), "%s/trust", run->instance->dir);
-    result = overlay_write(&signing->overlay, dir, &signing->anchors, err);
+    result = overlay_write(&run->overlay, dir, anchors, err);
     if (result < 0)
         return result;
-    run->root_pem = roots_of(&signing->anchors, ANCHORS_ANY);
-    run->cert_file_pem = roots_of(&signing->anchors, signing->overlay.cert_file_trust);
+    run->root_pem = roots_of(anchors, ANCHORS_ANY);
+    run->cert_file_pem = roots_of(anchors, run->overlay.cert_file_trust);
     return run->root_pem && run->cert_file_pem ? 0 : err_set(err, -ENOMEM, "the CA's certificate");
 }
 
@@ -191,8 +199,7 @@ static int start_agent(struct run *run, struct err *err)
     };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,
-        .anchors = &run->signing.anchors,
-        .roots = run->signing.roots,
+        .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
         .node_name = run->node_name,
@@ -204,6 +211,9 @@ static int start_agent(struct run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result =
+            agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
     if (result < 0)
         return result;
     run->on_signal =
@@ -240,7 +250,7 @@ static void finish(struct run *run)
     agent_free(&run->agent);
     output_tell_lost(&run->output);
     output_fini(&run->output);
-    signing_fini(&run->signing);
+    credentials_unref(&run->credentials);
     instance_free(&run->instance);
     free(run->root_pem);
     free(run->cert_file_pem);
@@ -267,7 +277,7 @@ static int start(struct run *run, int *status, struct err *err)
     if (result < 0)
         return result;
     plan.instance = run->instance;
-    plan.overlay = &run->signing.overlay;
+    plan.overlay = &run->overlay;
     plan.root_pem = run->root_pem;
     plan.cert_file_pem = run->cert_file_pem;
     plan.signals = run->old_mask;

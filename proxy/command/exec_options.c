@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/passthrough.h"
+
 static const char usage_text[] =
     "Usage: sallyport exec [OPTION…] -- CMD [ARG…]\n"
     "\n"
@@ -17,8 +19,13 @@ static const char usage_text[] =
     "      --ca DIR               sign with this CA: tls.crt, tls.key, ca.crt in DIR; else one is\n"
     "                             made for this run\n"
     "      --upstream-ca FILE     trust these roots, too, when verifying servers\n"
+    "      --client-certificates DIR  for servers that ask for one: NAME.crt and NAME.key, or\n"
+    "                             NAME/tls.crt and NAME/tls.key, NAME a host or *.SUFFIX\n"
     "      --ports LIST|all       TCP ports to look into (443,8443,853,80,8080)\n"
     "      --loopback             look into connections to loopback addresses, too\n"
+    "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
+    "*.name,\n"
+    "                             **.name (deeper, too), an address or its network; repeatable\n"
     "      --user USER            run CMD as USER (a name, or uid[:gid])\n"
     "  -h, --help                 this text\n"
     "\n"
@@ -62,16 +69,32 @@ static int parse_user(struct exec_options *options, const char *user)
     return -EINVAL;
 }
 
+static int add_passthrough(struct exec_options *options, char *server)
+{
+    struct err err;
+
+    if (options->passthrough_len == EXEC_PASSTHROUGH_MAX)
+        err_set(&err, -EINVAL, "at most %d can be named", EXEC_PASSTHROUGH_MAX);
+    else if (passthrough_check(server, &err) == 0) {
+        options->passthrough[options->passthrough_len++] = server;
+        return 0;
+    }
+    fprintf(stderr, "sallyport: --passthrough: %s\n", err.text);
+    return -EINVAL;
+}
+
 int exec_options_parse(struct exec_options *options, int argc, char **argv)
 {
-    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, PORTS, LOOPBACK, USER };
+    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, CLIENT_CERTS, PORTS, LOOPBACK, PASSTHROUGH, USER };
     static const struct option known[] = {
         {"output", required_argument, NULL, 'o'},
         {"events-file", required_argument, NULL, EVENTS_FILE},
         {"ca", required_argument, NULL, CA},
         {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
+        {"client-certificates", required_argument, NULL, CLIENT_CERTS},
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
+        {"passthrough", required_argument, NULL, PASSTHROUGH},
         {"user", required_argument, NULL, USER},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -97,12 +120,19 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
         case UPSTREAM_CA:
             options->upstream_ca = optarg;
             break;
+        case CLIENT_CERTS:
+            options->client_certs = optarg;
+            break;
         case PORTS:
             if (parse_ports(options, optarg) < 0)
                 return 3;
             break;
         case LOOPBACK:
             options->loopback = true;
+            break;
+        case PASSTHROUGH:
+            if (add_passthrough(options, optarg) < 0)
+                return 3;
             break;
         case USER:
             if (parse_user(options, optarg) < 0)

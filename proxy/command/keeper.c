@@ -25,6 +25,6 @@ int command_keeper(int argc, char **argv)
         return child < 0 ? 1 : 0;
     if (setsid() < 0 || chdir("/") < 0)
         return 1;
-    prctl(PR_SET_NAME, "sallyport-keepr");
+    prctl(PR_SET_NAME, "keeper");
     return keeper_process_run(STDIN_FILENO, argv[1]);
 }

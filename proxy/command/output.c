@@ -5,16 +5,21 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 
 #include "base/log.h"
+#include "proxy/status.h"
 
 int output_init(struct output *output, const char *file, int mode, int stream, bool json,
                 const char *node_name, struct err *err)
 {
     int fd = stream;
 
-    *output = (struct output){.file = file, .fd = -1, .stream = stream};
+    *output = (struct output){.fd = -1, .stream = stream};
     if (file) {
+        output->file = strdup(file);
+        if (!output->file)
+            return err_set(err, -ENOMEM, "--events-file %s", file);
         fd = output->fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | mode, 0600);
         if (fd < 0)
             return err_sys(err, -errno, "--events-file %s", file);
@@ -28,6 +33,7 @@ void output_fini(struct output *output)
 {
     sink_fini(&output->sink);
     fd_close(&output->fd);
+    free(TAKE(output->file));
 }
 
 static struct sink *waited_for;
@@ -68,4 +74,11 @@ void output_tell_lost(const struct output *output)
               : to_stderr  ? "stderr"
                            : "stdout",
               sink_why(sink));
+}
+
+void output_tell(void *arg, json_t *answer)
+{
+    const struct output *output = arg;
+
+    status_add_text(answer, "output", output->file ? output->file : "stdout");
 }

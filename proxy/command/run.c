@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -12,38 +13,61 @@
 
 #include <linux/magic.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "events/file.h"
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
+#include "proxy/command/reload.h"
 #include "proxy/command/run_options.h"
-#include "proxy/command/signing.h"
 #include "proxy/command/succession.h"
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
 #include "proxy/predecessor.h"
+#include "proxy/registry.h"
 #include "proxy/runtime.h"
+#include "proxy/status.h"
+#include "proxy/telemetry.h"
 
-enum { FAILED = 1 };
+enum {
+    FAILED = 1,
+    PLACE_MS = 5000,
+};
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
     char *const *argv;
-    struct config *config;
+    struct config_source source;
+    struct config *config; /* in force */
     char node_name[256];
     unsigned drain_ms;
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
-    struct signing signing;
+    struct events_file *events_file; /* or NULL: stdout */
+    struct telemetry *telemetry;
+    struct credentials *credentials; /* until the agent has them */
+    time_t look_again;               /* reload.h */
     struct agent *agent;
+    struct registry *registry;
     struct control *control;
     struct succession *succession;
+    struct reload *reload;
+    struct status *status;
     struct event *on_signal;
 };
 
 /* ---- signals ---- */
+
+/* By this custom all is read anew; and files that we write may have been moved away. */
+static void hang_up(struct run *run)
+{
+    if (run->events_file)
+        events_file_reopen(run->events_file);
+    reload_now(run->reload);
+}
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
@@ -54,6 +78,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     while (read(fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             succession_drain(run->succession);
+        else if (info.ssi_signo == SIGHUP)
+            hang_up(run);
         else if (info.ssi_signo == SIGUSR2)
             succession_renew(run->succession);
         else if (info.ssi_signo == SIGCHLD)
@@ -88,18 +114,78 @@ static int serve_signals(struct run *run, struct err *err)
     return 0;
 }
 
+/* ---- the parts ---- */
+
+/* As the config in force has it. */
+static struct pods_settings defaults_of_pods(void *arg)
+{
+    const struct run *run = arg;
+    const struct config *config = run->config;
+    bool said = config->ports.all || config->ports.len;
+
+    return (struct pods_settings){
+        .all_ports = config->ports.all,
+        .loopback = config->loopback,
+        .open_when_down = config->open_when_down,
+        .ports = said ? config->ports.list : pods_default_ports,
+        .ports_len = said ? config->ports.len : pods_default_ports_len,
+    };
+}
+
+static int take_up_pods(struct run *run, struct err *err)
+{
+    const struct registry_parts parts = {
+        .agent = run->agent,
+        .runtime_dir = run->runtime.dir,
+        .cgroup_root = run->cgroup_fd,
+        .defaults = defaults_of_pods,
+        .arg = run,
+    };
+    int result = registry_new(&run->registry, &parts, err);
+
+    if (result == 0)
+        agent_restored(run->agent);
+    return result;
+}
+
 /* ---- one agent after the other ---- */
 
-/* What the next agent needs. */
-static void let_go(void *arg)
+static void make_way(void *arg)
 {
     struct run *run = arg;
 
+    telemetry_stop(run->telemetry);
+    reload_free(&run->reload);
+    registry_free(&run->registry);
     control_free(&run->control);
+}
+
+static void leave(void *arg)
+{
+    struct run *run = arg;
+
     runtime_leave(&run->runtime);
 }
 
-/* Serves from here on: the pods of the agent before us, if there is one, and its place. */
+/* Whose place it is: that of an agent that makes way for us (asked: it is doing so already), or
+ * ours. One that has the lock, but does not answer, is about to begin, or on its way out. */
+static int find_place(struct run *run, bool replace, bool asked, bool *replaces, struct err *err)
+{
+    uint64_t until = clock_ns() + PLACE_MS * UINT64_C(1000000);
+    int result;
+
+    for (;;) {
+        result = asked ? 0 : predecessor_would(run->runtime.dir, replace, replaces, err);
+        if (result < 0 || *replaces)
+            return result;
+        result = runtime_lock(&run->runtime, err);
+        if (result != -EBUSY || clock_ns() >= until)
+            return result;
+        usleep(20000);
+    }
+}
+
+/* Serves from here on: the pods of the agent before us, if there was one, and what waits for it. */
 static int succeed(struct run *run, bool replaces, struct err *err)
 {
     CLEANUP(predecessor_free) struct predecessor *predecessor = NULL;
@@ -107,12 +193,14 @@ static int succeed(struct run *run, bool replaces, struct err *err)
 
     if (replaces)
         result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
-    if (result == 0 && predecessor)
-        result = agent_adopt(run->agent, &predecessor, err);
-    return result == 0 && replaces ? runtime_lock(&run->runtime, err) : result;
+    if (result == 0)
+        result = take_up_pods(run, err);
+    if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
+        log_warn("%s; what it knew is lost", err->text);
+    replaces = false;
+    return result == 0 && run->runtime.lock_fd < 0 ? find_place(run, false, true, &replaces, err)
+                                                   : result;
 }
-
-/* ---- the parts ---- */
 
 static int serve_clients(struct run *run, struct err *err)
 {
@@ -120,7 +208,8 @@ static int serve_clients(struct run *run, struct err *err)
         .agent = run->agent,
         .argv = run->argv,
         .drain_ms = &run->drain_ms,
-        .let_go = let_go,
+        .make_way = make_way,
+        .leave = leave,
         .arg = run,
     };
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
@@ -128,7 +217,41 @@ static int serve_clients(struct run *run, struct err *err)
 
     snprintf(path, sizeof(path), "%s/" CONTROL_SOCKET, run->runtime.dir);
     result = control_new(&run->control, agent_base(run->agent), path, err);
-    return result < 0 ? result : succession_new(&run->succession, &succession, run->control, err);
+    if (result == 0)
+        result = status_new(&run->status, run->control, err);
+    if (result == 0)
+        result = status_on(run->status, telemetry_tell, run->telemetry, err);
+    if (result == 0)
+        result = status_on(run->status, output_tell, &run->output, err);
+    if (result == 0)
+        result = agent_serve(run->agent, run->control, run->status, err);
+    if (result == 0)
+        result = registry_serve(run->registry, run->control, err);
+    if (result == 0)
+        result = succession_new(&run->succession, &succession, run->control, err);
+    return result;
+}
+
+static int open_events(struct run *run, struct err *err)
+{
+    const struct config *config = run->config;
+    const struct events_file_settings settings = {
+        .path = config->events_file,
+        .max_bytes = config->events_file_max_size,
+        .backups = config->events_file_backups,
+    };
+    int result;
+
+    if (!config->events_file)
+        return output_init(&run->output, NULL, 0, STDOUT_FILENO, config->output == CONFIG_JSON,
+                           run->node_name, err);
+    run->output = (struct output){.file = strdup(config->events_file), .fd = -1};
+    if (!run->output.file)
+        return err_set(err, -ENOMEM, "--events-file");
+    result = events_file_open(&run->events_file, &settings, &run->output.sink,
+                              config->output == CONFIG_JSON ? json_render : text_render,
+                              run->node_name, err);
+    return result < 0 ? err_wrap(err, "--events-file") : 0;
 }
 
 static int open_cgroup_root(struct run *run, struct err *err)
@@ -154,20 +277,46 @@ static int open_cgroup_root(struct run *run, struct err *err)
 
 static int start_agent(struct run *run, struct err *err)
 {
+    struct bus_tap taps[TELEMETRY_TAPS];
     const struct agent_settings settings = {
         .cgroup_fd = run->cgroup_fd,
         .pin_dir = run->runtime.pin_dir,
         .runtime_dir = run->runtime.dir,
-        .anchors = &run->signing.anchors,
-        .roots = run->signing.roots,
+        .credentials = run->credentials,
         .sinks = &run->output.sink,
         .sinks_len = 1,
+        .taps = taps,
+        .taps_len = TELEMETRY_TAPS,
         .node_name = run->node_name,
         .workers = run->config->workers ? run->config->workers : host_cpus(),
     };
-    int result = agent_new(&run->agent, &settings, err);
+    int result = telemetry_new(&run->telemetry, run->node_name, err);
 
-    return result < 0 ? result : serve_signals(run, err);
+    if (result < 0)
+        return result;
+    telemetry_taps(run->telemetry, taps);
+    result = agent_new(&run->agent, &settings, err);
+    credentials_unref(&run->credentials);
+    if (result == 0)
+        result = agent_pass_through(run->agent, run->config->passthrough.list,
+                                    run->config->passthrough.len, err);
+    return result;
+}
+
+static int follow_changes(struct run *run, struct err *err)
+{
+    const struct reload_parts parts = {.agent = run->agent,
+                                       .source = &run->source,
+                                       .config = &run->config,
+                                       .node_name = run->node_name};
+    int result = reload_new(&run->reload, &parts, run->look_again, err);
+
+    if (result == 0)
+        result = status_on(run->status, reload_tell, run->reload, err);
+    if (result < 0)
+        return result;
+    telemetry_tell_reloads(run->telemetry, reload_status(run->reload));
+    return serve_signals(run, err);
 }
 
 static int start(struct run *run, bool replace, struct err *err)
@@ -181,22 +330,25 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = predecessor_would(run->runtime.dir, replace, &replaces, err);
-    if (result == 0 && !replaces)
-        result = runtime_lock(&run->runtime, err);
+        result = find_place(run, replace, false, &replaces, err);
     if (result == 0)
-        result = output_init(&run->output, config->events_file, 0, STDOUT_FILENO,
-                             config->output == CONFIG_JSON, run->node_name, err);
+        result = open_events(run, err);
     if (result == 0)
         result = open_cgroup_root(run, err);
     if (result == 0)
-        result = signing_init(&run->signing, config->ca, config->upstream_ca, run->node_name, err);
+        result =
+            reload_credentials(&run->credentials, &run->look_again, config, run->node_name, err);
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
         result = succeed(run, replaces, err);
     if (result == 0)
         result = serve_clients(run, err);
+    if (result == 0)
+        result =
+            telemetry_serve(run->telemetry, run->agent, run->control, config->admin_address, err);
+    if (result == 0)
+        result = follow_changes(run, err);
     return result;
 }
 
@@ -204,31 +356,37 @@ static void finish(struct run *run)
 {
     if (run->on_signal)
         event_free(run->on_signal);
+    if (run->telemetry)
+        telemetry_stop(run->telemetry);
     control_free(&run->control);
+    reload_free(&run->reload);
+    registry_free(&run->registry);
     if (run->agent && run->runtime.lock_fd < 0)
         agent_leave(run->agent); /* we have no say here yet, or no longer */
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
     succession_free(&run->succession);
+    status_free(&run->status);
+    telemetry_free(&run->telemetry);
     output_tell_lost(&run->output);
     output_fini(&run->output);
-    signing_fini(&run->signing);
+    events_file_free(&run->events_file);
+    credentials_unref(&run->credentials);
     runtime_fini(&run->runtime);
     fd_close(&run->cgroup_fd);
     fd_close(&run->signal_fd);
     config_free(&run->config);
 }
 
-static int read_config(struct run *run, const struct run_options *options)
+static int read_config(struct run *run)
 {
-    const struct config_source source = {.file = options->config_file, .args = &options->args};
     CLEANUP(text_free) char *story = NULL;
     struct err err;
-    int result = config_load(&run->config, &source, NULL, &story, &err);
+    int result = config_load(&run->config, &run->source, NULL, &story, &err);
 
     if (story)
-        fputs(story, stderr);
+        log_story(story);
     else if (result < 0)
         log_error("%s", err.text);
     return result;
@@ -245,9 +403,11 @@ int command_run(int argc, char **argv)
 
     if (status)
         return status - 1;
-    if (read_config(&run, &options) < 0)
+    run.source = (struct config_source){.file = options.config_file, .args = &options.args};
+    if (read_config(&run) < 0)
         return FAILED;
     run.drain_ms = run.config->drain_timeout_ms;
+    log_set_json(run.config->log_json);
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else
@@ -259,9 +419,11 @@ int command_run(int argc, char **argv)
         log_error("%s", err.text);
         status = FAILED;
     } else {
+        log_info("ready: pods may be registered (%s)", run.runtime.dir);
         notify_say("READY=1\nSTATUS=Ready");
         event_base_dispatch(agent_base(run.agent));
         notify_say("STOPPING=1\nSTATUS=Ending");
+        log_info("ending");
     }
     finish(&run);
     return status;

@@ -78,6 +78,7 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    succession->parts.make_way(succession->parts.arg);
     result = successor_new(&succession->successor, succession->stream, &err);
     succession->stream = -1;
     if (result == 0) {
@@ -86,7 +87,7 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
             agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
         succession->retired = true;
         /* also when that failed: who asked may have got far enough to go on without the rest */
-        succession->parts.let_go(succession->parts.arg);
+        succession->parts.leave(succession->parts.arg);
         if (result == 0)
             result = successor_begin(succession->successor, &err);
         tell_systemd(succession);

@@ -19,9 +19,10 @@ struct succession_parts { /* borrowed */
     struct agent *agent;
     char *const *argv;        /* of this command, for its successor */
     const unsigned *drain_ms; /* as it is when we end */
-    /* The next agent is about to begin: closes what it needs (the control socket, ports, the lock).
-     */
-    void (*let_go)(void *arg);
+    /* Another agent is to take our place: closes what it needs, and what changes pods. */
+    void (*make_way)(void *arg);
+    /* It knows what we knew: gives it the place. */
+    void (*leave)(void *arg);
     void *arg;
 };
 

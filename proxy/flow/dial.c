@@ -49,7 +49,8 @@ static int secure(struct flow *flow)
 
     if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
-    if (SSL_set_app_data(ssl, flow) != 1)
+    if (SSL_set_app_data(ssl, flow) != 1 ||
+        !SSL_set1_verify_cert_store(ssl, flow->credentials->roots))
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
         return err_set(&flow->why, -EINVAL, "'%s' cannot be asked for by TLS", host);
@@ -66,6 +67,7 @@ static int secure(struct flow *flow)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
+    resume_offer(flow, ssl);
     return 0;
 }
 
@@ -90,21 +92,28 @@ int dial_alert(const struct dial_failure *failure)
     return failure->old ? SSL_AD_PROTOCOL_VERSION : SSL_AD_HANDSHAKE_FAILURE;
 }
 
-int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key)
+/* What is asked of us here has proven to be the server of that name: its certificate was verified
+ * before. */
+int dial_choose_certificate(SSL *ssl, void *arg)
 {
     struct flow *flow = SSL_get_app_data(ssl);
+    char address[ADDR_TEXT_MAX];
 
-    (void)cert;
-    (void)key;
+    (void)arg;
     flow->wants_certificate = true;
-    return 0;
+    flow->shown = client_certs_find(flow->credentials->clients, asked_name(flow, address));
+    return !flow->shown ||
+           SSL_use_cert_and_key(ssl, flow->shown->cert, flow->shown->key, flow->shown->chain, 1);
 }
 
 void dial_explain_alert(struct flow *flow)
 {
     const char *alert = leg_alert_name(&flow->upstream);
 
-    if (flow->wants_certificate)
+    if (flow->shown)
+        err_set(&flow->why, -EPROTO, "the server refused the client certificate for %s: alert '%s'",
+                flow->shown->name, alert);
+    else if (flow->wants_certificate)
         err_set(&flow->why, -EPROTO,
                 "the server wants a client certificate, which is not ours to give: alert '%s'",
                 alert);
@@ -112,9 +121,10 @@ void dial_explain_alert(struct flow *flow)
         err_set(&flow->why, -EPROTO, "the upstream's side: TLS alert '%s'", alert);
 }
 
-/* In TLS 1.3 the handshake is done for us before the server has looked at our having no
- * certificate. Once the pod is open it can be given no alert any more: so it waits for the server's
- * first sign (nearly all send tickets), though not for long. 0: go on; -EAGAIN; or why not. */
+/* In TLS 1.3 the handshake is done for us before the server has looked at our certificate, or at
+ * our having none. Once the pod is open it can be given no alert any more: so it waits for the
+ * server's first sign (nearly all send tickets), though not for long. 0: go on; -EAGAIN; or why
+ * not. */
 static int await_sign(struct flow *flow)
 {
     static const struct timeval most = {.tv_usec = 500000};
@@ -157,6 +167,17 @@ static enum flow_state leave_alone(struct flow *flow, enum opaque why)
     return FLOW_CLOSING;
 }
 
+/* It may be the session that upstream cannot bear: nothing of the pod's was sent yet. */
+static enum flow_state dial_afresh(struct flow *flow)
+{
+    flow->why = (struct err){0};
+    resume_give_up(flow);
+    if (flow_redial(flow) == 0)
+        return FLOW_DIALLING;
+    flow->reset = true;
+    return FLOW_CLOSING;
+}
+
 static enum flow_state failed(struct flow *flow, int result)
 {
     const struct leg *leg = &flow->upstream;
@@ -165,12 +186,14 @@ static enum flow_state failed(struct flow *flow, int result)
         .old = leg->reason == SSL_R_UNSUPPORTED_PROTOCOL,
         .lost = result == -ECONNRESET || result == -EPIPE,
         .verified = SSL_get_verify_result(leg->ssl),
-        .wants_certificate = flow->wants_certificate,
+        .wants_certificate = flow->wants_certificate && !flow->shown,
         .version_min = flow->version_min,
     };
     enum opaque why = dial_left_alone(&failure);
     char address[ADDR_TEXT_MAX];
 
+    if (flow->resume.offered && failure.verified == X509_V_OK && !flow->tunnel.host[0])
+        return dial_afresh(flow);
     if (why && !flow->tunnel.host[0]) /* there is no second way through another's tunnel */
         return leave_alone(flow, why);
     if (failure.lost) { /* a lost connection is a lost connection for the pod, too */
@@ -213,5 +236,8 @@ enum flow_state dial(struct flow *flow)
         return FLOW_DIALLING;
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the upstream's TLS handshake took over 10 s");
-    return result < 0 ? failed(flow, result) : FLOW_OPENING;
+    if (result < 0)
+        return failed(flow, result);
+    resume_learn(flow, flow->upstream.ssl);
+    return FLOW_OPENING;
 }

@@ -33,6 +33,11 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(flow_states) == FLOW_MAX, "name every state");
 
+const char *flow_state_name(enum flow_state state)
+{
+    return flow_states[state].name;
+}
+
 enum { HALF_CLOSED_SECONDS = 300 };
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -82,6 +87,7 @@ static void bury(struct flow *flow)
     event_del(&flow->again);
     relay_fini(&flow->relay, worker);
     splice_fini(&flow->splice, worker);
+    resume_fini(&flow->resume);
     leg_fini(&flow->upstream, flow->reset);
     leg_fini(&flow->pod, flow->reset);
     if (flow->facts.who.process)
@@ -201,7 +207,7 @@ int flow_redial(struct flow *flow)
 }
 
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                      struct process *process, struct pod *pod)
+                      struct process *process, struct pod *pod, struct credentials *credentials)
 {
     struct flow *flow = calloc(1, sizeof(*flow));
 
@@ -217,6 +223,7 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     }
     flow->worker = worker;
     flow->origin = *origin;
+    flow->credentials = credentials_ref(credentials);
     flow->facts.who.process = process;
     flow->facts.who.pod = pod_ref(pod);
     flow->facts.where.src = origin->src;
@@ -258,5 +265,6 @@ void flow_free(struct flow **flow)
     if (!*flow)
         return;
     pod_unref(&(*flow)->facts.who.pod);
+    credentials_unref(&(*flow)->credentials);
     free(TAKE(*flow));
 }

@@ -7,6 +7,8 @@
  *                                                        to trust)
  *   open.c   TLS with the pod                  opening
  *   relay.c  bytes both ways; request.c, query.c read  relaying
+ *   refusal.c does the pod want our certificate?
+ *   resume.c what of either TLS may go on from before
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again
  *   splice.c passed untouched                  splicing */
 #pragma once
@@ -18,6 +20,7 @@
 #include "policy/facts.h"
 #include "proxy/flow/leg.h"
 #include "proxy/flow/relay.h"
+#include "proxy/flow/resume.h"
 #include "proxy/flow/splice.h"
 #include "proxy/flow/tunnel.h"
 #include "proxy/origin.h"
@@ -39,6 +42,7 @@ struct flow {
     enum flow_state state;
     struct facts facts;
     struct origin origin;
+    struct credentials *credentials; /* a reference on those in force when it was accepted */
     struct leg pod, upstream;
     struct event timer; /* the state's time-out; in relaying and splicing, of silence */
     struct event again; /* more to do after the others had their turn */
@@ -52,23 +56,27 @@ struct flow {
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     bool speaks_dns;                   /* what it says is for a name server */
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
-    bool wants_certificate; /* upstream asked for the client's, and we have none */
+    bool wants_certificate; /* upstream asked for the client's */
+    const struct client_cert *shown; /* ... and saw this one, of credentials; NULL: none */
     uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
     int bad_depth;      /* where in upstream's chain the certificate is that failed to verify */
     bool half_closed;   /* one end is done, the other is not */
     bool reset;         /* the end is an RST on both legs */
     struct relay relay;
     struct splice splice;
+    struct resume resume;
     struct tunnel tunnel;      /* what the program speaks through */
+    const char *refused;       /* how the program refused our certificate: see refusal.h */
     struct err why;            /* what went wrong, told with the next event */
     struct sockets_flow *done; /* room to tell the end */
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };
 
-/* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod.
- * Returns NULL (and closed both) when out of memory. */
+/* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod
+ * and credentials. Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                      struct process *process, struct pod *pod);
+                      struct process *process, struct pod *pod, struct credentials *credentials);
+const char *flow_state_name(enum flow_state state); /* "relaying" */
 /* A fresh TCP connect upstream in the place of one that was tried in vain. */
 int flow_redial(struct flow *flow);
 /* Ends a flow at once, whatever it was doing (the agent goes down). */
@@ -77,9 +85,9 @@ void flow_abort(struct flow *flow);
  * with none where upstream chose none. */
 int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                      const unsigned char *in, unsigned in_len, void *arg);
-/* For SSL_CTX_set_client_cert_cb on the upstreams' side: there is none, but that one was asked for
- * is remembered. */
-int dial_choose_certificate(SSL *ssl, X509 **cert, EVP_PKEY **key);
+/* For SSL_CTX_set_cert_cb on the upstreams' side, when a server asks: it is shown the one for its
+ * name, if there is one, and that it has asked is remembered. */
+int dial_choose_certificate(SSL *ssl, void *arg);
 /* For SSL_CTX_set_cert_verify_callback on the upstreams' side: chain, purpose, dates, strength and
  * name, as curl would. */
 int verify_upstream(X509_STORE_CTX *chain, void *arg);

@@ -3,6 +3,8 @@
 #include "certs/mint.h"
 #include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
+#include "proxy/names.h"
+#include "proxy/passthrough.h"
 
 enum opaque judge_unopenable(const struct hello *hello)
 {
@@ -35,10 +37,42 @@ enum flow_state pass_on(struct flow *flow)
     return FLOW_RELAYING;
 }
 
+/* A program that tells no name has resolved one, as a rule. */
+static bool resolved_to_spared(const struct flow *flow)
+{
+    struct passthrough *spared = flow->worker->parts.passthrough;
+    struct names_found found = {0};
+    bool any = false;
+
+    names_find(flow->worker->parts.names, flow->facts.who.pod->cgroup_id, &flow->facts.where.dst,
+               clock_ns(), &found);
+    for (size_t i = 0; i < found.len; i++)
+        any = any || passthrough_name(spared, found.text[i]);
+    names_found_fini(&found);
+    return any;
+}
+
+/* Whether a setting says that this is to be left alone. */
+static bool spared(const struct flow *flow)
+{
+    struct passthrough *spared = flow->worker->parts.passthrough;
+
+    if (!flow->tunnel.host[0] && passthrough_address(spared, &flow->facts.where.dst))
+        return true;
+    if (flow->facts.visibility != VISIBILITY_TERMINATED)
+        return false; /* names are told, and looked for, in TLS */
+    if (flow->facts.where.host[0])
+        return passthrough_name(spared, flow->facts.where.host);
+    return flow->tunnel.host[0] ? passthrough_name(spared, flow->tunnel.host)
+                                : resolved_to_spared(flow);
+}
+
 enum flow_state judge(struct flow *flow)
 {
     char address[ADDR_TEXT_MAX];
 
+    if (flow->facts.visibility != VISIBILITY_OPAQUE && !flow->speaks_dns && spared(flow))
+        flow->facts.visibility = VISIBILITY_PASSTHROUGH;
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:
         if (!suites_fit(flow->suites, flow->version_max)) {
@@ -58,7 +92,7 @@ enum flow_state judge(struct flow *flow)
         break;
     }
     flow->facts.route = ROUTE_PASSTHROUGH;
-    if (flow->facts.where.host[0])
+    if (flow->facts.where.host[0] || flow->facts.visibility == VISIBILITY_PASSTHROUGH)
         report_tls(flow); /* the name was seen, the rest was not */
     return pass_on(flow);
 }

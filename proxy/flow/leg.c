@@ -196,6 +196,8 @@ static void on_message(int sent, int version, int type, const void *data, size_t
     /* a record of TLS 1.2 says what is in it, one of 1.3 does not */
     if (type == SSL3_RT_HEADER && len && *(const uint8_t *)data == SSL3_RT_HANDSHAKE)
         type = SSL3_RT_HANDSHAKE;
+    if (sent && type == SSL3_RT_HANDSHAKE && len && *(const uint8_t *)data == SSL3_MT_CERTIFICATE)
+        leg->shown_ns = clock_ns();
     if (sent || !leg->secured || type != SSL3_RT_HANDSHAKE)
         return;
     now = clock_ns();
@@ -345,6 +347,14 @@ int leg_handshake(struct leg *leg, struct err *err)
     }
 }
 
+void leg_ticket(struct leg *leg)
+{
+    forget_errors();
+    if (!leg->broken && SSL_new_session_ticket(leg->ssl) == 1)
+        SSL_do_handshake(leg->ssl); /* what does not go out now does with the next read or write */
+    ERR_clear_error();
+}
+
 /* What a failed SSL_read_ex or SSL_write_ex means. 0: the end of the peer's bytes. */
 static ssize_t ssl_failed(struct leg *leg, int result)
 {
@@ -480,9 +490,11 @@ int leg_shut(struct leg *leg, bool well)
 
     if (leg->shut || leg->fd < 0)
         return 0;
-    if (leg->ssl && well && !leg->broken && SSL_is_init_finished(leg->ssl)) {
+    if (leg->ssl && well && !leg->broken && leg->secured) {
         forget_errors();
-        result = SSL_shutdown(leg->ssl); /* says close_notify, does not wait for the peer's */
+        result = SSL_do_handshake(leg->ssl); /* a ticket that has not gone out yet */
+        if (result == 1)
+            result = SSL_shutdown(leg->ssl); /* says close_notify, does not wait for the peer's */
         if (result < 0 && ssl_failed(leg, result) == -EAGAIN)
             return -EAGAIN;
         ERR_clear_error();

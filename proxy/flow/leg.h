@@ -42,6 +42,7 @@ struct leg {
     size_t stash_at, stash_len;
 
     bool secured;            /* the TLS handshake is done */
+    uint64_t shown_ns;       /* TLS, accepted: when it was shown our certificate, monotonic; or 0 */
     unsigned messages;       /* handshake messages that came after it, since: */
     uint64_t messages_since; /* monotonic */
     bool chatters;           /* they were too many: reading fails from then on */
@@ -71,6 +72,9 @@ const char *leg_alert_name(const struct leg *leg);
 /* Acknowledges what came without waiting for something to send along: for who has it from us that
  * his turn has come, and whose kernel holds small segments back until then (Nagle). */
 void leg_acknowledge(struct leg *leg);
+
+/* TLS 1.3, accepted: gives the peer a session ticket, now or with what is written next. */
+void leg_ticket(struct leg *leg);
 
 /* 0, or why the connection was lost, for who has no room to read until that is said. A reset behind
  * the peer's end (EPIPE) is none: the end counts. */

@@ -47,14 +47,19 @@ int open_staple(SSL *ssl, void *arg)
 
 /* The pod asked whether the certificate is revoked: it hears what upstream says of its own, and
  * concludes what it would have concluded, which for some programs is nothing. */
-static int staple(struct flow *flow, SSL *ssl, const struct authority *authority)
+static int staple(struct flow *flow, SSL *ssl, bool *revoked)
 {
+    const struct session_facts *shown = &flow->resume.shown;
+
+    *revoked = false;
     if (!flow->asks_status)
         return 0;
-    switch (store_use_staple(authority, ssl, flow->upstream.ssl, &flow->why)) {
+    switch (store_use_staple(shown->authority, ssl, flow->upstream.ssl, shown->issuer,
+                             flow->credentials->roots, &flow->why)) {
     case STAPLE_FAILED:
         return -EIO;
     case STAPLE_REVOKED:
+        *revoked = true;
         err_set(&flow->why, -EKEYREVOKED,
                 "the server's certificate is revoked, says the OCSP response stapled to it");
         return 0;
@@ -71,11 +76,12 @@ static int secure(struct flow *flow, enum leaf_kind kind)
     X509 *upstream = SSL_get1_peer_certificate(flow->upstream.ssl);
     char address[ADDR_TEXT_MAX];
     const struct leaf_order order = {
-        .authority = anchors_choose(worker->parts.anchors, flow->upstream.ssl),
+        .authority = flow->resume.shown.authority,
         .kind = kind,
         .name = flow->by_its_names ? NULL : asked_name(flow, address),
         .upstream = upstream,
     };
+    bool revoked;
     int result;
 
     if (!ssl || leg_secure(&flow->pod, ssl, true) < 0)
@@ -85,7 +91,9 @@ static int secure(struct flow *flow, enum leaf_kind kind)
     else
         result = store_use_leaf(worker->parts.store, ssl, &order, &flow->why);
     if (result == 0)
-        result = staple(flow, ssl, order.authority);
+        result = staple(flow, ssl, &revoked);
+    if (result == 0 && !resume_bind(flow, ssl, revoked))
+        result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
     X509_free(upstream);
     if (result < 0)
         SSL_free(TAKE(flow->pod.ssl));
@@ -136,11 +144,11 @@ enum flow_state open_pod(struct flow *flow)
     }
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the program's TLS handshake took over 10 s");
+    else if (refusal_note(flow))
+        ;
     else if (flow->pod.alert)
-        err_set(&flow->why, -EPROTO, "the program refused our certificate: alert '%s'",
+        err_set(&flow->why, -EPROTO, "the program's side: TLS alert '%s'",
                 leg_alert_name(&flow->pod));
-    else if (result == -ECONNRESET && flow->pod.tx) /* how some refuse it */
-        err_set(&flow->why, -EPROTO, "the program left at the sight of our certificate");
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);

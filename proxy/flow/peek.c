@@ -1,10 +1,12 @@
 /* peek: what does the pod say first? Looked at with MSG_PEEK, never consumed, so that a flow we
  * pass on is passed on whole. Leads to judge.c. */
 #include <errno.h>
+#include <openssl/evp.h>
 #include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
 #include "proxy/wire/http1.h"
+#include "proxy/wire/ja4.h"
 
 enum { DNS_PORT = 53 };
 
@@ -56,6 +58,31 @@ static int nobody_speaks(struct flow *flow)
     return err_sys(&flow->why, result, "the upstream's side");
 }
 
+static bool sha256(struct span bytes, uint8_t digest[JA4_DIGEST])
+{
+    return EVP_Digest(bytes.data, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1;
+}
+
+/* What the steps to come need of a hello. The name is copied: spans die with the worker's
+ * buffers. */
+static void note_hello(struct flow *flow, const struct hello *hello)
+{
+    (void)ja4_of(hello, sha256, flow->facts.ja4); /* without memory, or too long: not told */
+    if (!span_to_text(hello->server_name, flow->facts.where.host, sizeof(flow->facts.where.host))) {
+        facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
+        return;
+    }
+    flow->offers_alpn = hello->alpn.len > 0;
+    flow->asks_status = hello->status;
+    flow->needs_rsa = !hello_takes_p256(hello);
+    flow->suites = suites_shared(hello->ciphers);
+    flow->version_min = hello->version_min;
+    flow->version_max = hello->version_max;
+    facts_set_opaque(&flow->facts, judge_unopenable(hello));
+    if (!flow->facts.opaque)
+        flow->facts.visibility = VISIBILITY_TERMINATED;
+}
+
 /* Nothing comes that would say more: the time is up, the program has ended, or there is no room. */
 static bool all_said(const struct flow *flow, ssize_t seen)
 {
@@ -94,21 +121,7 @@ enum flow_state peek(struct flow *flow)
         flow->reset = result != -EAGAIN;
         return flow->reset ? FLOW_CLOSING : FLOW_MEETING;
     case PEEK_TLS:
-        /* copied: the spans die with the worker's buffers */
-        if (!span_to_text(hello.server_name, flow->facts.where.host,
-                          sizeof(flow->facts.where.host))) {
-            facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
-            return FLOW_JUDGING;
-        }
-        flow->offers_alpn = hello.alpn.len > 0;
-        flow->asks_status = hello.status;
-        flow->needs_rsa = !hello_takes_p256(&hello);
-        flow->suites = suites_shared(hello.ciphers);
-        flow->version_min = hello.version_min;
-        flow->version_max = hello.version_max;
-        facts_set_opaque(&flow->facts, judge_unopenable(&hello));
-        if (!flow->facts.opaque)
-            flow->facts.visibility = VISIBILITY_TERMINATED;
+        note_hello(flow, &hello);
         return FLOW_JUDGING;
     case PEEK_HTTP:
         flow->facts.visibility = VISIBILITY_PLAINTEXT;

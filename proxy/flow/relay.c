@@ -95,8 +95,11 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
     n = leg_read(from, line->data + line->len, line->size - line->len);
     if (n > 0) {
         line->len += (size_t)n;
+        flow->relay.said = true;
         return n;
     }
+    if (n != -EAGAIN && from == &flow->pod && from->ssl)
+        refusal_note(flow);
     if (n == 0) {
         line->ended = true;
         line->ended_well = from->ended_well;
@@ -300,6 +303,8 @@ enum flow_state relay(struct flow *flow)
     do {
         n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
         n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
+        if (flow->resume.due) /* before the answer, as servers do: who has read that may leave */
+            resume_tickets(flow);
         if (!think(flow)) {
             flow->reset = true;
             return FLOW_CLOSING;

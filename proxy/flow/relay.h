@@ -49,6 +49,7 @@ enum { RELAY_PENDING_MAX = 64 }; /* further pipelined requests wait in the pod's
 
 struct relay {
     enum relay_kind kind;
+    bool said;                /* something came, from either side */
     struct pipeline up, down; /* pod to upstream, upstream to pod */
     struct http1 *request, *response;
     struct pending pending[RELAY_PENDING_MAX];

@@ -18,6 +18,7 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
     event->route = facts->route;
     event->visibility = facts->visibility;
     event->opaque = facts->opaque;
+    event->client_refused = flow->refused;
     return event;
 }
 
@@ -49,6 +50,7 @@ void report_done(struct flow *flow)
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
         done->visibility = VISIBILITY_UNKNOWN;
 
+    done->refused = flow->refused;
     snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);
 }
@@ -119,7 +121,7 @@ static bool ran_out_of_memory(void)
 }
 
 /* What crossed the network is what is told: the upstream's side, not ours with the program. */
-static void fill_tls(struct flow_event *event, SSL *ssl)
+static void fill_tls(struct flow_event *event, SSL *ssl, const struct client_cert *shown)
 {
     X509 *cert = SSL_get0_peer_certificate(ssl);
     const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
@@ -141,6 +143,8 @@ static void fill_tls(struct flow_event *event, SSL *ssl)
         event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
         event->tls.sha256 = digest_text(event, cert);
     }
+    if (shown)
+        event->tls.client_certificate = name_text(event, X509_get_subject_name(shown->cert));
     event->incomplete |= ran_out_of_memory();
 }
 
@@ -151,8 +155,10 @@ void report_tls(const struct flow *flow)
     if (event) {
         if (flow->facts.where.host[0])
             event->tls.sni = flow_event_text(event, span_of_text(flow->facts.where.host));
+        if (flow->facts.ja4[0])
+            event->tls.ja4 = flow_event_text(event, span_of_text(flow->facts.ja4));
         if (flow->upstream.ssl)
-            fill_tls(event, flow->upstream.ssl);
+            fill_tls(event, flow->upstream.ssl, flow->shown);
         event->error = why(flow, event);
     }
     report_emit(flow, &event);

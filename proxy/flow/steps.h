@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "proxy/flow/flow.h"
+#include "proxy/flow/refusal.h"
 #include "proxy/wire/hello.h"
 #include "proxy/worker.h"
 

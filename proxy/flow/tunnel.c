@@ -49,6 +49,7 @@ enum flow_state tunnel_enter(struct flow *flow)
     relay_fini(relay, flow->worker);
     memset(relay, 0, sizeof(*relay));
     flow->facts.where.host[0] = 0;
+    flow->facts.ja4[0] = 0;
     flow->facts.visibility = VISIBILITY_UNKNOWN;
     flow->facts.opaque = OPAQUE_NO_REASON;
     return FLOW_MEETING;

@@ -26,7 +26,7 @@ enum {
     SWEEP_MIN = 1024,
 };
 static const uint64_t second_ns = 1000000000;
-static const uint32_t lost_and_told = 1; /* its place in the map */
+static const uint32_t lost_and_told = 1;               /* its place in the map */
 static const uint64_t exit_wait_ns = 500 * 1000000ull; /* DESIGN section 7 */
 
 struct identity {
@@ -37,6 +37,7 @@ struct identity {
     struct ring_buffer *ring;
     int wake_fd;
     struct table table;
+    bool paused;       /* records wait */
     bool reading;      /* a record of the ring, inside which no other can be */
     size_t records;    /* handled in this turn */
     uint64_t lost;     /* by the kernel, and told */
@@ -71,11 +72,19 @@ static void sweep(struct identity *identity)
     identity->sweep_ns = 0;
 }
 
+/* It may be known from /proc alone, which tells the start less exactly. */
+static struct table_entry *find_living(const struct identity *identity, uint32_t pid,
+                                       uint64_t start_ns)
+{
+    struct table_entry *entry = table_find(&identity->table, pid, start_ns);
+
+    return entry ? entry : table_find(&identity->table, pid, snapshot_start_ns(start_ns));
+}
+
 /* Before anybody else sees the process: it goes on with the life of the image before. */
 static struct table_entry *put(struct identity *identity, struct process *process)
 {
-    const struct table_entry *before =
-        table_find(&identity->table, process->pid, process->start_ns);
+    const struct table_entry *before = find_living(identity, process->pid, process->start_ns);
 
     process->life = before ? process_life_ref(before->process->life) : process_life_new();
     if (!process->life)
@@ -134,7 +143,7 @@ static void emit(struct identity *identity, struct flow_event *event, uint64_t b
 /* The new image, with its pod and parent. A reference; NULL when out of memory. */
 static struct process *make_image(struct identity *identity, const struct abi_process *record)
 {
-    const struct table_entry *before = table_find(&identity->table, record->pid, record->start_ns);
+    const struct table_entry *before = find_living(identity, record->pid, record->start_ns);
     CLEANUP(process_unref) struct process *process = image_exec(&identity->host, record);
     CLEANUP(process_unref) struct process *parent = NULL;
 
@@ -177,7 +186,7 @@ static void handle_fork(struct identity *identity, const struct abi_process *rec
 
 static void handle_exit(struct identity *identity, const struct abi_process *record)
 {
-    struct table_entry *entry = table_find(&identity->table, record->pid, record->start_ns);
+    struct table_entry *entry = find_living(identity, record->pid, record->start_ns);
 
     if (!entry)
         return; /* older than its pod's registration; or told by two last threads at once */
@@ -204,6 +213,37 @@ static void handle_process(struct identity *identity, const struct abi_process *
     }
 }
 
+/* A process out of /proc becomes one of this pod's, so its next exec and its exit will be told.
+ * `before`: as which it was known until now, or NULL. A reference, or NULL. */
+static struct process *take_in(struct identity *identity, uint32_t pid, uint64_t start_ns,
+                               struct pod *pod, const struct process *before)
+{
+    CLEANUP(process_unref) struct process *process = from_proc(identity, pid, start_ns);
+
+    if (!process)
+        return NULL;
+    process->pod = pod_ref(pod);
+    if (before && !image_set_parent(process, before->parent))
+        return NULL;
+    put(identity, process);
+    return process->life ? TAKE(process) : NULL; /* else out of memory */
+}
+
+/* It is where it was not known to be, without an image that it began there. */
+static void handle_entered(struct identity *identity, const struct abi_entered *record)
+{
+    struct pod *pod = pods_find(identity->pods, record->pod);
+    const struct table_entry *before = find_living(identity, record->pid, record->start_ns);
+    CLEANUP(process_unref) struct process *process = NULL;
+
+    if (!pod)
+        return;
+    process =
+        take_in(identity, record->pid, record->start_ns, pod, before ? before->process : NULL);
+    if (process && identity->on_exec)
+        identity->on_exec(identity->on_exec_arg, record->pid, record->netns_cookie);
+}
+
 static int on_record(void *arg, void *data, size_t len)
 {
     struct identity *identity = arg;
@@ -212,7 +252,10 @@ static int on_record(void *arg, void *data, size_t len)
     if (len < sizeof(kind))
         return 0;
     memcpy(&kind, data, sizeof(kind));
-    if (kind >= ABI_SYN_HELD) {
+    if (kind == ABI_NET_UNKNOWN) {
+        if (len >= sizeof(struct abi_entered))
+            handle_entered(identity, data);
+    } else if (kind >= ABI_SYN_HELD) {
         if (identity->on_syn && len >= offsetof(struct abi_syn, packet))
             identity->on_syn(identity->on_syn_arg, data);
     } else if (kind >= ABI_SOCKET_CONNECT) {
@@ -230,8 +273,8 @@ static bool read_records(struct identity *identity)
 {
     bool all;
 
-    if (!identity->ring)
-        return true; /* retired */
+    if (!identity->ring || identity->paused)
+        return true; /* retired, or not yet ours to read */
     identity->reading = true;
     identity->records = 0;
     all = ring_buffer__consume(identity->ring) != -EAGAIN;
@@ -327,6 +370,11 @@ void identity_finish(struct identity *identity)
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
 }
 
+void identity_pause(struct identity *identity, bool pause)
+{
+    identity->paused = pause;
+}
+
 void identity_retire(struct identity *identity)
 {
     identity_before_exits(identity, NULL, NULL);
@@ -352,10 +400,33 @@ void identity_each(const struct identity *identity,
 /* ---- flows -------------------------------------------------------------------------------------
  */
 
-struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
-                                    uint64_t pod)
+void identity_meet(struct identity *identity, uint32_t pid, struct pod *pod)
 {
+    struct table_entry *entry = table_find(&identity->table, pid, 0);
+    const struct process *known = entry ? entry->process : NULL;
     CLEANUP(process_unref) struct process *process = NULL;
+
+    if (!known || known->pod != pod)
+        process = take_in(identity, pid, known ? known->start_ns : 0, pod, known);
+    if (known && !process && known->pod != pod) /* the pid is another process's by now */
+        process = take_in(identity, pid, 0, pod, NULL);
+}
+
+static bool is_of_pod(void *pod, struct table_entry *entry)
+{
+    return entry->process->pod == pod;
+}
+
+void identity_forget_pod(struct identity *identity, struct pod *pod)
+{
+    table_sweep(&identity->table, is_of_pod, pod);
+}
+
+struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
+                                    uint64_t pod_id)
+{
+    CLEANUP(process_unref) struct process *process = NULL, *again = NULL;
+    struct pod *pod;
 
     /* always: what the kernel told before the connect may be an exec, and so another image */
     if (!identity->reading) {
@@ -365,15 +436,16 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
                           1); /* identity_fd() is quiet now, but exits may wait */
     }
     process = process_ref(known(identity, pid, start_ns));
-    if (!process) {
-        process = from_proc(identity, pid, start_ns);
-        if (!process)
-            return NULL;
-        process->pod = pod_ref(pods_find(identity->pods, pod));
-        put(identity, process); /* it is in a pod, so its next exec and its exit will be told */
-        if (!process->life)
-            return NULL; /* out of memory */
+    pod = pods_find(identity->pods, pod_id);
+    /* known as another pod's: one was registered, or removed, between it and its cgroup */
+    if (!process || (pod && process->pod != pod))
+        again = take_in(identity, pid, start_ns, pod, process);
+    if (again) {
+        process_unref(&process);
+        process = TAKE(again);
     }
+    if (!process)
+        return NULL;
     atomic_fetch_add(&process->life->flows, 1);
     return TAKE(process);
 }

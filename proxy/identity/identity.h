@@ -29,8 +29,9 @@ int identity_fd(const struct identity *identity);
  * has had its last flow closed, or identity_flow_begin read events (an eventfd); borrowed. */
 int identity_wake_fd(const struct identity *identity);
 
-/* Called with (arg, pid, netns_cookie) for every exec, before its event is told: the agent uses it
- * to listen in a namespace on first sight. May be NULL. */
+/* Called with (arg, pid, netns_cookie) for every exec, before its event is told, and for a connect
+ * in a namespace nobody listens in: the agent uses it to listen there on first sight. May be NULL.
+ */
 void identity_on_exec(struct identity *identity,
                       void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg);
 
@@ -54,6 +55,9 @@ int identity_step(struct identity *identity);
 /* Tells all waiting exits now; for take-down. */
 void identity_finish(struct identity *identity);
 
+/* While it learns what another agent knows, nothing the kernel tells is read: what is told of a
+ * socket that is yet to be adopted would be lost. */
+void identity_pause(struct identity *identity, bool pause);
 /* Another agent reads what the kernel tells from now on: reads and tells what there is, then
  * nothing any more. identity_fd() is none afterwards. */
 void identity_retire(struct identity *identity);
@@ -69,6 +73,11 @@ void identity_each(const struct identity *identity,
  * found. Reads waiting kernel events first if it is not known yet, then /proc. */
 struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
                                     uint64_t pod);
+/* A process that lives in this pod, and did perhaps before that was registered. */
+void identity_meet(struct identity *identity, uint32_t pid, struct pod *pod);
+/* Forgets the living processes of a pod that is not registered any more: nobody will tell how they
+ * end. */
+void identity_forget_pod(struct identity *identity, struct pod *pod);
 /* One more flow of the same process: a further reference, with its flow count raised. */
 struct process *identity_flow_again(struct process *process);
 /* The flow's close was emitted. Any thread. Drops the reference. */

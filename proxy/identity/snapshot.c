@@ -70,6 +70,11 @@ static uint64_t tick_ns(void)
     return 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
+uint64_t snapshot_start_ns(uint64_t start_ns)
+{
+    return start_ns / tick_ns() * tick_ns();
+}
+
 static void read_status(int directory, struct process *process)
 {
     static const struct {

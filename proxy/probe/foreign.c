@@ -1,47 +1,76 @@
-/* foreign: BPF programs of others on the hooks that are ours, too.
- *
- * For what `exec` starts, programs run from its own cgroup upwards: ours first, then those of the
- * cgroups above, up to the root. So the way up from our own cgroup is what matters. */
+#include "proxy/probe/foreign.h"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/vfs.h>
 
-#include "proxy/probe/tries.h"
+#include "base/cleanup.h"
 
 enum { IDS_MAX = 64 };
 
 static const struct {
     const char *name;
     enum bpf_attach_type type;
-    const char *consequence;
+    const char *after, *before; /* what follows where it runs after ours, before ours */
 } hooks[] = {
 #define REWRITES                                                                                   \
     "runs after ours, on our listener's address; what it does to destinations reaches our own "    \
-    "connection to the server"
+    "connection to the server",                                                                    \
+        "runs before ours; the destination that it writes is the one we take for the program's"
     {"cgroup/connect4", BPF_CGROUP_INET4_CONNECT, REWRITES},
     {"cgroup/connect6", BPF_CGROUP_INET6_CONNECT, REWRITES},
-#define SENDS "runs after ours, on the address we wrote; may send a question elsewhere or refuse it"
+#define SENDS                                                                                      \
+    "runs after ours, on the address we wrote; may send a question elsewhere or refuse it",        \
+        "runs before ours; the name server that it writes is the one we take for the program's"
     {"cgroup/sendmsg4", BPF_CGROUP_UDP4_SENDMSG, SENDS},
     {"cgroup/sendmsg6", BPF_CGROUP_UDP6_SENDMSG, SENDS},
-#define SHOWS "runs after ours, on the address we show; may show another one"
+#define SHOWS                                                                                      \
+    "runs after ours, on the address we show; may show another one",                               \
+        "runs before ours, which may show another address than it does"
     {"cgroup/recvmsg4", BPF_CGROUP_UDP4_RECVMSG, SHOWS},
     {"cgroup/recvmsg6", BPF_CGROUP_UDP6_RECVMSG, SHOWS},
     {"cgroup/getpeername4", BPF_CGROUP_INET4_GETPEERNAME, SHOWS},
     {"cgroup/getpeername6", BPF_CGROUP_INET6_GETPEERNAME, SHOWS},
-#define BINDS "may move or refuse a bind that we allow"
+#define ALIKE(words) words, words
+#define BINDS        ALIKE("may move or refuse a bind that we allow")
     {"cgroup/bind4", BPF_CGROUP_INET4_BIND, BINDS},
     {"cgroup/bind6", BPF_CGROUP_INET6_BIND, BINDS},
-    {"cgroup/sock_create", BPF_CGROUP_INET_SOCK_CREATE, "may refuse or mark sockets, ours too"},
-    {"cgroup/sock_release", BPF_CGROUP_INET_SOCK_RELEASE, "sees sockets end, as ours does"},
-    {"cgroup_skb/egress", BPF_CGROUP_INET_EGRESS, "may drop packets that we let pass"},
-    {"cgroup_skb/ingress", BPF_CGROUP_INET_INGRESS, "may drop packets that we let pass"},
-    {"sockops", BPF_CGROUP_SOCK_OPS, "may switch off callbacks that ours asked for"},
+    {"cgroup/sock_create", BPF_CGROUP_INET_SOCK_CREATE,
+     ALIKE("may refuse or mark sockets, ours too")},
+    {"cgroup/sock_release", BPF_CGROUP_INET_SOCK_RELEASE, ALIKE("sees sockets end, as ours does")},
+    {"cgroup_skb/egress", BPF_CGROUP_INET_EGRESS, ALIKE("may drop packets that we let pass")},
+    {"cgroup_skb/ingress", BPF_CGROUP_INET_INGRESS, ALIKE("may drop packets that we let pass")},
+    {"sockops", BPF_CGROUP_SOCK_OPS, ALIKE("may switch off callbacks that ours asked for")},
 };
+
+/* The ids of our own programs. */
+struct ours {
+    uint32_t ids[IDS_MAX];
+    size_t len;
+};
+
+static bool is_ours(const struct ours *ours, uint32_t id)
+{
+    for (size_t i = 0; ours && i < ours->len; i++)
+        if (ours->ids[i] == id)
+            return true;
+    return false;
+}
+
+static bool is_noted(const struct probe_report *report, const char *hook, uint32_t id)
+{
+    for (size_t i = 0; i < report->foreign_len; i++)
+        if (report->foreign[i].hook == hook && report->foreign[i].id == id)
+            return true;
+    return false;
+}
 
 static void note(struct probe_report *report, const char *hook, const char *consequence,
                  const char *at, uint32_t id)
@@ -66,9 +95,11 @@ static void note(struct probe_report *report, const char *hook, const char *cons
     report->foreign_len++;
 }
 
-static void look_at_hook(struct probe_report *report, size_t hook, const char *cgroup, int fd)
+/* before: whether all that stand there run before ours; else those listed ahead of ours do. */
+static void look_at_hook(struct probe_report *report, size_t hook, const char *cgroup, int fd,
+                         const struct ours *ours, bool before)
 {
-    const char *consequence = hooks[hook].consequence;
+    const char *instead = NULL;
     uint32_t flags = 0, ids[IDS_MAX], len = IDS_MAX;
 
     if (bpf_prog_query(fd, hooks[hook].type, 0, &flags, ids, &len) < 0) {
@@ -77,12 +108,22 @@ static void look_at_hook(struct probe_report *report, size_t hook, const char *c
                      cgroup, strerror(errno));
         return;
     }
-    if (flags & BPF_F_ALLOW_OVERRIDE)
-        consequence = "does not run for what exec starts: ours takes its place";
-    else if (!(flags & BPF_F_ALLOW_MULTI))
-        consequence = "lets nobody attach another program below, so exec cannot work there";
     for (uint32_t i = 0; i < len; i++)
-        note(report, hooks[hook].name, consequence, cgroup, ids[i]);
+        before |= is_ours(ours, ids[i]);
+    if (!before && flags & BPF_F_ALLOW_OVERRIDE)
+        instead = "does not run for what exec starts: ours takes its place";
+    else if (!before && !(flags & BPF_F_ALLOW_MULTI))
+        instead = "lets nobody attach another program below, so exec cannot work there";
+    for (uint32_t i = 0; i < len; i++) {
+        if (is_ours(ours, ids[i]))
+            before = false;
+        else if (!is_noted(report, hooks[hook].name, ids[i]))
+            note(report, hooks[hook].name,
+                 instead  ? instead
+                 : before ? hooks[hook].before
+                          : hooks[hook].after,
+                 cgroup, ids[i]);
+    }
 }
 
 static void look_at_netns(struct probe_report *report, int fd)
@@ -103,6 +144,21 @@ static bool is_cgroup2(int fd)
     return fstatfs(fd, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+/* From the cgroup `path` upwards, to below `end`; end "": to the root of cgroup v2. Cuts path. */
+static void look_upwards(struct probe_report *report, char *path, const char *end,
+                         const struct ours *ours, bool before)
+{
+    while (path[0] && strcmp(path, end) != 0) {
+        CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (fd < 0 || !is_cgroup2(fd))
+            break; /* above the root of cgroup v2 */
+        for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
+            look_at_hook(report, i, path, fd, ours, before);
+        *strrchr(path, '/') = 0;
+    }
+}
+
 void foreign_find(struct probe_report *report, const char *own_cgroup, int netns_fd)
 {
     char path[PATH_MAX];
@@ -111,15 +167,60 @@ void foreign_find(struct probe_report *report, const char *own_cgroup, int netns
         snprintf(report->foreign_error, sizeof(report->foreign_error),
                  "not looked for without cgroup v2");
     snprintf(path, sizeof(path), "%s", own_cgroup);
-    while (path[0]) {
-        CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-        if (fd < 0 || !is_cgroup2(fd))
-            break; /* above the root of cgroup v2 */
-        for (size_t i = 0; i < ARRAY_SIZE(hooks); i++)
-            look_at_hook(report, i, path, fd);
-        *strrchr(path, '/') = 0;
-    }
+    look_upwards(report, path, "", NULL, false);
     if (netns_fd >= 0)
         look_at_netns(report, netns_fd);
+}
+
+/* Of pinned objects only links are of programs that are attached; what one is, its name says. */
+static bool is_link(int fd)
+{
+    char path[64], name[64];
+    ssize_t len;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    len = readlink(path, name, sizeof(name) - 1);
+    name[len > 0 ? len : 0] = 0;
+    return strstr(name, "bpf-link") || strstr(name, "bpf_link"); /* as kernels have it */
+}
+
+static void find_ours(struct ours *ours, const char *pin_dir)
+{
+    DIR *dir = opendir(pin_dir);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)) && ours->len < IDS_MAX) {
+        struct bpf_link_info info = {0};
+        uint32_t len = sizeof(info);
+        char path[PATH_MAX];
+        CLEANUP(fd_close) int fd = -1;
+
+        if (snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name) < (int)sizeof(path))
+            fd = bpf_obj_get(path);
+        if (fd >= 0 && is_link(fd) && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+            ours->ids[ours->len++] = info.prog_id;
+    }
+    if (dir)
+        closedir(dir);
+}
+
+void foreign_find_beside(struct probe_report *report, const char *root, const char *pin_dir)
+{
+    struct ours ours = {0};
+    char path[PATH_MAX];
+
+    find_ours(&ours, pin_dir);
+    snprintf(path, sizeof(path), "%s", root);
+    look_upwards(report, path, "", &ours, false);
+}
+
+void foreign_find_before(struct probe_report *report, const char *pod, const char *root)
+{
+    size_t len = strlen(root);
+    char path[PATH_MAX];
+
+    if (strncmp(pod, root, len) != 0 || pod[len] != '/')
+        return;
+    snprintf(path, sizeof(path), "%s", pod);
+    look_upwards(report, path, root, NULL, true);
 }

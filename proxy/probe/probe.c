@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "proxy/host.h"
+#include "proxy/probe/foreign.h"
 #include "proxy/probe/tries.h"
 #include "sallyport.skel.h"
 

@@ -81,6 +81,3 @@ void pair_close(struct pair *pair); /* for CLEANUP */
     {                                                                                              \
         -1, -1                                                                                     \
     }
-
-/* foreign.c */
-void foreign_find(struct probe_report *report, const char *own_cgroup, int netns_fd);

@@ -211,7 +211,7 @@ static bool read_extensions(struct span rest, struct hello *out)
 
 static bool read_hello(struct span body, struct hello *out)
 {
-    struct span random, session, compression, extensions;
+    struct span random, session, compression;
     uint32_t version;
 
     if (!span_take_uint(&body, 2, &version) || !span_take(&body, 32, &random) ||
@@ -224,7 +224,8 @@ static bool read_hello(struct span body, struct hello *out)
         out->version_max = version > VERSION_TLS12 ? VERSION_TLS12 : (uint16_t)version;
     if (!body.len)
         return true; /* TLS 1.0 without extensions */
-    return span_take_vector(&body, 2, &extensions) && !body.len && read_extensions(extensions, out);
+    return span_take_vector(&body, 2, &out->extensions) && !body.len &&
+           read_extensions(out->extensions, out);
 }
 
 enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello *out)

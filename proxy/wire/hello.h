@@ -25,6 +25,7 @@ struct hello { /* the spans borrow from scratch or the input and live as long as
     struct span ciphers;     /* cipher suites, two bytes each */
     struct span groups;      /* named groups, two bytes each; empty when none were sent */
     struct span signatures;  /* signature schemes, two bytes each; empty when none were sent */
+    struct span extensions;  /* all of them, as on the wire; empty when there are none */
     uint16_t version_min;    /* lowest version offered; 0: the client did not say */
     uint16_t version_max;    /* highest version offered, GREASE ignored: 0x0304 is TLS 1.3 */
     bool ech;                /* encrypted_client_hello was offered (0xfe0d) */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proxy/wire/hello.h"
+#include "proxy/wire/ja4.h"
 #include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -15,12 +16,19 @@ static bool within(struct span part, struct span whole)
     return !part.len || (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
 }
 
+static bool no_digest(struct span bytes, uint8_t digest[JA4_DIGEST])
+{
+    memset(digest, bytes.data[0], JA4_DIGEST);
+    return true;
+}
+
 static enum hello_status parse_prefix(const uint8_t *data, size_t len)
 {
     uint8_t *copy = malloc(len ? len : 1);
     struct span bytes, room = span_of(scratch, sizeof(scratch));
     struct hello hello = {0};
     enum hello_status status;
+    char ja4[JA4_SIZE];
 
     CHECK(copy);
     if (len)
@@ -39,6 +47,9 @@ static enum hello_status parse_prefix(const uint8_t *data, size_t len)
         CHECK(within(hello.signatures, bytes) || within(hello.signatures, room));
         CHECK(hello.version_min <= hello.version_max);
         hello_takes_p256(&hello);
+        CHECK(within(hello.extensions, bytes) || within(hello.extensions, room));
+        if (ja4_of(&hello, no_digest, ja4))
+            CHECK(strlen(ja4) == JA4_SIZE - 1);
     } else {
         CHECK(!hello.server_name.data && !hello.alpn.data && !hello.version_max);
     }

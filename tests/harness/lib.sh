@@ -29,6 +29,8 @@ GO_CACHE=$(realpath -m "$HERE/../../build/cache/go")
 INTERNET=sallyport-test
 # shellcheck source=../../deploy/internet.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/internet.sh"
+export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
+CLEAN+=("STATE_DIRECTORY=$STATE_DIRECTORY")
 
 # shellcheck disable=SC2317 # called by the trap
 tear_down() {
@@ -171,7 +173,7 @@ http {
     ssl_protocols TLSv1.2 TLSv1.3;
     log_format all escape=json '\$server_port \$request \$status length=\$request_length '
         'host=\$http_host agent=\$http_user_agent accept=\$http_accept from=\$remote_addr '
-        'sni=\$ssl_server_name \$ssl_protocol added=\$http_via\$http_x_forwarded_for\$http_forwarded';
+        'sni=\$ssl_server_name \$ssl_protocol added=\$http_via\$http_x_forwarded_for\$http_forwarded reused=\$ssl_session_reused';
     access_log $T/access all;
 $NGINX_SERVERS
     server { listen unix:$T/put.sock; access_log off; client_max_body_size 1g;

@@ -71,7 +71,7 @@ done
 for variable in NODE_EXTRA_CA_CERTS DENO_CERT REQUESTS_CA_BUNDLE; do
     expect_status "curl with $variable" 60 clean $variable="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all \
         --events-file "$EVENTS" -- curl -sS "https://localhost:$good/small" 2>"$T/client.err"
-    expect_grep "it is told" 'the program refused our certificate' "$EVENTS"
+    expect_grep "it is told" 'client refused our certificate: unknown ca' "$EVENTS"
 done
 expect_status "REQUESTS_CA_BUNDLE with an SSL_CERT_FILE that is none" 1 clean SSL_CERT_FILE=/nonexistent \
     REQUESTS_CA_BUNDLE="$T/ca.pem" "$SALLYPORT" exec --loopback --ports all --events-file "$EVENTS" -- \

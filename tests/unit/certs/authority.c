@@ -175,7 +175,8 @@ static void refuses_what_cannot_sign(void **state)
 
         print_message("  %s\n", cases[i].name);
         fill(dir, CERT_MANAGER, cases[i].how);
-        assert_int_equal(authority_load(&authority, dir, &err), -EINVAL);
+        assert_int_equal(authority_load(&authority, dir, &err),
+                         strcmp(cases[i].says, "expired") == 0 ? -EKEYEXPIRED : -EINVAL);
         assert_null(authority);
         assert_non_null(strstr(err.text, cases[i].file));
         assert_non_null(strstr(err.text, cases[i].says));
@@ -198,6 +199,9 @@ static void refuses_faulty_files(void **state)
         {"text for a certificate", "tls.crt", "hello", -EINVAL, "/tls.crt holds no certificate"},
         {"half a certificate", "tls.crt", half, -EINVAL, "/tls.crt cannot be read"},
         {"text for a key", "tls.key", "hello", -EINVAL, "/tls.key holds no private key"},
+        {"a certificate for a key", "tls.key", half, -EINVAL, "/tls.key holds no private key"},
+        {"bytes for a root", "ca.crt", "\x30\x82\x01", -EINVAL, "/ca.crt holds no certificate"},
+        {"half a root", "ca.crt", half, -EINVAL, "/ca.crt cannot be read"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -228,6 +232,27 @@ static void refuses_a_key_that_others_may_read(void **state)
         assert_int_equal(chmod(at(*state, "ca-key.pem"), modes[i]), 0);
         assert_int_equal(authority_load(&authority, *state, &err), -EPERM);
         assert_non_null(strstr(err.text, "/ca-key.pem"));
+    }
+}
+
+/* What cannot be read, by root neither; a FIFO nobody must wait for. */
+static void refuses_what_is_no_file(void **state)
+{
+    static const char *const files[] = {"tls.crt", "tls.key", "ca.crt"};
+
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(files); i++) {
+        CLEANUP(authority_free) struct authority *authority = NULL;
+        struct err err = {0};
+        const char *dir = make_empty_dir(state), *path;
+
+        print_message("  %s: %s\n", files[i / 2], i % 2 ? "a FIFO" : "a directory");
+        fill(dir, CERT_MANAGER, (struct directory){.is_root = true});
+        path = at(dir, files[i / 2]);
+        assert_int_equal(remove(path), 0);
+        assert_int_equal(i % 2 ? mkfifo(path, 0600) : mkdir(path, 0700), 0);
+        assert_int_equal(authority_load(&authority, dir, &err), -EINVAL);
+        assert_non_null(strstr(err.text, files[i / 2]));
+        assert_non_null(strstr(err.text, "is not a regular file"));
     }
 }
 
@@ -293,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refuses_faulty_files, make_dir, make_dir_remove),
         cmocka_unit_test_setup_teardown(refuses_a_key_that_others_may_read, make_dir,
                                         make_dir_remove),
+        cmocka_unit_test_setup_teardown(refuses_what_is_no_file, make_dir, make_dir_remove),
         cmocka_unit_test_setup_teardown(refuses_the_key_of_another, make_dir, make_dir_remove),
         cmocka_unit_test_setup_teardown(refuses_a_key_with_a_password, make_dir, make_dir_remove),
         cmocka_unit_test_setup_teardown(refuses_a_root_of_others, make_dir, make_dir_remove),

@@ -311,6 +311,36 @@ static void sends_the_chain_without_the_root(void **state)
     SSL_free(ssl);
 }
 
+/* What the authority of yesterday signed makes room for what today's does, and only that. */
+static void lets_go_of_what_a_former_authority_signed(void **state)
+{
+    CLEANUP(authority_free) struct authority *today = NULL, *yesterday = authority;
+    CLEANUP(own_x509) X509 *old = leaf_for("old.example", server.cert);
+    CLEANUP(own_x509) X509 *older = leaf_for("older.example", server.cert);
+    CLEANUP(own_x509) X509 *fresh = NULL, *first = NULL, *second = NULL, *anew = NULL;
+
+    (void)state;
+    assert_int_equal(authority_new(&today, "node-1", NULL), 0);
+    authority = today;
+    fresh = leaf_for("old.example", server.cert);
+    assert_int_not_equal(X509_cmp(old, fresh), 0); /* never another's leaf */
+    store_forget(store, &(struct anchors){.main = yesterday}, &(struct anchors){.main = yesterday});
+    authority = yesterday;
+    assert_true(same(old, "old.example", server.cert));
+    assert_true(same(older, "older.example", server.cert));
+    store_forget(store, &(struct anchors){.main = yesterday}, &(struct anchors){.main = today});
+    authority = today;
+    first = leaf_for("first.example", server.cert);
+    second = leaf_for("second.example", server.cert);
+    assert_true(same(fresh, "old.example", server.cert));
+    assert_true(same(first, "first.example", server.cert));
+    authority = yesterday;
+    anew = leaf_for("old.example", server.cert); /* of a flow that began before */
+    assert_int_not_equal(X509_cmp(old, anew), 0);
+    assert_true(same(anew, "old.example", server.cert));
+    authority = NULL; /* both are freed here */
+}
+
 enum { THREADS = 4, ROUNDS = 200 };
 
 /* More names than room, from every thread: each mints, finds and evicts what the others hold. */
@@ -371,6 +401,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_waits_for_an_rsa_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_bounded_whatever_is_asked_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgets_what_was_used_longest_ago, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lets_go_of_what_a_former_authority_signed, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(mints_anew_before_a_leaf_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refuses_what_no_leaf_can_be_made_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sends_the_chain_without_the_root, set_up_with_dir,

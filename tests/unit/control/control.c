@@ -414,26 +414,40 @@ static void what_never_ends_is_not_kept(void **state)
     expect_fault(&client, "at most 65536 bytes");
 }
 
+static void send_fds(struct client *client, const char *text, size_t count)
+{
+    char space[CMSG_SPACE(9 * sizeof(int))] __attribute__((aligned(8))) = {0};
+    struct iovec bytes = {(char *)text, strlen(text)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = space,
+                             .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    struct cmsghdr *head = (struct cmsghdr *)space;
+
+    *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof(int)),
+                             .cmsg_level = SOL_SOCKET,
+                             .cmsg_type = SCM_RIGHTS};
+    for (size_t i = 0; i < count; i++)
+        memcpy(CMSG_DATA(head) + i * sizeof(int), &client->fd, sizeof(int));
+    assert_int_equal(sendmsg(client->fd, &message, MSG_NOSIGNAL), bytes.iov_len);
+}
+
 static void nine_descriptors_are_closed(void **state)
 {
-    CLEANUP(client_fini) struct client client = {.fd = -1};
-    char space[CMSG_SPACE(9 * sizeof(int))] __attribute__((aligned(8))) = {0};
-    struct iovec bytes = {(char *)"{\"verb\":\"ping\"}\n", 16};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
-    struct cmsghdr *head = (struct cmsghdr *)space;
-    unsigned before;
+    unsigned before = open_files();
 
     (void)state;
-    *head = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(9 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    before = open_files();
-    enter(&client);
-    for (size_t i = 0; i < 9; i++)
-        memcpy(CMSG_DATA(head) + i * sizeof(int), &client.fd, sizeof(int));
-    assert_int_equal(sendmsg(client.fd, &message, MSG_NOSIGNAL), 16);
-    expect_fault(&client, "at most 8 descriptors");
-    expect_open_files(before + 1);
+    for (int with_each = 0; with_each < 2; with_each++) {
+        CLEANUP(client_fini) struct client client = {.fd = -1};
+
+        enter(&client);
+        if (with_each)
+            send_fds(&client, "{", 5);
+        send_fds(&client, with_each ? "\"verb\":\"ping\"}\n" : "{\"verb\":\"ping\"}\n",
+                 with_each ? 4 : 9);
+        expect_fault(&client, "at most 8 descriptors");
+        expect_open_files(before + 1);
+    }
 }
 
 static void who_leaves_is_forgotten(void **state)
@@ -481,6 +495,33 @@ static void a_crowd_does_not_keep_others_out(void **state)
     client_fini(&honest);
     for (size_t i = 0; i < ARRAY_SIZE(crowd); i++)
         client_fini(&crowd[i]);
+}
+
+/* It takes the time that they have. */
+static void who_neither_writes_nor_reads_is_dropped(void **state)
+{
+    static const char *const said[] = {"", "{\"verb\":", "{\"verb\":\"list\"}\n"};
+    struct client clients[ARRAY_SIZE(said)];
+    char got[4096];
+    ssize_t n;
+
+    (void)state;
+    if (!getenv("SALLYPORT_FULL"))
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        enter(&clients[i]);
+        say(&clients[i], said[i], strlen(said[i]));
+    }
+    for (unsigned ms = 0; rows_done == 0; ms++) { /* nobody has read one */
+        assert_true(ms < (CONTROL_PATIENCE_S + 5) * 1000);
+        usleep(1000);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+        while ((n = recv(clients[i].fd, got, sizeof(got), 0)) > 0)
+            ;
+        assert_true(n == 0 || errno == ECONNRESET);
+        client_fini(&clients[i]);
+    }
 }
 
 static void strangers_are_told_and_closed(void **state)
@@ -598,6 +639,7 @@ int main(void)
         WITH_AGENT(nine_descriptors_are_closed),
         WITH_AGENT(who_leaves_is_forgotten),
         WITH_AGENT(a_crowd_does_not_keep_others_out),
+        WITH_AGENT(who_neither_writes_nor_reads_is_dropped),
         WITH_AGENT(strangers_are_told_and_closed),
         cmocka_unit_test_setup_teardown(its_place_is_never_empty, begin_idle, end_idle),
         cmocka_unit_test(a_dead_ones_socket_is_replaced),

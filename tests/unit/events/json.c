@@ -153,14 +153,18 @@ static const struct {
               .version = "TLS1.3",
               .cipher = "TLS_AES_128_GCM_SHA256",
               .alpn = "http/1.1",
+              .ja4 = "t13d1516h2_8daaf6152771_e5627efa2ab1",
               .subject = "CN=ebpf.io",
               .issuer = "CN=R3",
               .not_after = "2027-01-01T00:00:00Z",
-              .sha256 = "ab"}},
+              .sha256 = "ab",
+              .client_certificate = "CN=me"}},
      "{\"process_tls\":{" CART "," SOCKET ",\"sni\":\"ebpf.io\",\"version\":\"TLS1.3\","
      "\"cipher\":\"TLS_AES_128_GCM_SHA256\",\"alpn\":\"http/1.1\",\"resumed\":false,"
+     "\"ja4\":\"t13d1516h2_8daaf6152771_e5627efa2ab1\","
      "\"server\":{\"subject\":\"CN=ebpf.io\",\"issuer\":\"CN=R3\","
      "\"not_after\":\"2027-01-01T00:00:00Z\",\"sha256\":\"ab\"},"
+     "\"client_certificate\":\"CN=me\","
      "\"visibility\":\"terminated\",\"route\":\"proxy\"}" TAIL},
     {"tls that was never opened",
      {.kind = FLOW_EVENT_TLS,

@@ -267,7 +267,8 @@ static struct process child;
 
 #define SOCKET                                                                                     \
     .time_ns = SAMPLE_TIME, .process = &child, .src = SRC, .dst = DST, .socket_cookie = 1,         \
-    .visibility = VISIBILITY_OPAQUE, .opaque = OPAQUE_STARTTLS, .error = "a reason"
+    .visibility = VISIBILITY_OPAQUE, .opaque = OPAQUE_STARTTLS, .error = "a reason",               \
+    .client_refused = "unknown_ca"
 
 static const struct flow_event full[] = {
     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &child},
@@ -295,10 +296,12 @@ static const struct flow_event full[] = {
              .version = "TLS1.3",
              .cipher = "TLS_AES_128_GCM_SHA256",
              .alpn = "h2",
+             .ja4 = "t13d1516h2_8daaf6152771_e5627efa2ab1",
              .subject = "CN=ebpf.io",
              .issuer = "CN=R3",
              .not_after = "2027-01-01T00:00:00Z",
-             .sha256 = "ab"}},
+             .sha256 = "ab",
+             .client_certificate = "CN=me"}},
     {.kind = FLOW_EVENT_HTTP,
      SOCKET,
      .http = {.host = "ebpf.io",

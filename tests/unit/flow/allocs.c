@@ -21,6 +21,7 @@
 #include "events/bus.h"
 #include "proxy/limits.h"
 #include "proxy/names.h"
+#include "proxy/passthrough.h"
 #include "proxy/worker.h"
 #include "tests/unit/failing.h"
 #include "tests/unit/flow/site.h"
@@ -30,10 +31,12 @@
 enum { FOREVER = 1 << 30 };
 
 static struct site site;
-static struct authority *authority;
-static struct anchors anchors;
+static struct credentials *credentials;
 static struct limits limits;
 static struct store *store;
+static struct session_cache *session_cache;
+static struct tickets *tickets;
+static struct passthrough *passthrough;
 static struct names *names;
 static X509_STORE *roots;
 static struct sink sinks[2];
@@ -54,6 +57,8 @@ static struct process process = {
 };
 static atomic_ulong emitted; /* and taken by the bus, or counted by it as lost */
 static unsigned connections;
+static unsigned went_on;     /* of them, where sessions go on */
+static SSL_SESSION *session; /* of the last connection; the program's */
 
 /* ---- in the place of the keeper, the identity, the sockets, and the network --------------------
  */
@@ -149,7 +154,8 @@ static enum outcome secure(struct peer *peer, const struct scenario *now)
 {
     char host[64];
 
-    snprintf(host, sizeof(host), "n%u.example.com", connections); /* a leaf of its own */
+    /* a leaf of its own */
+    snprintf(host, sizeof(host), "n%u.example.com", now->again ? 0 : connections);
     peer->ssl = SSL_new(now->untouched ? direct_ctx : program_ctx);
     SSL_set_fd(peer->ssl, peer->fd);
     SSL_set_tlsext_host_name(peer->ssl, host);
@@ -157,6 +163,8 @@ static enum outcome secure(struct peer *peer, const struct scenario *now)
     if (now->alpn)
         SSL_set_alpn_protos(peer->ssl, (const unsigned char *)now->alpn,
                             (unsigned)strlen(now->alpn));
+    if (now->again && session)
+        SSL_set_session(peer->ssl, session);
     if (SSL_connect(peer->ssl) != 1)
         return SSL_get_error(peer->ssl, -1) == SSL_ERROR_WANT_READ ? HUNG : FAILED;
     if (now->unheard && !now->refusal.len)
@@ -196,8 +204,13 @@ static enum outcome connection(const struct scenario *now)
     peer_prepare(peer.fd);
     where.dst = (struct addr){.ip = {[10] = 0xff, 0xff, 203, 0, 113, 10}, .port = now->port};
     worker_give(worker, accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), -1, &where,
-                process_ref(&process), &pod);
+                process_ref(&process), &pod, credentials);
     outcome = converse(&peer, now);
+    if (now->again && outcome == RIGHT) {
+        SSL_SESSION_free(session);
+        session = SSL_get1_session(peer.ssl);
+        went_on += (unsigned)SSL_session_reused(peer.ssl);
+    }
     peer_close(&peer);
     wait_until_gone();
     return worker_load(worker) ? HUNG : outcome;
@@ -356,6 +369,14 @@ static const struct scenario
                        BYTES(OK CHUNKED)},
                       {BYTES(GET), BYTES(OK "Content-Length: 2\r\n\r\nok")}},
             .refusal = BYTES("HTTP/1.1 502 ")},
+    again = {"GET, in a session that goes on",
+             SITE_GOOD,
+             443,
+             .tls = true,
+             .again = true,
+             .alpn = HTTP1,
+             .talks = {{BYTES(GET), BYTES(OK "Content-Length: 2\r\n\r\nok")}},
+             .refusal = BYTES("HTTP/1.1 502 ")},
     unknown_ca = {"an unknown authority's",
                   SITE_UNKNOWN_CA,
                   443,
@@ -412,6 +433,7 @@ static void try(const struct scenario *now)
     for (size_t i = 0; i < ARRAY_SIZE(refusals); i++)
         refuse_each(now, &refusals[i]);
     assert_int_equal(connection(now), now->unheard ? FAILED : RIGHT);
+    assert_true(!now->again || went_on);
     every_event_is_told_whole_or_counted();
 }
 
@@ -440,6 +462,7 @@ static void the_first_connection_of_all(void **state)
 
 TRY(get)
 TRY(post)
+TRY(again)
 TRY(unknown_ca)
 TRY(wrong_name)
 TRY(untouched)
@@ -447,6 +470,15 @@ TRY(plain)
 TRY(tunnel)
 TRY(refused_request)
 TRY(lookup)
+
+static int make_credentials(struct err *err)
+{
+    struct credentials_parts parts = {.roots = roots};
+    int result = authority_new(&parts.authority, "node", err);
+
+    X509_STORE_up_ref(roots);
+    return result < 0 ? result : credentials_new(&credentials, &parts, "node", err);
+}
 
 static int begin(void **state)
 {
@@ -466,25 +498,26 @@ static int begin(void **state)
     sink_init(&sinks[0], json_render, memfd_create("json", MFD_CLOEXEC), "node", false);
     sink_init(&sinks[1], text_render, memfd_create("text", MFD_CLOEXEC), "node", false);
     failing_next = FAILING_EVENTS;
-    if (authority_new(&authority, "node", &err) < 0 ||
-        anchors_init(&anchors, authority, "node", (X509_STORE *[]){NULL}, 0, &err) < 0 ||
-        store_new(&store, 16, &err) < 0 || names_new(&names, &err) < 0 ||
-        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+    if (make_credentials(&err) < 0 || store_new(&store, 16, &err) < 0 ||
+        session_cache_new(&session_cache, 16, 1 << 20, &err) < 0 ||
+        tickets_new(&tickets, &err) < 0 || passthrough_new(&passthrough, &err) < 0 ||
+        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
     limits_read_machine(&machine);
     limits_init(&limits, &machine);
     all.limits = &limits;
-    all.anchors = &anchors;
     all.store = store;
+    all.session_cache = session_cache;
+    all.tickets = tickets;
+    all.passthrough = passthrough;
     all.names = names;
-    all.roots = roots;
     all.bus = bus;
     failing_next = FAILING_WORKER;
     if (worker_new(&worker, &all, 0, &err) < 0)
         fail_msg("%s", err.text);
     program_ctx = SSL_CTX_new(TLS_client_method());
     direct_ctx = SSL_CTX_new(TLS_client_method());
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(program_ctx), authority->root);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(program_ctx), credentials->authority->root);
     SSL_CTX_set1_cert_store(direct_ctx, roots);
     SSL_CTX_set_verify(program_ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_verify(direct_ctx, SSL_VERIFY_PEER, NULL);
@@ -499,8 +532,12 @@ static int end(void **state)
     bus_free(&bus);
     names_free(&names);
     store_free(&store);
-    authority_free(&authority);
+    session_cache_free(&session_cache);
+    tickets_free(&tickets);
+    passthrough_free(&passthrough);
+    credentials_unref(&credentials);
     X509_STORE_free(roots);
+    SSL_SESSION_free(session);
     SSL_CTX_free(program_ctx);
     SSL_CTX_free(direct_ctx);
     for (size_t i = 0; i < ARRAY_SIZE(sinks); i++) {
@@ -517,6 +554,7 @@ int main(void)
         cmocka_unit_test(the_first_connection_of_all),
         cmocka_unit_test(each_allocation_of_get),
         cmocka_unit_test(each_allocation_of_post),
+        cmocka_unit_test(each_allocation_of_again),
         cmocka_unit_test(each_allocation_of_unknown_ca),
         cmocka_unit_test(each_allocation_of_wrong_name),
         cmocka_unit_test(each_allocation_of_untouched),

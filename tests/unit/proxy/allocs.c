@@ -131,7 +131,7 @@ const struct listeners *keeper_net_listeners(const struct keeper_net *at)
     return &at->listeners;
 }
 
-int origin_of_asker(struct sallyport_bpf *at, const struct abi_tuple *key, struct origin *out,
+int origin_of_asker(struct keeper *at, const struct abi_tuple *key, struct origin *out,
                     struct err *err)
 {
     (void)at, (void)err;

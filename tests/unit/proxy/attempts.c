@@ -37,6 +37,7 @@ static const struct {
 static struct event_base *base;
 static struct limits limits;
 static struct attempts *attempts;
+static uint64_t whose; /* pod the SYNs are of */
 
 /* ---- helpers ------------------------------------------------------------------------------------
  */
@@ -59,9 +60,10 @@ static struct origin as_filed(uint64_t cookie)
 
 static void hold(size_t family, uint64_t cookie, size_t changed_at)
 {
-    struct abi_syn record = {.kind = ABI_SYN_HELD,
-                             .len = (uint32_t)packets[family].held.len,
-                             .origin = {.cookie = cookie, .netns_cookie = NETNS, .port = 443}};
+    struct abi_syn record = {
+        .kind = ABI_SYN_HELD,
+        .len = (uint32_t)packets[family].held.len,
+        .origin = {.cookie = cookie, .netns_cookie = NETNS, .port = 443, .pod = whose}};
 
     memcpy(record.packet, packets[family].held.data, record.len);
     if (changed_at)
@@ -104,14 +106,14 @@ static void take(uint16_t port_change)
     int fd;
 
     origin.src.port ^= port_change;
-    fd = attempts_take(attempts, &origin);
+    fd = attempts_take(attempts, &origin, NULL);
     append(fd < 0 ? "none" : "taken");
     assert_int_equal(atomic_load(&limits.connections), admitted);
     if (fd < 0)
         return;
     assert_true(fcntl(fd, F_GETFD) >= 0);
     close(fd);
-    limits_leave(&limits);
+    limits_leave(&limits, NULL);
 }
 
 static void make_attempts(unsigned room)
@@ -331,6 +333,36 @@ static void a_full_table_lets_in(void **state)
     over = false;
 }
 
+/* Of two pods one leaves the other a fifth of the table. */
+static void a_pod_leaves_room_to_others(void **state)
+{
+    static const struct scenario full = {.name = "two pods"};
+    unsigned files = open_files();
+    uint64_t cookie = COOKIE;
+
+    (void)state;
+    gone = false;
+    now = &full;
+    over = true;
+    pods_registered = 2;
+    make_attempts(0);
+    for (whose = 1; !seen[0]; cookie++)
+        hold(0, cookie, 0);
+    assert_int_equal(atomic_load(&pod_of[1].attempts), ATTEMPTS_MAX * 4 / 5 + 1);
+    seen[0] = 0;
+    for (whose = 2; !seen[0]; cookie++)
+        hold(0, cookie, 0);
+    assert_in_range(atomic_load(&pod_of[2].attempts), 2600, 2700);
+    assert_true(attempts_are_in(attempts, NETNS));
+    assert_false(attempts_are_in(attempts, NETNS + 1));
+    whose = 0;
+    pods_registered = 0;
+    expect_nothing_left(files);
+    assert_int_equal(atomic_load(&pod_of[1].attempts) + atomic_load(&pod_of[2].attempts), 0);
+    assert_int_equal(atomic_load(&pod_of[1].refs), 1);
+    over = false;
+}
+
 /* A socket of the kernel's own: what its errors and its TCP_INFO say. */
 static void by_tcp(void **state)
 {
@@ -428,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_scenario),
         cmocka_unit_test(a_full_table_lets_in),
+        cmocka_unit_test(a_pod_leaves_room_to_others),
         cmocka_unit_test(by_tcp),
         cmocka_unit_test(syns_are_held_while_we_are_there_to_send_them),
     };

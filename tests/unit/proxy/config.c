@@ -199,9 +199,11 @@ static const struct {
 } changes[] = {
     {"{}", "{}", 0},
     {"ca: a\nports: [1]\npassthrough: [x]\n", "upstreamCa: b\nports: all\n", 0},
-    {"logFormat: text\noutput: json\n", "logFormat: json\ndrainTimeout: 1s\nloopback: true\n", 0},
+    {"logFormat: text\nonAgentDown: open\n", "logFormat: json\ndrainTimeout: 1s\nloopback: true\n",
+     0},
     {"workers: 2", "workers: 2", 0},
     {"workers: 2", "workers: 3", 1},
+    {"eventsFile: a\noutput: json\n", "eventsFile: b\n", 2},
     {"workers: 2\nnodeName: n", "{}", 2},
     {"{}", "cgroupRoot: /a\nruntimeDir: /b\nadminAddress: 127.0.0.1:1\n", 3},
 };

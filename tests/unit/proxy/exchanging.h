@@ -86,7 +86,7 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return cgroup_id == pod.cgroup_id ? &pod : NULL;
 }
 
-int origin_of_asker(struct sallyport_bpf *bpf, const struct abi_tuple *key, struct origin *out,
+int origin_of_asker(struct keeper *bpf, const struct abi_tuple *key, struct origin *out,
                     struct err *err)
 {
     (void)bpf;

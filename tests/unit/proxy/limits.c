@@ -42,19 +42,19 @@ static void as_many_come_in_as_the_machine_allows(void **state)
 
         print_message("  %s\n", machines[i].name);
         limits_init(&limits, &machines[i].machine);
-        while ((lacking = limits_admit(&limits)) == LIMIT_NONE)
+        while ((lacking = limits_admit(&limits, NULL)) == LIMIT_NONE)
             connections++;
         assert_int_equal(connections, machines[i].connections);
         assert_int_equal(lacking, machines[i].then);
         assert_int_equal(limits.connections, connections);
         if (connections) {
-            limits_leave(&limits);
-            assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+            limits_leave(&limits, NULL);
+            assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
         }
         while (connections--)
-            limits_leave(&limits);
+            limits_leave(&limits, NULL);
         if (limits.most[LIMIT_FILES])
-            assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+            assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
     }
 }
 
@@ -66,18 +66,71 @@ static void what_is_taken_on_top_is_not_there_for_others(void **state)
     (void)state;
     limits_init(&limits, &small);
     assert_true(limits_take(&limits, LIMIT_MEMORY, 32 * MB - LIMITS_FLOW_BYTES));
-    assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
     assert_false(limits_take(&limits, LIMIT_MEMORY, 1));
-    assert_int_equal(limits_admit(&limits), LIMIT_MEMORY);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_MEMORY);
     limits_give(&limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES);
-    assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
     assert_false(limits_take(&limits, LIMIT_MEMORY, UINT64_MAX));
     assert_true(limits_take(&limits, LIMIT_FILES, 16));
-    assert_int_equal(limits_admit(&limits), LIMIT_FILES);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_FILES);
     /* who was refused for one thing has taken nothing of the other */
     limits_give(&limits, LIMIT_FILES, 16);
-    assert_int_equal(limits_admit(&limits), LIMIT_MEMORY);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_MEMORY);
     assert_int_equal(limits.used[LIMIT_FILES], 2 * LIMITS_FLOW_FILES);
+}
+
+/* As many as come in for one pod after another, of 600 connections that the machine allows. */
+static const struct {
+    const char *name;
+    bool shared;
+    uint64_t want[4];
+} crowds[] = {
+    {"a pod alone takes it all", false, {600, 0, 0, 0}},
+    {"one after the other: each finds some", true, {481, 96, 19, 4}},
+};
+
+static void no_pod_takes_what_others_want(void **state)
+{
+    static const struct limits_machine machine = {1456, 0, UNLIMITED};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(crowds); i++) {
+        struct pod pods[4] = {{.refs = 1}, {.refs = 1}, {.refs = 1}, {.refs = 1}};
+        struct limits limits;
+
+        print_message("  %s\n", crowds[i].name);
+        limits_init(&limits, &machine);
+        limits_share(&limits, crowds[i].shared ? 4 : 1);
+        for (size_t pod = 0; pod < ARRAY_SIZE(pods); pod++) {
+            while (limits_admit(&limits, &pods[pod]) == LIMIT_NONE)
+                ;
+            assert_int_equal(pods[pod].connections, crowds[i].want[pod]);
+        }
+        if (crowds[i].shared) /* who has its share comes in again when another leaves */
+            assert_int_equal(limits_admit(&limits, &pods[0]), LIMIT_SHARE);
+        for (size_t pod = 1; pod < ARRAY_SIZE(pods); pod++)
+            while (pods[pod].connections)
+                limits_leave(&limits, &pods[pod]);
+        if (crowds[i].shared)
+            assert_int_equal(limits_admit(&limits, &pods[1]), LIMIT_NONE);
+        limits_move(&pods[0], &pods[1]);
+        assert_int_equal(pods[0].connections, crowds[i].want[0] - 1);
+    }
+}
+
+static void what_is_taken_on_top_leaves_some_to_new_connections(void **state)
+{
+    static const struct limits_machine machine = {1456, 0, UNLIMITED};
+    struct limits limits;
+
+    (void)state;
+    limits_init(&limits, &machine);
+    limits_share(&limits, 2);
+    assert_true(limits_take(&limits, LIMIT_FILES, 1050));
+    assert_false(limits_take(&limits, LIMIT_FILES, 1));
+    limits_share(&limits, 1);
+    assert_true(limits_take(&limits, LIMIT_FILES, 150));
 }
 
 static void an_ebb_is_said_once_for_each_flood(void **state)
@@ -91,19 +144,19 @@ static void an_ebb_is_said_once_for_each_flood(void **state)
         int said = 0;
 
         for (int i = 0; i < 1000; i++) {
-            assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+            assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
             assert_false(limits_ebbed(&limits));
         }
         for (int i = 999; i >= 0; i--) {
-            limits_leave(&limits);
+            limits_leave(&limits, NULL);
             said += limits_ebbed(&limits);
             assert_int_equal(said, i <= 125);
         }
     }
     for (int i = 0; i < 100; i++)
-        assert_int_equal(limits_admit(&limits), LIMIT_NONE);
+        assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
     for (int i = 0; i < 100; i++)
-        limits_leave(&limits);
+        limits_leave(&limits, NULL);
     assert_false(limits_ebbed(&limits)); /* that was none */
 }
 
@@ -173,6 +226,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_come_in_as_the_machine_allows),
         cmocka_unit_test(what_is_taken_on_top_is_not_there_for_others),
+        cmocka_unit_test(no_pod_takes_what_others_want),
+        cmocka_unit_test(what_is_taken_on_top_leaves_some_to_new_connections),
         cmocka_unit_test(an_ebb_is_said_once_for_each_flood),
         cmocka_unit_test(refusals_are_counted_and_told_once_a_second),
         cmocka_unit_test(reads_what_the_kernel_says_is_available),

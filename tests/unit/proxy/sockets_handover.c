@@ -21,6 +21,7 @@ static void a_flow_comes_back_as_it_went(void **state)
         .tx = INT64_MAX,
         .rx = 1,
         .error = "the server has \"gone\"",
+        .refused = "unknown_ca",
     };
     struct sockets_flow back;
     json_t *row = sockets_flow_row(&flow);
@@ -38,6 +39,7 @@ static void a_flow_comes_back_as_it_went(void **state)
     assert_true(back.tx == flow.tx);
     assert_int_equal(back.rx, flow.rx);
     assert_string_equal(back.error, flow.error);
+    assert_string_equal(back.refused, flow.refused);
 }
 
 static void what_another_version_says_is_read_with_care(void **state)
@@ -49,12 +51,14 @@ static void what_another_version_says_is_read_with_care(void **state)
     } cases[] = {
         {"only what is needed", "{\"cookie\":1," DST "}", true},
         {"a route that we do not know", "{\"cookie\":1," DST ",\"route\":99}", true},
+        {"a refusal that we do not know", "{\"cookie\":1," DST ",\"refused\":\"x\"}", true},
         {"members that we do not know", "{\"cookie\":1," DST ",\"colour\":[1]}", true},
         {"no cookie", "{" DST "}", false},
         {"no address", "{\"cookie\":1}", false},
         {"an address that is none", "{\"cookie\":1,\"dst\":{\"ip\":\"zz\",\"port\":1}}", false},
         {"a port that is none",
-         "{\"cookie\":1,\"dst\":{\"ip\":\"00000000000000000000ffffcb00710a\",\"port\":65536}}", false},
+         "{\"cookie\":1,\"dst\":{\"ip\":\"00000000000000000000ffffcb00710a\",\"port\":65536}}",
+         false},
         {"texts for numbers", "{\"cookie\":\"1\"," DST "}", false},
     };
 

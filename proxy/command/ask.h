@@ -1,0 +1,27 @@
+/* ask: what the commands that ask a running agent share: options, and writing what it says. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "events/buffer.h"
+#include "proxy/control/client.h"
+
+struct ask { /* texts borrow from argv; NULL: not said */
+    const char *runtime_dir, *space, *pod;
+    bool json;
+};
+
+struct ask_command {
+    const char *name; /* "sallyport status" */
+    const char *usage;
+    bool chooses_pods; /* -n and --pod */
+};
+
+/* 0: go on; else the exit status plus one, and what is wrong, or the help, was said. */
+int ask_parse(struct ask *ask, const struct ask_command *command, int argc, char **argv);
+/* Connects, calls, and says what went wrong: 0, or a negative errno. Takes request. */
+int ask_call(struct client *client, const struct ask *ask, json_t *request, json_t **answer);
+/* Appends a line of JSON. */
+void ask_append_json(struct buffer *out, const json_t *line);
+/* Writes out to stdout and empties it; says what went wrong. */
+int ask_write(struct buffer *out);

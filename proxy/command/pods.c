@@ -1,0 +1,334 @@
+/* pods: which workloads the running agent steers: told, added, removed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "events/quote.h"
+#include "proxy/command/ask.h"
+#include "proxy/command/command.h"
+
+enum { FAILED = 1, MISUSED = 2 };
+
+static const char usage_text[] =
+    "Usage: sallyport pods list [-o compact|json]\n"
+    "       sallyport pods add --cgroup DIR --name [NAMESPACE/]NAME [OPTION…]\n"
+    "       sallyport pods remove [NAMESPACE/]NAME | --cgroup DIR\n"
+    "\n"
+    "A pod is a cgroup (v2) with all below it, but for what is added as a pod of its own. What\n"
+    "runs in it is steered from its next connect on; it goes with its cgroup. Removed, what it\n"
+    "has open goes on to its end.\n"
+    "\n"
+    "      --cgroup DIR           its directory in cgroup v2\n"
+    "      --netns FILE           its network namespace, as /run/netns/NAME or /proc/PID/ns/net;\n"
+    "                             else wherever its processes are found\n"
+    "      --name [NS/]NAME       what events call it\n"
+    "      --label KEY=VALUE      a label; as often as there are some\n"
+    "      --ports LIST|all       TCP ports to look into (as the agent was told)\n"
+    "      --loopback             look into connections to loopback addresses, too\n"
+    "      --on-agent-down closed|open\n"
+    "                             without an agent connections are refused, or go unseen\n"
+    "  -o, --output compact|json  form of the list (compact)\n"
+    "      --runtime-dir DIR      where the agent is ($RUNTIME_DIRECTORY, else /run/sallyport)\n"
+    "  -h, --help                 this text\n"
+    "\n"
+    "Exit status: 0; 1: refused, or no agent runs there; 2: wrong options.\n";
+
+struct pods_options {
+    struct ask ask;
+    const char *cgroup, *netns, *name, *when_down;
+    json_t *labels, *ports; /* owned */
+    bool loopback;
+};
+
+/* ---- options ---- */
+
+static int complain(const char *option, const char *value, const char *advice)
+{
+    fprintf(stderr, "sallyport pods: --%s %s: %s\n", option, value, advice);
+    return -EINVAL;
+}
+
+static int take_label(struct pods_options *options, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    CLEANUP(text_free) char *key = equals ? strndup(text, (size_t)(equals - text)) : NULL;
+
+    if (!key)
+        return complain("label", text, "say KEY=VALUE");
+    if (json_object_get(options->labels, key))
+        return complain("label", text, "this key is given twice");
+    if (json_object_set_new(options->labels, key, json_string(equals + 1)) < 0)
+        return complain("label", text, "that is no text");
+    return 0;
+}
+
+/* What numbers are ports is for the agent to say. */
+static int take_ports(struct pods_options *options, const char *list)
+{
+    json_decref(options->ports);
+    options->ports = strcmp(list, "all") == 0 ? json_string(list) : json_array();
+    if (!json_is_array(options->ports))
+        return 0;
+    for (const char *at = list;; at++) {
+        char *end;
+        long port = strtol(at, &end, 10);
+
+        if (*at < '0' || *at > '9' || (*end && *end != ','))
+            return complain("ports", list, "say 'all', or ports with commas between: 443,8443");
+        json_array_append_new(options->ports, json_integer(port));
+        at = end;
+        if (!*end)
+            return 0;
+    }
+}
+
+enum { CGROUP = 256, NETNS, NAME, LABEL, PORTS, LOOPBACK, ON_AGENT_DOWN, RUNTIME_DIR };
+
+static int take_option(struct pods_options *options, int option)
+{
+    switch (option) {
+    case CGROUP:
+        options->cgroup = optarg;
+        return 0;
+    case NETNS:
+        options->netns = optarg;
+        return 0;
+    case NAME:
+        options->name = optarg;
+        return 0;
+    case LABEL:
+        return take_label(options, optarg);
+    case PORTS:
+        return take_ports(options, optarg);
+    case LOOPBACK:
+        options->loopback = true;
+        return 0;
+    case ON_AGENT_DOWN:
+        options->when_down = optarg;
+        return 0;
+    case RUNTIME_DIR:
+        options->ask.runtime_dir = optarg;
+        return 0;
+    case 'o':
+        options->ask.json = strcmp(optarg, "json") == 0;
+        return options->ask.json || strcmp(optarg, "compact") == 0
+                   ? 0
+                   : complain("output", optarg, "say compact or json");
+    default: /* getopt has said what is wrong */
+        fputs("'sallyport pods --help' tells the options.\n", stderr);
+        return -EINVAL;
+    }
+}
+
+/* 0, or the exit status plus one. */
+static int parse(struct pods_options *options, int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"cgroup", required_argument, NULL, CGROUP},
+        {"netns", required_argument, NULL, NETNS},
+        {"name", required_argument, NULL, NAME},
+        {"label", required_argument, NULL, LABEL},
+        {"ports", required_argument, NULL, PORTS},
+        {"loopback", no_argument, NULL, LOOPBACK},
+        {"on-agent-down", required_argument, NULL, ON_AGENT_DOWN},
+        {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
+        {"output", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    argv[0] = (char *)"sallyport pods"; /* who complains of an option */
+    while ((option = getopt_long(argc, argv, "o:h", known, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(usage_text, stdout);
+            return 1;
+        }
+        if (take_option(options, option) < 0)
+            return 1 + MISUSED;
+    }
+    return 0;
+}
+
+static int misused(const char *what)
+{
+    fprintf(stderr, "sallyport pods: %s\n'sallyport pods --help' tells how.\n", what);
+    return MISUSED;
+}
+
+/* ---- asking ---- */
+
+static void set_name(json_t *request, const char *name)
+{
+    const char *slash = strchr(name, '/');
+
+    if (slash)
+        json_object_set_new(request, "namespace", json_stringn(name, (size_t)(slash - name)));
+    json_object_set_new(request, "name", json_string(slash ? slash + 1 : name));
+}
+
+/* fds[0]: the cgroup, fds[1]: the namespace; as the caller sees them, which the agent may not. */
+static int open_place(const struct pods_options *options, int fds[2])
+{
+    fds[0] = open(options->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fds[0] < 0) {
+        log_error("--cgroup %s: %s", options->cgroup, strerror(errno));
+        return -errno;
+    }
+    if (!options->netns)
+        return 1;
+    fds[1] = open(options->netns, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fds[1] < 0) {
+        log_error("--netns %s: %s", options->netns, strerror(errno));
+        return -errno;
+    }
+    return 2;
+}
+
+/* Takes request. */
+static int call(const struct pods_options *options, json_t *request)
+{
+    CLEANUP(client_fini) struct client client = {.fd = -1};
+    int fds[2] = {-1, -1};
+    int len = options->cgroup ? open_place(options, fds) : 0;
+    struct err err = {0};
+    json_t *answer = NULL;
+    int result = len < 0 ? len : client_connect(&client, options->ask.runtime_dir, &err);
+
+    if (result == 0)
+        result = client_call(&client, json_incref(request), fds, (size_t)len, &answer, &err);
+    if (result < 0 && len >= 0)
+        log_error("%s", err.text);
+    json_decref(answer);
+    json_decref(request);
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
+    return result < 0 ? FAILED : 0;
+}
+
+static int add(struct pods_options *options, int left, char **argv)
+{
+    json_t *request;
+
+    if (left)
+        return misused(argv[0]);
+    if (!options->cgroup || !options->name)
+        return misused("'add' wants --cgroup and --name");
+    request = json_pack("{s:s, s:O, s:O*, s:s*}", "verb", "pods.add", "labels", options->labels,
+                        "ports", options->ports, "onAgentDown", options->when_down);
+    if (options->loopback)
+        json_object_set_new(request, "loopback", json_true());
+    set_name(request, options->name);
+    return call(options, request);
+}
+
+static int remove_one(struct pods_options *options, int left, char **argv)
+{
+    json_t *request;
+
+    if ((left == 1) == (options->cgroup != NULL) || left > 1)
+        return misused("'remove' wants one name, or --cgroup");
+    request = json_pack("{s:s}", "verb", "pods.remove");
+    if (left)
+        set_name(request, argv[0]);
+    return call(options, request);
+}
+
+/* ---- the list ---- */
+
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+
+    return text ? text : "";
+}
+
+static void append_text(struct buffer *out, const char *before, const char *text)
+{
+    buffer_text(out, before);
+    quote_text(out, span_of_text(text));
+}
+
+/* "shop/cart  /sys/fs/cgroup/…  /run/netns/cart  443,80  app=cart" */
+static void append_line(struct buffer *out, const json_t *row)
+{
+    const json_t *ports = json_object_get(row, "ports");
+    json_t *labels = json_object_get(row, "labels"), *value;
+    const char *netns = text_of(row, "netns"), *key;
+
+    if (*text_of(row, "namespace")) {
+        append_text(out, "", text_of(row, "namespace"));
+        buffer_text(out, "/");
+    }
+    append_text(out, "", text_of(row, "name"));
+    append_text(out, "  ", text_of(row, "cgroup"));
+    append_text(out, "  ", *netns ? netns : "-");
+    buffer_text(out, json_is_array(ports) ? "  " : "  all");
+    for (size_t i = 0; i < json_array_size(ports); i++)
+        buffer_format(out, "%s%lld", i ? "," : "",
+                      (long long)json_integer_value(json_array_get(ports, i)));
+    json_object_foreach(labels, key, value)
+    {
+        append_text(out, "  ", key);
+        append_text(out, "=", json_string_value(value));
+    }
+    buffer_text(out, "\n");
+}
+
+static int list(struct pods_options *options, int left, char **argv)
+{
+    CLEANUP(client_fini) struct client client = {.fd = -1};
+    CLEANUP(buffer_fini) struct buffer out = {0};
+    json_t *answer = NULL;
+    json_int_t count;
+
+    if (left)
+        return misused(argv[0]);
+    if (ask_call(&client, &options->ask, json_pack("{s:s}", "verb", "pods.list"), &answer) < 0)
+        return FAILED;
+    count = json_integer_value(json_object_get(answer, "pods"));
+    json_decref(answer);
+    for (json_int_t i = 0; i < count; i++) {
+        json_t *row = NULL;
+        struct err err;
+        int result = client_read_line(&client, CLIENT_PATIENCE_MS, &row, &err);
+
+        if (result <= 0) {
+            log_error("%s", result < 0 ? err.text : "the agent ended within the list");
+            return FAILED;
+        }
+        if (options->ask.json)
+            ask_append_json(&out, row);
+        else
+            append_line(&out, row);
+        json_decref(row);
+    }
+    return out.len && ask_write(&out) < 0 ? FAILED : 0;
+}
+
+int command_pods(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct pods_options *options, int left, char **argv);
+    } actions[] = {{"list", list}, {"add", add}, {"remove", remove_one}};
+    struct pods_options options = {.labels = json_object()};
+    int status = parse(&options, argc, argv);
+    size_t i = 0;
+
+    while (!status && i < ARRAY_SIZE(actions) &&
+           (optind == argc || strcmp(argv[optind], actions[i].name) != 0))
+        i++;
+    if (status)
+        status--;
+    else if (i == ARRAY_SIZE(actions))
+        status = misused("say what to do: list, add or remove");
+    else
+        status = actions[i].run(&options, argc - optind - 1, argv + optind + 1);
+    json_decref(options.labels);
+    json_decref(options.ports);
+    return status;
+}

@@ -1,0 +1,49 @@
+/* lifecycle: a pod comes, stays and goes: what the parts of the agent know of it, in one order.
+ *
+ * The kernel is told last when it comes and first when it goes, so that nobody is steered to where
+ * nobody listens. A pod goes when it is removed, or with its cgroup.
+ * Control thread only.
+ * Called by:  agent.c. */
+#pragma once
+
+#include <event2/event.h>
+
+#include "base/err.h"
+#include "proxy/agent.h"
+
+struct attempts;
+struct doors;
+struct identity;
+struct lifecycle;
+struct limits;
+struct names;
+struct pods;
+struct resolver;
+struct worker;
+
+struct lifecycle_parts { /* all borrowed, all outlive it */
+    struct event_base *base;
+    struct pods *pods;
+    struct doors *doors;
+    struct identity *identity;
+    struct names *names;
+    struct resolver *resolver;
+    struct limits *limits;
+    struct worker *const *workers;
+    unsigned workers_len;
+    /* Handles what the kernel has told until now: it is of the pod as it was. */
+    void (*catch_up)(void *arg);
+    void *arg;
+};
+
+int lifecycle_new(struct lifecycle **out, const struct lifecycle_parts *parts, struct err *err);
+void lifecycle_free(struct lifecycle **lifecycle);
+
+/* As agent.h has them. */
+int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *pod, struct err *err);
+int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err *err);
+void lifecycle_on_gone(struct lifecycle *lifecycle, void (*on_gone)(void *arg, uint64_t cgroup_id),
+                       void *arg);
+/* Each pod's cgroup that is known; borrowed. */
+void lifecycle_each_cgroup(const struct lifecycle *lifecycle, void (*visit)(void *arg, int fd),
+                           void *arg);

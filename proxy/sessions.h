@@ -1,0 +1,28 @@
+/* sessions: the open flows, for who asks at the control socket: verb "sessions".
+ *
+ * Flows are their workers' own. So each worker is asked by its own loop to copy what its flows are
+ * like (flow/row.h), and when all have, the rows are rendered as the client reads them.
+ * Control thread, but for the copying.
+ * Called by:  agent.c.
+ * Leads to:   command/sessions.c, which shows them. */
+#pragma once
+
+#include "proxy/control/control.h"
+
+struct names;
+struct sessions;
+struct worker;
+
+struct sessions_parts { /* all borrowed; they outlive it, but the workers end before it does */
+    struct event_base *base;
+    struct control *control;
+    struct names *names;
+    struct worker *const *workers;
+    unsigned workers_len;
+};
+
+/* Serves the verb. Optional members "namespace" and "pod" choose those of one; the answer has
+ * "sessions", their number, then a line for each. */
+int sessions_new(struct sessions **out, const struct sessions_parts *parts, struct err *err);
+/* After the control socket, and the workers, have ended. */
+void sessions_free(struct sessions **sessions);

@@ -1,0 +1,74 @@
+"""A program of a pod, told line by line what to do; it answers each by one line.
+
+    ready                    "ready"
+    get URL                  over a connection of its own: "200 LOCAL-ADDRESS", or the error's name
+    open NAME URL            the same, and keeps the connection
+    again NAME               the same request over that
+    unshare                  into a network namespace of its own, without exec
+    shut NAME                ends the sending side of it
+"""
+import ctypes
+import errno
+import http.client
+import socket
+import ssl
+import sys
+import urllib.parse
+
+trusted = ssl.create_default_context(cafile=sys.argv[1])
+kept = {}
+
+
+def connect(url):
+    url = urllib.parse.urlsplit(url)
+    if url.scheme == "https":
+        return http.client.HTTPSConnection(url.hostname, url.port or 443, timeout=20, context=trusted), url.path
+    return http.client.HTTPConnection(url.hostname, url.port or 80, timeout=20), url.path
+
+
+def fetch(connection, path):
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return f"{answer.status} {connection.sock.getsockname()[0]}"
+
+
+def get(url):
+    connection, path = connect(url)
+    answer = fetch(connection, path)
+    connection.close()
+    return answer
+
+
+def open_(name, url):
+    kept[name] = connect(url)
+    return fetch(*kept[name])
+
+
+def unshare():
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) < 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    return "unshared"
+
+
+def shut(name):
+    kept[name][0].sock.shutdown(socket.SHUT_WR)
+    return "shut"
+
+
+actions = {
+    "ready": lambda: "ready",
+    "get": get,
+    "open": open_,
+    "again": lambda name: fetch(*kept[name]),
+    "unshare": unshare,
+    "shut": shut,
+}
+for line in iter(sys.stdin.readline, ""):
+    words = line.split()
+    try:
+        print(actions[words[0]](*words[1:]), flush=True)
+    except OSError as error:
+        print(errno.errorcode.get(error.errno, repr(error)), flush=True)
+    except http.client.HTTPException as error:
+        print(repr(error), flush=True)
