@@ -42,7 +42,7 @@ systemd_init() { # directory, checkout
     mount -t tmpfs tmpfs tmp
     mkdir -p ".$2"
     mount --bind "$2" ".$2"
-    rm -rf etc/systemd/system etc/fstab
+    rm -rf etc/systemd/system etc/fstab usr/sbin/policy-rc.d
     mkdir -p etc/systemd/system
     : >etc/machine-id
     for unit in systemd-sysctl.service systemd-modules-load.service systemd-binfmt.service \
