@@ -420,33 +420,6 @@ void agent_restored(struct agent *agent)
 
 /* ---- what can be asked ---- */
 
-static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
-                       enum limit what)
-{
-    json_object_set_new(answer, key,
-                        json_pack("{s:I, s:I, s:I}", "used",
-                                  (json_int_t)atomic_load(&limits->used[what]), "most",
-                                  (json_int_t)limits->most[what], "refused",
-                                  (json_int_t)atomic_load(&limits->refused[what])));
-}
-
-static void tell_status(void *arg, json_t *answer)
-{
-    const struct agent *agent = arg;
-    const struct limits *limits = &agent->limits;
-
-    json_object_set_new(answer, "pods", json_integer((json_int_t)pods_count(agent->pods)));
-    json_object_set_new(answer, "namespaces", json_integer((json_int_t)doors_count(agent->doors)));
-    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
-    json_object_set_new(answer, "flows",
-                        json_pack("{s:I, s:I}", "open",
-                                  (json_int_t)atomic_load(&limits->connections), "total",
-                                  (json_int_t)atomic_load(&limits->admitted)));
-    status_add_cert(answer, "signer", agent->credentials->authority->cert);
-    tell_limit(answer, limits, "files", LIMIT_FILES);
-    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
-}
-
 int agent_serve(struct agent *agent, struct control *control, struct status *status,
                 struct err *err)
 {
@@ -460,7 +433,7 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     int result = sessions_new(&agent->sessions, &parts, err);
 
     if (result == 0)
-        result = status_on(status, tell_status, agent, err);
+        result = status_on(status, agent_tell, agent, err);
     agent->neighbours.lifecycle = agent->lifecycle;
     if (result == 0)
         result = status_on(status, neighbours_tell, &agent->neighbours, err);
@@ -492,6 +465,10 @@ void agent_stats(const struct agent *agent, struct agent_stats *stats)
 {
     *stats = (struct agent_stats){
         .pods = pods_count(agent->pods),
+        .namespaces = doors_count(agent->doors),
+        .workers = agent->workers_len,
+        .admitted = atomic_load(&agent->limits.admitted),
+        .signer = agent->credentials->authority->cert,
         .ca_not_after = agent->credentials->authority->not_after,
     };
     for (unsigned i = 0; i < agent->workers_len; i++)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <event2/event.h>
+#include <jansson.h>
 
 #include "base/err.h"
 #include "certs/credentials.h"
@@ -75,11 +76,16 @@ void agent_use_credentials(struct agent *agent, struct credentials *credentials)
 int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
 
 struct agent_stats {
-    size_t pods, flows;
+    size_t pods, namespaces, workers;
+    size_t flows;       /* open now */
+    uint64_t admitted;  /* so far */
+    const X509 *signer; /* borrowed until the credentials change */
     time_t ca_not_after;
     uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
 };
 void agent_stats(const struct agent *agent, struct agent_stats *stats);
+/* For status_on(): the same for people. See agent_tell.c. */
+void agent_tell(void *agent, json_t *answer);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

@@ -93,7 +93,7 @@ static void look_at(void *arg, pid_t pid)
     struct search *search = arg;
     struct err err;
     char path[64];
-    uint64_t inode;
+    uint64_t inode = 0;
 
     if (search->found >= 0)
         return;
@@ -115,7 +115,7 @@ int pod_place_find_netns(int cgroup, const char *path, uint64_t inode)
 {
     struct search search = {.inode = inode, .found = -1};
     struct err err;
-    uint64_t is;
+    uint64_t is = 0;
 
     if (path && *path == '/')
         search.found = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

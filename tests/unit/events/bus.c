@@ -386,9 +386,37 @@ static void tells_in_the_order_things_happened(void **state)
     assert_true(told.in_order);
 }
 
+static void other_sinks_take_over_between_two_events(void **state)
+{
+    struct stage stage;
+    struct bus_producer *producer;
+    struct sink other;
+
+    (void)state;
+    stage_open(&stage);
+    assert_int_equal(bus_producer_new(&producer, stage.bus, "one", EACH, NULL), 0);
+    sink_init(&other, render_check, stage.fd, "", false);
+    for (uint32_t i = 0; i < 100; i++)
+        emit(producer, 0, i);
+    bus_redirect(stage.bus, &other, 1);
+    assert_int_equal(told.delivered, 100);
+    assert_int_equal(stage.sink.seq, 100);
+    told.lines = 0; /* the other counts for itself */
+    for (uint32_t i = 100; i < 250; i++)
+        emit(producer, 0, i);
+    bus_flush(stage.bus);
+    assert_int_equal(told.delivered, 250);
+    assert_int_equal(stage.sink.seq, 100);
+    assert_int_equal(other.seq, 150);
+    assert_true(told.in_order);
+    stage_close(&stage);
+    sink_fini(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(other_sinks_take_over_between_two_events),
         cmocka_unit_test(loses_nothing_in_big_rings),
         cmocka_unit_test(tells_every_loss_of_small_rings),
         cmocka_unit_test(adds_up_while_rings_overflow_now_and_then),

@@ -144,6 +144,27 @@ static void counts(void **state)
 }
 
 /* However odd the traffic, the lines are as many. */
+static void all_that_was_told_and_lost_is_known(void **state)
+{
+    struct flow_event events[] = {
+        {.kind = FLOW_EVENT_EXEC},
+        {.kind = FLOW_EVENT_CONNECT},
+        {.kind = FLOW_EVENT_LOST, .lost = {.count = 41, .reason = "worker 3 ring full"}},
+        {.kind = FLOW_EVENT_LOST, .lost = {.count = 2, .reason = "something new"}},
+    };
+    struct metrics *metrics = NULL;
+    uint64_t told, lost;
+
+    (void)state;
+    assert_int_equal(metrics_new(&metrics, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        metrics_tap(metrics).on_event(metrics, &events[i]);
+    metrics_count(metrics, &told, &lost);
+    assert_int_equal(told, 2);
+    assert_int_equal(lost, 43);
+    metrics_free(&metrics);
+}
+
 static void what_pods_say_makes_no_lines(void **state)
 {
     struct flow_event events[200];
@@ -219,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts),
+        cmocka_unit_test(all_that_was_told_and_lost_is_known),
         cmocka_unit_test(what_pods_say_makes_no_lines),
         cmocka_unit_test(sentences_have_words),
     };
