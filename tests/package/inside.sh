@@ -4,22 +4,32 @@
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
+unset STATE_DIRECTORY # what is installed keeps its state where it does
 mapfile -t debs < <(printf '%s\n' /run/sallyport_*.deb | sort -V)
 main_pid() { systemctl show -p MainPID --value sallyport.service; }
 is_active() { systemctl --quiet is-active sallyport.service; }
-journal() { journalctl --no-pager -o cat -u sallyport.service | tail -n 20 >&9; }
+
+# shellcheck disable=SC2317 # called by the trap
+inside_down() {
+    local status=$?
+    trap - ERR
+    journalctl --no-pager -o cat -u sallyport.service >"$T/journal.err"
+    (exit "$status")
+    tear_down
+}
+trap inside_down EXIT
 
 # ---- installed --------------------------------------------------------------
 
 dpkg -i "${debs[0]}" >"$T/dpkg.err" 2>&1 || fail "dpkg -i: $(tail -n 3 "$T/dpkg.err")"
-is_active || { journal; fail "the agent is not active after installing"; }
+is_active || fail "the agent is not active after installing"
 systemctl --quiet is-enabled sallyport.service || fail "the service is not enabled"
 systemd-analyze verify sallyport.service 2>"$T/verify.err" || fail "systemd-analyze verify: $(cat "$T/verify.err")"
 expect_no_grep "systemd-analyze verify" . "$T/verify.err"
 systemd-analyze security --no-pager sallyport.service >"$T/security"
 echo "systemd-analyze security: $(grep -o 'exposure level .*' "$T/security")"
-/usr/sbin/sallyport status >"$T/status" || { journal; fail "sallyport status"; }
-expect_eq "the CA's key is private" 600 "$(stat -c %a /var/lib/sallyport/ca/tls.key)"
+/usr/sbin/sallyport status >"$T/status" || fail "sallyport status"
+expect_eq "the CA's key is private" 600 "$(stat -Lc %a /var/lib/sallyport/ca/tls.key)"
 sallyport=/usr/sbin/sallyport
 
 # ---- a pod, and clients that must notice nothing ----------------------------
@@ -42,7 +52,8 @@ $sallyport ca bundle >"$T/bundle.pem"
 in_pod() { # shellcheck disable=SC2016
     "${IN_POD[@]}" bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' $pod "$@"
 }
-in_pod curl -sS --cacert "$T/bundle.pem" https://203.0.113.10/file -o "$T/got"
+# the reload is under way when systemctl returns
+wait_for 20 in_pod curl -sS --cacert "$T/bundle.pem" https://203.0.113.10/file -o "$T/got"
 expect_same "a file through the agent" "$T/got" "$T/www/file"
 
 mkfifo "$T/stop"
@@ -59,13 +70,13 @@ more
 
 before=$(main_pid)
 dpkg -i "${debs[1]}" >"$T/dpkg.err" 2>&1 || fail "dpkg -i: $(tail -n 3 "$T/dpkg.err")"
-[ "$(main_pid)" != "$before" ] || { journal; fail "the agent was not replaced when it was upgraded"; }
-is_active || { journal; fail "the agent is not active after the upgrade"; }
+[ "$(main_pid)" != "$before" ] || fail "the agent was not replaced when it was upgraded"
+is_active || fail "the agent is not active after the upgrade"
 more
 systemctl reload sallyport.service
 more
 systemctl restart sallyport.service
-is_active || { journal; fail "the agent is not active after a restart"; }
+is_active || fail "the agent is not active after a restart"
 more
 exec 7>&-
 wait "$load"
