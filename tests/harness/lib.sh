@@ -45,6 +45,7 @@ tear_down() {
             tail -n 12 "$log" | sed -E 's/"process":.*"process_credentials":[^}]*[}]+,?//' | cut -c 1-400
         done >&9
     fi
+    if [ -n "${SYSTEMD:-}" ]; then systemd_down; fi
     internet_down
     rm -rf "$T"
     exit "$status"
