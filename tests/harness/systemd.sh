@@ -53,8 +53,9 @@ systemd_init() { # directory, checkout
         ln -s /dev/null etc/systemd/system/$unit
     done
     ln -s /lib/systemd/system/basic.target etc/systemd/system/default.target
+    mount --make-rshared / # as systemd has it on a machine: services see what is mounted later
     exec env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd \
-        --log-target=console --show-status=0
+        --log-target=journal --show-status=0
 }
 
 systemd_up() {

@@ -13,7 +13,8 @@ is_active() { systemctl --quiet is-active sallyport.service; }
 inside_down() {
     local status=$?
     trap - ERR
-    journalctl --no-pager -o cat -u sallyport.service >"$T/journal.err"
+    set +e
+    journalctl --no-pager -o short-precise -u sallyport.service | grep -v "[🌐🔌🧹🔐]" >"$T/journal.err"
     (exit "$status")
     tear_down
 }
