@@ -16,10 +16,15 @@
 #include "proxy/notify.h"
 #include "proxy/successor.h"
 
-enum { LOOK_US = 20000 };
+enum {
+    LOOK_US = 20000,
+    /* systemd signals one that it did not start itself twice in a row, a person does not */
+    SECOND_NS = 1000000000,
+};
 
 struct succession {
     struct succession_parts parts;
+    uint64_t asked_ns; /* to drain */
     uint64_t until_ns; /* 0: serving */
     bool retired;
     struct event *look;
@@ -54,10 +59,14 @@ static void end_soon(struct succession *succession)
 
 void succession_drain(struct succession *succession)
 {
-    if (succession->until_ns) { /* asked a second time */
-        event_base_loopbreak(agent_base(succession->parts.agent));
+    uint64_t now = clock_ns();
+
+    if (succession->until_ns) {
+        if (now - succession->asked_ns >= SECOND_NS)
+            event_base_loopbreak(agent_base(succession->parts.agent));
         return;
     }
+    succession->asked_ns = now;
     agent_drain(succession->parts.agent);
     notify_say("STOPPING=1\nSTATUS=Ending with the last connection");
     if (succession->parts.alone) { /* the next one needs nothing that we know */
