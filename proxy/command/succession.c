@@ -1,11 +1,11 @@
 #include "proxy/command/succession.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -152,13 +152,41 @@ static void on_takeover(void *arg, struct control_call *call)
 
 /* ---- a successor of our own making ---- */
 
+/* As a grandchild, whom init adopts: systemd kills a main process that is not its child where it
+ * should let it end. 0, or the errno with which the program could not be started. */
+static int start(const char *program, char *const *argv)
+{
+    int report[2], code = 0;
+    pid_t child;
+
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return errno;
+    child = fork();
+    if (child == 0) {
+        if (fork() == 0) {
+            execv(program, argv);
+            code = errno;
+            _exit(write(report[1], &code, sizeof(code)) < 0);
+        }
+        _exit(0);
+    }
+    if (child < 0)
+        code = errno;
+    close(report[1]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (child > 0 && read(report[0], &code, sizeof(code)) != sizeof(code))
+        code = 0; /* it closed when the program began */
+    close(report[0]);
+    return code;
+}
+
 void succession_renew(struct succession *succession)
 {
     char *const *old = succession->parts.argv;
     char **argv;
     size_t len = 0;
     bool replaces = false;
-    pid_t pid;
     int code;
 
     if (succession->until_ns)
@@ -177,7 +205,7 @@ void succession_renew(struct succession *succession)
     argv[1] = (char *)"run";
     if (!replaces)
         argv[1 + len] = (char *)"--replace";
-    code = posix_spawn(&pid, succession->program, NULL, NULL, argv, environ);
+    code = start(succession->program, argv);
     free(argv);
     if (code)
         log_error("SIGUSR2: %s cannot be started: %s; this agent goes on", succession->program,
