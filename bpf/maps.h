@@ -90,6 +90,16 @@ struct {
     __type(value, __u64);
 } hold_until SEC(".maps") __weak;
 
+/* When it was last told that a pod's program connects where nobody listens, by network namespace
+ * cookie: one that does so again and again is not to keep the agent busy. Monotonic clock. turn.h's
+ * alone. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 1024);
+    __type(key, __u64);
+    __type(value, __u64);
+} unknown_told SEC(".maps") __weak;
+
 /* How many records found `records` full, counted by who wrote them; and of these, how many
  * proxy/identity/ has told, for the next agent. */
 struct {

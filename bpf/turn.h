@@ -19,7 +19,7 @@ enum outcome {
     STEERED,
 };
 
-enum { DNS_PORT = 53 };
+enum { DNS_PORT = 53, UNKNOWN_NS = 10000000 };
 
 struct place {
     struct ip ip;
@@ -132,11 +132,26 @@ static __always_inline enum outcome agent_down(const struct abi_pod *pod)
     return pod->flags & ABI_POD_OPEN ? UNTOUCHED : REFUSED;
 }
 
+/* Not more often than the agent can look for it. */
+static __always_inline bool told_lately(__u64 netns_cookie)
+{
+    const __u64 *before = bpf_map_lookup_elem(&unknown_told, &netns_cookie);
+    __u64 now = bpf_ktime_get_ns();
+
+    if (before && now - *before < UNKNOWN_NS)
+        return true;
+    bpf_map_update_elem(&unknown_told, &netns_cookie, &now, BPF_ANY);
+    return false;
+}
+
 static __always_inline void tell_entered(__u64 pod, __u64 netns_cookie)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
-    struct abi_entered *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+    struct abi_entered *record;
 
+    if (told_lately(netns_cookie))
+        return;
+    record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
     if (!record) {
         count_lost();
         return;

@@ -590,6 +590,8 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
 {
     if (!agent->draining)
         agent_drain(agent);
+    keeper_leave(agent->keeper, true); /* what is let go here is the successor's */
+    pods_leave(agent->pods);
     event_del(agent->on_record);
     event_del(agent->on_flow_end);
     sockets_collect(agent->sockets);

@@ -222,7 +222,7 @@ int hooks_new_kept(struct hooks **out, int cgroup_fd, const char *pin_dir, struc
 {
     CLEANUP(hooks_free) struct hooks *hooks = calloc(1, sizeof(*hooks));
     struct err why = {0};
-    uint64_t cgroup_id;
+    uint64_t cgroup_id = 0;
     int code;
 
     if (!hooks)

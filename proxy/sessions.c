@@ -275,7 +275,7 @@ static int begin(struct gather **out, struct sessions *sessions, const json_t *a
 static void list_sessions(void *arg, struct control_call *call)
 {
     struct sessions *sessions = arg;
-    struct gather *gather;
+    struct gather *gather = NULL;
     struct err err;
 
     if (begin(&gather, sessions, control_args(call), &err) < 0) {

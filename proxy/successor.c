@@ -144,3 +144,8 @@ int successor_begin(struct successor *successor, struct err *err)
     flush(successor);
     return outcome(successor, err);
 }
+
+int successor_fd(const struct successor *successor)
+{
+    return successor->fd;
+}

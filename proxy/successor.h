@@ -20,5 +20,7 @@ void successor_free(struct successor **successor);
 /* Tells what this agent knows, and from then on what becomes of its flows. */
 int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
                    struct sockets *sockets, struct err *err);
-/* Nothing of ours is in the way any more: it may begin. */
+/* That was all: it may begin. */
 int successor_begin(struct successor *successor, struct err *err);
+/* Readable when it wants the place, or is gone; borrowed. */
+int successor_fd(const struct successor *successor);

@@ -391,6 +391,8 @@ static void finish(struct run *run)
         agent_leave(run->agent); /* we have no say here yet, or no longer */
     if (run->agent)
         output_hurry_by_signals(&run->output);
+    if (run->succession)
+        succession_stop(run->succession);
     agent_free(&run->agent);
     succession_free(&run->succession);
     status_free(&run->status);

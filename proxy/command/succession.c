@@ -32,6 +32,7 @@ struct succession {
     int stream, events_fd;   /* to the one that asked; -1 */
     int heir;                /* its pid */
     struct successor *successor;
+    struct event *on_heir;
     struct sink events;
     char program[PATH_MAX];
 };
@@ -83,6 +84,17 @@ static void tell_systemd(const struct succession *succession)
     notify_say("MAINPID=%d", succession->heir);
 }
 
+/* It has learnt all and wants the place; or it is gone. Until then clients see that somebody has
+ * it. */
+static void on_heir(evutil_socket_t fd, short what, void *arg)
+{
+    struct succession *succession = arg;
+
+    (void)fd;
+    (void)what;
+    succession->parts.leave(succession->parts.arg);
+}
+
 static void hand_over(evutil_socket_t fd, short what, void *arg)
 {
     struct succession *succession = arg;
@@ -99,12 +111,16 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
         result =
             agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
         succession->retired = true;
-        /* also when that failed: who asked may have got far enough to go on without the rest */
-        succession->parts.leave(succession->parts.arg);
         if (result == 0)
             result = successor_begin(succession->successor, &err);
         tell_systemd(succession);
+        succession->on_heir =
+            event_new(agent_base(succession->parts.agent), successor_fd(succession->successor),
+                      EV_READ, on_heir, succession);
     }
+    /* also when something failed: who asked may go on without the rest */
+    if (!succession->on_heir || event_add(succession->on_heir, NULL) < 0)
+        succession->parts.leave(succession->parts.arg);
     if (result < 0)
         log_warn("%s", err.text);
     end_soon(succession);
@@ -121,10 +137,11 @@ static void on_takeover(void *arg, struct control_call *call)
         return;
     }
     if (succession->parts.alone) {
-        err_set(&err, -EBUSY,
-                "an agent with --listen runs already (pid %d), whose place can be taken when it has "
-                "ended",
-                getpid());
+        err_set(
+            &err, -EBUSY,
+            "an agent with --listen runs already (pid %d), whose place can be taken when it has "
+            "ended",
+            getpid());
         control_refuse(call, &err);
         return;
     }
@@ -237,16 +254,26 @@ int succession_new(struct succession **out, const struct succession_parts *parts
     return 0;
 }
 
+static void free_event(struct event **event)
+{
+    if (*event)
+        event_free(TAKE(*event));
+}
+
+void succession_stop(struct succession *succession)
+{
+    free_event(&succession->look);
+    free_event(&succession->hand_over);
+    free_event(&succession->on_heir);
+}
+
 void succession_free(struct succession **succession)
 {
     struct succession *gone = TAKE(*succession);
 
     if (!gone)
         return;
-    if (gone->look)
-        event_free(gone->look);
-    if (gone->hand_over)
-        event_free(gone->hand_over);
+    succession_stop(gone);
     successor_free(&gone->successor);
     sink_fini(&gone->events);
     fd_close(&gone->stream);

@@ -31,6 +31,8 @@ struct succession_parts { /* borrowed */
 
 int succession_new(struct succession **out, const struct succession_parts *parts,
                    struct control *control, struct err *err);
+/* Before the agent, whose loop it is on. */
+void succession_stop(struct succession *succession);
 void succession_free(struct succession **succession); /* after the agent, which may use it */
 
 /* The control loop ends when no flow is left, after the drain time-out at the latest; at once when

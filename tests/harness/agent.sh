@@ -16,6 +16,7 @@ agent_tear_down() {
     set +e
     [ ! -e "$CGROUPS/cgroup.kill" ] || echo 1 >"$CGROUPS/cgroup.kill"
     [ -z "$AGENT" ] || { kill -CONT "$AGENT"; kill -TERM "$AGENT"; wait "$AGENT"; } 2>/dev/null
+    pkill -TERM -f -- "--runtime-dir $T/run " # one that took its place
     for pid in "${PROGRAM_PID[@]}"; do wait "$pid"; done 2>/dev/null
     for _ in {1..100}; do # those that were killed go when they are gone
         find "$CGROUPS" -depth -type d -exec rmdir {} + 2>/dev/null

@@ -25,7 +25,7 @@ pods add --cgroup "$CGROUPS/cart" --netns "/run/netns/$POD" --name shop/cart
 pods add --cgroup "$CGROUPS/load" --netns "/run/netns/$POD" --name shop/load
 
 agent_pid() { sallyport status --runtime-dir "$T/run" -o json | jq .pid; }
-is_another() { [ "$(agent_pid)" != "$1" ]; }
+is_another() { local pid; pid=$(agent_pid) && [ "$pid" != "$1" ]; }
 served() { [ "$(wc -l <"$T/access")" -gt "$1" ]; }
 more() { wait_for 30 served $(($(wc -l <"$T/access") + 30)); }
 
