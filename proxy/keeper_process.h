@@ -14,7 +14,7 @@
 #pragma once
 
 enum {
-    KEEPER_AGENTS_MAX = 8,
+    KEEPER_AGENTS_MAX = 128,
     KEEPER_ALONE_SECONDS = 30,
 };
 
