@@ -110,16 +110,34 @@ wait "$LONG" 2>/dev/null || true
 expect_status "the next one cleans up" 0 joined --events-file "$T/other" -- true
 left() { find "$CGROUPS/shell" -mindepth 1 -type d; find /run/sallyport -path '*/exec/*' 2>/dev/null || true; }
 expect_eq "what is left" "" "$(left)"
-# the pod of one whose agent goes
-background "${JOINED[@]}" --events-file "$T/joined" -- bash -c "echo >$T/done; read -r < $T/words; exit 4" 2>"$T/long.err"
-LONG=$!
-read -r -t 20 <&"$done"
+
+# ---- agents that go ------------------------------------------------------------------------------
+
+long() { # COMMAND: one that runs while its agent goes, and ends with status 4 when it is told to
+    background "${JOINED[@]}" --events-file "$T/joined" -- \
+        bash -c "$1 echo >$T/done; read -r <$T/words; wait; exit 4" 2>"$T/long.err"
+    LONG=$!
+    read -r -t 20 <&"$done"
+}
+goes_on() {
+    wait_for 5 grep -q 'the agent has ended' "$T/long.err"
+    expect_eq "the next agent does not know it" "" "$(pods_listed)"
+    echo >&"$words"
+    expect_status "it ends as it would" 4 wait "$LONG"
+}
+head -c 400000 /dev/urandom >"$T/www/large"
+long "curl -sS --limit-rate 200k -o $T/answer https://203.0.113.10/large & sleep 0.5;"
+old=$AGENT
+agent_up --replace
+wait_for 10 bash -c "'$SALLYPORT' status --runtime-dir $T/run -o json | jq -e '.pid == $AGENT'" >"$T/out"
+goes_on
+expect_same "what was under way" "$T/answer" "$T/www/large"
+wait "$old"
+long ""
 agent_down KILL
 wait_for 5 grep -q 'the agent has ended' "$T/long.err"
 agent_up
-expect_eq "the next agent does not know it" "" "$(pods_listed)"
-echo >&"$words"
-expect_status "it ends as it would" 4 wait "$LONG"
+goes_on
 
 # ---- hostile -------------------------------------------------------------------------------------
 
