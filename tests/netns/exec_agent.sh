@@ -45,10 +45,11 @@ expect_eq "told to us" "exec exit 200 terminated" "$(jq -s -r '"\(.[0] | if has(
     | if has("process_exit") then "exit" else . end) \(.[].process_http // empty | "\(.code) \(.visibility)")"' "$T/joined")"
 expect_eq "seq without a gap" true "$(jq -s '[.[].seq | tonumber] == [range(1; length + 1)]' "$T/joined")"
 expect_eq "all that the agent told" "$(wc -l <"$EVENTS")" "$(wc -l <"$T/joined")"
-expect_eq "it has an name of its own" true \
+expect_eq "it has a name of its own" true \
     "$(jq -s 'all(.[] | .. | .pod? // empty; .namespace == "exec" and (.name | test("^[0-9]+-[0-9a-f]{8}$")))' "$T/joined")"
 expect_status "compact, to stderr" 0 joined -- curl -sS -o "$T/answer" "$URL" 2>"$T/client.err"
-expect_lines "compact" "$T/client.err" '^. process exec/[^ ]*/usr/bin/curl|process .*curl' 'tls .*203.0.113.10' 'http .*GET ' 'exit .*curl'
+expect_lines "compact" "$T/client.err" 'process exec/[0-9]+-[0-9a-f]+ /usr/bin/curl' \
+    'tls .*203.0.113.10:443' 'http .* GET /small 200' 'exit .*curl.* 0$'
 expect_eq "no pod is left" "" "$(pods_listed)"
 
 expect_status "false" 1 joined -- false 2>"$T/client.err"
@@ -60,11 +61,18 @@ expect_eq "who" nobody "$(cat "$T/out")"
 expect_eq "stdin" through "$(echo through | joined -- cat 2>"$T/client.err")"
 expect_status "a reader that goes" 3 joined -- bash -c 'sleep 0.3; curl -sS -o /dev/null "$0"; exit 3' "$URL" 2> >(read -r -n 1)
 
+# Words between the test and a command that runs on.
+mkfifo "$T/words" "$T/done"
+exec {words}<>"$T/words" {done}<>"$T/done"
+background "${JOINED[@]}" --events-file "$T/other" -- \
+    bash -c "trap 'exit 7' TERM; echo >$T/done; while :; do sleep 0.1; done"
+read -r -t 20 <&"$done"
+kill -TERM $!
+expect_status "SIGTERM is passed on" 7 wait $!
+
 # ---- trust ---------------------------------------------------------------------------------------
 
 # A command that does as it is told, while the agent changes.
-mkfifo "$T/words" "$T/done"
-exec {words}<>"$T/words" {done}<>"$T/done"
 background "${JOINED[@]}" -o json --events-file "$T/joined" -- bash -c "while read -r line; do eval \"\$line\"; echo \$? >$T/done; done" \
     <"$T/words" >"$T/out" 2>"$T/long.err"
 LONG=$!
