@@ -80,8 +80,8 @@ static size_t escape(const char *text, char *out, size_t size)
         size_t bytes = sequence(text);
 
         if (*text == '\n') {
-            memcpy(out + len, "\\n", 2);
-            len += 2;
+            out[len++] = '\\';
+            out[len++] = 'n';
         } else if (*text == '"' || *text == '\\') {
             out[len++] = '\\';
             out[len++] = *text;
@@ -110,9 +110,9 @@ static void write_json(enum level level, const char *text)
     len =
         (size_t)snprintf(line, sizeof(line), "{\"time\":\"%s.%09ldZ\",\"level\":\"%s\",\"msg\":\"",
                          date, now.tv_nsec, names[level]);
-    len += escape(text, line + len, sizeof(line) - len - 3);
-    memcpy(line + len, "\"}\n", 3);
-    write_out(line, len + 3);
+    len += escape(text, line + len, sizeof(line) - len - 4);
+    len += (size_t)snprintf(line + len, sizeof(line) - len, "\"}\n");
+    write_out(line, len);
 }
 
 /* ---- both ---- */

@@ -15,6 +15,7 @@
 #include "certs/file_set.h"
 #include "certs/own.h"
 
+enum { WARN_EVERY = 24 * 3600 };
 #define TIME_FORMAT "%Y-%m-%dT%H:%M:%SZ"
 #define DATE_SIZE   sizeof("2026-11-25T18:00:00Z")
 
@@ -163,10 +164,11 @@ void ca_dir_warn(const struct ca_dir *ca, const char *dir, time_t now, char out[
 {
     const struct authority *signer = ca_dir_signer(ca, now);
     const struct rotation rotation = ca_dir_rotation(ca);
+    time_t due = signer ? rotation_due_at(&rotation, signer->not_before, now) : -1;
     char date[DATE_SIZE];
 
     out[0] = 0;
-    if (!signer || !rotation_is_due(&rotation, signer->not_before, now))
+    if (due < 0 || now < due)
         return;
     date_text(signer->not_after, date);
     snprintf(out, CA_WARNING_SIZE, "the CA in %.300s expires at %s, and none comes after it; %s",
@@ -174,11 +176,21 @@ void ca_dir_warn(const struct ca_dir *ca, const char *dir, time_t now, char out[
              ca->ours ? "'sallyport ca rotate' makes one" : "who wrote it should renew it");
 }
 
+static time_t look_again(const struct ca_dir *ca, const struct authority *signer, time_t now)
+{
+    const struct rotation rotation = ca_dir_rotation(ca);
+    time_t changes = rotation_changes_at(&rotation, now);
+    time_t due = rotation_due_at(&rotation, signer->not_before, now);
+
+    if (due >= 0 && due <= now)
+        due = now + WARN_EVERY;
+    return due >= 0 && due < changes ? due : changes;
+}
+
 int ca_dir_load(struct ca_now *out, const char *dir, struct err *err)
 {
     CLEANUP(ca_dir_fini) struct ca_dir ca = {0};
     time_t now = time(NULL);
-    struct rotation rotation;
     struct authority *signer;
     int rc = ca_dir_read(&ca, dir, err);
 
@@ -190,8 +202,7 @@ int ca_dir_load(struct ca_now *out, const char *dir, struct err *err)
             *err = ca.why;
         return -EKEYEXPIRED;
     }
-    rotation = ca_dir_rotation(&ca);
-    *out = (struct ca_now){.signer = signer, .look_again = rotation_changes_at(&rotation, now)};
+    *out = (struct ca_now){.signer = signer, .look_again = look_again(&ca, signer, now)};
     ca_dir_warn(&ca, dir, now, out->warning);
     if (signer == ca.next)
         ca.next = NULL;

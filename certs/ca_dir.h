@@ -41,8 +41,9 @@ void ca_dir_warn(const struct ca_dir *ca, const char *dir, time_t now, char out[
 
 /* What a directory means now. */
 struct ca_now {
-    struct authority *signer;      /* the caller's */
-    time_t look_again;             /* it will mean something else then, though no file changes */
+    struct authority *signer; /* the caller's */
+    time_t look_again; /* then it means something else though no file changes, or there is a warning
+                          to give again */
     char warning[CA_WARNING_SIZE]; /* ca_dir_warn() */
 };
 int ca_dir_load(struct ca_now *out, const char *dir, struct err *err);

@@ -97,26 +97,27 @@ struct pair {
     char cert_path[PATH_MAX], key_path[PATH_MAX];
 };
 
+static void pair_fini(struct pair *pair)
+{
+    cert_fini(&pair->cert);
+}
+
 static int read_pair(void *arg, const char *dir, const char *version, struct err *err)
 {
     struct pair *pair = arg;
-    CLEANUP(cert_fini) struct client_cert cert = {.chain = sk_X509_new_null()};
+    struct client_cert *cert = &pair->cert;
     int rc;
 
     (void)dir, (void)version;
-    cert_fini(&pair->cert);
-    if (!cert.chain)
+    cert_fini(cert);
+    cert->chain = sk_X509_new_null();
+    if (!cert->chain)
         return err_set(err, -ENOMEM, "cannot read %s", pair->cert_path);
-    rc = pem_read_whole(cert.chain, pair->cert_path, err);
+    rc = pem_read_whole(cert->chain, pair->cert_path, err);
     if (rc < 0)
         return rc;
-    cert.cert = sk_X509_shift(cert.chain);
-    rc = pem_read_key(&cert.key, cert.cert, pair->key_path, pair->cert_path, err);
-    if (rc < 0)
-        return rc;
-    pair->cert = cert;
-    cert = (struct client_cert){0};
-    return 0;
+    cert->cert = sk_X509_shift(cert->chain);
+    return pem_read_key(&cert->key, cert->cert, pair->key_path, pair->cert_path, err);
 }
 
 /* "*.Example.com" -> "*.example.com"; NULL: nothing that a server could be called. */
@@ -172,8 +173,7 @@ static bool name_pair(struct pair *pair, const char *dir, const char *name, bool
 static int load_entry(struct client_certs *certs, const char *dir, const char *entry,
                       struct err *err)
 {
-    CLEANUP(cert_fini) struct client_cert cert = {0};
-    struct pair pair = {0};
+    CLEANUP(pair_fini) struct pair pair = {0};
     char path[PATH_MAX], name[NAME_MAX + 1];
     struct stat st;
     bool is_dir;
@@ -197,16 +197,15 @@ static int load_entry(struct client_certs *certs, const char *dir, const char *e
     if (!name_pair(&pair, dir, name, is_dir))
         return err_set(err, -ENAMETOOLONG, "%.200s: name too long", dir);
     rc = file_set_read(is_dir ? path : dir, read_pair, &pair, err);
-    cert = pair.cert;
     if (rc < 0)
         return rc;
-    cert.name = spell(name);
-    if (!cert.name)
+    pair.cert.name = spell(name);
+    if (!pair.cert.name)
         return err_set(err, -EINVAL,
                        "%s is named after no server: say a host, an address or "
                        "*.SUFFIX",
                        path);
-    return keep(certs, &cert, path, err);
+    return keep(certs, &pair.cert, path, err);
 }
 
 static int by_name(const void *a, const void *b)
@@ -234,15 +233,16 @@ static int load_dir(void *arg, const char *path, const char *version, struct err
     struct client_certs **out = arg;
     CLEANUP(client_certs_free) struct client_certs *certs = calloc(1, sizeof(*certs));
     const struct dirent *entry;
-    DIR *dir = opendir(path);
+    DIR *dir;
     int rc = 0;
 
     (void)version;
     client_certs_free(out);
+    if (!certs)
+        return err_set(err, -ENOMEM, "cannot read %s", path);
+    dir = opendir(path);
     if (!dir)
         return err_sys(err, -errno, "cannot read %s", path);
-    if (!certs)
-        rc = err_set(err, -ENOMEM, "cannot read %s", path);
     while (rc == 0 && (entry = readdir(dir)))
         if (entry->d_name[0] != '.')
             rc = load_entry(certs, path, entry->d_name, err);

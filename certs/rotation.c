@@ -45,21 +45,21 @@ enum rotation_step rotation_step(const struct rotation *rotation, bool at_once, 
     }
 }
 
-bool rotation_is_due(const struct rotation *rotation, time_t since, time_t now)
+time_t rotation_due_at(const struct rotation *rotation, time_t since, time_t now)
 {
     time_t until;
 
     switch (rotation_signer(rotation, now)) {
     case ROTATION_CURRENT:
         if (has_next(rotation, now))
-            return false;
+            return -1;
         until = rotation->current_until;
         break;
     case ROTATION_NEXT:
         until = rotation->next_until;
         break;
     default:
-        return true;
+        return 0;
     }
-    return until - now < (until - since) / 3;
+    return until - (until - since) / 3;
 }

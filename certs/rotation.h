@@ -38,5 +38,6 @@ enum rotation_step {
  * current one, and there is no next. */
 enum rotation_step rotation_step(const struct rotation *rotation, bool at_once, time_t now);
 
-/* Less than a third of the life, from `since`, of who signs is left, and nobody comes after it. */
-bool rotation_is_due(const struct rotation *rotation, time_t since, time_t now);
+/* From when on it is high time to rotate: less than a third of the life, from `since`, of who signs
+ * is left, and nobody comes after it. 0: at once, for nobody signs; -1: never, somebody comes. */
+time_t rotation_due_at(const struct rotation *rotation, time_t since, time_t now);

@@ -154,19 +154,15 @@ static bool deliver(struct bus *bus)
 static bool tell_loss(struct bus *bus, atomic_uint_fast64_t *lost, const char *name,
                       const char *why)
 {
-    CLEANUP(flow_event_free) struct flow_event *event = NULL;
+    struct flow_event event = {.kind = FLOW_EVENT_LOST, .time_ns = flow_event_now()};
     char reason[128];
 
     if (!atomic_load_explicit(lost, memory_order_relaxed))
         return false; /* the usual case leaves the producer its cache line */
-    event = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
+    event.lost.count = atomic_exchange_explicit(lost, 0, memory_order_relaxed);
     snprintf(reason, sizeof(reason), "%s %s", name, why);
-    if (event)
-        event->lost.reason = flow_event_text(event, span_of_text(reason));
-    if (!event || event->incomplete)
-        return false; /* out of memory: told later, with those lost until then */
-    event->lost.count = atomic_exchange_explicit(lost, 0, memory_order_relaxed);
-    tell(bus, event);
+    event.lost.reason = reason;
+    tell(bus, &event);
     return true;
 }
 

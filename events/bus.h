@@ -17,7 +17,8 @@ struct bus_producer;
  * and must not wait. */
 struct bus_tap {
     void *arg;
-    void (*on_event)(void *arg, struct flow_event *event); /* may hold it: flow_event_hold() */
+    void (*on_event)(void *arg,
+                     struct flow_event *event); /* may hold it, but LOST: flow_event_hold() */
     /* After each turn, every 20 ms at least; last: nothing comes after it. May be NULL. */
     void (*on_turn)(void *arg, bool last);
     int fd; /* readable: there should be a turn at once; -1: none */

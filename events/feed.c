@@ -14,7 +14,7 @@
 enum {
     RENDER_AHEAD = 64 << 10, /* rendered and not yet written, but for the length of one line */
     TURN_BYTES = 256 << 10,  /* written to one subscriber before the others have their turn */
-    BATCH_BYTES = 1 << 20,   /* of new events before subscribers have a turn within a batch */
+    BATCH_BYTES = 128 << 10, /* of new events before all have a turn: fewer than one may take */
     LAST_WORDS_MS = 2000,    /* how long one may take nothing at the end */
 };
 
@@ -42,6 +42,8 @@ struct feed {
         size_t size;
     } kept[FEED_EVENTS];
     uint64_t first, end; /* numbers of the events kept */
+    uint64_t last;       /* subscribers are told what is before it; UINT64_MAX: no end yet */
+    atomic_bool dismissed;
     size_t bytes;
     uint64_t turns;
     size_t unseen_bytes;            /* come since the subscribers' last turn */
@@ -60,6 +62,7 @@ int feed_new(struct feed **out, const char *node_name, struct err *err)
     if (!feed)
         return err_set(err, -ENOMEM, "no memory for the latest events");
     pthread_mutex_init(&feed->lock, NULL);
+    feed->last = UINT64_MAX;
     feed->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (feed->epoll_fd < 0)
         return err_sys(err, -errno, "events: epoll");
@@ -112,6 +115,8 @@ int feed_add(struct feed *feed, struct feed_order *order, struct err *err)
 {
     CLEANUP(subscriber_free) struct subscriber *subscriber = NULL;
 
+    if (atomic_load(&feed->dismissed))
+        return err_set(err, -ESHUTDOWN, "this agent is being replaced: ask the next one");
     if (atomic_fetch_add(&feed->subscribers_len, 1) >= FEED_SUBSCRIBERS) {
         atomic_fetch_sub(&feed->subscribers_len, 1);
         return err_set(err, -EBUSY, "%d follow the events already: let one of them go",
@@ -137,6 +142,11 @@ int feed_add(struct feed *feed, struct feed_order *order, struct err *err)
     feed->newcomers = TAKE(subscriber);
     pthread_mutex_unlock(&feed->lock);
     return 0;
+}
+
+void feed_dismiss(struct feed *feed)
+{
+    atomic_store(&feed->dismissed, true);
 }
 
 uint64_t feed_begins_ns(const struct feed *feed)
@@ -201,7 +211,9 @@ static bool tell_missing(struct subscriber *subscriber)
 /* No event from here on is for it. */
 static uint64_t end_for(const struct feed *feed, const struct subscriber *subscriber)
 {
-    return subscriber->until < feed->end ? subscriber->until : feed->end;
+    uint64_t end = feed->last < feed->end ? feed->last : feed->end;
+
+    return subscriber->until < end ? subscriber->until : end;
 }
 
 /* Renders on, as far as it should be ahead of the reader. */
@@ -354,6 +366,7 @@ static bool serve(struct feed *feed)
         bool want, gone = pump(feed, subscriber, &moved) < 0 || has_left(feed, subscriber);
 
         any |= moved > 0;
+        gone |= feed->last != UINT64_MAX && !behind(feed, subscriber);
         /* what there was no memory for waits for the next turn, not for the reader */
         want = !gone && (subscriber->sent < subscriber->sink.pending.len ||
                          (subscriber->at < end_for(feed, subscriber) && !subscriber->missing));
@@ -379,7 +392,7 @@ static void forget_oldest(struct feed *feed)
     for (struct subscriber *one = feed->subscribers; one; one = one->next) {
         if (one->at != feed->first)
             continue;
-        if (one->at < one->until && filter_match(one->filter, event))
+        if (one->at < one->until && one->at < feed->last && filter_match(one->filter, event))
             miss(feed, one, event);
         one->at++;
     }
@@ -389,15 +402,39 @@ static void forget_oldest(struct feed *feed)
     flow_event_free(&feed->kept[slot].event);
 }
 
+/* Of one that lasts for the call only. NULL: no memory. */
+static struct flow_event *copy_loss(const struct flow_event *event)
+{
+    struct flow_event *copy = flow_event_new(FLOW_EVENT_LOST, NULL, NULL);
+
+    if (!copy)
+        return NULL;
+    copy->time_ns = event->time_ns;
+    copy->lost.count = event->lost.count;
+    copy->lost.reason = flow_event_text(copy, span_of_text(event->lost.reason));
+    if (copy->incomplete)
+        flow_event_free(&copy);
+    return copy;
+}
+
 static void on_event(void *arg, struct flow_event *event)
 {
     struct feed *feed = arg;
-    size_t size = flow_event_size(event);
+    struct flow_event *kept =
+        event->kind == FLOW_EVENT_LOST ? copy_loss(event) : flow_event_hold(event);
+    size_t size;
+
+    if (!kept) {
+        for (struct subscriber *one = feed->subscribers; one; one = one->next)
+            miss(feed, one, event);
+        return;
+    }
+    size = flow_event_size(kept);
 
     while (feed->first < feed->end &&
            (feed->end - feed->first == FEED_EVENTS || feed->bytes + size > FEED_BYTES))
         forget_oldest(feed);
-    feed->kept[feed->end % FEED_EVENTS].event = flow_event_hold(event);
+    feed->kept[feed->end % FEED_EVENTS].event = kept;
     feed->kept[feed->end % FEED_EVENTS].size = size;
     feed->end++;
     feed->bytes += size;
@@ -436,6 +473,8 @@ static void on_turn(void *arg, bool last)
 
     feed->turns++;
     take_newcomers(feed);
+    if (feed->last == UINT64_MAX && atomic_load(&feed->dismissed))
+        feed->last = feed->end;
     if (feed->subscribers)
         serve(feed);
     if (last)

@@ -33,6 +33,11 @@ struct feed_order {
         since_ns; /* wall clock: begin with the first kept event from then on; 0: with the next */
 };
 
+/* Who follows gets what was told until now and then the end of its stream, as soon as it has read
+ * that; nobody else is let in. For an agent that is replaced: what happens from here on is the next
+ * one's to tell. Any thread. */
+void feed_dismiss(struct feed *feed);
+
 /* Any thread. What is emitted after the greeting went out is told, or counted as lost. */
 int feed_add(struct feed *feed, struct feed_order *order, struct err *err);
 

@@ -63,6 +63,9 @@ static const struct {
 } sentences[] = {
     {"the certificate for ", "", METRICS_UPSTREAM, METRICS_FAILURE_CERTIFICATE},
     {"client refused our certificate", "", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
+    {"client left ", "saw our certificate", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
+    {"the server refused the client certificate", "", METRICS_UPSTREAM,
+     METRICS_FAILURE_CERTIFICATE},
     {"connecting to ", "", METRICS_UPSTREAM, METRICS_FAILURE_CONNECT},
     {"connecting upstream took ", "", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},
     {"the upstream's TLS handshake took ", "", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},

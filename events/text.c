@@ -169,11 +169,16 @@ static void append_label(struct buffer *out, const struct flow_event *event)
 static void append_source(struct buffer *out, const struct flow_event *event)
 {
     const struct pod *pod = event->pod;
+    char ip[ADDR_TEXT_MAX];
 
     if (event->kind == FLOW_EVENT_LOST)
         return;
     if (!pod && event->process)
         pod = event->process->pod;
+    if (!pod && !event->process) { /* it came by --listen: the other end is all that is known */
+        field(out, addr_format_ip(&event->src, ip));
+        return;
+    }
     if (!pod || !*pod->name) {
         field(out, "HOST");
         return;

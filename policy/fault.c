@@ -74,7 +74,7 @@ static struct span skip(struct span from, size_t n)
 
 static struct span line_of(struct span bytes, unsigned number)
 {
-    struct span line = bytes;
+    struct span line;
 
     while (--number && bytes.len) {
         size_t end = 0;

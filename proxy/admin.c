@@ -7,6 +7,8 @@
 
 #include "proxy/wire/http1.h"
 
+enum { AT_ONCE = 16, BACKLOG = 256 };
+
 struct connection {
     TAILQ_ENTRY(connection) all;
     struct admin *admin;
@@ -222,18 +224,21 @@ static void begin(struct admin *admin, int fd)
         drop(connection);
 }
 
-/* One a turn: who connects in a loop does not keep the control loop from its work. */
+/* A few a turn: who connects in a loop does not keep the control loop from its work. */
 static void on_client(evutil_socket_t listener, short what, void *arg)
 {
     struct admin *admin = arg;
-    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     (void)what;
-    if (fd < 0)
-        return;
-    if (admin->len == ADMIN_CONNECTIONS)
-        drop(TAILQ_FIRST(&admin->connections));
-    begin(admin, fd);
+    for (int i = 0; i < AT_ONCE; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0)
+            return;
+        if (admin->len == ADMIN_CONNECTIONS)
+            drop(TAILQ_FIRST(&admin->connections));
+        begin(admin, fd);
+    }
 }
 
 /* ---- the listener ---- */
@@ -251,7 +256,7 @@ static int listen_at(struct admin *admin, const char *address, struct err *err)
         return err_sys(err, -errno, "%s", address);
     setsockopt(admin->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(admin->fd, (struct sockaddr *)&where, (socklen_t)len) < 0 ||
-        listen(admin->fd, ADMIN_CONNECTIONS) < 0) {
+        listen(admin->fd, BACKLOG) < 0) {
         if (errno == EADDRINUSE)
             return err_set(err, -EADDRINUSE,
                            "another program, perhaps another agent, listens at %s; choose another "

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "proxy/attempts.h"
 #include "proxy/doors.h"
+#include "proxy/gate.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/lifecycle.h"
@@ -50,6 +51,8 @@ struct agent {
     unsigned workers_len;
     struct attempts *attempts;
     struct doors *doors;
+    struct gate
+        *gate; /* in the place of keeper, pods, identity, resolver and all above, but workers */
     struct lifecycle *lifecycle;
     struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
@@ -77,6 +80,15 @@ static void before_exits(void *arg)
     agent->sockets_due = sockets_step(agent->sockets);
 }
 
+/* The same where there are but flows. */
+static int gate_step(struct agent *agent)
+{
+    sockets_collect(agent->sockets);
+    if (agent->gate)
+        gate_accept(agent->gate);
+    return sockets_step(agent->sockets);
+}
+
 static void step(struct agent *agent)
 {
     int due;
@@ -85,7 +97,7 @@ static void step(struct agent *agent)
         sockets_collect(agent->sockets); /* which go to the successor */
         return;
     }
-    due = identity_step(agent->identity);
+    due = agent->identity ? identity_step(agent->identity) : gate_step(agent);
 
     if (due < 0 || (agent->sockets_due >= 0 && agent->sockets_due < due))
         due = agent->sockets_due;
@@ -103,7 +115,7 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     step(agent);
-    if (!agent->draining)
+    if (agent->doors && !agent->draining)
         doors_look_soon(agent->doors);
 }
 
@@ -144,8 +156,6 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
     int result = identity_new(&agent->identity, keeper_bpf(agent->keeper), agent->pods,
                               agent->producer, settings->node_name, err);
 
-    if (result == 0)
-        result = names_new(&agent->names, err);
     if (result == 0) {
         const struct resolver_parts parts = {
             .base = agent->base,
@@ -158,18 +168,20 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
 
         result = resolver_new(&agent->resolver, &parts, err);
     }
-    if (result == 0) {
-        const struct sockets_parts parts = {
-            .identity = agent->identity,
-            .pods = agent->pods,
-            .names = agent->names,
-            .resolver = agent->resolver,
-            .producer = agent->producer,
-        };
-
-        result = sockets_new(&agent->sockets, &parts, err);
-    }
     return result;
+}
+
+static int build_sockets(struct agent *agent, struct err *err)
+{
+    const struct sockets_parts parts = {
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .producer = agent->producer,
+    };
+
+    return sockets_new(&agent->sockets, &parts, err);
 }
 
 /* When all else is open: what is left is for connections. */
@@ -263,8 +275,43 @@ static int begin_watching(struct agent *agent, struct err *err)
     return 0;
 }
 
+/* How connections come by the kernel's steering. */
+static int steer(struct agent *agent, struct err *err)
+{
+    int result = hold_connects(agent, err);
+
+    if (result == 0)
+        result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
+    return result == 0 ? begin_watching(agent, err) : result;
+}
+
+/* What --listen has instead of all that. */
+static int open_gate(struct agent *agent, const struct agent_settings *settings, struct err *err)
+{
+    const struct gate_parts parts = {
+        .base = agent->base,
+        .sockets = agent->sockets,
+        .credentials = &agent->credentials,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = gate_new(&agent->gate, &parts, settings->listen, settings->listen_len, err);
+
+    if (result < 0)
+        return result;
+    agent->on_flow_done = watch(agent, sockets_wake_fd(agent->sockets));
+    agent->step_due = evtimer_new(agent->base, on_step, agent);
+    if (!agent->on_flow_done || !agent->step_due)
+        return err_set(err, -ENOMEM, "the control loop");
+    return 0;
+}
+
 static int build(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
+    bool steers = !settings->listen_len;
     int result;
 
     agent->base = event_base_new();
@@ -276,14 +323,18 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
+        result = names_new(&agent->names, err);
+    if (result == 0 && steers)
         result = settings->runtime_dir
                      ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
                                        settings->runtime_dir, err)
                      : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = build_knowledge(agent, settings, err);
+    if (result == 0)
+        result = build_sockets(agent, err);
     if (result == 0)
         result = store_new(&agent->store, LEAVES, err);
     if (result == 0)
@@ -295,13 +346,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = hold_connects(agent, err);
-    if (result == 0)
-        result = open_doors(agent, err);
-    if (result == 0)
-        result = follow_pods(agent, err);
-    if (result == 0)
-        result = begin_watching(agent, err);
+        result = steers ? steer(agent, err) : open_gate(agent, settings, err);
     set_limits(agent);
     if (result == 0)
         doors_adopt(agent->doors);
@@ -336,15 +381,17 @@ static void say_last_words(struct agent *agent)
         bus_free(&agent->bus);
         return;
     }
-    if (agent->doors && !agent->leaving)
+    if ((agent->doors || agent->gate) && !agent->leaving)
         step(agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
+    gate_free(&agent->gate);
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
     if (agent->doors) {
         identity_before_exits(agent->identity, NULL, NULL);
         identity_step(agent->identity);
-        sockets_finish(agent->sockets);
     }
+    if (agent->sockets)
+        sockets_finish(agent->sockets);
     if (agent->identity) {
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
@@ -420,33 +467,6 @@ void agent_restored(struct agent *agent)
 
 /* ---- what can be asked ---- */
 
-static void tell_limit(json_t *answer, const struct limits *limits, const char *key,
-                       enum limit what)
-{
-    json_object_set_new(answer, key,
-                        json_pack("{s:I, s:I, s:I}", "used",
-                                  (json_int_t)atomic_load(&limits->used[what]), "most",
-                                  (json_int_t)limits->most[what], "refused",
-                                  (json_int_t)atomic_load(&limits->refused[what])));
-}
-
-static void tell_status(void *arg, json_t *answer)
-{
-    const struct agent *agent = arg;
-    const struct limits *limits = &agent->limits;
-
-    json_object_set_new(answer, "pods", json_integer((json_int_t)pods_count(agent->pods)));
-    json_object_set_new(answer, "namespaces", json_integer((json_int_t)doors_count(agent->doors)));
-    json_object_set_new(answer, "workers", json_integer(agent->workers_len));
-    json_object_set_new(answer, "flows",
-                        json_pack("{s:I, s:I}", "open",
-                                  (json_int_t)atomic_load(&limits->connections), "total",
-                                  (json_int_t)atomic_load(&limits->admitted)));
-    status_add_cert(answer, "signer", agent->credentials->authority->cert);
-    tell_limit(answer, limits, "files", LIMIT_FILES);
-    tell_limit(answer, limits, "memory", LIMIT_MEMORY);
-}
-
 int agent_serve(struct agent *agent, struct control *control, struct status *status,
                 struct err *err)
 {
@@ -460,9 +480,9 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     int result = sessions_new(&agent->sessions, &parts, err);
 
     if (result == 0)
-        result = status_on(status, tell_status, agent, err);
+        result = status_on(status, agent_tell, agent, err);
     agent->neighbours.lifecycle = agent->lifecycle;
-    if (result == 0)
+    if (result == 0 && agent->keeper)
         result = status_on(status, neighbours_tell, &agent->neighbours, err);
     return result;
 }
@@ -506,7 +526,11 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
 void agent_stats(const struct agent *agent, struct agent_stats *stats)
 {
     *stats = (struct agent_stats){
-        .pods = pods_count(agent->pods),
+        .pods = agent->pods ? pods_count(agent->pods) : 0,
+        .namespaces = agent->doors ? doors_count(agent->doors) : 0,
+        .workers = agent->workers_len,
+        .admitted = atomic_load(&agent->limits.admitted),
+        .signer = agent->credentials->authority->cert,
         .ca_not_after = agent->credentials->authority->not_after,
     };
     for (unsigned i = 0; i < agent->workers_len; i++)
@@ -533,7 +557,7 @@ static bool settled(const struct agent *agent)
     for (unsigned i = 0; i < agent->workers_len; i++)
         if (worker_load(agent->workers[i]))
             return false;
-    return identity_alive(agent->identity) == 0;
+    return !agent->identity || identity_alive(agent->identity) == 0;
 }
 
 void agent_settle(struct agent *agent, unsigned ms)
@@ -569,6 +593,9 @@ void agent_drain(struct agent *agent)
 {
     step(agent); /* what has come so far is served yet */
     agent->draining = true;
+    gate_free(&agent->gate);
+    if (!agent->doors)
+        return;
     doors_retire(agent->doors);
     resolver_retire(agent->resolver);
     attempts_retire(agent->attempts);
@@ -602,7 +629,8 @@ bool agent_is_drained(const struct agent *agent)
             return false;
     if (agent->predecessor && !predecessor_is_over(agent->predecessor))
         return false; /* what it tells goes through us */
-    return attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver);
+    return !agent->doors ||
+           (attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver));
 }
 
 int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <event2/event.h>
+#include <jansson.h>
 
+#include "base/addr.h"
 #include "base/err.h"
 #include "certs/credentials.h"
 #include "events/bus.h"
@@ -29,6 +31,8 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
     size_t taps_len;
     const char *node_name;
     unsigned workers;
+    const struct addr *listen; /* any: no BPF, no pods, but what is sent there (gate.h) */
+    size_t listen_len;
 };
 
 int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err);
@@ -81,11 +85,16 @@ void agent_use_credentials(struct agent *agent, struct credentials *credentials)
 int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
 
 struct agent_stats {
-    size_t pods, flows;
+    size_t pods, namespaces, workers;
+    size_t flows;       /* open now */
+    uint64_t admitted;  /* so far */
+    const X509 *signer; /* borrowed until the credentials change */
     time_t ca_not_after;
     uint64_t used[LIMIT_MAX], most[LIMIT_MAX], refused[LIMIT_MAX]; /* as struct limits */
 };
 void agent_stats(const struct agent *agent, struct agent_stats *stats);
+/* For status_on(): the same for people. See agent_tell.c. */
+void agent_tell(void *agent, json_t *answer);
 
 /* Runs the control loop until every told process has exited and every flow is closed, at most
  * ms milliseconds. */

@@ -96,6 +96,59 @@ bool cgroup_is_within(int fd, int above)
     return fstat(above, &wanted) == 0 && find_up(fd, is_same, &wanted);
 }
 
+/* What the directory calls the one with this inode, put in front of path; false: nothing. */
+static bool name_in(int dir, ino_t inode, char *path, size_t size)
+{
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    bool fits = false;
+
+    if (!list) {
+        fd_close(&fd);
+        return false;
+    }
+    while ((entry = readdir(list)))
+        if (entry->d_type == DT_DIR && entry->d_ino == inode && entry->d_name[0] != '.') {
+            size_t len = strlen(entry->d_name), rest = strlen(path) + 1;
+
+            fits = len + 1 + rest <= size;
+            if (fits) {
+                memmove(path + len + (rest > 1), path, rest);
+                memcpy(path, entry->d_name, len);
+                if (rest > 1)
+                    path[len] = '/';
+            }
+            break;
+        }
+    closedir(list);
+    return fits;
+}
+
+char *cgroup_path_below(int fd, int above)
+{
+    CLEANUP(fd_close) int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char path[PATH_MAX] = "";
+    struct stat wanted, file;
+
+    if (fstat(above, &wanted) < 0)
+        return NULL;
+    for (int i = 0; at >= 0 && i < LEVELS_MAX && is_cgroup(at); i++) {
+        int parent;
+
+        if (fstat(at, &file) < 0)
+            return NULL;
+        if (is_same(&wanted, &file))
+            return strdup(path);
+        parent = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd_close(&at);
+        at = parent;
+        if (at < 0 || !name_in(at, file.st_ino, path, sizeof(path)))
+            return NULL;
+    }
+    return NULL;
+}
+
 struct by_id {
     bool (*is_wanted)(void *arg, uint64_t id);
     void *arg;

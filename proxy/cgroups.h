@@ -17,6 +17,9 @@ int cgroup_read_id(int fd, uint64_t *id, struct err *err);
 bool cgroup_is_gone(int fd);
 /* Whether it is `above`, or anywhere below that. */
 bool cgroup_is_within(int fd, int above);
+/* Its path below that, "" for that itself, whatever mount and mount namespace it was opened in; the
+ * caller's. NULL: it is not within, or has been removed. */
+char *cgroup_path_below(int fd, int above);
 /* The first of it and those above it for which is_wanted(arg, id); 0: none. */
 uint64_t cgroup_find_up(int fd, bool (*is_wanted)(void *arg, uint64_t id), void *arg);
 /* Calls visit(arg, pid) for each process in it and below; not in those below, nor further down, for

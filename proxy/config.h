@@ -9,11 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/addr.h"
 #include "policy/fault.h"
 
 enum {
     CONFIG_PORTS_MAX = 64,
     CONFIG_NAMES_MAX = 1024,
+    CONFIG_LISTEN_MAX = 16,
     CONFIG_KEYS_MAX = 48, /* of the table */
     CONFIG_ARGS_MAX = 256,
 };
@@ -24,6 +26,11 @@ struct config_ports {
     bool all;
     uint16_t list[CONFIG_PORTS_MAX];
     size_t len; /* 0, and not all: the default ones */
+};
+
+struct config_listen {
+    struct addr at[CONFIG_LISTEN_MAX];
+    size_t len; /* 0: pods are steered by BPF */
 };
 
 struct config_names {
@@ -37,6 +44,7 @@ struct config { /* owns its texts; those that may be missing are NULL then */
     uint64_t events_file_max_size; /* 0: no bound */
     unsigned events_file_backups;
     char *ca, *upstream_ca;
+    struct config_listen listen;
     struct config_ports ports;
     bool loopback;
     int open_when_down; /* onAgentDown: 0 closed, 1 open */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proxy/config.h"
+#include "proxy/gate.h"
 #include "proxy/passthrough.h"
 
 /* ---- types ---- */
@@ -146,6 +147,23 @@ static int read_port(const struct config_key *key, const char *text, void *field
 static const struct config_type ports_type = {
     .size = sizeof(struct config_ports), .list = true, .read = read_port};
 
+static int read_listen(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    struct config_listen *out = field;
+    int result;
+
+    (void)key;
+    if (out->len == CONFIG_LISTEN_MAX)
+        return err_set(err, -EINVAL, "has more than %d addresses", CONFIG_LISTEN_MAX);
+    result = gate_parse(text, &out->at[out->len], err);
+    if (result == 0)
+        out->len++;
+    return result;
+}
+
+static const struct config_type listen_type = {
+    .size = sizeof(struct config_listen), .list = true, .read = read_listen};
+
 static int read_name(const struct config_key *key, const char *text, void *field, struct err *err)
 {
     struct config_names *out = field;
@@ -260,6 +278,8 @@ const struct config_key config_keys[] = {
      &text_type, FIELD(ca), .live = true},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      &text_type, FIELD(upstream_ca), .live = true},
+    {"listen", "listen", 0, "ADDR:PORT", "no BPF, no pods: take what nftables sends there",
+     &listen_type, FIELD(listen)},
     {"ports", "ports", 0, "LIST|all", "TCP ports of new pods to look into (443,8443,853,80,8080)",
      &ports_type, FIELD(ports), .live = true},
     {"loopback", "loopback", 0, NULL, "look into new pods' connections to loopback, too",

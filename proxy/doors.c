@@ -15,6 +15,7 @@
 #include "proxy/limits.h"
 #include "proxy/origin.h"
 #include "proxy/pods.h"
+#include "proxy/ready.h"
 #include "proxy/resolver.h"
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
@@ -43,6 +44,7 @@ struct doors {
     struct doors_parts parts;
     struct door *first;
     struct event *look_due;
+    int ready; /* of all listeners: see doors_accept() */
     bool told_guests_max;
     int reserve_fd; /* given up for a moment when there are no others left */
     struct event *resume_due;
@@ -245,6 +247,12 @@ static void door_free(struct door **door)
         event_free(gone->on_accept6);
     if (gone->on_change)
         event_free(gone->on_change);
+    if (gone->net) {
+        const struct listener *stream = &keeper_net_listeners(gone->net)->stream;
+
+        ready_unwatch(gone->doors->ready, stream->v4);
+        ready_unwatch(gone->doors->ready, stream->v6);
+    }
     if (gone->net)
         resolver_unwatch(gone->doors->parts.resolver, gone->net);
     if (gone->net)
@@ -284,6 +292,9 @@ static int watch_door(struct door *door, struct err *err)
     door->on_change = watch(doors, keeper_net_watch(door->net), on_change, door);
     if (!door->on_accept4 && !door->on_accept6)
         return err_set(err, -ENOMEM, "watching the listeners of a network namespace");
+    if (ready_watch(doors->ready, stream->v4, door, err) < 0 ||
+        ready_watch(doors->ready, stream->v6, door, err) < 0)
+        return err->code;
     return resolver_watch(doors->parts.resolver, door->net, err);
 }
 
@@ -453,6 +464,10 @@ int doors_new(struct doors **out, const struct doors_parts *parts, struct err *e
     if (!doors)
         return err_set(err, -ENOMEM, "doors");
     doors->parts = *parts;
+    doors->reserve_fd = -1;
+    doors->ready = ready_new(err);
+    if (doors->ready < 0)
+        return doors->ready;
     doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     doors->look_due = evtimer_new(parts->base, look_for_deserted, doors);
     doors->resume_due = evtimer_new(parts->base, resume_accepting, doors);
@@ -477,6 +492,7 @@ void doors_free(struct doors **doors)
     if ((*doors)->resume_due)
         event_free((*doors)->resume_due);
     fd_close(&(*doors)->reserve_fd);
+    fd_close(&(*doors)->ready);
     free(TAKE(*doors));
 }
 
@@ -531,11 +547,22 @@ void doors_adopt(struct doors *doors)
 
 void doors_accept(struct doors *doors)
 {
-    for (const struct door *door = doors->first; door; door = door->next) {
-        if (!accept_all(doors, keeper_net_listeners(door->net)->stream.v4) ||
-            !accept_all(doors, keeper_net_listeners(door->net)->stream.v6))
-            pause_accepting(doors);
+    void *waited_at[READY_BATCH];
+    size_t len = READY_BATCH;
+    bool all = true;
+
+    while (all && len == READY_BATCH) {
+        len = ready_look(doors->ready, waited_at);
+        for (size_t i = 0; i < len; i++) {
+            const struct door *door = waited_at[i];
+            const struct listener *stream = &keeper_net_listeners(door->net)->stream;
+
+            all = accept_all(doors, stream->v4) && all;
+            all = accept_all(doors, stream->v6) && all;
+        }
     }
+    if (!all)
+        pause_accepting(doors);
 }
 
 size_t doors_count(const struct doors *doors)

@@ -62,7 +62,7 @@ int host_own_cgroup(char out[PATH_MAX], struct err *err)
 
 /* Checked before anything is made: libevent ends the whole process where it runs out inside. What
  * connections take comes on top; who has none left turns them away (doors.c). */
-static int check_open_files(struct err *err)
+int host_check_files(struct err *err)
 {
     enum { ALL = 96, A_WORKER = 8 };
     rlim_t wanted = ALL + A_WORKER * (rlim_t)sysconf(_SC_NPROCESSORS_ONLN);
@@ -82,7 +82,7 @@ int host_check(struct err *err)
 
     if (geteuid() != 0)
         return err_set(err, -EPERM, "steering connections needs root; run it with sudo");
-    result = check_open_files(err);
+    result = host_check_files(err);
     if (result < 0)
         return result;
     if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)

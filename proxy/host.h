@@ -14,6 +14,8 @@ int host_own_cgroup(char out[PATH_MAX], struct err *err);
 /* Root, BTF, bpf(2), open files: 0, or the first thing missing as a sentence that says what follows
  * and what to do. (cgroup v2 is host_own_cgroup's to find.) */
 int host_check(struct err *err);
+/* The part of it that --listen needs, too: open files. */
+int host_check_files(struct err *err);
 
 /* Every flow is two sockets; what the shell allows is for one program. */
 void host_raise_file_limit(struct rlimit *old);

@@ -45,6 +45,7 @@ static void open_all(struct keeper *keeper, struct keeper_net *net, struct err *
         code = keeper_client_add(&keeper->client, net->netns_fd, cookie, &net->listeners, err);
     if (keeper->client.fd < 0) {
         *cookie = wanted;
+        *err = (struct err){0};
         code = inside_listen(keeper->home_fd, net->netns_fd, cookie, &net->listeners, err);
     }
     if (code < 0)

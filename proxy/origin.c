@@ -14,7 +14,7 @@
 
 /* By SO_PEERNAME, because getpeername() says ENOTCONN of a connection that was reset in the queue,
  * and its record is to be taken as well. It fails unless it can fill the length asked for. */
-static int peer_of(int accepted_fd, struct addr *peer)
+int origin_peer(int accepted_fd, struct addr *peer)
 {
     struct sockaddr_storage name = {0};
     socklen_t len6 = sizeof(struct sockaddr_in6), len4 = sizeof(struct sockaddr_in);
@@ -25,7 +25,7 @@ static int peer_of(int accepted_fd, struct addr *peer)
     return addr_from_sockaddr(&name, peer) ? 0 : -EAFNOSUPPORT;
 }
 
-static int local_of(int accepted_fd, struct addr *local)
+int origin_local(int accepted_fd, struct addr *local)
 {
     struct sockaddr_storage name = {0};
     socklen_t len = sizeof(name);
@@ -40,10 +40,10 @@ static int key_of(int accepted_fd, struct abi_tuple *key, struct addr *src, stru
 {
     socklen_t len = sizeof(key->netns_cookie);
     struct addr local;
-    int code = peer_of(accepted_fd, src);
+    int code = origin_peer(accepted_fd, src);
 
     if (code == 0)
-        code = local_of(accepted_fd, &local);
+        code = origin_local(accepted_fd, &local);
     if (code < 0)
         return err_sys(err, code, "addresses of an accepted connection");
     if (getsockopt(accepted_fd, SOL_SOCKET, SO_NETNS_COOKIE, &key->netns_cookie, &len) < 0)

@@ -25,6 +25,10 @@ struct origin {
 /* As the kernel tells of it. */
 void origin_from(const struct abi_origin *filed, const struct addr *src, struct origin *out);
 
+/* The addresses at both ends of an accepted socket: 0 or a negative errno. */
+int origin_peer(int accepted_fd, struct addr *peer);
+int origin_local(int accepted_fd, struct addr *local);
+
 /* Takes (and so removes: a record is used once) what sockops filed for this accepted socket.
  * -ENOENT: nothing was filed, a stranger dialled the listener; close the connection. */
 int origin_take(struct sallyport_bpf *bpf, int accepted_fd, struct origin *out, struct err *err);

@@ -13,7 +13,8 @@
 #include "proxy/cgroups.h"
 #include "proxy/host.h"
 
-char *pod_place_name(int fd)
+/* The path by which it was opened, or what the kernel calls it. */
+static char *name_of(int fd)
 {
     char link[64], path[PATH_MAX];
     ssize_t len;
@@ -21,6 +22,17 @@ char *pod_place_name(int fd)
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     len = readlink(link, path, sizeof(path));
     return len > 0 ? strndup(path, (size_t)len) : NULL;
+}
+
+char *pod_place_cgroup_path(const struct pod_place *place, int root)
+{
+    CLEANUP(text_free) char *below = cgroup_path_below(place->cgroup, root);
+    CLEANUP(text_free) char *above = name_of(root);
+    char *path;
+
+    if (!below || !above || asprintf(&path, "%s%s%s", above, *below ? "/" : "", below) < 0)
+        return NULL;
+    return path;
 }
 
 /* Our own connections would come back to us. */
@@ -37,7 +49,7 @@ static bool contains_us(int cgroup)
 
 static int check_cgroup(struct pod_place *place, int root, struct err *err)
 {
-    CLEANUP(text_free) char *path = pod_place_name(place->cgroup);
+    CLEANUP(text_free) char *path = name_of(place->cgroup);
     const char *shown = path ? path : "";
     int result = cgroup_read_id(place->cgroup, &place->id, err);
 
@@ -46,7 +58,7 @@ static int check_cgroup(struct pod_place *place, int root, struct err *err)
         return result;
     }
     if (!cgroup_is_within(place->cgroup, root)) {
-        CLEANUP(text_free) char *root_path = pod_place_name(root);
+        CLEANUP(text_free) char *root_path = name_of(root);
 
         return err_set(err, -EXDEV,
                        "cgroup %s is not in %s, the cgroup root that this agent steers; start it "
@@ -74,11 +86,24 @@ int pod_place_check(struct pod_place *place, int root, struct err *err)
 
     if (result == 0 && place->netns >= 0 &&
         (result = check_netns(place->netns, &place->netns_inode, err)) < 0) {
-        CLEANUP(text_free) char *path = pod_place_name(place->netns);
+        CLEANUP(text_free) char *path = name_of(place->netns);
 
         err_wrap(err, "%s", path ? path : "");
     }
     return result;
+}
+
+char *pod_place_netns_path(const struct pod_place *place)
+{
+    const char *path = place->netns_path;
+    CLEANUP(fd_close)
+    int here = path ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) : -1;
+    struct err err;
+    uint64_t inode = 0;
+
+    if (here >= 0 && check_netns(here, &inode, &err) == 0 && inode == place->netns_inode)
+        return strdup(path);
+    return name_of(place->netns);
 }
 
 /* ---- found again ---- */
@@ -93,7 +118,7 @@ static void look_at(void *arg, pid_t pid)
     struct search *search = arg;
     struct err err;
     char path[64];
-    uint64_t inode;
+    uint64_t inode = 0;
 
     if (search->found >= 0)
         return;
@@ -115,7 +140,7 @@ int pod_place_find_netns(int cgroup, const char *path, uint64_t inode)
 {
     struct search search = {.inode = inode, .found = -1};
     struct err err;
-    uint64_t is;
+    uint64_t is = 0;
 
     if (path && *path == '/')
         search.found = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);

@@ -116,16 +116,16 @@ static json_t *entry_write(const struct entry *entry)
 
 /* ---- registering ---- */
 
-static int entry_new(struct entry **out, const struct pod_place *place, struct pod_spec *spec,
-                     struct err *err)
+static int entry_new(struct entry **out, const struct pod_place *place, int root,
+                     struct pod_spec *spec, struct err *err)
 {
     CLEANUP(entry_free) struct entry *entry = calloc(1, sizeof(*entry));
 
     if (!entry)
         return err_set(err, -ENOMEM, "pod %s", spec->name);
     entry->id = place->id;
-    entry->cgroup = pod_place_name(place->cgroup);
-    entry->netns = place->netns >= 0 ? pod_place_name(place->netns) : NULL;
+    entry->cgroup = pod_place_cgroup_path(place, root);
+    entry->netns = place->netns >= 0 ? pod_place_netns_path(place) : NULL;
     entry->netns_inode = place->netns_inode;
     if (!entry->cgroup || (place->netns >= 0 && !entry->netns))
         return err_set(err, -ENOMEM, "pod %s", spec->name);
@@ -174,7 +174,7 @@ static int add(struct registry *registry, const struct pod_place *place, struct 
 {
     CLEANUP(entry_free) struct entry *entry = NULL;
     json_t *object;
-    int result = entry_new(&entry, place, spec, err);
+    int result = entry_new(&entry, place, registry->parts.cgroup_root, spec, err);
 
     if (result == 0)
         result = check_free(registry, entry, err);
@@ -222,6 +222,7 @@ static enum pod_files_fate take_up(void *arg, uint64_t id, const json_t *object,
                                  (uint64_t)json_integer_value(inode));
     place.cgroup = cgroup;
     place.netns = netns;
+    place.netns_path = json_string_value(json_object_get(object, "netns"));
     if (pod_place_check(&place, registry->parts.cgroup_root, err) < 0 ||
         add(registry, &place, &spec, false, err) < 0)
         return err->code == -ENOENT ? POD_FILES_DROP : POD_FILES_SET_ASIDE;
@@ -331,7 +332,10 @@ static void on_add(void *arg, struct control_call *call)
     const struct pods_settings otherwise = registry->parts.defaults(registry->parts.arg);
     CLEANUP(pod_spec_fini) struct pod_spec spec = {.space = ""};
     CLEANUP(fd_close) int cgroup = control_take_fd(call, 0), netns = control_take_fd(call, 1);
-    struct pod_place place = {.cgroup = cgroup, .netns = netns};
+    struct pod_place place = {
+        .cgroup = cgroup,
+        .netns = netns,
+        .netns_path = json_string_value(json_object_get(control_args(call), "netns_path"))};
     struct err err = {0};
     char name[TITLE_MAX];
     int result = cgroup < 0 ? err_set(&err, -EINVAL, "no cgroup came with the request") : 0;
@@ -376,11 +380,34 @@ static struct entry *find_asked(const struct registry *registry, struct control_
     return entry;
 }
 
+static void remove_all(struct registry *registry, struct control_call *call)
+{
+    size_t removed = 0;
+    struct err err;
+
+    while (registry->first) {
+        if (agent_remove_pod(registry->parts.agent, registry->first->id, &err) < 0) {
+            control_refuse(call, &err);
+            return;
+        }
+        drop(registry, registry->first);
+        removed++;
+    }
+    log_info("all %zu pods are removed", removed);
+    control_answer(call, NULL);
+}
+
 static void on_remove(void *arg, struct control_call *call)
 {
     struct registry *registry = arg;
     struct err err = {0};
-    struct entry *entry = find_asked(registry, call, &err);
+    struct entry *entry;
+
+    if (json_is_true(json_object_get(control_args(call), "all"))) {
+        remove_all(registry, call);
+        return;
+    }
+    entry = find_asked(registry, call, &err);
 
     if (!entry || agent_remove_pod(registry->parts.agent, entry->id, &err) < 0) {
         control_refuse(call, &err);

@@ -14,6 +14,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper.h"
 #include "proxy/pods.h"
+#include "proxy/ready.h"
 #include "proxy/unreachable.h"
 
 enum {
@@ -43,6 +44,7 @@ struct watched {
 struct resolver {
     struct resolver_parts parts;
     struct watched *nets;
+    int ready; /* of all ears: see resolver_drain() */
     struct exchanges exchanges;
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
@@ -374,9 +376,14 @@ static void on_asked(evutil_socket_t fd, short what, void *arg)
 
 void resolver_drain(struct resolver *resolver)
 {
-    for (struct watched *net = resolver->nets; net; net = net->next)
-        for (size_t i = 0; i < net->ears_len; i++)
-            hear(resolver, &net->ears[i], DRAIN_TURNS * ASKED_A_TURN);
+    void *ears[READY_BATCH];
+    size_t len = READY_BATCH;
+
+    while (!resolver->busy && len == READY_BATCH) {
+        len = ready_look(resolver->ready, ears);
+        for (size_t i = 0; i < len; i++)
+            hear(resolver, ears[i], DRAIN_TURNS * ASKED_A_TURN);
+    }
 }
 
 bool resolver_is_done(const struct resolver *resolver, uint64_t cookie, const struct addr *server)
@@ -421,8 +428,10 @@ static void watched_free(struct watched **net)
 
     if (!gone)
         return;
-    for (size_t i = 0; i < gone->ears_len; i++)
+    for (size_t i = 0; i < gone->ears_len; i++) {
+        ready_unwatch(gone->resolver->ready, gone->ears[i].fd);
         event_free(gone->ears[i].event);
+    }
     free(gone);
 }
 
@@ -437,7 +446,9 @@ static int add_ear(struct watched *net, int fd, uint16_t port)
     if (!ear->event)
         return -ENOMEM;
     net->ears_len++;
-    return event_add(ear->event, NULL) < 0 ? -ENOMEM : 0;
+    if (event_add(ear->event, NULL) < 0)
+        return -ENOMEM;
+    return ready_watch(net->resolver->ready, fd, ear, NULL);
 }
 
 int resolver_watch(struct resolver *resolver, struct keeper_net *keeper_net, struct err *err)
@@ -504,6 +515,9 @@ int resolver_new(struct resolver **out, const struct resolver_parts *parts, stru
     if (!resolver)
         return err_set(err, -ENOMEM, "resolver");
     resolver->parts = *parts;
+    resolver->ready = ready_new(err);
+    if (resolver->ready < 0)
+        return resolver->ready;
     code = datagrams_new(&resolver->batch, err);
     if (code < 0)
         return code;
@@ -524,5 +538,6 @@ void resolver_free(struct resolver **resolver)
         watched_free(&net);
     }
     datagrams_free(&(*resolver)->batch);
+    fd_close(&(*resolver)->ready);
     free(TAKE(*resolver));
 }

@@ -94,7 +94,7 @@ static int make_pin_dir(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
+int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err)
 {
     int result;
 
@@ -105,7 +105,7 @@ int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
                        "leave room for its sockets' names",
                        dir, sizeof(runtime->dir) - 1);
     result = make_dir(runtime->dir, err);
-    if (result == 0)
+    if (result == 0 && pins)
         result = make_pin_dir(runtime, err);
     return result;
 }

@@ -8,6 +8,8 @@
  * One agent a directory. A killed one leaves the directory as it is, for the next. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct runtime {
@@ -19,8 +21,9 @@ struct runtime {
 /* What --runtime-dir said (NULL: nothing), else $RUNTIME_DIRECTORY, else /run/sallyport. */
 const char *runtime_choose(const char *option);
 
-/* Makes the directory (0700) and what is in it. */
-int runtime_init(struct runtime *runtime, const char *dir, struct err *err);
+/* Makes the directory (0700) and what is in it. Without pins nothing is mounted, which any user
+ * may. */
+int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err);
 /* Takes the lock: -EBUSY, with a sentence, where an agent runs already. */
 int runtime_lock(struct runtime *runtime, struct err *err);
 /* For the next agent; the directory is its from now on. */

@@ -257,20 +257,28 @@ static bool take_text(const json_t *args, const char *key, char **out)
     return !value || *out;
 }
 
+static int begin(struct gather **out, struct sessions *sessions, const json_t *args,
+                 struct err *err)
+{
+    CLEANUP(gather_free) struct gather *gather = NULL;
+
+    if (sessions->gathers_len == GATHERS_MAX)
+        return err_set(err, -EBUSY, "%d others are reading the sessions; ask again", GATHERS_MAX);
+    if (gather_new(&gather, sessions) < 0)
+        return err_set(err, -ENOMEM, "no memory for a list of the sessions");
+    if (!take_text(args, "namespace", &gather->space) || !take_text(args, "pod", &gather->pod))
+        return err_set(err, -EINVAL, "'namespace' and 'pod' are texts");
+    *out = TAKE(gather);
+    return 0;
+}
+
 static void list_sessions(void *arg, struct control_call *call)
 {
     struct sessions *sessions = arg;
-    const json_t *args = control_args(call);
-    CLEANUP(gather_free) struct gather *gather = NULL;
-    struct err err = {0};
+    struct gather *gather;
+    struct err err;
 
-    if (sessions->gathers_len == GATHERS_MAX)
-        err_set(&err, -EBUSY, "%d others are reading the sessions; ask again", GATHERS_MAX);
-    else if (gather_new(&gather, sessions) < 0)
-        err_set(&err, -ENOMEM, "no memory for a list of the sessions");
-    else if (!take_text(args, "namespace", &gather->space) || !take_text(args, "pod", &gather->pod))
-        err_set(&err, -EINVAL, "'namespace' and 'pod' are texts");
-    if (err.code) {
+    if (begin(&gather, sessions, control_args(call), &err) < 0) {
         control_refuse(call, &err);
         return;
     }
@@ -279,10 +287,8 @@ static void list_sessions(void *arg, struct control_call *call)
     for (unsigned i = 0; i < gather->parts_len; i++) {
         gather->parts[i].visit.fn = copy_flows;
         gather->parts[i].gather = gather;
-    }
-    for (unsigned i = 0, len = gather->parts_len; i < len; i++)
         worker_visit(sessions->parts.workers[i], &gather->parts[i].visit);
-    TAKE(gather); /* on_done's */
+    } /* the rest is on_done's, which runs on this thread, too */
 }
 
 int sessions_new(struct sessions **out, const struct sessions_parts *parts, struct err *err)

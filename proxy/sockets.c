@@ -67,13 +67,20 @@ static void set_error(struct tracked *entry, const char *error)
     entry->incomplete |= !entry->error;
 }
 
+static uint64_t wall_ns(const struct sockets *sockets, uint64_t boot_ns)
+{
+    if (sockets->parts.identity)
+        return identity_wall_ns(sockets->parts.identity, boot_ns);
+    return boot_ns + clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+}
+
 static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
                  uint64_t boot_ns)
 {
     struct flow_event *event = flow_event_new(kind, entry->process, entry->pod);
 
     if (event) {
-        event->time_ns = identity_wall_ns(sockets->parts.identity, boot_ns);
+        event->time_ns = wall_ns(sockets, boot_ns);
         event->protocol = entry->protocol;
         event->src = entry->src;
         event->dst = entry->dst;

@@ -24,6 +24,7 @@ struct names;
 struct resolver;
 
 struct sockets_parts { /* all borrowed, all outlive it; producer is the control thread's */
+    /* NULL, as are pods, names and resolver: the kernel tells nothing, there are but flows */
     struct identity *identity;
     struct pods *pods;
     struct names *names;

@@ -65,6 +65,11 @@ static double refused_memory(void *arg)
     return (double)((struct telemetry *)arg)->stats.refused[LIMIT_MEMORY];
 }
 
+static double refused_share(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.refused[LIMIT_SHARE];
+}
+
 static double ca_not_after(void *arg)
 {
     return (double)((struct telemetry *)arg)->stats.ca_not_after;
@@ -151,7 +156,8 @@ static double start_time(void *arg)
 #define USED_HELP   "What connections take now of the machine's files and bytes of memory."
 #define MOST_HELP   "What connections may take of the machine's files and bytes of memory."
 #define RELOAD_HELP "Reloads of configuration, CA and trust; one that failed has changed nothing."
-#define REFUSE_HELP "Connections refused since files or memory were used up."
+#define REFUSE_HELP                                                                                \
+    "Connections refused since files, memory or the pod's share of them were used up."
 
 /* The last ones are named as Prometheus' own clients name them. */
 static const struct metrics_reading readings[] = {
@@ -171,6 +177,8 @@ static const struct metrics_reading readings[] = {
      refused_files, NULL},
     {"sallyport_refused_connections_total", REFUSE_HELP, METRICS_COUNTER, "resource=\"memory\"",
      refused_memory, NULL},
+    {"sallyport_refused_connections_total", REFUSE_HELP, METRICS_COUNTER, "resource=\"share\"",
+     refused_share, NULL},
     {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"done\"", reloads_done,
      NULL},
     {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"failed\"", reloads_failed,
@@ -287,4 +295,9 @@ void telemetry_tell(void *arg, json_t *answer)
 void telemetry_stop(struct telemetry *telemetry)
 {
     admin_free(&telemetry->admin);
+}
+
+void telemetry_dismiss(struct telemetry *telemetry)
+{
+    feed_dismiss(telemetry->feed);
 }

@@ -28,3 +28,5 @@ void telemetry_tell_reloads(struct telemetry *telemetry, const struct reload_sta
 /* For status_on(): whether it is ready, and what has become of its events. */
 void telemetry_tell(void *telemetry, json_t *answer);
 void telemetry_stop(struct telemetry *telemetry);
+/* Another agent takes over: who follows the events is to follow that one. */
+void telemetry_dismiss(struct telemetry *telemetry);

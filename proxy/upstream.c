@@ -5,11 +5,26 @@
 #include <sys/socket.h>
 
 #include "proxy/keeper.h"
+#include "proxy/listener.h"
+#include "proxy/returned.h"
+
+static int socket_here(int family, struct err *err)
+{
+    static const int mark = RETURNED_MARK;
+    int fd = listener_socket(family, SOCK_STREAM);
+
+    if (fd < 0)
+        return err_sys(err, fd, "a socket for the upstream leg");
+    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+    return fd;
+}
 
 int upstream_socket(struct keeper *keeper, const struct origin *origin, struct err *err)
 {
-    return keeper_socket(keeper, origin->netns_cookie,
-                         addr_is_v4(&origin->dst) ? AF_INET : AF_INET6, SOCK_STREAM, err);
+    int family = addr_is_v4(&origin->dst) ? AF_INET : AF_INET6;
+
+    return keeper ? keeper_socket(keeper, origin->netns_cookie, family, SOCK_STREAM, err)
+                  : socket_here(family, err);
 }
 
 int upstream_begin(int fd, const struct origin *origin, struct err *err)

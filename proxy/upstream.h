@@ -10,7 +10,8 @@
 
 struct keeper;
 
-/* A socket for it in the program's namespace, or a negative errno. Any thread. */
+/* A socket for it in the program's namespace, or a negative errno. Any thread. Without a keeper: in
+ * our own namespace, with our mark (returned.h) if we may set it. */
 int upstream_socket(struct keeper *keeper, const struct origin *origin, struct err *err);
 /* Begins to connect it. 0 or a negative errno: the failure was known at once. */
 int upstream_begin(int fd, const struct origin *origin, struct err *err);

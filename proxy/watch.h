@@ -13,7 +13,7 @@
 #include "base/err.h"
 
 enum {
-    WATCH_PATHS_MAX = 8,
+    WATCH_PATHS_MAX = 64,
     WATCH_QUIET_MS = 200,     /* so long nothing has happened: whoever writes is done */
     WATCH_PATIENCE_MS = 2000, /* ... but who never stops writing is read at last */
 };

@@ -41,8 +41,8 @@ struct worker_visit {
 
 /* What every worker needs; all borrowed, all outlive the workers. */
 struct worker_parts {
-    struct keeper *keeper;
-    struct identity *identity;
+    struct keeper *keeper;     /* NULL: upstream legs are in our own namespace */
+    struct identity *identity; /* NULL: no process is known */
     struct store *store;
     struct session_cache *session_cache; /* of sessions with servers */
     struct tickets *tickets;             /* of pods */

@@ -91,7 +91,7 @@ static int tell_rows(struct buffer *out, const struct ca_dir *ca, time_t now, bo
     const struct authority *signer = ca_dir_signer(ca, now);
     const struct authority *next = ca->next == signer ? NULL : ca->next;
     STACK_OF(X509) *bundle = ca_dir_bundle(ca, now);
-    struct row row;
+    struct row row = {0};
     int rc = bundle ? row_fill(&row, "current", signer->cert, err)
                     : err_set(err, -ENOMEM, "out of memory");
 

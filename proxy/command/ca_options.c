@@ -43,7 +43,7 @@ bool ca_duration_parse(const char *text, time_t max, time_t *out)
     static const struct {
         char name;
         time_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 24 * 3600}};
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     time_t number = 0;
     const char *at = text;
 
@@ -102,7 +102,7 @@ int ca_options_parse(struct ca_options *options, int argc, char **argv)
     bool has_overlap = false, has_output = false;
     int option;
 
-    *options = (struct ca_options){.overlap = 24 * 3600};
+    *options = (struct ca_options){.overlap = 86400};
     argv[0] = (char *)"sallyport ca"; /* who complains of an option */
     while ((option = getopt_long(argc, argv, "o:h", known, NULL)) != -1)
         switch (option) {

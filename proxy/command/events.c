@@ -262,8 +262,7 @@ static int follow(struct follower *follower, struct err *err)
     return result;
 }
 
-/* One agent, from its greeting to its end: -ENOENT or -EPIPE of the agent's: there may be another.
- */
+/* One agent, from its greeting to its end (0). */
 static int attend(struct follower *follower, bool *greeted, struct err *err)
 {
     int result = ask(follower, err);
@@ -290,12 +289,12 @@ static int follow_agents(struct follower *follower)
             return 0;
         if (result == 0)
             err_set(&err, -EPIPE, "the agent has ended");
-        if ((result < 0 && result != -ENOENT && result != -EPIPE) || !follower->reconnect) {
+        if ((result < 0 && greeted) || !follower->reconnect) {
             log_error("%s", err.text);
             return FAILED;
         }
-        if (greeted) { /* what the next one saw before we asked it is ours to see, too */
-            follower->since_ns = clock_read_ns(CLOCK_REALTIME);
+        if (greeted) { /* all that the next one has seen before we ask it is new to us */
+            follower->since_ns = 1;
             told = false;
         }
         if (!told)

@@ -15,7 +15,7 @@ enum { FAILED = 1, MISUSED = 2 };
 static const char usage_text[] =
     "Usage: sallyport pods list [-o compact|json]\n"
     "       sallyport pods add --cgroup DIR --name [NAMESPACE/]NAME [OPTION…]\n"
-    "       sallyport pods remove [NAMESPACE/]NAME | --cgroup DIR\n"
+    "       sallyport pods remove [NAMESPACE/]NAME | --cgroup DIR | --all\n"
     "\n"
     "A pod is a cgroup (v2) with all below it, but for what is added as a pod of its own. What\n"
     "runs in it is steered from its next connect on; it goes with its cgroup. Removed, what it\n"
@@ -40,7 +40,7 @@ struct pods_options {
     struct ask ask;
     const char *cgroup, *netns, *name, *when_down;
     json_t *labels, *ports; /* owned */
-    bool loopback;
+    bool loopback, all;
 };
 
 /* ---- options ---- */
@@ -85,7 +85,7 @@ static int take_ports(struct pods_options *options, const char *list)
     }
 }
 
-enum { CGROUP = 256, NETNS, NAME, LABEL, PORTS, LOOPBACK, ON_AGENT_DOWN, RUNTIME_DIR };
+enum { CGROUP = 256, NETNS, NAME, LABEL, PORTS, LOOPBACK, ON_AGENT_DOWN, RUNTIME_DIR, ALL };
 
 static int take_option(struct pods_options *options, int option)
 {
@@ -108,6 +108,9 @@ static int take_option(struct pods_options *options, int option)
         return 0;
     case ON_AGENT_DOWN:
         options->when_down = optarg;
+        return 0;
+    case ALL:
+        options->all = true;
         return 0;
     case RUNTIME_DIR:
         options->ask.runtime_dir = optarg;
@@ -134,6 +137,7 @@ static int parse(struct pods_options *options, int argc, char **argv)
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
         {"on-agent-down", required_argument, NULL, ON_AGENT_DOWN},
+        {"all", no_argument, NULL, ALL},
         {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
         {"output", required_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
@@ -211,16 +215,20 @@ static int call(const struct pods_options *options, json_t *request)
 
 static int add(struct pods_options *options, int left, char **argv)
 {
+    CLEANUP(text_free) char *netns_path = NULL;
     json_t *request;
 
     if (left)
         return misused(argv[0]);
-    if (!options->cgroup || !options->name)
+    if (!options->cgroup || !options->name || options->all)
         return misused("'add' wants --cgroup and --name");
     request = json_pack("{s:s, s:O, s:O*, s:s*}", "verb", "pods.add", "labels", options->labels,
                         "ports", options->ports, "onAgentDown", options->when_down);
     if (options->loopback)
         json_object_set_new(request, "loopback", json_true());
+    netns_path = options->netns ? realpath(options->netns, NULL) : NULL;
+    if (netns_path)
+        json_object_set_new(request, "netns_path", json_string(netns_path));
     set_name(request, options->name);
     return call(options, request);
 }
@@ -229,9 +237,9 @@ static int remove_one(struct pods_options *options, int left, char **argv)
 {
     json_t *request;
 
-    if ((left == 1) == (options->cgroup != NULL) || left > 1)
-        return misused("'remove' wants one name, or --cgroup");
-    request = json_pack("{s:s}", "verb", "pods.remove");
+    if (left > 1 || (left == 1) + (options->cgroup != NULL) + options->all != 1)
+        return misused("'remove' wants one name, or --cgroup, or --all");
+    request = json_pack("{s:s, s:b}", "verb", "pods.remove", "all", (int)options->all);
     if (left)
         set_name(request, argv[0]);
     return call(options, request);

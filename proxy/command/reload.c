@@ -3,6 +3,7 @@
  * whatever happens until then is read once more after it. */
 #include "proxy/command/reload.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -95,15 +97,49 @@ static void on_change(void *arg)
     reload_now(arg);
 }
 
+/* Each may be a volume of its own, in which ..data is swapped. */
+static size_t dirs_in(const char *path, char **out, size_t most)
+{
+    DIR *dir = path ? opendir(path) : NULL;
+    const struct dirent *entry;
+    size_t len = 0;
+    struct stat st;
+
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_name[0] == '.' || fstatat(dirfd(dir), entry->d_name, &st, 0) < 0 ||
+            !S_ISDIR(st.st_mode))
+            continue;
+        if (len == most) {
+            log_warn("%s has more directories than can be watched (%zu): changes in the others are "
+                     "taken up with the next one, or by SIGHUP",
+                     path, most);
+            break;
+        }
+        if (asprintf(&out[len], "%s/%s", path, entry->d_name) < 0)
+            break;
+        len++;
+    }
+    if (dir)
+        closedir(dir);
+    return len;
+}
+
 static void watch(struct reload *reload, const struct config *config)
 {
     const char *file = reload->parts.source->file;
-    const char *const paths[] = {file ? file : config_default_file, ca_dir_of(config),
-                                 config->upstream_ca, config->client_certificates};
+    const char *paths[WATCH_PATHS_MAX] = {file ? file : config_default_file, ca_dir_of(config),
+                                          config->upstream_ca, config->client_certificates};
+    char *dirs[WATCH_PATHS_MAX];
+    size_t len = 4, dirs_len;
     struct err err;
 
-    if (watch_set(reload->watch, paths, ARRAY_SIZE(paths), &err) < 0)
+    dirs_len = dirs_in(config->client_certificates, dirs, WATCH_PATHS_MAX - len);
+    for (size_t i = 0; i < dirs_len; i++)
+        paths[len++] = dirs[i];
+    if (watch_set(reload->watch, paths, len, &err) < 0)
         log_warn("%s; changed files may go unnoticed, a SIGHUP does not", err.text);
+    while (dirs_len)
+        free(dirs[--dirs_len]);
 }
 
 /* ---- all or nothing ---- */
@@ -288,8 +324,8 @@ void reload_tell(void *arg, json_t *answer)
 
     status_add_text(answer, "config", file ? file : config_default_file);
     status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
-    if (reload->look_again) /* another one signs then, or none */
-        status_add_time(answer, "ca_changes", (uint64_t)reload->look_again * 1000000000);
+    if (reload->look_again) /* another one signs then, or none, or there is a warning to give */
+        status_add_time(answer, "ca_next_look", (uint64_t)reload->look_again * 1000000000);
     reloads = json_pack("{s:I,s:I}", "done", (json_int_t)status->done, "failed",
                         (json_int_t)status->failed);
     if (status->at_ns)

@@ -155,6 +155,7 @@ static void make_way(void *arg)
     struct run *run = arg;
 
     telemetry_stop(run->telemetry);
+    telemetry_dismiss(run->telemetry);
     reload_free(&run->reload);
     registry_free(&run->registry);
     control_free(&run->control);
@@ -193,13 +194,34 @@ static int succeed(struct run *run, bool replaces, struct err *err)
 
     if (replaces)
         result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
-    if (result == 0)
+    if (result == 0 && !run->config->listen.len)
         result = take_up_pods(run, err);
     if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
         log_warn("%s; what it knew is lost", err->text);
     replaces = false;
     return result == 0 && run->runtime.lock_fd < 0 ? find_place(run, false, true, &replaces, err)
                                                    : result;
+}
+
+static void refuse_pods(void *arg, struct control_call *call)
+{
+    struct err err;
+
+    (void)arg;
+    err_set(&err, -EOPNOTSUPP, "this agent takes what is sent to --listen, and has no pods");
+    control_refuse(call, &err);
+}
+
+static int serve_pods(struct run *run, struct err *err)
+{
+    static const char *const verbs[] = {"pods.add", "pods.remove", "pods.list"};
+    int result = 0;
+
+    if (run->registry)
+        return registry_serve(run->registry, run->control, err);
+    for (size_t i = 0; result == 0 && i < ARRAY_SIZE(verbs); i++)
+        result = control_on(run->control, verbs[i], refuse_pods, NULL, err);
+    return result;
 }
 
 static int serve_clients(struct run *run, struct err *err)
@@ -211,6 +233,7 @@ static int serve_clients(struct run *run, struct err *err)
         .make_way = make_way,
         .leave = leave,
         .arg = run,
+        .alone = run->config->listen.len > 0,
     };
     char path[sizeof(run->runtime.dir) + sizeof(CONTROL_SOCKET)];
     int result;
@@ -226,7 +249,7 @@ static int serve_clients(struct run *run, struct err *err)
     if (result == 0)
         result = agent_serve(run->agent, run->control, run->status, err);
     if (result == 0)
-        result = registry_serve(run->registry, run->control, err);
+        result = serve_pods(run, err);
     if (result == 0)
         result = succession_new(&run->succession, &succession, run->control, err);
     return result;
@@ -289,6 +312,8 @@ static int start_agent(struct run *run, struct err *err)
         .taps_len = TELEMETRY_TAPS,
         .node_name = run->node_name,
         .workers = run->config->workers ? run->config->workers : host_cpus(),
+        .listen = run->config->listen.at,
+        .listen_len = run->config->listen.len,
     };
     int result = telemetry_new(&run->telemetry, run->node_name, err);
 
@@ -323,17 +348,18 @@ static int start(struct run *run, bool replace, struct err *err)
 {
     const struct config *config = run->config;
     bool replaces = false;
-    int result = host_check(err);
+    bool steers = !config->listen.len;
+    int result = steers ? host_check(err) : host_check_files(err);
 
     if (result == 0)
         result = catch_signals(run, err);
     if (result == 0)
-        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
+        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), steers, err);
     if (result == 0)
         result = find_place(run, replace, false, &replaces, err);
     if (result == 0)
         result = open_events(run, err);
-    if (result == 0)
+    if (result == 0 && steers)
         result = open_cgroup_root(run, err);
     if (result == 0)
         result =
@@ -419,7 +445,9 @@ int command_run(int argc, char **argv)
         log_error("%s", err.text);
         status = FAILED;
     } else {
-        log_info("ready: pods may be registered (%s)", run.runtime.dir);
+        log_info(run.registry ? "ready: pods may be registered (%s)"
+                              : "ready: takes what is sent to --listen (%s)",
+                 run.runtime.dir);
         notify_say("READY=1\nSTATUS=Ready");
         event_base_dispatch(agent_base(run.agent));
         notify_say("STOPPING=1\nSTATUS=Ending");

@@ -1,11 +1,11 @@
 #include "proxy/command/succession.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,10 +16,15 @@
 #include "proxy/notify.h"
 #include "proxy/successor.h"
 
-enum { LOOK_US = 20000 };
+enum {
+    LOOK_US = 20000,
+    /* systemd signals one that it did not start itself twice in a row, a person does not */
+    SECOND_NS = 1000000000,
+};
 
 struct succession {
     struct succession_parts parts;
+    uint64_t asked_ns; /* to drain */
     uint64_t until_ns; /* 0: serving */
     bool retired;
     struct event *look;
@@ -54,12 +59,20 @@ static void end_soon(struct succession *succession)
 
 void succession_drain(struct succession *succession)
 {
-    if (succession->until_ns) { /* asked a second time */
-        event_base_loopbreak(agent_base(succession->parts.agent));
+    uint64_t now = clock_ns();
+
+    if (succession->until_ns) {
+        if (now - succession->asked_ns >= SECOND_NS)
+            event_base_loopbreak(agent_base(succession->parts.agent));
         return;
     }
+    succession->asked_ns = now;
     agent_drain(succession->parts.agent);
     notify_say("STOPPING=1\nSTATUS=Ending with the last connection");
+    if (succession->parts.alone) { /* the next one needs nothing that we know */
+        succession->parts.make_way(succession->parts.arg);
+        succession->parts.leave(succession->parts.arg);
+    }
     end_soon(succession);
 }
 
@@ -107,6 +120,14 @@ static void on_takeover(void *arg, struct control_call *call)
         control_refuse(call, &err);
         return;
     }
+    if (succession->parts.alone) {
+        err_set(&err, -EBUSY,
+                "an agent with --listen runs already (pid %d), whose place can be taken when it has "
+                "ended",
+                getpid());
+        control_refuse(call, &err);
+        return;
+    }
     if (!succession->until_ns && !json_is_true(json_object_get(control_args(call), "replace"))) {
         err_set(&err, -EBUSY,
                 "an agent runs already (pid %d); 'sallyport run --replace' takes over from it",
@@ -131,13 +152,41 @@ static void on_takeover(void *arg, struct control_call *call)
 
 /* ---- a successor of our own making ---- */
 
+/* As a grandchild, whom init adopts: systemd kills a main process that is not its child where it
+ * should let it end. 0, or the errno with which the program could not be started. */
+static int start(const char *program, char *const *argv)
+{
+    int report[2], code = 0;
+    pid_t child;
+
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return errno;
+    child = fork();
+    if (child == 0) {
+        if (fork() == 0) {
+            execv(program, argv);
+            code = errno;
+            _exit(write(report[1], &code, sizeof(code)) < 0);
+        }
+        _exit(0);
+    }
+    if (child < 0)
+        code = errno;
+    close(report[1]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (child > 0 && read(report[0], &code, sizeof(code)) != sizeof(code))
+        code = 0; /* it closed when the program began */
+    close(report[0]);
+    return code;
+}
+
 void succession_renew(struct succession *succession)
 {
     char *const *old = succession->parts.argv;
     char **argv;
     size_t len = 0;
     bool replaces = false;
-    pid_t pid;
     int code;
 
     if (succession->until_ns)
@@ -156,7 +205,7 @@ void succession_renew(struct succession *succession)
     argv[1] = (char *)"run";
     if (!replaces)
         argv[1 + len] = (char *)"--replace";
-    code = posix_spawn(&pid, succession->program, NULL, NULL, argv, environ);
+    code = start(succession->program, argv);
     free(argv);
     if (code)
         log_error("SIGUSR2: %s cannot be started: %s; this agent goes on", succession->program,

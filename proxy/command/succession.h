@@ -9,6 +9,8 @@
  * Leads to:   agent.h, successor.h. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct succession;
@@ -24,6 +26,7 @@ struct succession_parts { /* borrowed */
     /* It knows what we knew: gives it the place. */
     void (*leave)(void *arg);
     void *arg;
+    bool alone; /* nobody can take its place while it serves: it listens by itself */
 };
 
 int succession_new(struct succession **out, const struct succession_parts *parts,
@@ -31,7 +34,7 @@ int succession_new(struct succession **out, const struct succession_parts *parts
 void succession_free(struct succession **succession); /* after the agent, which may use it */
 
 /* The control loop ends when no flow is left, after the drain time-out at the latest; at once when
- * it is asked to again. */
+ * it is asked to again, a second later or more. */
 void succession_drain(struct succession *succession);
 /* Starts the program that is now where ours was started from, with our arguments, to take our
  * place. If it fails, it says why, and we go on. */

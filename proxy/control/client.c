@@ -125,7 +125,7 @@ static int read_more(struct client *client, int ms, struct err *err)
         client->at = 0;
     }
     if (client->len + CHUNK > client->size) {
-        size_t size = client->size ? client->size * 2 : CHUNK * 2;
+        size_t size = client->size ? client->size * 2 : (size_t)CHUNK * 2;
         char *grown = size <= LINE_MAX_BYTES ? realloc(client->data, size) : NULL;
 
         if (!grown)

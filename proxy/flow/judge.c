@@ -42,10 +42,12 @@ static bool resolved_to_spared(const struct flow *flow)
 {
     struct passthrough *spared = flow->worker->parts.passthrough;
     struct names_found found = {0};
+    const struct pod *pod = flow->facts.who.pod;
     bool any = false;
 
-    names_find(flow->worker->parts.names, flow->facts.who.pod->cgroup_id, &flow->facts.where.dst,
-               clock_ns(), &found);
+    if (pod)
+        names_find(flow->worker->parts.names, pod->cgroup_id, &flow->facts.where.dst, clock_ns(),
+                   &found);
     for (size_t i = 0; i < found.len; i++)
         any = any || passthrough_name(spared, found.text[i]);
     names_found_fini(&found);

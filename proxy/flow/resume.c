@@ -15,9 +15,7 @@ void resume_fini(struct resume *resume)
 
 /* ---- upstream ---- */
 
-/* Everything that had a say in what was agreed and believed: who asked, where, for which name, with
- * which offers, and what was trusted. */
-static bool make_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
+bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
 {
     const struct __attribute__((packed)) { /* no padding: it is compared as bytes */
         uint64_t pod, netns, credentials;
@@ -52,7 +50,7 @@ void resume_offer(struct flow *flow, SSL *ssl)
 
     resume->learnt = resume->offered = false;
     session_facts_fini(&resume->shown);
-    resume->keyed = !resume->refused && make_key(flow, resume->key);
+    resume->keyed = !resume->refused && resume_key(flow, resume->key);
     if (!resume->keyed)
         return;
     session = session_cache_take(flow->worker->parts.session_cache, resume->key, clock_ns(),

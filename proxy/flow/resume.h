@@ -30,6 +30,10 @@ struct resume {
 
 void resume_fini(struct resume *resume);
 
+/* Pure: everything that has a say in what is agreed and believed: who asks, where, for which name,
+ * with which offers, and what is trusted. False: OpenSSL fails. */
+bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE]);
+
 /* Before the handshake with upstream: offers what is kept. */
 void resume_offer(struct flow *flow, SSL *ssl);
 /* After it (or in its midst, when a session comes so early): what upstream shows. */

@@ -13,7 +13,7 @@
 
 #include "base/cleanup.h"
 
-enum { IDS_MAX = 64 };
+enum { IDS_MAX = 64, OURS_MAX = 256 };
 
 static const struct {
     const char *name;
@@ -52,7 +52,7 @@ static const struct {
 
 /* The ids of our own programs. */
 struct ours {
-    uint32_t ids[IDS_MAX];
+    uint32_t ids[OURS_MAX];
     size_t len;
 };
 
@@ -184,21 +184,31 @@ static bool is_link(int fd)
     return strstr(name, "bpf-link") || strstr(name, "bpf_link"); /* as kernels have it */
 }
 
-static void find_ours(struct ours *ours, const char *pin_dir)
+static void note_ours(struct ours *ours, const char *path)
+{
+    CLEANUP(fd_close) int fd = bpf_obj_get(path);
+    struct bpf_link_info info = {0};
+    uint32_t len = sizeof(info);
+
+    if (fd >= 0 && is_link(fd) && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+        ours->ids[ours->len++] = info.prog_id;
+}
+
+/* Links lie in the directory itself, or in those below it: sets of them. */
+static void find_ours(struct ours *ours, const char *pin_dir, bool below)
 {
     DIR *dir = opendir(pin_dir);
     struct dirent *entry;
+    char path[PATH_MAX];
 
-    while (dir && (entry = readdir(dir)) && ours->len < IDS_MAX) {
-        struct bpf_link_info info = {0};
-        uint32_t len = sizeof(info);
-        char path[PATH_MAX];
-        CLEANUP(fd_close) int fd = -1;
-
-        if (snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name) < (int)sizeof(path))
-            fd = bpf_obj_get(path);
-        if (fd >= 0 && is_link(fd) && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-            ours->ids[ours->len++] = info.prog_id;
+    while (dir && (entry = readdir(dir)) && ours->len < OURS_MAX) {
+        if (entry->d_name[0] == '.' ||
+            snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name) >= (int)sizeof(path))
+            continue;
+        if (entry->d_type != DT_DIR)
+            note_ours(ours, path);
+        else if (!below)
+            find_ours(ours, path, true);
     }
     if (dir)
         closedir(dir);
@@ -209,7 +219,7 @@ void foreign_find_beside(struct probe_report *report, const char *root, const ch
     struct ours ours = {0};
     char path[PATH_MAX];
 
-    find_ours(&ours, pin_dir);
+    find_ours(&ours, pin_dir, false);
     snprintf(path, sizeof(path), "%s", root);
     look_upwards(report, path, "", &ours, false);
 }

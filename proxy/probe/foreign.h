@@ -11,7 +11,8 @@
  * network namespace, unless netns_fd is -1. */
 void foreign_find(struct probe_report *report, const char *own_cgroup, int netns_fd);
 
-/* Beside ours, whose links are pinned in pin_dir, at the cgroup `root`, and above it. */
+/* Beside ours, whose links are pinned in pin_dir or directories in it, at the cgroup `root`, and
+ * above it. */
 void foreign_find_beside(struct probe_report *report, const char *root, const char *pin_dir);
 /* Before ours: on the way up from a pod's cgroup to `root`, where ours stand. May be called again
  * for other pods: what was found already is not noted twice. */

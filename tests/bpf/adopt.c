@@ -306,6 +306,29 @@ static void a_keeper_that_dies_is_replaced(void **state)
     take_over();
 }
 
+/* Then the agent enters the namespace itself. */
+static void a_keeper_may_die_over_a_question(void **state)
+{
+    pid_t keeper = keeper_pid(), killer;
+    struct keeper_net *island;
+    int status;
+
+    (void)state;
+    kill(keeper, SIGSTOP);
+    killer = fork();
+    if (killer == 0) {
+        usleep(100000);
+        kill(keeper, SIGKILL);
+        _exit(0);
+    }
+    assert_ok(keeper_net_add(fx.keeper, &island, fx.bed.island, 0, &fx.err));
+    assert_true(keeper_net_listeners(island)->stream.v4 >= 0);
+    keeper_net_remove(fx.keeper, &island);
+    waitpid(killer, &status, 0);
+    for (int i = 0; i < 5 * SOON_MS && keeper_pid() == 0; i++)
+        usleep(1000);
+}
+
 static void without_both_pods_fail_as_they_are_set(void **state)
 {
     CLEANUP(fd_close) int server = serve(fx.bed.world, SOCK_STREAM, AF_INET, https.to, 443);
@@ -561,6 +584,7 @@ int main(int argc, char **argv)
         TEST(its_sockets_come_from_the_keeper),
         TEST(what_was_registered_with_the_one_before_only_is_forgotten),
         TEST(a_keeper_that_dies_is_replaced),
+        TEST(a_keeper_may_die_over_a_question),
         TEST(without_both_pods_fail_as_they_are_set),
         TEST(a_namespace_that_is_left_is_left_by_the_keeper),
         TEST(what_is_not_ours_is_replaced_while_pods_connect),

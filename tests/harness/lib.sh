@@ -45,6 +45,7 @@ tear_down() {
             tail -n 12 "$log" | sed -E 's/"process":.*"process_credentials":[^}]*[}]+,?//' | cut -c 1-400
         done >&9
     fi
+    if [ -n "${SYSTEMD:-}" ]; then systemd_down; fi
     internet_down
     rm -rf "$T"
     exit "$status"
@@ -118,6 +119,16 @@ expect_all_seq() {
 }
 
 ORIGIN_SAN=DNS:localhost,DNS:origin.test,IP:127.0.0.1,IP:::1,IP:203.0.113.10,IP:2001:db8:2::10
+
+# make_client NAME CA BASIC: a client's certificate (CA:FALSE), or a CA between (CA:TRUE).
+make_client() {
+    {
+        openssl req -config "$T/openssl.cnf" -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+            -keyout "$T/$1.key" -out "$T/$1.csr" -subj "/CN=client $1" &&
+        openssl x509 -req -in "$T/$1.csr" -CA "$T/$2.pem" -CAkey "$T/$2.key" -CAcreateserial -days 20 \
+            -out "$T/$1.pem" -extfile - <<<"basicConstraints=critical,$3"
+    } 2>"$T/openssl.log" || fail "openssl: $(cat "$T/openssl.log")"
+}
 
 # ---- origins ----------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 # shellcheck source=../harness/agent.sh
 . "$(dirname "$0")/../harness/agent.sh"
 
-slack=4096
+slack=8192 # the pod, which is served meanwhile, has its share
 if grep -q __asan_init "$SALLYPORT"; then # freed memory is kept for a while
     slack=32768
     CLEAN+=(ASAN_OPTIONS=quarantine_size_mb=1)

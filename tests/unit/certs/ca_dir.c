@@ -200,10 +200,12 @@ static void an_expired_one_is_told_and_replaced(void **state)
     struct err err = {0};
 
     assert_string_equal(now.warning, "");
+    assert_in_range(now.look_again, time(NULL) + 59 * DAY, time(NULL) + 61 * DAY);
     authority_free(&now.signer);
     offset = 61 * DAY;
     now = load(dir);
     assert_non_null(strstr(now.warning, dir));
+    assert_in_range(now.look_again, time(NULL) + DAY - 5, time(NULL) + DAY);
     authority_free(&now.signer);
     offset = 91 * DAY;
     assert_int_equal(ca_dir_load(&now, dir, &err), -EKEYEXPIRED);

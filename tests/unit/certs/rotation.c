@@ -86,30 +86,28 @@ static void is_due_in_the_last_third(void **state)
     static const struct {
         const char *name;
         struct rotation rotation;
-        bool want;
+        time_t want;
     } due[] = {
-        {"half its life is left", {.current = true, .current_until = NOW + 50}, false},
-        {"a third is left", {.current = true, .current_until = NOW + 25}, false},
-        {"less is left", {.current = true, .current_until = NOW + 23}, true},
-        {"but somebody comes after it",
+        {"one alone", {.current = true, .current_until = NOW + 40}, NOW + 10},
+        {"one alone, near its end", {.current = true, .current_until = NOW + 10}, NOW - 10},
+        {"somebody comes after it",
          {.current = true,
-          .current_until = NOW + 23,
+          .current_until = NOW + 10,
           .next = true,
           .next_from = NOW + 9,
           .next_until = NOW + 99},
-         false},
+         -1},
         {"who has expired",
-         {.current = true, .current_until = NOW + 23, .next = true, .next_until = NOW - 1},
-         true},
-        {"the one after it signs", {.next = true, .next_until = NOW + 50}, false},
-        {"and ends, too", {.next = true, .next_until = NOW + 23}, true},
-        {"nobody", {.current = false}, true},
+         {.current = true, .current_until = NOW + 40, .next = true, .next_until = NOW - 1},
+         NOW + 10},
+        {"the one after it signs", {.next = true, .next_until = NOW + 40}, NOW + 10},
+        {"nobody", {.current = false}, 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(due); i++) {
         print_message("  %s\n", due[i].name);
-        assert_int_equal(rotation_is_due(&due[i].rotation, NOW - 50, NOW), due[i].want);
+        assert_int_equal(rotation_due_at(&due[i].rotation, NOW - 50, NOW), due[i].want);
     }
 }
 

@@ -312,6 +312,34 @@ static void lets_in_so_many(void **state)
     stage_close(&stage);
 }
 
+/* Another agent takes over: readers get what was told until then, and go there. */
+static void sends_all_to_the_next_one(void **state)
+{
+    struct feed_order order = {.greeting = "hello", .fd = -1};
+    struct stage stage;
+    struct got got;
+    struct err err;
+    int reader, slow;
+
+    (void)state;
+    stage_open(&stage);
+    reader = follow(&stage, "exit", 0);
+    slow = follow(&stage, "exit", 0);
+    emit(&stage, 1, 1000);
+    feed_dismiss(stage.feed);
+    bus_flush(stage.bus); /* its turn ends before the next begins */
+    emit(&stage, 1001, 2000);
+    got = read_until(reader, 0);
+    assert_int_equal(got.events, 1000);
+    assert_int_equal(got.lost, 0);
+    assert_int_equal(read_until(slow, 0).events, 1000);
+    assert_int_equal(feed_subscribers(stage.feed), 0);
+    assert_int_equal(feed_add(stage.feed, &order, &err), -ESHUTDOWN);
+    stage_close(&stage);
+    close(reader);
+    close(slow);
+}
+
 /* The end: readers get what is left and the end of the stream; one who does not read is not waited
  * for for ever. */
 static void says_its_last_words(void **state)
@@ -344,6 +372,7 @@ int main(void)
         cmocka_unit_test(who_has_left_is_forgotten),
         cmocka_unit_test(who_shuts_its_end_gets_the_rest),
         cmocka_unit_test(lets_in_so_many),
+        cmocka_unit_test(sends_all_to_the_next_one),
         cmocka_unit_test(says_its_last_words),
     };
 

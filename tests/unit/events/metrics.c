@@ -144,6 +144,27 @@ static void counts(void **state)
 }
 
 /* However odd the traffic, the lines are as many. */
+static void all_that_was_told_and_lost_is_known(void **state)
+{
+    struct flow_event events[] = {
+        {.kind = FLOW_EVENT_EXEC},
+        {.kind = FLOW_EVENT_CONNECT},
+        {.kind = FLOW_EVENT_LOST, .lost = {.count = 41, .reason = "worker 3 ring full"}},
+        {.kind = FLOW_EVENT_LOST, .lost = {.count = 2, .reason = "something new"}},
+    };
+    struct metrics *metrics = NULL;
+    uint64_t told, lost;
+
+    (void)state;
+    assert_int_equal(metrics_new(&metrics, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        metrics_tap(metrics).on_event(metrics, &events[i]);
+    metrics_count(metrics, &told, &lost);
+    assert_int_equal(told, 2);
+    assert_int_equal(lost, 43);
+    metrics_free(&metrics);
+}
+
 static void what_pods_say_makes_no_lines(void **state)
 {
     struct flow_event events[200];
@@ -185,6 +206,10 @@ static void sentences_have_words(void **state)
         {"the certificate for a.example was refused: it has expired", METRICS_UPSTREAM,
          METRICS_FAILURE_CERTIFICATE},
         {"client refused our certificate: unknown ca", METRICS_POD, METRICS_FAILURE_CERTIFICATE},
+        {"client left without a word after it saw our certificate", METRICS_POD,
+         METRICS_FAILURE_CERTIFICATE},
+        {"the server refused the client certificate for a.example: alert 'unknown CA'",
+         METRICS_UPSTREAM, METRICS_FAILURE_CERTIFICATE},
         {"connecting to 192.0.2.1:443: Connection refused", METRICS_UPSTREAM,
          METRICS_FAILURE_CONNECT},
         {"connecting upstream took over 10 s", METRICS_UPSTREAM, METRICS_FAILURE_TIMEOUT},
@@ -219,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts),
+        cmocka_unit_test(all_that_was_told_and_lost_is_known),
         cmocka_unit_test(what_pods_say_makes_no_lines),
         cmocka_unit_test(sentences_have_words),
     };

@@ -369,6 +369,13 @@ static const struct scenario
                        BYTES(OK CHUNKED)},
                       {BYTES(GET), BYTES(OK "Content-Length: 2\r\n\r\nok")}},
             .refusal = BYTES("HTTP/1.1 502 ")},
+    demanded = {"GET, by a certificate of ours",
+                SITE_DEMANDS,
+                443,
+                .tls = true,
+                .until_close = true,
+                .talks = {{BYTES(GET), BYTES(OK "\r\n" BODY)}},
+                .refusal = BYTES("HTTP/1.1 502 ")},
     again = {"GET, in a session that goes on",
              SITE_GOOD,
              443,
@@ -462,6 +469,7 @@ static void the_first_connection_of_all(void **state)
 
 TRY(get)
 TRY(post)
+TRY(demanded)
 TRY(again)
 TRY(unknown_ca)
 TRY(wrong_name)
@@ -471,12 +479,31 @@ TRY(tunnel)
 TRY(refused_request)
 TRY(lookup)
 
+/* What the origins that demand one are to be shown. */
+static int make_client_cert(struct client_certs **out, struct err *err)
+{
+    CLEANUP(made_free)
+    struct made made = make_cert(
+        &(struct make){.name = "client", .issuer = &site.roots[0], .basic = "", .usage = ""});
+    void *dir;
+    int result;
+
+    make_dir(&dir);
+    write_cert(at(dir, "*.example.com.crt"), made.cert);
+    write_key(at(dir, "*.example.com.key"), made.key);
+    result = client_certs_load(out, dir, err);
+    make_dir_remove(&dir);
+    return result;
+}
+
 static int make_credentials(struct err *err)
 {
     struct credentials_parts parts = {.roots = roots};
     int result = authority_new(&parts.authority, "node", err);
 
     X509_STORE_up_ref(roots);
+    if (result == 0)
+        result = make_client_cert(&parts.clients, err);
     return result < 0 ? result : credentials_new(&credentials, &parts, "node", err);
 }
 
@@ -554,6 +581,7 @@ int main(void)
         cmocka_unit_test(the_first_connection_of_all),
         cmocka_unit_test(each_allocation_of_get),
         cmocka_unit_test(each_allocation_of_post),
+        cmocka_unit_test(each_allocation_of_demanded),
         cmocka_unit_test(each_allocation_of_again),
         cmocka_unit_test(each_allocation_of_unknown_ca),
         cmocka_unit_test(each_allocation_of_wrong_name),

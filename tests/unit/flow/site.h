@@ -17,7 +17,14 @@
 
 enum { EXCHANGES = 2, WAIT_SECONDS = 10 };
 
-enum site_kind { SITE_PLAIN, SITE_GOOD, SITE_UNKNOWN_CA, SITE_WRONG_NAME, SITE_KINDS };
+enum site_kind {
+    SITE_PLAIN,
+    SITE_GOOD,
+    SITE_UNKNOWN_CA,
+    SITE_WRONG_NAME,
+    SITE_DEMANDS,
+    SITE_KINDS
+};
 
 /* What is said, one after the other; an empty request: no more. */
 struct talk {
@@ -186,6 +193,13 @@ static inline SSL_CTX *site_context(const struct made *root, const char *names)
     return ctx;
 }
 
+/* A certificate of the client, by this root. */
+static inline void site_demand(SSL_CTX *ctx, const struct made *root)
+{
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    assert_true(X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), root->cert));
+}
+
 static inline void site_init(struct site *site)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -195,6 +209,8 @@ static inline void site_init(struct site *site)
     site->contexts[SITE_GOOD] = site_context(&site->roots[0], "DNS:*.example.com");
     site->contexts[SITE_UNKNOWN_CA] = site_context(&site->roots[1], "DNS:*.example.com");
     site->contexts[SITE_WRONG_NAME] = site_context(&site->roots[0], "DNS:*.example.net");
+    site->contexts[SITE_DEMANDS] = site_context(&site->roots[0], "DNS:*.example.com");
+    site_demand(site->contexts[SITE_DEMANDS], &site->roots[0]);
     site->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(site->listener, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_int_equal(listen(site->listener, 64), 0);

@@ -226,6 +226,29 @@ static void some_keys_cannot_change(void **state)
     }
 }
 
+/* A key that is missing there may stand behind what could not be read. */
+static void in_a_broken_file_what_is_missing_has_not_changed(void **state)
+{
+    static const struct {
+        const char *after;
+        size_t faults;
+    } broken[] = {{"zork: 1\n", 1}, {"zork: 1\nworkers: 3\n", 2}, {"'x", 1}, {"", 1}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
+        CLEANUP(config_free) struct config *before = NULL, *after = NULL;
+        CLEANUP(faults_fini) struct faults faults = {0};
+
+        assert_int_equal(config_new(&before, NULL), 0);
+        assert_int_equal(config_new(&after, NULL), 0);
+        config_read(before, BYTES("workers: 2\nnodeName: n\n"), &faults);
+        assert_int_equal(faults_count(&faults), 0);
+        config_read(after, span_of_text(broken[i].after), &faults);
+        config_compare(after, before, &faults);
+        assert_int_equal(faults_count(&faults), broken[i].faults);
+    }
+}
+
 static void says_why_a_file_cannot_be_read(void **state)
 {
     char dir[] = "/tmp/sallyport-test.XXXXXX", fifo[64];
@@ -265,6 +288,7 @@ int main(void)
         cmocka_unit_test(the_command_line_wins),
         cmocka_unit_test(tells_what_is_wrong_with_an_option),
         cmocka_unit_test(some_keys_cannot_change),
+        cmocka_unit_test(in_a_broken_file_what_is_missing_has_not_changed),
         cmocka_unit_test(says_why_a_file_cannot_be_read),
     };
 

@@ -178,6 +178,21 @@ static void long_names_make_way_earlier(void **state)
     expect(POD, FIT, 0, name);
 }
 
+static void what_a_removed_pod_resolved_is_forgotten(void **state)
+{
+    (void)state;
+    add(POD, "one.test.", 1, 60, 0);
+    add(POD, "two.test.", 2, 60, 0);
+    add(OTHER, "three.test.", 1, 60, 0);
+    names_forget(names, POD);
+    names_forget(names, POD); /* of whom nothing is known */
+    expect(POD, 1, 0, "");
+    expect(POD, 2, 0, "");
+    expect(OTHER, 1, 0, "three.test.");
+    add(POD, "again.test.", 1, 60, 0);
+    expect(POD, 1, 0, "again.test.");
+}
+
 static void *add_and_find(void *arg)
 {
     uint64_t pod = *(const uint64_t *)arg;
@@ -238,6 +253,7 @@ int main(void)
         TEST(what_was_answered_is_found),
         TEST(the_newest_name_comes_first),
         TEST(pods_do_not_see_each_others_names),
+        TEST(what_a_removed_pod_resolved_is_forgotten),
         TEST(a_name_lives_as_long_as_its_answer),
         TEST(a_later_answer_prolongs_and_never_shortens),
         TEST(only_what_is_over_is_let_go),

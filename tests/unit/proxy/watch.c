@@ -71,12 +71,23 @@ static void on_change(void *arg)
     event_base_loopbreak(arg);
 }
 
+static void on_time(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    event_base_loopbreak(arg);
+}
+
+/* (event_base_loopexit() would leave a timer behind, to end a later turn.) */
 static void turn(struct event_base *base, unsigned ms)
 {
-    struct timeval wait = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    struct timeval wait = {.tv_sec = (time_t)(ms / 1000),
+                           .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    struct event *end = evtimer_new(base, on_time, base);
 
-    event_base_loopexit(base, &wait);
+    event_add(end, &wait);
     event_base_dispatch(base);
+    event_free(end);
 }
 
 static void notices_what_leads_elsewhere(void **state)

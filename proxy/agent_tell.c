@@ -1,0 +1,30 @@
+/* agent_tell: what of an agent `status` shows. */
+#include "proxy/agent.h"
+#include "proxy/status.h"
+
+static void tell_limit(json_t *answer, const struct agent_stats *stats, const char *key,
+                       enum limit what)
+{
+    json_object_set_new(answer, key,
+                        json_pack("{s:I, s:I, s:I}", "used", (json_int_t)stats->used[what], "most",
+                                  (json_int_t)stats->most[what], "refused",
+                                  (json_int_t)stats->refused[what]));
+}
+
+void agent_tell(void *agent, json_t *answer)
+{
+    struct agent_stats stats;
+
+    agent_stats(agent, &stats);
+    json_object_set_new(answer, "pods", json_integer((json_int_t)stats.pods));
+    json_object_set_new(answer, "namespaces", json_integer((json_int_t)stats.namespaces));
+    json_object_set_new(answer, "workers", json_integer((json_int_t)stats.workers));
+    json_object_set_new(answer, "flows",
+                        json_pack("{s:I, s:I}", "open", (json_int_t)stats.flows, "total",
+                                  (json_int_t)stats.admitted));
+    status_add_cert(answer, "signer", stats.signer);
+    tell_limit(answer, &stats, "files", LIMIT_FILES);
+    tell_limit(answer, &stats, "memory", LIMIT_MEMORY);
+    json_object_set_new(answer, "refused_for_share",
+                        json_integer((json_int_t)stats.refused[LIMIT_SHARE]));
+}
