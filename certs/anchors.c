@@ -31,11 +31,19 @@ int anchors_init(struct anchors *anchors, const struct authority *main, const ch
     return 0;
 }
 
+void anchors_init_again(struct anchors *anchors, const struct anchors *before,
+                        X509_STORE *const *trust)
+{
+    *anchors = *before;
+    anchors->lent = true;
+    memcpy(anchors->trust, trust, before->len * sizeof(*trust));
+}
+
 void anchors_fini(struct anchors *anchors)
 {
     for (size_t i = 0; i < anchors->len; i++)
         X509_STORE_free(anchors->trust[i]);
-    for (size_t i = 0; i < ANCHORS_SETS; i++)
+    for (size_t i = 0; i < ANCHORS_SETS && !anchors->lent; i++)
         authority_free(&anchors->made[i]);
     *anchors = (struct anchors){0};
 }
@@ -84,4 +92,29 @@ STACK_OF(X509) *anchors_roots(const struct anchors *anchors, size_t file)
         return roots;
     sk_X509_free(roots);
     return NULL;
+}
+
+int anchors_show(struct anchors_shown *out, const struct anchors *anchors, struct err *err)
+{
+    CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
+
+    for (size_t file = 0; file <= ANCHORS_ANY; file++) {
+        STACK_OF(X509) *roots = anchors_roots(anchors, file);
+
+        shown.roots[file] = roots ? X509_chain_up_ref(roots) : NULL;
+        sk_X509_free(roots);
+        if (!shown.roots[file])
+            return err_tls(err, -ENOMEM, "the CA's certificates");
+    }
+    *out = shown;
+    shown = (struct anchors_shown){{NULL}};
+    return 0;
+}
+
+void anchors_shown_fini(struct anchors_shown *shown)
+{
+    for (size_t file = 0; file <= ANCHORS_ANY; file++) {
+        sk_X509_pop_free(shown->roots[file], X509_free);
+        shown->roots[file] = NULL;
+    }
 }

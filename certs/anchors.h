@@ -8,6 +8,7 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #include "certs/authority.h"
 
@@ -19,11 +20,15 @@ struct anchors {
     struct authority *made[ANCHORS_SETS]; /* of the other sets, by their bits; [0]: of no file */
     X509_STORE *trust[ANCHORS_MAX];       /* what each file trusts */
     size_t len;
+    bool lent; /* made is another's */
 };
 
 /* Takes the stores, at most ANCHORS_MAX of them, even on failure. */
 int anchors_init(struct anchors *anchors, const struct authority *main, const char *node_name,
                  X509_STORE *const *trust, size_t len, struct err *err);
+/* The same authorities, which are borrowed from `before`, and what its files trust now. */
+void anchors_init_again(struct anchors *anchors, const struct anchors *before,
+                        X509_STORE *const *trust);
 void anchors_fini(struct anchors *anchors);
 
 /* The authority for a leaf in place of the certificate that a server has shown and that was
@@ -36,3 +41,10 @@ enum { ANCHORS_ANY = ANCHORS_MAX };
  * add what a file trusts to roots of their own. They are borrowed, the stack is the caller's
  * (sk_X509_free); NULL without memory. */
 STACK_OF(X509) *anchors_roots(const struct anchors *anchors, size_t file);
+
+/* What anchors_roots() has for every file and for ANCHORS_ANY, by their numbers; owned. */
+struct anchors_shown {
+    STACK_OF(X509) *roots[ANCHORS_MAX + 1];
+};
+int anchors_show(struct anchors_shown *out, const struct anchors *anchors, struct err *err);
+void anchors_shown_fini(struct anchors_shown *shown);

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "certs/err_tls.h"
 #include "certs/file.h"
@@ -17,17 +18,13 @@ static bool at_end(void)
     return ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
 }
 
-int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct err *err)
+int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, unsigned *broken,
+              struct err *err)
 {
-    CLEANUP(file_free) struct file file = {0};
-    CLEANUP(own_bio) BIO *bio = NULL;
-    int rc = file_read(&file, path, err);
+    CLEANUP(own_bio) BIO *bio = BIO_new_mem_buf(bytes.data, (int)bytes.len);
 
-    if (rc < 0)
-        return rc;
-    bio = BIO_new_mem_buf(file.data, (int)file.len);
     if (!bio)
-        return err_tls(err, -ENOMEM, "cannot read %s", path);
+        return err_tls(err, -ENOMEM, "cannot read %s", name);
     *broken = 0;
     for (;;) {
         size_t left = BIO_ctrl_pending(bio);
@@ -41,12 +38,41 @@ int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct er
             continue;
         if (cert || BIO_ctrl_pending(bio) == left) { /* no step forward: it could not even begin */
             X509_free(cert);
-            return err_tls(err, -ENOMEM, "cannot read %s", path);
+            return err_tls(err, -ENOMEM, "cannot read %s", name);
         }
         ++*broken;
     }
     ERR_clear_error();
     return 0;
+}
+
+int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct err *err)
+{
+    CLEANUP(file_free) struct file file = {0};
+    int rc = file_read(&file, path, err);
+
+    return rc < 0 ? rc : pem_parse(into, span_of(file.data, file.len), path, broken, err);
+}
+
+/* Most readers know no other kind than the plain one. */
+static bool write_cert(BIO *bio, X509 *cert)
+{
+    bool plain = !X509_get0_trust_objects(cert) && !X509_get0_reject_objects(cert);
+
+    return plain ? PEM_write_bio_X509(bio, cert) : PEM_write_bio_X509_AUX(bio, cert);
+}
+
+char *pem_write(const STACK_OF(X509) *certs)
+{
+    CLEANUP(own_bio) BIO *bio = BIO_new(BIO_s_mem());
+    bool ok = bio;
+    char *text = NULL;
+    long len;
+
+    for (int i = 0; ok && i < sk_X509_num(certs); i++)
+        ok = write_cert(bio, sk_X509_value(certs, i));
+    len = ok ? BIO_get_mem_data(bio, &text) : 0;
+    return ok ? strndup(text ? text : "", (size_t)len) : NULL;
 }
 
 int pem_read_whole(STACK_OF(X509) *into, const char *path, struct err *err)

@@ -168,6 +168,19 @@ bool trust_join(X509_STORE *trust, X509_STORE *more)
     return ok;
 }
 
+int trust_join_new(X509_STORE **out, X509_STORE *one, X509_STORE *other, struct err *err)
+{
+    CLEANUP(own_x509_store) X509_STORE *store = NULL;
+    int result = trust_roots_new(&store, NULL, NULL, 0, err);
+
+    if (result < 0)
+        return result;
+    if ((one && !trust_join(store, one)) || (other && !trust_join(store, other)))
+        return err_tls(err, -ENOMEM, "cannot make a store of roots");
+    *out = TAKE(store);
+    return 0;
+}
+
 int trust_merge(const char *path, const char *original, const STACK_OF(X509) *roots,
                 struct err *err)
 {

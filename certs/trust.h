@@ -33,6 +33,8 @@ int trust_roots_new(X509_STORE **out, const char *const *files, const bool *requ
 bool trust_holds(X509_STORE *trust, X509 *root);
 /* Are they the same certificates, with the same said about servers? */
 bool trust_same(X509_STORE *one, X509_STORE *other);
+/* A store of what both trust; either may be NULL. *out is the caller's. */
+int trust_join_new(X509_STORE **out, X509_STORE *one, X509_STORE *other, struct err *err);
 /* Puts what `more` trusts into `trust`, too. */
 bool trust_join(X509_STORE *trust, X509_STORE *more);
 

@@ -29,6 +29,9 @@ struct subscriber {
     bool no_memory; /* why: not since it is slow */
     size_t sent;    /* of sink.pending */
     bool watched;   /* for room to write */
+    bool leaving;   /* has closed its end: it gets what has happened until then ... */
+    uint64_t left_in,
+        until; /* ... seen in this turn; from the next one on known: before that one */
 };
 
 struct feed {
@@ -42,6 +45,7 @@ struct feed {
     uint64_t last;       /* subscribers are told what is before it; UINT64_MAX: no end yet */
     atomic_bool dismissed;
     size_t bytes;
+    uint64_t turns;
     size_t unseen_bytes;            /* come since the subscribers' last turn */
     struct subscriber *subscribers; /* of the event thread */
     pthread_mutex_t lock;           /* guards newcomers */
@@ -132,6 +136,7 @@ int feed_add(struct feed *feed, struct feed_order *order, struct err *err)
     subscriber->sink.fd = fd_take(&order->fd);
     subscriber->filter = TAKE(order->filter);
     subscriber->since_ns = order->since_ns;
+    subscriber->until = UINT64_MAX;
     pthread_mutex_lock(&feed->lock);
     subscriber->next = feed->newcomers;
     feed->newcomers = TAKE(subscriber);
@@ -203,9 +208,12 @@ static bool tell_missing(struct subscriber *subscriber)
     return true;
 }
 
-static uint64_t end_of(const struct feed *feed)
+/* No event from here on is for it. */
+static uint64_t end_for(const struct feed *feed, const struct subscriber *subscriber)
 {
-    return feed->last < feed->end ? feed->last : feed->end;
+    uint64_t end = feed->last < feed->end ? feed->last : feed->end;
+
+    return subscriber->until < end ? subscriber->until : end;
 }
 
 /* Renders on, as far as it should be ahead of the reader. */
@@ -216,7 +224,7 @@ static void fill(struct feed *feed, struct subscriber *subscriber)
 
         if (subscriber->missing && !tell_missing(subscriber))
             return;
-        if (subscriber->at >= end_of(feed))
+        if (subscriber->at >= end_for(feed, subscriber))
             return;
         event = feed->kept[subscriber->at++ % FEED_EVENTS].event;
         if (filter_match(subscriber->filter, event) && !render(subscriber, event))
@@ -226,8 +234,8 @@ static void fill(struct feed *feed, struct subscriber *subscriber)
 
 static bool behind(const struct feed *feed, const struct subscriber *subscriber)
 {
-    return subscriber->sent < subscriber->sink.pending.len || subscriber->at < end_of(feed) ||
-           subscriber->missing;
+    return subscriber->sent < subscriber->sink.pending.len ||
+           subscriber->at < end_for(feed, subscriber) || subscriber->missing;
 }
 
 /* What was sent goes out of memory; an idle reader owns no large buffer. */
@@ -273,17 +281,19 @@ static int pump(struct feed *feed, struct subscriber *subscriber, size_t *moved)
     return 0;
 }
 
-static int watch(struct feed *feed, struct subscriber *subscriber, int operation, bool for_room)
+static int watch(const struct feed *feed, struct subscriber *subscriber, int operation,
+                 bool for_room)
 {
-    struct epoll_event event = {.events = EPOLLRDHUP | (for_room ? EPOLLOUT : 0),
+    struct epoll_event event = {.events = (subscriber->leaving ? 0u : EPOLLRDHUP) |
+                                          (for_room ? EPOLLOUT : 0),
                                 .data.ptr = subscriber};
 
     subscriber->watched = for_room;
     return epoll_ctl(feed->epoll_fd, operation, subscriber->sink.fd, &event);
 }
 
-/* Whether it has closed its end. Followers have nothing to say: what they send is thrown away, for
- * behind it their end would not be seen. */
+/* Whether it closes its end, which it may have before it reads the rest. Followers have nothing to
+ * say: what they send is thrown away, for behind it their end would not be seen. */
 static bool left(const struct subscriber *subscriber)
 {
     char ignored[4096];
@@ -295,6 +305,21 @@ static bool left(const struct subscriber *subscriber)
             break;
     }
     return n == 0;
+}
+
+/* What happened before it closed its end may be in the rings yet: they are empty after a turn that
+ * began behind that. */
+static bool has_left(const struct feed *feed, struct subscriber *subscriber)
+{
+    if (!subscriber->leaving) {
+        subscriber->leaving = left(subscriber);
+        subscriber->left_in = feed->turns;
+        if (subscriber->leaving)
+            watch(feed, subscriber, EPOLL_CTL_MOD, subscriber->watched);
+    } else if (subscriber->until == UINT64_MAX && feed->turns > subscriber->left_in) {
+        subscriber->until = feed->end;
+    }
+    return subscriber->until != UINT64_MAX && !behind(feed, subscriber);
 }
 
 /* ---- the event thread ---- */
@@ -338,13 +363,13 @@ static bool serve(struct feed *feed)
     while (*link) {
         struct subscriber *subscriber = *link;
         size_t moved = 0;
-        bool want, gone = pump(feed, subscriber, &moved) < 0 || left(subscriber);
+        bool want, gone = pump(feed, subscriber, &moved) < 0 || has_left(feed, subscriber);
 
         any |= moved > 0;
         gone |= feed->last != UINT64_MAX && !behind(feed, subscriber);
         /* what there was no memory for waits for the next turn, not for the reader */
         want = !gone && (subscriber->sent < subscriber->sink.pending.len ||
-                         (subscriber->at < end_of(feed) && !subscriber->missing));
+                         (subscriber->at < end_for(feed, subscriber) && !subscriber->missing));
         if (!gone && want != subscriber->watched)
             gone = watch(feed, subscriber, EPOLL_CTL_MOD, want) < 0;
         if (!gone) {
@@ -367,7 +392,7 @@ static void forget_oldest(struct feed *feed)
     for (struct subscriber *one = feed->subscribers; one; one = one->next) {
         if (one->at != feed->first)
             continue;
-        if (one->at < feed->last && filter_match(one->filter, event))
+        if (one->at < one->until && one->at < feed->last && filter_match(one->filter, event))
             miss(feed, one, event);
         one->at++;
     }
@@ -446,6 +471,7 @@ static void on_turn(void *arg, bool last)
 {
     struct feed *feed = arg;
 
+    feed->turns++;
     take_newcomers(feed);
     if (feed->last == UINT64_MAX && atomic_load(&feed->dismissed))
         feed->last = feed->end;

@@ -2,7 +2,8 @@
  *
  * One history for all, bounded; a subscriber is a place in it, a filter and a few rendered bytes,
  * so nobody waits for a slow one. What it has not read when the history moves on is lost for it,
- * counted by its filter, and told in its place; its seq has no gap.
+ * counted by its filter, and told in its place; its seq has no gap. Who shuts its end for writing
+ * gets what was emitted before, and then the end.
  * Called by:  proxy/followers.c. It is a tap of the bus, and works on the event thread. */
 #pragma once
 

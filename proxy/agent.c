@@ -60,7 +60,7 @@ struct agent {
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
     bool draining, retired;
-    bool leaving; /* what the kernel knows stays as it is */
+    bool leaving;            /* what the kernel knows stays as it is */
     struct event *older_due; /* when what an older build had attached goes */
 };
 
@@ -502,6 +502,21 @@ int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
     return lifecycle_remove(agent->lifecycle, cgroup_id, err);
 }
 
+int agent_trust_pod(struct agent *agent, uint64_t cgroup_id, struct pod_trust *trust,
+                    const char *name, struct anchors_shown *shown, struct err *err)
+{
+    int result = pods_trust(agent->pods, cgroup_id, trust, agent->credentials, name, err);
+
+    return result < 0
+               ? result
+               : anchors_show(shown, &pods_credentials(agent->pods, cgroup_id)->anchors, err);
+}
+
+bool agent_pod_is_quiet(struct agent *agent, uint64_t cgroup_id)
+{
+    return lifecycle_is_quiet(agent->lifecycle, cgroup_id);
+}
+
 void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
                        void *arg)
 {
@@ -532,6 +547,7 @@ void agent_use_credentials(struct agent *agent, struct credentials *credentials)
     struct credentials *gone = agent->credentials;
 
     agent->credentials = credentials_ref(credentials);
+    pods_renew_credentials(agent->pods, credentials);
     store_forget(agent->store, &gone->anchors, &credentials->anchors);
     credentials_unref(&gone);
 }

@@ -67,12 +67,18 @@ int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+/* Its programs trusted this before we came: who is shown which servers as trusted, and by which
+ * roots, shown tells (the caller's). Takes what is in trust; name is for its authorities. */
+int agent_trust_pod(struct agent *agent, uint64_t cgroup_id, struct pod_trust *trust,
+                    const char *name, struct anchors_shown *shown, struct err *err);
+/* Whether the exits of all its processes are told, and what they did before. */
+bool agent_pod_is_quiet(struct agent *agent, uint64_t cgroup_id);
 /* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */
 void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t cgroup_id),
                        void *arg);
 
-/* From now on these are what flows get that are accepted, except of pods that have their own
- * (pods_use_credentials()); those under way keep what they have. Takes a reference. */
+/* From now on these are what flows get that are accepted, and what those of pods with trust of
+ * their own are made from; those under way keep what they have. Takes a reference. */
 void agent_use_credentials(struct agent *agent, struct credentials *credentials);
 
 /* From now on connections to these servers (passthrough.h) are passed on unread. */

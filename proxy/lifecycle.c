@@ -143,6 +143,27 @@ int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err
     return 0;
 }
 
+struct count {
+    uint64_t cgroup_id;
+    size_t told;
+};
+
+static void count_told(void *arg, const struct process *process, bool told)
+{
+    struct count *count = arg;
+
+    count->told += told && process->pod && process->pod->cgroup_id == count->cgroup_id;
+}
+
+bool lifecycle_is_quiet(struct lifecycle *lifecycle, uint64_t cgroup_id)
+{
+    struct count count = {.cgroup_id = cgroup_id};
+
+    lifecycle->parts.catch_up(lifecycle->parts.arg);
+    identity_each(lifecycle->parts.identity, count_told, &count);
+    return count.told == 0;
+}
+
 /* On a worker's thread. They would wait for answers to nobody, and keep the pod's namespace. */
 static void end_flows(struct worker *worker, struct worker_visit *visit)
 {

@@ -42,6 +42,7 @@ void lifecycle_free(struct lifecycle **lifecycle);
 /* As agent.h has them. */
 int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *pod, struct err *err);
 int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err *err);
+bool lifecycle_is_quiet(struct lifecycle *lifecycle, uint64_t cgroup_id);
 void lifecycle_on_gone(struct lifecycle *lifecycle, void (*on_gone)(void *arg, uint64_t cgroup_id),
                        void *arg);
 /* Each pod's cgroup that is known; borrowed. */

@@ -246,23 +246,20 @@ int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[AN
     return result;
 }
 
-int overlay_write(struct overlay *overlay, const char *dir, const struct anchors *anchors,
+int overlay_write(struct overlay *overlay, const char *dir, const struct anchors_shown *shown,
                   struct err *err)
 {
     int result = 0;
 
     for (size_t i = 0; result == 0 && i < overlay->len; i++) {
         struct overlay_file *file = &overlay->files[i];
-        STACK_OF(X509) *roots = anchors_roots(anchors, file->trust);
+        const STACK_OF(X509) *roots = shown->roots[file->trust];
 
         snprintf(file->with, sizeof(file->with), "%s/%zu", dir, i);
-        if (!roots)
-            result = err_set(err, -ENOMEM, "cannot write %s", file->with);
-        else if (file->kind == OVERLAY_JAVA)
+        if (file->kind == OVERLAY_JAVA)
             result = cacerts_merge(file->with, file->path, roots, err);
         else
             result = trust_merge(file->with, file->path, roots, err);
-        sk_X509_free(roots);
     }
     return result;
 }

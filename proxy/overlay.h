@@ -73,5 +73,5 @@ int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[AN
                   size_t *len, struct err *err);
 
 /* Writes the merged copies into dir and fills every `with`. */
-int overlay_write(struct overlay *overlay, const char *dir, const struct anchors *anchors,
+int overlay_write(struct overlay *overlay, const char *dir, const struct anchors_shown *shown,
                   struct err *err);

@@ -6,6 +6,7 @@
 #include <search.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "bpf/abi.h"
 #include "certs/credentials.h"
 #include "sallyport.skel.h"
@@ -17,6 +18,7 @@ struct registered {
     uint64_t cgroup_id;              /* first: what the tree sorts by */
     struct pod *pod;                 /* a reference */
     struct credentials *credentials; /* likewise; NULL: the agent's */
+    struct pod_trust trust;          /* what those are made by; without roots: they are not */
     int ports_fd;                    /* borrowed */
     uint16_t *ports;                 /* those the kernel was told */
     size_t ports_len;
@@ -54,6 +56,7 @@ static void entry_free(struct registered **entry)
     free((*entry)->ports);
     pod_unref(&(*entry)->pod);
     credentials_unref(&(*entry)->credentials);
+    pod_trust_fini(&(*entry)->trust);
     free(TAKE(*entry));
 }
 
@@ -248,6 +251,50 @@ int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentia
     credentials_unref(&entry->credentials);
     entry->credentials = credentials_ref(credentials);
     return 0;
+}
+
+/* Those that were before stay where it fails. */
+static int make_credentials(struct registered *entry, struct credentials *agents, const char *name,
+                            struct err *err)
+{
+    struct credentials *fresh = NULL;
+    int result =
+        credentials_new_of_pod(&fresh, agents, &entry->trust, entry->credentials, name, err);
+
+    if (result < 0)
+        return result;
+    credentials_unref(&entry->credentials);
+    entry->credentials = fresh;
+    return 0;
+}
+
+int pods_trust(struct pods *pods, uint64_t cgroup_id, struct pod_trust *trust,
+               struct credentials *agents, const char *name, struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    credentials_unref(&entry->credentials);
+    pod_trust_fini(&entry->trust);
+    entry->trust = *trust;
+    *trust = (struct pod_trust){0};
+    return make_credentials(entry, agents, name, err);
+}
+
+static void renew(const void *node, VISIT visit, void *agents)
+{
+    struct registered *entry = *(struct registered *const *)node;
+    struct err err;
+
+    if ((visit == postorder || visit == leaf) && entry->trust.roots &&
+        make_credentials(entry, agents, NULL, &err) < 0)
+        log_warn("pod %s keeps the credentials it has: %s", entry->pod->name, err.text);
+}
+
+void pods_renew_credentials(struct pods *pods, struct credentials *agents)
+{
+    twalk_r(pods->tree, renew, agents);
 }
 
 struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id)

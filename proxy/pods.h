@@ -8,6 +8,7 @@
 #include "policy/facts.h"
 
 struct credentials;
+struct pod_trust;
 struct pods;
 struct sallyport_bpf;
 
@@ -46,5 +47,11 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
  * again. Takes a reference. */
 int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
                          struct err *err);
+/* The pod's programs trusted this before we came: its flows get credentials of its own by that
+ * (name is for their authorities), and others when the agent has others. Takes what is in trust. */
+int pods_trust(struct pods *pods, uint64_t cgroup_id, struct pod_trust *trust,
+               struct credentials *agents, const char *name, struct err *err);
+/* The agent has others: those of all such pods are made anew. */
+void pods_renew_credentials(struct pods *pods, struct credentials *agents);
 /* Borrowed; NULL: it has none of its own, or is not registered. */
 struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id);

@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "certs/pem.h"
 #include "proxy/agent.h"
 #include "proxy/cgroups.h"
 #include "proxy/control/control.h"
+#include "proxy/lease.h"
 #include "proxy/pod_files.h"
 #include "proxy/pod_place.h"
 #include "proxy/pod_spec.h"
@@ -22,6 +24,7 @@ struct entry {
     struct pod_spec spec;
     char *cgroup, *netns; /* as paths, or what else the kernel calls it; netns: NULL: none */
     uint64_t netns_inode;
+    struct lease *lease; /* it goes with this; NULL: it is kept in a file */
 };
 
 struct registry {
@@ -46,6 +49,7 @@ static void entry_free(struct entry **entry)
 
     if (!gone)
         return;
+    lease_free(&gone->lease);
     pod_spec_fini(&gone->spec);
     free(gone->cgroup);
     free(gone->netns);
@@ -166,7 +170,7 @@ static int check_free(const struct registry *registry, const struct entry *entry
 
 /* The file first: who cannot be kept over a restart is not registered. Takes spec. */
 static int add(struct registry *registry, const struct pod_place *place, struct pod_spec *spec,
-               bool is_new, struct err *err)
+               bool make_file, struct err *err)
 {
     CLEANUP(entry_free) struct entry *entry = NULL;
     json_t *object;
@@ -181,13 +185,13 @@ static int add(struct registry *registry, const struct pod_place *place, struct 
         return err_set(err, -EILSEQ,
                        "cgroup %s, or the network namespace, has a name that is no text",
                        entry->cgroup);
-    if (is_new)
+    if (make_file)
         result = pod_files_write(registry->dir, entry->id, object, err);
     json_decref(object);
     if (result < 0)
         return result;
     result = tell_agent(registry, entry, place, err);
-    if (result < 0 && is_new)
+    if (result < 0 && make_file)
         pod_files_remove(registry->dir, entry->id);
     if (result < 0)
         return result;
@@ -227,6 +231,101 @@ static enum pod_files_fate take_up(void *arg, uint64_t id, const json_t *object,
 
 /* ---- the verbs ---- */
 
+static bool lease_is_quiet(void *arg, uint64_t id)
+{
+    const struct registry *registry = arg;
+
+    return agent_pod_is_quiet(registry->parts.agent, id);
+}
+
+static void remove_entry(struct registry *registry, struct entry *entry)
+{
+    char name[TITLE_MAX];
+
+    log_info("pod %s is removed", title(&entry->spec, name));
+    drop(registry, entry);
+}
+
+static void lease_ended(void *arg, uint64_t id)
+{
+    struct registry *registry = arg;
+    struct entry *entry = find(registry, id);
+    struct err err;
+
+    if (agent_remove_pod(registry->parts.agent, id, &err) < 0)
+        log_warn("%s", err.text);
+    remove_entry(registry, entry);
+}
+
+static int take_trust(struct pod_trust *trust, struct control_call *call, json_int_t files,
+                      struct err *err)
+{
+    int fds[POD_TRUST_FILES], result;
+
+    if (files < 1 || files > POD_TRUST_FILES)
+        return err_set(err, -EINVAL, "\"trust\" is no number from 1 to %d", POD_TRUST_FILES);
+    for (json_int_t i = 0; i < files; i++)
+        fds[i] = control_take_fd(call, 2 + (size_t)i);
+    result = pod_trust_read(trust, fds, (size_t)files, err);
+    for (json_int_t i = 0; i < files; i++)
+        fd_close(&fds[i]);
+    return result;
+}
+
+static json_t *write_shown(const struct anchors_shown *shown)
+{
+    json_t *roots = json_array();
+
+    for (size_t i = 0; roots && i < ARRAY_SIZE(shown->roots); i++) {
+        CLEANUP(text_free) char *pem = pem_write(shown->roots[i]);
+
+        if (!pem || json_array_append_new(roots, json_string(pem)) < 0)
+            json_decref(TAKE(roots));
+    }
+    return roots ? json_pack("{s:b, s:o}", "ok", true, "roots", roots) : NULL;
+}
+
+/* The pod of a command whose starter stays connected: it is told the roots for copies of the files
+ * that it trusts, and the pod goes when it does. Ends the call on success. */
+static int add_leased(struct registry *registry, struct control_call *call,
+                      const struct pod_place *place, struct pod_spec *spec, struct err *err)
+{
+    const struct lease_parts parts = {.base = agent_base(registry->parts.agent),
+                                      .pod = place->id,
+                                      .is_quiet = lease_is_quiet,
+                                      .ended = lease_ended,
+                                      .arg = registry};
+    CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
+    CLEANUP(pod_trust_fini) struct pod_trust trust = {0};
+    CLEANUP(lease_free) struct lease *lease = NULL;
+    struct agent *agent = registry->parts.agent;
+    struct entry *entry;
+    char name[TITLE_MAX];
+    json_t *answer = NULL;
+    int result = take_trust(&trust, call,
+                            json_integer_value(json_object_get(control_args(call), "trust")), err);
+
+    title(spec, name);
+    if (result == 0)
+        result = lease_new(&lease, &parts, err);
+    if (result == 0)
+        result = add(registry, place, spec, false, err);
+    if (result < 0)
+        return result;
+    entry = find(registry, place->id);
+    result = agent_trust_pod(agent, place->id, &trust, name, &shown, err);
+    if (result == 0 && !(answer = write_shown(&shown)))
+        result = err_set(err, -ENOMEM, "pod %s", name);
+    if (result < 0) {
+        agent_remove_pod(agent, place->id, NULL);
+        drop(registry, entry);
+        return result;
+    }
+    entry->lease = TAKE(lease);
+    lease_begin(entry->lease, control_take_stream(call), answer);
+    return 0;
+}
+
 static void on_add(void *arg, struct control_call *call)
 {
     struct registry *registry = arg;
@@ -246,14 +345,14 @@ static void on_add(void *arg, struct control_call *call)
     title(&spec, name);
     if (result == 0)
         result = pod_place_check(&place, registry->parts.cgroup_root, &err);
-    if (result == 0)
-        result = add(registry, &place, &spec, true, &err);
-    if (result < 0) {
+    if (result == 0 && json_object_get(control_args(call), "trust"))
+        result = add_leased(registry, call, &place, &spec, &err);
+    else if (result == 0 && (result = add(registry, &place, &spec, true, &err)) == 0)
+        control_answer(call, NULL);
+    if (result < 0)
         control_refuse(call, &err);
-        return;
-    }
-    log_info("pod %s is registered", name);
-    control_answer(call, NULL);
+    else
+        log_info("pod %s is registered", name);
 }
 
 static struct entry *find_asked(const struct registry *registry, struct control_call *call,
@@ -303,7 +402,6 @@ static void on_remove(void *arg, struct control_call *call)
     struct registry *registry = arg;
     struct err err = {0};
     struct entry *entry;
-    char name[TITLE_MAX];
 
     if (json_is_true(json_object_get(control_args(call), "all"))) {
         remove_all(registry, call);
@@ -315,8 +413,7 @@ static void on_remove(void *arg, struct control_call *call)
         control_refuse(call, &err);
         return;
     }
-    log_info("pod %s is removed", title(&entry->spec, name));
-    drop(registry, entry);
+    remove_entry(registry, entry);
     control_answer(call, NULL);
 }
 

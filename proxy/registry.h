@@ -1,5 +1,8 @@
 /* registry: the pods that clients register with a running agent: what they ask is checked, done,
- * and kept in a file, from which the next agent takes it up again.
+ * and kept in a file, from which the next agent takes it up again. The pod of an `exec --agent` is
+ * kept by its connection instead (lease.h): its request says "trust", how many descriptors behind
+ * the first two tell what its programs trust (certs/pod_trust.h), and the answer has "roots", in
+ * PEM, for copies of what trusts each, by the numbers of certs/anchors.h.
  *
  * Control thread only.
  * Called by:  command/run.c; control/ (verbs pods.add, pods.remove, pods.list).

@@ -26,6 +26,9 @@ static const char usage_text[] =
     "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
     "*.name,\n"
     "                             **.name (deeper, too), an address or its network; repeatable\n"
+    "      --agent                run CMD as a pod of the agent that runs ('sallyport run'), with\n"
+    "                             its CA, roots and servers to pass through, instead of one here\n"
+    "      --runtime-dir DIR      where that is ($RUNTIME_DIRECTORY, else /run/sallyport)\n"
     "      --user USER            run CMD as USER (a name, or uid[:gid])\n"
     "  -h, --help                 this text\n"
     "\n"
@@ -83,9 +86,39 @@ static int add_passthrough(struct exec_options *options, char *server)
     return -EINVAL;
 }
 
+/* What counts for all pods of an agent cannot be chosen for one. */
+static int check_agent(const struct exec_options *options)
+{
+    const char *option = options->ca_dir            ? "--ca"
+                         : options->upstream_ca     ? "--upstream-ca"
+                         : options->client_certs    ? "--client-certificates"
+                         : options->passthrough_len ? "--passthrough"
+                                                    : NULL;
+
+    if (!options->agent && options->runtime_dir)
+        fputs("sallyport: --runtime-dir goes with --agent\n", stderr);
+    else if (options->agent && option)
+        fprintf(stderr, "sallyport: %s does not go with --agent: what the agent has counts\n",
+                option);
+    else
+        return 0;
+    return -EINVAL;
+}
+
 int exec_options_parse(struct exec_options *options, int argc, char **argv)
 {
-    enum { EVENTS_FILE = 256, CA, UPSTREAM_CA, CLIENT_CERTS, PORTS, LOOPBACK, PASSTHROUGH, USER };
+    enum {
+        EVENTS_FILE = 256,
+        CA,
+        UPSTREAM_CA,
+        CLIENT_CERTS,
+        PORTS,
+        LOOPBACK,
+        PASSTHROUGH,
+        AGENT,
+        RUNTIME_DIR,
+        USER
+    };
     static const struct option known[] = {
         {"output", required_argument, NULL, 'o'},
         {"events-file", required_argument, NULL, EVENTS_FILE},
@@ -95,6 +128,8 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
         {"passthrough", required_argument, NULL, PASSTHROUGH},
+        {"agent", no_argument, NULL, AGENT},
+        {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
         {"user", required_argument, NULL, USER},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -134,6 +169,12 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
             if (add_passthrough(options, optarg) < 0)
                 return 3;
             break;
+        case AGENT:
+            options->agent = true;
+            break;
+        case RUNTIME_DIR:
+            options->runtime_dir = optarg;
+            break;
         case USER:
             if (parse_user(options, optarg) < 0)
                 return 3;
@@ -145,6 +186,8 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
             fputs("'sallyport exec --help' tells the options.\n", stderr);
             return 3;
         }
+    if (check_agent(options) < 0)
+        return 3;
     if (optind == argc) {
         fputs("sallyport: there is no command to run; say it behind '--'\n", stderr);
         return 3;

@@ -9,8 +9,8 @@ enum { EXEC_PORTS_MAX = 64, EXEC_PASSTHROUGH_MAX = 64 };
 
 struct exec_options { /* texts borrow from argv */
     bool json;
-    const char *events_file, *ca_dir, *upstream_ca, *client_certs, *user;
-    bool all_ports, loopback;
+    const char *events_file, *ca_dir, *upstream_ca, *client_certs, *user, *runtime_dir;
+    bool all_ports, loopback, agent;
     uint16_t ports[EXEC_PORTS_MAX];
     size_t ports_len; /* 0: the default ones */
     char *passthrough[EXEC_PASSTHROUGH_MAX];

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "certs/ca_dir.h"
+#include "certs/trust.h"
 
 static int load_authority(struct ca_now *ca, const struct signing_from *from, struct err *err)
 {
@@ -36,6 +37,8 @@ static int gather_roots(struct credentials_parts *parts, struct overlay *shown,
     result = overlay_roots(overlay, upstream_ca, &parts->roots, err);
     if (result == 0 && shown)
         result = overlay_trust(overlay, upstream_ca, parts->trust, &parts->trust_len, err);
+    if (result == 0 && !shown && upstream_ca)
+        result = trust_roots_new(&parts->upstream, &upstream_ca, &(bool){true}, 1, err);
     free(own);
     return result;
 }

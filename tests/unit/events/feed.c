@@ -263,6 +263,31 @@ static void who_has_left_is_forgotten(void **state)
     stage_close(&stage);
 }
 
+/* Without a flush: what was emitted may be in the rings yet. More than a turn gives, too. */
+static void who_shuts_its_end_gets_the_rest(void **state)
+{
+    enum { ROUNDS = 10, MANY = 3000 };
+    struct stage stage;
+    struct got got;
+
+    (void)state;
+    stage_open(&stage);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint32_t last = round + 1 < ROUNDS ? 3 : MANY;
+        int fd = follow(&stage, "exit", 0);
+
+        for (uint32_t number = 1; number <= last; number++)
+            emit_kind(&stage, FLOW_EVENT_EXIT, number);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        got = read_until(fd, 0);
+        assert_int_equal(got.events, last);
+        assert_true(got.in_order);
+        close(fd);
+    }
+    assert_int_equal(feed_missed(stage.feed), 0);
+    stage_close(&stage);
+}
+
 static void lets_in_so_many(void **state)
 {
     struct feed_order order = {.greeting = "hello"};
@@ -345,6 +370,7 @@ int main(void)
         cmocka_unit_test(begins_in_the_past),
         cmocka_unit_test(the_whole_history_comes),
         cmocka_unit_test(who_has_left_is_forgotten),
+        cmocka_unit_test(who_shuts_its_end_gets_the_rest),
         cmocka_unit_test(lets_in_so_many),
         cmocka_unit_test(sends_all_to_the_next_one),
         cmocka_unit_test(says_its_last_words),

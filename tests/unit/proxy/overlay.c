@@ -389,6 +389,7 @@ static void puts_our_root_into_every_copy(void **state)
     CLEANUP(text_free) char *in_pem = NULL, *in_java = NULL;
     const struct authority authority = {.root = four.cert};
     const struct anchors anchors = {.main = &authority};
+    CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
     size_t len;
     struct err err = {0};
 
@@ -396,7 +397,8 @@ static void puts_our_root_into_every_copy(void **state)
     write_java(java, two.cert);
     put_file(pem, OVERLAY_PEM);
     put_file(java, OVERLAY_JAVA);
-    assert_int_equal(overlay_write(&overlay, *state, &anchors, &err), 0);
+    assert_int_equal(anchors_show(&shown, &anchors, &err), 0);
+    assert_int_equal(overlay_write(&overlay, *state, &shown, &err), 0);
     in_pem = read_text(overlay.files[0].with, &len);
     assert_non_null(strstr(in_pem, "Sallyport"));
     in_java = read_text(overlay.files[1].with, &len);

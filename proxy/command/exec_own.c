@@ -1,0 +1,75 @@
+/* `exec` with an agent of its own, in this process, for this one pod. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "proxy/agent.h"
+#include "proxy/command/exec_run.h"
+#include "proxy/command/signing.h"
+#include "proxy/host.h"
+
+static int load_trust(struct exec_run *run, struct err *err)
+{
+    const struct exec_options *options = run->options;
+    CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
+    const struct signing_from from = {
+        .ca_dir = options->ca_dir,
+        .upstream_ca = options->upstream_ca,
+        .client_certs = options->client_certs,
+        .node_name = run->node_name,
+    };
+    int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
+
+    if (result == 0)
+        result = anchors_show(&shown, &run->credentials->anchors, err);
+    return result < 0 ? result : exec_show(run, &shown, err);
+}
+
+int exec_own_start(struct exec_run *run, struct err *err)
+{
+    const struct exec_options *options = run->options;
+    const struct pods_settings settings_of_pod = {
+        .all_ports = options->all_ports,
+        .loopback = options->loopback,
+        .ports = options->ports_len ? options->ports : pods_default_ports,
+        .ports_len = options->ports_len ? options->ports_len : pods_default_ports_len,
+    };
+    struct agent_pod pod = {
+        .cgroup_id = run->instance->cgroup_id,
+        .cgroup_fd = -1,
+        .space = "",
+        .name = "",
+        .settings = &settings_of_pod,
+    };
+    struct agent_settings settings = {
+        .cgroup_fd = run->instance->cgroup_fd,
+        .sinks = &run->output.sink,
+        .sinks_len = 1,
+        .node_name = run->node_name,
+    };
+    char pin_dir[128];
+    int result;
+
+    result = load_trust(run, err);
+    if (result < 0)
+        return result;
+    snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);
+    settings.credentials = run->credentials;
+    settings.pin_dir = pin_dir;
+    settings.workers = host_cpus();
+    result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result =
+            agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
+    if (result < 0)
+        return result;
+    result = attend_serve(&run->attend, agent_base(run->agent), err);
+    if (result < 0)
+        return result;
+    CLEANUP(fd_close) int netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (netns < 0)
+        return err_sys(err, -errno, "/proc/self/ns/net");
+    pod.netns_fd = netns;
+    return agent_add_pod(run->agent, &pod, err);
+}

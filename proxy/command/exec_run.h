@@ -1,0 +1,41 @@
+/* exec_run: what one `exec` owns, and the steps that differ by who steers the command. */
+#pragma once
+
+#include <sys/resource.h>
+
+#include "proxy/command/attend.h"
+#include "proxy/command/exec_options.h"
+#include "proxy/command/output.h"
+#include "proxy/instance.h"
+#include "proxy/overlay.h"
+
+struct agent;
+struct credentials;
+struct exec_join;
+
+/* In the order it is made. */
+struct exec_run {
+    const struct exec_options *options;
+    char node_name[256];
+    struct rlimit old_files;
+    struct attend attend;
+    struct output output;
+    struct instance *instance;
+    struct overlay overlay;
+    struct credentials *credentials; /* of the agent of its own */
+    char *root_pem, *cert_file_pem;
+    struct agent *agent;    /* this or ... */
+    struct exec_join *join; /* ... that */
+};
+
+/* Shows these roots to the command: in copies of what it reads, and by variables. */
+int exec_show(struct exec_run *run, const struct anchors_shown *shown, struct err *err);
+
+/* Each prepares what the command trusts, and steers it from its first connect on. */
+int exec_own_start(struct exec_run *run, struct err *err);
+int exec_join_start(struct exec_run *run, struct err *err);
+
+/* Nothing of the command runs any more: waits until all is told, and the pod is gone; shortly where
+ * nobody reads the events and a signal comes. */
+void exec_join_settle(struct exec_join *join, int signal_fd);
+void exec_join_free(struct exec_join **join);
