@@ -110,6 +110,16 @@ for odd in '--for 2h' '--for 0s' '--max-size 0' '--keys x --pcap y'; do
     # shellcheck disable=SC2086 # words
     expect_status "$odd" 2 sallyport capture --pod shop/cart --keys "$T/none" $odd 2>"$T/said"
 done
+/usr/bin/python3 - "$T/run/control.sock" <<'PY' || fail "odd requests"
+import json, socket, sys
+asked = {"verb": "capture", "namespace": "shop", "pod": "cart", "what": "keys"}
+for odd in ({"what": None}, {"what": "all"}, {"what": 1}, {"pod": 1}, {"pod": None}, {"namespace": []}, {"namespace": None},
+            {"seconds": 0}, {"seconds": 3601}, {"seconds": "5"}, {"seconds": 1.5}, {"bytes": -1}, {"bytes": 10 ** 18}):
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.connect(sys.argv[1])
+        agent.sendall(json.dumps({**asked, **odd}).encode() + b"\n")
+        assert "error" in json.loads(agent.makefile().readline()), odd
+PY
 many=()
 for i in 1 2 3 4; do
     capture pcap "$T/many.$i"
