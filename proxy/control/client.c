@@ -1,15 +1,53 @@
 #include "proxy/control/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/un.h>
 
 #include "proxy/control/control.h"
 #include "proxy/runtime.h"
 
-enum { CHUNK = 16384, LINE_MAX_BYTES = 64 << 20 };
+enum {
+    CHUNK = 16384,
+    LINE_MAX_BYTES = 64 << 20,
+    STEP_MS = 20,
+    BEGINNING_MS = 3000, /* at most, for an agent to begin */
+};
+
+/* Somebody has the place, but answers nobody: it is about to begin, or another one takes over. */
+static bool is_beginning(const char *runtime_dir)
+{
+    char path[PATH_MAX];
+    CLEANUP(fd_close) int fd = -1;
+
+    snprintf(path, sizeof(path), "%s/agent.lock", runtime_dir);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+/* Between two agents there is a moment in which neither has the place: so nobody is there only if
+ * that is so twice. */
+static int connect_soon(int fd, const struct sockaddr_un *address, const char *runtime_dir)
+{
+    int nobody = 0;
+
+    for (int waited = 0;; waited += STEP_MS) {
+        int code;
+
+        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+            return 0;
+        code = -errno;
+        nobody = is_beginning(runtime_dir) ? 0 : nobody + 1;
+        if ((code != -ENOENT && code != -ECONNREFUSED) || waited >= BEGINNING_MS || nobody == 2)
+            return code;
+        usleep(STEP_MS * 1000);
+    }
+}
 
 int client_connect(struct client *client, const char *runtime_dir, struct err *err)
 {
@@ -17,18 +55,19 @@ int client_connect(struct client *client, const char *runtime_dir, struct err *e
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *dir = runtime_choose(runtime_dir);
     int len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/" CONTROL_SOCKET, dir);
+    int code;
 
     if (fd < 0)
         return err_sys(err, -errno, "control socket");
     if (len < 0 || (size_t)len >= sizeof(address.sun_path))
         return err_set(err, -ENAMETOOLONG, "%s: too long for the directory of a socket", dir);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
-            return err_set(err, -ENOENT, "no agent runs at %s; 'sallyport run' starts one", dir);
-        if (errno == EACCES)
-            return err_set(err, -EACCES, "only root may ask the agent at %s", dir);
-        return err_sys(err, -errno, "%s", address.sun_path);
-    }
+    code = connect_soon(fd, &address, dir);
+    if (code == -ENOENT || code == -ECONNREFUSED || code == -ENOTDIR)
+        return err_set(err, -ENOENT, "no agent runs at %s; 'sallyport run' starts one", dir);
+    if (code == -EACCES)
+        return err_set(err, -EACCES, "only root may ask the agent at %s", dir);
+    if (code < 0)
+        return err_sys(err, code, "%s", address.sun_path);
     *client = (struct client){.fd = fd_take(&fd)};
     return 0;
 }
