@@ -22,6 +22,7 @@ static const struct {
     {"socket", FLOW_EVENT_SOCK_STATS},
     {"sock_stats", FLOW_EVENT_SOCK_STATS},
     {"close", FLOW_EVENT_CLOSE},
+    {"capture", FLOW_EVENT_CAPTURE},
     {"lost", FLOW_EVENT_LOST},
 };
 
@@ -81,7 +82,7 @@ static int add_type(struct filter *filter, const char *text, struct err *err)
         }
     return err_set(err, -EINVAL,
                    "there are no events of type '%s'; say exec, exit, connect, dns, tls, http, "
-                   "socket, close or lost",
+                   "socket, close, capture or lost",
                    text);
 }
 

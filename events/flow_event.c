@@ -27,6 +27,7 @@ static const char *const kind_names[] = {
     [FLOW_EVENT_HTTP] = "process_http",
     [FLOW_EVENT_SOCK_STATS] = "process_sock_stats",
     [FLOW_EVENT_CLOSE] = "process_close",
+    [FLOW_EVENT_CAPTURE] = "capture",
     [FLOW_EVENT_LOST] = "lost_events",
 };
 _Static_assert(ARRAY_SIZE(kind_names) == FLOW_EVENT_MAX, "name every kind");

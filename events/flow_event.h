@@ -21,6 +21,7 @@ enum flow_event_kind {
     FLOW_EVENT_HTTP,       /* process_http */
     FLOW_EVENT_SOCK_STATS, /* process_sock_stats: bytes so far, before the close */
     FLOW_EVENT_CLOSE,      /* process_close */
+    FLOW_EVENT_CAPTURE,    /* capture: somebody is given what a pod says, or its keys, or no more */
     FLOW_EVENT_LOST,       /* events that could not be delivered: how many, and why */
     FLOW_EVENT_MAX
 };
@@ -36,7 +37,7 @@ struct flow_event {
     uint64_t ticket;         /* set by bus_emit: the order of all events */
     struct process *process; /* a reference, or NULL (LOST, or a process nobody knows) */
     struct pod *pod;         /* a reference, or NULL */
-    /* all but EXEC, EXIT and LOST */
+    /* all but EXEC, EXIT, CAPTURE and LOST */
     enum protocol protocol;
     struct addr src, dst;
     uint64_t socket_cookie;
@@ -95,6 +96,13 @@ struct flow_event {
             uint64_t tx, rx;      /* bytes the program wrote and read on the socket */
             uint64_t duration_ns; /* connect -> close; not of SOCK_STATS */
         } close;                  /* and SOCK_STATS */
+        struct {
+            const char *what;                    /* "keys" or "pcap", static */
+            const char *ended;                   /* why it is over; NULL: it begins */
+            uint32_t pid, uid, auid;             /* who asked */
+            const char *binary;                  /* ... by which program; NULL: that is not known */
+            uint64_t duration_ns, bytes, missed; /* when it is over */
+        } capture;
         struct {
             uint64_t count;
             const char *reason;

@@ -140,6 +140,25 @@ static void append_close(struct buffer *out, const struct flow_event *event)
     json_long(out, "duration_ns", event->close.duration_ns);
 }
 
+static void append_capture(struct buffer *out, const struct flow_event *event)
+{
+    size_t mark = json_begin(out, "asked_by", '{');
+
+    json_number(out, "pid", event->capture.pid);
+    json_number(out, "uid", event->capture.uid);
+    json_number(out, "auid", event->capture.auid);
+    json_text(out, "binary", event->capture.binary);
+    json_end(out, mark, '}');
+    json_text(out, "what", event->capture.what);
+    json_text(out, "state", event->capture.ended ? "ended" : "began");
+    if (!event->capture.ended)
+        return;
+    json_text(out, "reason", event->capture.ended);
+    json_long(out, "duration_ns", event->capture.duration_ns);
+    json_long(out, "bytes", event->capture.bytes);
+    json_long(out, "missed", event->capture.missed);
+}
+
 static void append_lost(struct buffer *out, const struct flow_event *event)
 {
     json_long(out, "count", event->lost.count);
@@ -158,6 +177,7 @@ static const struct {
     [FLOW_EVENT_HTTP] = {true, append_http},
     [FLOW_EVENT_SOCK_STATS] = {true, append_sock_stats},
     [FLOW_EVENT_CLOSE] = {true, append_close},
+    [FLOW_EVENT_CAPTURE] = {false, append_capture},
     [FLOW_EVENT_LOST] = {false, append_lost},
 };
 _Static_assert(ARRAY_SIZE(kinds) == FLOW_EVENT_MAX, "render every kind");

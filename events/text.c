@@ -137,6 +137,19 @@ static void append_close(struct buffer *out, const struct flow_event *event)
     append_unread(out, event);
 }
 
+/* The binary before it is of who asked, not of the pod. */
+static void append_capture(struct buffer *out, const struct flow_event *event)
+{
+    buffer_format(out, "%s %s by pid %" PRIu32 " uid %" PRIu32 " ", event->capture.what,
+                  event->capture.ended ? "ended, asked for" : "asked for", event->capture.pid,
+                  event->capture.uid);
+    if (!event->capture.ended)
+        return;
+    units_bytes(out, event->capture.bytes);
+    buffer_format(out, " missed %" PRIu64 ": ", event->capture.missed);
+    buffer_format(out, "%s ", event->capture.ended); /* our own words */
+}
+
 static void append_lost(struct buffer *out, const struct flow_event *event)
 {
     /* the reason is our own words, never a stranger's: no need to quote it */
@@ -156,6 +169,7 @@ static const struct {
     [FLOW_EVENT_HTTP] = {"🌐 http   ", append_http},
     [FLOW_EVENT_SOCK_STATS] = {"📄 socket ", append_counts},
     [FLOW_EVENT_CLOSE] = {"🧹 close  ", append_close},
+    [FLOW_EVENT_CAPTURE] = {"🎥 capture", append_capture},
     [FLOW_EVENT_LOST] = {"⚠️ lost   ", append_lost},
 };
 _Static_assert(ARRAY_SIZE(kinds) == FLOW_EVENT_MAX, "render every kind");
@@ -194,6 +208,10 @@ static void append_binary(struct buffer *out, const struct flow_event *event)
 {
     if (event->kind == FLOW_EVENT_LOST)
         return;
+    if (event->kind == FLOW_EVENT_CAPTURE) {
+        column(out, event->capture.binary);
+        return;
+    }
     field(out, event->process && *event->process->binary ? event->process->binary : "-");
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "proxy/attempts.h"
+#include "proxy/capture/captures.h"
 #include "proxy/doors.h"
 #include "proxy/gate.h"
 #include "proxy/identity/identity.h"
@@ -56,6 +57,7 @@ struct agent {
     struct lifecycle *lifecycle;
     struct neighbours neighbours;
     struct sessions *sessions; /* NULL: nobody can ask */
+    struct captures *captures;
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
@@ -121,6 +123,17 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
 
 /* ---- building and taking down ---- */
 
+static int take_captures(struct agent *agent, struct err *err)
+{
+    const struct captures_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .producer = agent->producer,
+    };
+
+    return captures_new(&agent->captures, &parts, err);
+}
+
 static int make_workers(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
     const struct worker_parts parts = {
@@ -134,6 +147,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .sockets = agent->sockets,
         .names = agent->names,
         .limits = &agent->limits,
+        .captures = captures_table(agent->captures),
     };
 
     agent->workers = calloc(settings->workers, sizeof(*agent->workers));
@@ -344,6 +358,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = passthrough_new(&agent->passthrough, err);
     if (result == 0)
+        result = take_captures(agent, err);
+    if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
         result = steers ? steer(agent, err) : open_gate(agent, settings, err);
@@ -417,8 +433,11 @@ void agent_free(struct agent **agent)
     gone->leaving = gone->keeper && keeper_leave(gone->keeper, gone->retired);
     if (gone->leaving && gone->pods)
         pods_leave(gone->pods);
+    if (gone->captures)
+        captures_end(gone->captures, "the agent ends");
     say_last_words(gone);
     sessions_free(&gone->sessions);
+    captures_free(&gone->captures);
     free(gone->workers);
     lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
@@ -479,6 +498,8 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     };
     int result = sessions_new(&agent->sessions, &parts, err);
 
+    if (result == 0)
+        result = captures_serve(agent->captures, control, agent->workers, agent->workers_len, err);
     if (result == 0)
         result = status_on(status, agent_tell, agent, err);
     agent->neighbours.lifecycle = agent->lifecycle;
@@ -614,6 +635,7 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     lifecycle_free(&agent->lifecycle);
     identity_retire(agent->identity);
     sockets_step(agent->sockets);
+    captures_end(agent->captures, "another agent goes on");
     agent->retired = true;
     bus_redirect(agent->bus, events, 1);
     return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);

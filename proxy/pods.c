@@ -104,6 +104,29 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return entry ? entry->pod : NULL;
 }
 
+struct named {
+    const char *space, *name;
+    struct pod *pod;
+};
+
+static void compare(const void *node, VISIT visit, void *arg)
+{
+    struct pod *pod = (*(struct registered *const *)node)->pod;
+    struct named *named = arg;
+
+    if ((visit == preorder || visit == leaf) && strcmp(pod->space, named->space) == 0 &&
+        strcmp(pod->name, named->name) == 0)
+        named->pod = pod;
+}
+
+struct pod *pods_find_name(struct pods *pods, const char *space, const char *name)
+{
+    struct named named = {.space = space, .name = name};
+
+    twalk_r(pods->tree, compare, &named);
+    return named.pod;
+}
+
 size_t pods_count(const struct pods *pods)
 {
     return pods->len;

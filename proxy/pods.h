@@ -42,6 +42,7 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
+struct pod *pods_find_name(struct pods *pods, const char *space, const char *name);
 
 /* The pod's flows that are accepted from now on get these instead of the agent's; NULL: the agent's
  * again. Takes a reference. */

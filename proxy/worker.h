@@ -26,6 +26,7 @@ enum {
     WORKER_SPARE_BUFFERS = 32, /* buffers kept for reuse */
 };
 
+struct capture_table;
 struct flow;
 struct leg;
 struct limits;
@@ -51,6 +52,7 @@ struct worker_parts {
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;
+    struct capture_table *captures; /* who asks for pods' bytes or keys; NULL: nobody can */
 };
 
 /* The bytes of one recv(2). They belong to the leg that read last; when another leg wants to read

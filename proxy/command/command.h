@@ -2,6 +2,7 @@
 #pragma once
 
 int command_ca(int argc, char **argv);
+int command_capture(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_keeper(int argc, char **argv);

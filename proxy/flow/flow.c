@@ -83,6 +83,7 @@ static void bury(struct flow *flow)
 
     relay_tell_unanswered(flow);
     report_done(flow);
+    tap_end(flow);
     event_del(&flow->timer);
     event_del(&flow->again);
     relay_fini(&flow->relay, worker);
@@ -239,6 +240,7 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     leg_init(&flow->upstream, worker);
     flow->upstream.fd = upstream;
     splice_init(&flow->splice);
+    tap_look(flow);
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
     if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || arm(flow) < 0 ||

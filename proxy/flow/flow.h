@@ -10,7 +10,8 @@
  *   refusal.c does the pod want our certificate?
  *   resume.c what of either TLS may go on from before
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again
- *   splice.c passed untouched                  splicing */
+ *   splice.c passed untouched                  splicing
+ *   tap.c    a copy for who asked for it */
 #pragma once
 
 #include <event2/event.h>
@@ -22,6 +23,7 @@
 #include "proxy/flow/relay.h"
 #include "proxy/flow/resume.h"
 #include "proxy/flow/splice.h"
+#include "proxy/flow/tap.h"
 #include "proxy/flow/tunnel.h"
 #include "proxy/origin.h"
 
@@ -68,6 +70,7 @@ struct flow {
     struct tunnel tunnel;      /* what the program speaks through */
     const char *refused;       /* how the program refused our certificate: see refusal.h */
     struct err why;            /* what went wrong, told with the next event */
+    struct tap *taps;          /* who asked for its bytes or keys; NULL: nobody */
     struct sockets_flow *done; /* room to tell the end */
     struct flow *next, **link; /* in worker->flows, then worker->dead */
 };

@@ -94,6 +94,8 @@ static ssize_t pull(struct flow *flow, struct pipeline *line, struct leg *from)
         return n == -EAGAIN ? 0 : n;
     n = leg_read(from, line->data + line->len, line->size - line->len);
     if (n > 0) {
+        if (flow->taps && from == &flow->pod)
+            tap_bytes(flow, TAP_PROGRAM, line->data + line->len, (size_t)n);
         line->len += (size_t)n;
         flow->relay.said = true;
         return n;
@@ -128,6 +130,8 @@ static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
             return 0;
         if (n < 0)
             return n;
+        if (flow->taps && to == &flow->pod)
+            tap_bytes(flow, TAP_SERVER, line->data + line->start, (size_t)n);
         line->start += (size_t)n;
     }
     if (line->data && line->start == line->len)

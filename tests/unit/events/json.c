@@ -231,6 +231,22 @@ static const struct {
      "{\"process_close\":{" CART "," SOCKET
      ",\"destination_names\":[\"ebpf.io.\"],\"tx\":\"706\",\"rx\":\"9223372036854775808\","
      "\"duration_ns\":\"31000000\",\"visibility\":\"pre-existing\",\"route\":\"proxy\"}" TAIL},
+    {"a capture begins",
+     {.kind = FLOW_EVENT_CAPTURE,
+      .time_ns = SAMPLE_TIME,
+      .pod = &cart_pod,
+      .capture = {.what = "keys", .pid = 7, .uid = 0, .auid = 1000, .binary = "/a b"}},
+     "{\"capture\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"}},"
+     "\"asked_by\":{\"pid\":7,\"uid\":0,\"auid\":1000,\"binary\":\"/a b\"},"
+     "\"what\":\"keys\",\"state\":\"began\"}" TAIL},
+    {"a capture ends; the program is not known",
+     {.kind = FLOW_EVENT_CAPTURE,
+      .time_ns = SAMPLE_TIME,
+      .pod = &cart_pod,
+      .capture = {.what = "pcap", .ended = "why", .duration_ns = 1, .bytes = 2, .missed = 3}},
+     "{\"capture\":{\"process\":{\"pod\":{\"namespace\":\"shop\",\"name\":\"cart-7d4b\"}},"
+     "\"asked_by\":{\"pid\":0,\"uid\":0,\"auid\":0},\"what\":\"pcap\",\"state\":\"ended\","
+     "\"reason\":\"why\",\"duration_ns\":\"1\",\"bytes\":\"2\",\"missed\":\"3\"}" TAIL},
     {"events lost",
      {.kind = FLOW_EVENT_LOST,
       .time_ns = SAMPLE_TIME,

@@ -318,6 +318,10 @@ static const struct flow_event full[] = {
               .response_headers_len = ARRAY_SIZE(headers)}},
     {.kind = FLOW_EVENT_SOCK_STATS, SOCKET, .close = {.tx = 50, .rx = 131}},
     {.kind = FLOW_EVENT_CLOSE, SOCKET, .names = names, .names_len = 1},
+    {.kind = FLOW_EVENT_CAPTURE,
+     .time_ns = SAMPLE_TIME,
+     .pod = &labelled_pod,
+     .capture = {.what = "pcap", .ended = "its time is over", .binary = "/usr/bin/sallyport"}},
     {.kind = FLOW_EVENT_LOST, .time_ns = SAMPLE_TIME, .lost = {.count = 1, .reason = "full"}},
 };
 
@@ -332,6 +336,7 @@ static const struct flow_event bare[] = {
     {.kind = FLOW_EVENT_HTTP},
     {.kind = FLOW_EVENT_SOCK_STATS},
     {.kind = FLOW_EVENT_CLOSE},
+    {.kind = FLOW_EVENT_CAPTURE, .capture.what = "keys"},
     {.kind = FLOW_EVENT_LOST, .lost.reason = "r"},
 };
 

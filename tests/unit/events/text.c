@@ -241,6 +241,17 @@ static const struct {
      {.kind = FLOW_EVENT_CLOSE, .process = &curl, .src = SRC, .dst = DST, .error = "reset"},
      "🧹 close   HOST /usr/bin/curl TCP 192.0.2.2:60066 => 203.0.113.10:443 "
      "tx 0 B rx 0 B error: reset\n"},
+    {"a capture begins",
+     {.kind = FLOW_EVENT_CAPTURE,
+      .pod = &cart_pod,
+      .capture = {.what = "keys", .pid = 7, .uid = 0, .binary = "/a b"}},
+     "🎥 capture shop/cart-7d4b \"/a b\" keys asked for by pid 7 uid 0\n"},
+    {"a capture ends",
+     {.kind = FLOW_EVENT_CAPTURE,
+      .pod = &cart_pod,
+      .capture = {.what = "pcap", .pid = 7, .ended = "its time is over", .bytes = 5, .missed = 3}},
+     "🎥 capture shop/cart-7d4b - pcap ended, asked for by pid 7 uid 0 5 B missed 3: its time is "
+     "over\n"},
     {"events lost",
      {.kind = FLOW_EVENT_LOST, .lost = {.count = 5, .reason = "worker ring full"}},
      "⚠️ lost    5 events: worker ring full\n"},
