@@ -8,7 +8,7 @@
 
 enum {
     /* Counted up when what is shared means something else than before: an agent that finds maps of
-     * the same number can read what another build wrote there (proxy/pins.c). */
+     * the same number can read what another build wrote there (proxy/keeper/pins.c). */
     ABI_VERSION = 1,
     ABI_ARGS_MAX = 4096, /* bytes of argv told; Tetragon's limit too */
     ABI_PATH_MAX = 4096, /* a path as the kernel bounds it */
@@ -27,7 +27,7 @@ enum {
     ABI_PRIORITY = 0x53616c6c,
 };
 
-/* pods: cgroup id -> how this pod is steered. Written by proxy/pods.c, read by every program. */
+/* pods: cgroup id -> how this pod is steered. Written by proxy/pods/pods.c, read by every program. */
 enum abi_pod_flags {
     ABI_POD_ALL_PORTS = 1 << 0, /* every TCP port, not only those in `ports` */
     ABI_POD_LOOPBACK = 1 << 1,  /* loopback destinations too */
@@ -37,7 +37,7 @@ struct abi_pod {
     __u32 flags; /* enum abi_pod_flags */
     __u32 pad;
 };
-_Static_assert(sizeof(struct abi_pod) == 8, "abi_pod: see proxy/pods.c");
+_Static_assert(sizeof(struct abi_pod) == 8, "abi_pod: see proxy/pods/pods.c");
 
 /* ports: which TCP ports of a pod are steered (presence is all that counts). */
 struct abi_port {
@@ -45,10 +45,10 @@ struct abi_port {
     __u16 port; /* host order */
     __u16 pad[3];
 };
-_Static_assert(sizeof(struct abi_port) == 16, "abi_port: see proxy/pods.c");
+_Static_assert(sizeof(struct abi_port) == 16, "abi_port: see proxy/pods/pods.c");
 
 /* nets: network namespace cookie -> our listeners there, and what the namespace can reach.
- * Written by proxy/reach.c. One wildcard listener a family, both on the same port; and as many for
+ * Written by proxy/keeper/reach.c. One wildcard listener a family, both on the same port; and as many for
  * datagrams as a socket has peers: by the port it was turned to, a datagram tells whom it was for,
  * and by the port it comes from, an answer tells whom it is from. */
 enum abi_net_flags {
@@ -64,7 +64,7 @@ struct abi_net {
     __u16 pad;
     __u32 flags; /* enum abi_net_flags */
 };
-_Static_assert(sizeof(struct abi_net) == 48, "abi_net: see proxy/reach.c");
+_Static_assert(sizeof(struct abi_net) == 48, "abi_net: see proxy/keeper/reach.c");
 
 /* own: addresses that belong to a namespace itself, other than loopback. A connect to one never
  * leaves the host, so it is steered only if somebody listens there (DESIGN 3, "failing as before").
@@ -73,10 +73,10 @@ struct abi_own {
     __u64 netns_cookie;
     __u8 ip[16]; /* IPv4-mapped or IPv6 */
 };
-_Static_assert(sizeof(struct abi_own) == 24, "abi_own: see proxy/reach.c");
+_Static_assert(sizeof(struct abi_own) == 24, "abi_own: see proxy/keeper/reach.c");
 
 /* origins: (namespace, source, local) -> where a steered connection meant to go and who made it.
- * Filed by sockops before the SYN leaves, taken once by proxy/origin.c at accept. Without `local` a
+ * Filed by sockops before the SYN leaves, taken once by proxy/doors/origin.c at accept. Without `local` a
  * program could have two connections under one key: it may bind the same source twice, and loopback
  * and own destinations keep their address when they are steered. */
 struct abi_tuple {
@@ -87,7 +87,7 @@ struct abi_tuple {
     __u16 local_port; /* of a datagram: the listener's that it was turned to; else 0 */
     __u16 pad[2];
 };
-_Static_assert(sizeof(struct abi_tuple) == 48, "abi_tuple: see proxy/origin.c");
+_Static_assert(sizeof(struct abi_tuple) == 48, "abi_tuple: see proxy/doors/origin.c");
 
 struct abi_origin {
     __u8 ip[16];    /* the destination asked for, IPv4-mapped or IPv6 */
@@ -102,10 +102,10 @@ struct abi_origin {
     __u64 start_ns; /* the process's start (boot clock): pid and start are one process */
     __u64 time_ns;  /* when it called connect (monotonic clock) */
 };
-_Static_assert(sizeof(struct abi_origin) == 88, "abi_origin: see proxy/origin.c");
+_Static_assert(sizeof(struct abi_origin) == 88, "abi_origin: see proxy/doors/origin.c");
 
 /* askers: the same key -> who sends these datagrams to which name server. Filed before each one
- * leaves, dropped by proxy/resolver.c when the socket is gone. */
+ * leaves, dropped by proxy/dns/resolver.c when the socket is gone. */
 
 /* records: ring buffer of what registered pods' processes and their sockets do. Each begins with
  * its kind. */
@@ -150,7 +150,7 @@ struct abi_syn {
     struct abi_origin origin;
     __u8 packet[ABI_SYN_MAX]; /* from the IP header on; its TCP checksum is not complete */
 };
-_Static_assert(sizeof(struct abi_syn) == 96 + ABI_SYN_MAX, "abi_syn: see proxy/attempts.c");
+_Static_assert(sizeof(struct abi_syn) == 96 + ABI_SYN_MAX, "abi_syn: see proxy/doors/attempts.c");
 
 /* Who is in a network namespace that the agent does not know. */
 struct abi_entered {

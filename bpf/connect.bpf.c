@@ -2,7 +2,7 @@
  * where it was going.
  *
  * No source port exists yet, so the note rides on the socket; sockops.bpf.c files it under the
- * source address before the SYN leaves, and proxy/origin.c takes it from there at accept. A
+ * source address before the SYN leaves, and proxy/doors/origin.c takes it from there at accept. A
  * connection that is not looked into is noted, too: it is told as well. getpeername() tells the
  * noted destination, so the program sees the peer it asked for. Datagram sockets: exchange.h.
  *

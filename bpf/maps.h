@@ -10,7 +10,7 @@
 
 #include "bpf/abi.h"
 
-/* Who is steered: cgroup id -> how. Written by proxy/pods.c, read by every program (pod.h). */
+/* Who is steered: cgroup id -> how. Written by proxy/pods/pods.c, read by every program (pod.h). */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -19,7 +19,7 @@ struct {
     __type(value, struct abi_pod);
 } pods SEC(".maps") __weak;
 
-/* Which ports of a pod: presence is all that counts. Written by proxy/pods.c, read by connect. */
+/* Which ports of a pod: presence is all that counts. Written by proxy/pods/pods.c, read by connect. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -28,7 +28,7 @@ struct {
     __type(value, __u8);
 } ports SEC(".maps") __weak;
 
-/* Network namespace cookie -> our listener there. Written by proxy/reach.c, read by connect. */
+/* Network namespace cookie -> our listener there. Written by proxy/keeper/reach.c, read by connect. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -37,7 +37,7 @@ struct {
     __type(value, struct abi_net);
 } nets SEC(".maps") __weak;
 
-/* A namespace's own addresses: presence counts. Written by proxy/reach.c, read by connect. */
+/* A namespace's own addresses: presence counts. Written by proxy/keeper/reach.c, read by connect. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -47,7 +47,7 @@ struct {
 } own SEC(".maps") __weak;
 
 /* Where a steered connection meant to go, by the addresses it has, until accept. Written by
- * sockops, taken by proxy/origin.c. */
+ * sockops, taken by proxy/doors/origin.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -57,7 +57,7 @@ struct {
 } origins SEC(".maps") __weak;
 
 /* Who sends datagrams to a name server through us, by the addresses they have. Written by sockets,
- * read and dropped by proxy/resolver.c; what is forgotten there must not stay for ever. */
+ * read and dropped by proxy/dns/resolver.c; what is forgotten there must not stay for ever. */
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, ABI_ASKERS_MAX);
@@ -82,7 +82,7 @@ struct {
 } process_scratch SEC(".maps") __weak;
 
 /* Until when SYNs are held back, one value: the boot clock's nanoseconds. Written by
- * proxy/attempts.c, again and again, read by hold.h. */
+ * proxy/doors/attempts.c, again and again, read by hold.h. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);

@@ -6,7 +6,7 @@
  * own context. An exchange begins with its first datagram: a connect() sends none, and the C
  * library connects datagram sockets just to see which address the kernel would choose. So here is
  * where it is told, where QUIC is refused (EPERM: programs fall back to TCP), and where a question
- * to a name server is filed for proxy/resolver.c, for only now it has a source port.
+ * to a name server is filed for proxy/dns/resolver.c, for only now it has a source port.
  *
  * sock_release comes when the last descriptor is closed, with nobody at the socket any more. */
 #include <linux/bpf.h>

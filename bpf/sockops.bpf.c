@@ -2,7 +2,7 @@
  * under the addresses it has, where accept() finds it.
  *
  * BPF_SOCK_OPS_TCP_CONNECT_CB comes after the kernel chose the source port and before the SYN
- * leaves: the record is there before anybody can accept the connection. proxy/origin.c takes it.
+ * leaves: the record is there before anybody can accept the connection. proxy/doors/origin.c takes it.
  *
  * A connection that is never accepted leaves its record, and whoever got the same port later would
  * be taken for it. So the socket takes its record along when it ends - unless the other side

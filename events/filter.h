@@ -2,7 +2,7 @@
  *
  * Conditions of one kind are alternatives, different kinds must all hold; an empty filter matches
  * everything. What tells of lost events always matches: nobody should take a gap for silence.
- * Called by:  proxy/followers.c, to make one from a request; events/feed.c, to ask it. */
+ * Called by:  proxy/telemetry/followers.c, to make one from a request; events/feed.c, to ask it. */
 #pragma once
 
 #include <stdbool.h>

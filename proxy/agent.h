@@ -13,7 +13,7 @@
 #include "events/bus.h"
 #include "events/sink.h"
 #include "proxy/limits.h"
-#include "proxy/pods.h"
+#include "proxy/pods/pods.h"
 
 struct agent;
 struct control;

@@ -1,6 +1,6 @@
 /* agent_tell: what of an agent `status` shows. */
 #include "proxy/agent.h"
-#include "proxy/status.h"
+#include "proxy/telemetry/status.h"
 
 static void tell_limit(json_t *answer, const struct agent_stats *stats, const char *key,
                        enum limit what)

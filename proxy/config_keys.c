@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "proxy/config.h"
-#include "proxy/gate.h"
+#include "proxy/doors/gate.h"
 #include "proxy/passthrough.h"
 
 /* ---- types ---- */

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "bpf/abi.h"
 #include "proxy/identity/identity.h"
-#include "proxy/pods.h"
-#include "proxy/resolver.h"
+#include "proxy/pods/pods.h"
+#include "proxy/dns/resolver.h"
 #include "proxy/sockets_own.h"
 
 enum { SWEEP_MIN = 4096 };

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "events/bus.h"
 #include "policy/facts.h"
-#include "proxy/origin.h"
+#include "proxy/doors/origin.h"
 
 struct sockets;
 struct abi_socket;

@@ -10,7 +10,7 @@
 
 #include "proxy/flow/refusal.h"
 #include "proxy/identity/identity.h"
-#include "proxy/pods.h"
+#include "proxy/pods/pods.h"
 #include "proxy/sockets_own.h"
 
 /* ---- numbers and addresses ---- */

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#include "proxy/names.h"
+#include "proxy/dns/names.h"
 #include "proxy/sockets.h"
 
 /* One socket and destination: an entry of the tree from its connect to its close. */

@@ -15,8 +15,8 @@
 #include "certs/tickets.h"
 #include "events/bus.h"
 #include "proxy/identity/identity.h"
-#include "proxy/keeper.h"
-#include "proxy/origin.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/doors/origin.h"
 #include "proxy/sockets.h"
 
 enum {

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "proxy/capture/wish.h"
 #include "proxy/flow/tap.h"
-#include "proxy/pods.h"
+#include "proxy/pods/pods.h"
 #include "proxy/worker.h"
 
 enum {

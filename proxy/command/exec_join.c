@@ -1,6 +1,6 @@
 /* `exec --agent`: the command is a pod of the agent that runs, which steers it, ends its TLS and
  * tells what it does. We say what it trusts, show it the agent's roots, and hold the pod by a
- * connection: when that ends, by whatever, the agent lets the pod go (proxy/lease.h). */
+ * connection: when that ends, by whatever, the agent lets the pod go (proxy/pods/lease.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

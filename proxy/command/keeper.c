@@ -1,4 +1,4 @@
-/* keeper: not for users. `run` starts it: see proxy/keeper_process.h. The socket to accept at is
+/* keeper: not for users. `run` starts it: see proxy/keeper/keeper_process.h. The socket to accept at is
  * our stdin; the argument is its name. */
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proxy/command/command.h"
-#include "proxy/keeper_process.h"
+#include "proxy/keeper/keeper_process.h"
 
 int command_keeper(int argc, char **argv)
 {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "proxy/status.h"
+#include "proxy/telemetry/status.h"
 
 int output_init(struct output *output, const char *file, int mode, int stream, bool json,
                 const char *node_name, struct err *err)

@@ -18,7 +18,7 @@
 #include "proxy/command/ca_options.h"
 #include "proxy/command/signing.h"
 #include "proxy/notify.h"
-#include "proxy/status.h"
+#include "proxy/telemetry/status.h"
 #include "proxy/watch.h"
 
 /* What one reload has read. */

@@ -25,11 +25,11 @@
 #include "proxy/control/control.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
-#include "proxy/predecessor.h"
-#include "proxy/registry.h"
+#include "proxy/succession/predecessor.h"
+#include "proxy/pods/registry.h"
 #include "proxy/runtime.h"
-#include "proxy/status.h"
-#include "proxy/telemetry.h"
+#include "proxy/telemetry/status.h"
+#include "proxy/telemetry/telemetry.h"
 
 enum {
     FAILED = 1,

@@ -5,5 +5,5 @@
 
 #include "events/buffer.h"
 
-/* row: as proxy/sessions.c renders it. */
+/* row: as proxy/telemetry/sessions.c renders it. */
 void session_line(struct buffer *out, const json_t *row);

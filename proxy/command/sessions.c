@@ -1,5 +1,5 @@
 /* sessions: the flows that are open in the running agent. */
-#include "proxy/sessions.h"
+#include "proxy/telemetry/sessions.h"
 
 #include "base/log.h"
 #include "proxy/command/ask.h"

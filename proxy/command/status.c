@@ -1,5 +1,5 @@
 /* status: how the running agent is. */
-#include "proxy/status.h"
+#include "proxy/telemetry/status.h"
 
 #include "proxy/command/ask.h"
 #include "proxy/command/command.h"

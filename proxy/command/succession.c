@@ -14,7 +14,7 @@
 #include "proxy/agent.h"
 #include "proxy/control/control.h"
 #include "proxy/notify.h"
-#include "proxy/successor.h"
+#include "proxy/succession/successor.h"
 
 enum {
     LOOK_US = 20000,

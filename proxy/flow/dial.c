@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
-#include "proxy/upstream.h"
+#include "proxy/doors/upstream.h"
 
 int dial_begin(struct flow *flow)
 {

@@ -25,7 +25,7 @@
 #include "proxy/flow/splice.h"
 #include "proxy/flow/tap.h"
 #include "proxy/flow/tunnel.h"
-#include "proxy/origin.h"
+#include "proxy/doors/origin.h"
 
 enum flow_state {
     FLOW_MEETING, /* peeking at the pod while the upstream connect is under way */

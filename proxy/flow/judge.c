@@ -3,7 +3,7 @@
 #include "certs/mint.h"
 #include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
-#include "proxy/names.h"
+#include "proxy/dns/names.h"
 #include "proxy/passthrough.h"
 
 enum opaque judge_unopenable(const struct hello *hello)

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "events/flow_event.h"
-#include "proxy/lookups.h"
+#include "proxy/dns/lookups.h"
 #include "proxy/wire/http1.h"
 
 struct flow;

@@ -1,6 +1,6 @@
 /* row: what an open flow is like at this moment, as plain data that may leave its worker's thread.
  *
- * Called by:  proxy/sessions.c, on the worker's thread. */
+ * Called by:  proxy/telemetry/sessions.c, on the worker's thread. */
 #pragma once
 
 #include "policy/facts.h"

@@ -17,7 +17,7 @@
 #include "proxy/identity/image.h"
 #include "proxy/identity/snapshot.h"
 #include "proxy/identity/table.h"
-#include "proxy/pods.h"
+#include "proxy/pods/pods.h"
 #include "sallyport.skel.h"
 
 enum {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "proxy/hooks.h"
+#include "proxy/keeper/hooks.h"
 #include "proxy/probe/program.h"
 #include "proxy/probe/tries.h"
 #include "sallyport.skel.h"

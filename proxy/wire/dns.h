@@ -2,7 +2,7 @@
  *
  * Pure: bytes in, facts out. No socket, no allocation. Names are walked with bounds and
  * compression pointers that must go backwards, so no message can make it loop.
- * Called by: proxy/lookups.c, for datagrams and for messages on a TCP connection alike. */
+ * Called by: proxy/dns/lookups.c, for datagrams and for messages on a TCP connection alike. */
 #pragma once
 
 #include <stdbool.h>

@@ -19,7 +19,7 @@
 
 #include "base/clock.h"
 #include "proxy/command/command.h"
-#include "proxy/pins.h"
+#include "proxy/keeper/pins.h"
 #include "sallyport.skel.h"
 
 static char runtime_dir[] = "/mnt/run";

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "heard.h"
-#include "proxy/datagram.h"
+#include "proxy/dns/datagram.h"
 
 static struct datagrams *batch;
 

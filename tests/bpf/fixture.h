@@ -8,9 +8,9 @@
 #include <cmocka.h>
 
 #include "bed.h"
-#include "proxy/keeper.h"
-#include "proxy/origin.h"
-#include "proxy/pods.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/doors/origin.h"
+#include "proxy/pods/pods.h"
 
 enum { SOON_MS = 2000 };
 

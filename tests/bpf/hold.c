@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "proxy/syn.h"
+#include "proxy/doors/syn.h"
 #include "sallyport.skel.h"
 
 enum { RECORDS_MAX = 16 };

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "proxy/pods.h"
+#include "proxy/pods/pods.h"
 
 struct watch watch;
 struct identity *identity;

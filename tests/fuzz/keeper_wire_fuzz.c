@@ -1,6 +1,6 @@
 /* keeper_wire_fuzz: what is understood has as many descriptors as came with it, and said again it
  * is the same. The first byte is how many came. */
-#include "proxy/keeper_wire.h"
+#include "proxy/keeper/keeper_wire.h"
 #include "tests/fuzz/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "events/bus.h"
 #include "proxy/limits.h"
-#include "proxy/names.h"
+#include "proxy/dns/names.h"
 #include "proxy/passthrough.h"
 #include "proxy/worker.h"
 #include "tests/unit/failing.h"

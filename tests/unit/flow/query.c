@@ -5,8 +5,8 @@
 #include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
-#include "proxy/names.h"
-#include "tests/unit/proxy/asked.h"
+#include "proxy/dns/names.h"
+#include "tests/unit/dns/asked.h"
 
 static struct worker *worker;
 static struct flow flow;

@@ -14,9 +14,9 @@
 #include "bpf/abi.h"
 #include "events/flow_event.h"
 #include "proxy/identity/identity.h"
-#include "proxy/names.h"
-#include "proxy/pods.h"
-#include "proxy/resolver.h"
+#include "proxy/dns/names.h"
+#include "proxy/pods/pods.h"
+#include "proxy/dns/resolver.h"
 #include "proxy/sockets.h"
 
 enum { POD = 7, POD_PROCESS = 1234 };

@@ -1,0 +1,286 @@
+/* A tree of pods, in each a tree of its addresses, in each a list of names, the newest first. All
+ * names of a pod are in a second list in the order they were last answered: what must make way is
+ * at its end. Trees, not hashes: who chooses the addresses is a stranger. */
+#include "proxy/dns/names.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <stdbool.h>
+#include <string.h>
+
+struct binding {
+    struct binding *newer, *older;           /* of the pod */
+    struct binding *newer_here, *older_here; /* of the address */
+    struct place *place;
+    uint64_t until_ns;
+    size_t len;
+    char name[];
+};
+
+struct place {
+    uint8_t ip[16]; /* first: what the tree sorts by */
+    struct binding *newest, *oldest;
+    size_t len;
+};
+
+struct resolved {
+    uint64_t pod; /* first: what the tree sorts by */
+    void *places; /* tsearch(3) of struct place */
+    struct binding *newest, *oldest;
+    size_t len, bytes;
+};
+
+struct names {
+    pthread_mutex_t lock;
+    void *pods; /* tsearch(3) of struct resolved */
+};
+
+static int by_pod(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int by_ip(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(((struct place *)NULL)->ip));
+}
+
+/* What the tree holds under this key, which it begins with; a new one of `size` bytes where there
+ * is none and size is not 0. */
+static void *look_up(void **tree, const void *key, size_t key_len, size_t size,
+                     int (*compare)(const void *, const void *))
+{
+    void **found = tfind(key, tree, compare);
+    void *made;
+
+    if (found || !size)
+        return found ? *found : NULL;
+    made = calloc(1, size);
+    if (!made)
+        return NULL;
+    memcpy(made, key, key_len);
+    if (tsearch(made, tree, compare))
+        return made;
+    free(made);
+    return NULL;
+}
+
+/* ---- the lists ---- */
+
+static void link_newest(struct resolved *pod, struct binding *binding)
+{
+    struct place *place = binding->place;
+
+    binding->newer = binding->newer_here = NULL;
+    binding->older = pod->newest;
+    binding->older_here = place->newest;
+    *(pod->newest ? &pod->newest->newer : &pod->oldest) = binding;
+    *(place->newest ? &place->newest->newer_here : &place->oldest) = binding;
+    pod->newest = place->newest = binding;
+}
+
+static void unlink_binding(struct resolved *pod, struct binding *binding)
+{
+    struct place *place = binding->place;
+
+    *(binding->newer ? &binding->newer->older : &pod->newest) = binding->older;
+    *(binding->older ? &binding->older->newer : &pod->oldest) = binding->newer;
+    *(binding->newer_here ? &binding->newer_here->older_here : &place->newest) =
+        binding->older_here;
+    *(binding->older_here ? &binding->older_here->newer_here : &place->oldest) =
+        binding->newer_here;
+}
+
+static void drop_place(struct resolved *pod, struct place *place)
+{
+    tdelete(place, &pod->places, by_ip);
+    free(place);
+}
+
+static void drop(struct resolved *pod, struct binding *binding)
+{
+    struct place *place = binding->place;
+
+    unlink_binding(pod, binding);
+    pod->len--;
+    pod->bytes -= binding->len;
+    free(binding);
+    if (!--place->len)
+        drop_place(pod, place);
+}
+
+static void drop_pod(struct names *names, struct resolved *pod)
+{
+    while (pod->oldest)
+        drop(pod, pod->oldest);
+    tdelete(pod, &names->pods, by_pod);
+    free(pod);
+}
+
+/* ---- the calls ---- */
+
+int names_new(struct names **out, struct err *err)
+{
+    struct names *names = calloc(1, sizeof(*names));
+
+    if (!names)
+        return err_set(err, -ENOMEM, "table of names");
+    pthread_mutex_init(&names->lock, NULL);
+    *out = names;
+    return 0;
+}
+
+void names_free(struct names **names)
+{
+    if (!*names)
+        return;
+    while ((*names)->pods)
+        drop_pod(*names, *(struct resolved **)(*names)->pods);
+    pthread_mutex_destroy(&(*names)->lock);
+    free(TAKE(*names));
+}
+
+void names_forget(struct names *names, uint64_t pod_id)
+{
+    struct resolved *pod;
+
+    pthread_mutex_lock(&names->lock);
+    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
+    if (pod)
+        drop_pod(names, pod);
+    pthread_mutex_unlock(&names->lock);
+}
+
+static struct binding *find_name(const struct place *place, const char *name)
+{
+    struct binding *binding = place->newest;
+
+    while (binding && strcmp(binding->name, name) != 0)
+        binding = binding->older_here;
+    return binding;
+}
+
+static struct binding *bind_new(struct resolved *pod, struct place *place, const char *name)
+{
+    size_t len = strlen(name) + 1;
+    struct binding *binding = malloc(sizeof(*binding) + len);
+
+    if (!binding)
+        return NULL;
+    *binding = (struct binding){.place = place, .len = len};
+    memcpy(binding->name, name, len);
+    place->len++;
+    pod->len++;
+    pod->bytes += len;
+    return binding;
+}
+
+static void add(struct names *names, uint64_t pod_id, const char *name, const struct addr *address,
+                uint64_t until_ns)
+{
+    struct resolved *pod =
+        look_up(&names->pods, &pod_id, sizeof(pod_id), sizeof(struct resolved), by_pod);
+    struct place *place =
+        pod ? look_up(&pod->places, address->ip, sizeof(address->ip), sizeof(struct place), by_ip)
+            : NULL;
+    struct binding *binding = place ? find_name(place, name) : NULL;
+
+    if (binding)
+        unlink_binding(pod, binding);
+    else if (place)
+        binding = bind_new(pod, place, name);
+    if (binding) {
+        if (until_ns > binding->until_ns)
+            binding->until_ns = until_ns;
+        link_newest(pod, binding);
+        if (place->len > NAMES_OF_ADDRESS_MAX)
+            drop(pod, place->oldest);
+        while (pod->len > NAMES_OF_POD_MAX || pod->bytes > NAMES_BYTES_OF_POD)
+            drop(pod, pod->oldest);
+    } else if (place && !place->len) {
+        drop_place(pod, place);
+    }
+}
+
+void names_add(struct names *names, uint64_t pod, const char *name, const struct addr *address,
+               uint32_t ttl, uint64_t now_ns)
+{
+    uint64_t seconds = ttl > NAMES_KEPT_SECONDS ? ttl : NAMES_KEPT_SECONDS;
+
+    pthread_mutex_lock(&names->lock);
+    add(names, pod, name, address, now_ns + seconds * 1000000000u);
+    pthread_mutex_unlock(&names->lock);
+}
+
+void names_find(struct names *names, uint64_t pod_id, const struct addr *address, uint64_t now_ns,
+                struct names_found *out)
+{
+    struct resolved *pod;
+    struct place *place;
+    struct binding *binding, *older;
+    size_t bytes = 0;
+
+    *out = (struct names_found){0};
+    pthread_mutex_lock(&names->lock);
+    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
+    place = pod ? look_up(&pod->places, address->ip, sizeof(address->ip), 0, by_ip) : NULL;
+    for (binding = place ? place->newest : NULL; binding; binding = older) {
+        older = binding->older_here;
+        if (now_ns >= binding->until_ns)
+            drop(pod, binding);
+        else if (out->len < NAMES_TOLD_MAX &&
+                 (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES)) {
+            out->text[out->len] = strdup(binding->name);
+            out->incomplete |= !out->text[out->len];
+            bytes += binding->len;
+            out->len += out->text[out->len] != NULL;
+        }
+    }
+    pthread_mutex_unlock(&names->lock);
+}
+
+struct visit {
+    void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
+                  uint32_t seconds);
+    void *arg;
+    uint64_t now_ns;
+};
+
+static void visit_pod(const void *node, VISIT when, void *closure)
+{
+    const struct resolved *pod = *(struct resolved *const *)node;
+    const struct visit *visit = closure;
+
+    if (when != postorder && when != leaf)
+        return;
+    for (const struct binding *binding = pod->oldest; binding; binding = binding->newer) {
+        struct addr address = {.port = 0};
+
+        if (binding->until_ns <= visit->now_ns)
+            continue;
+        memcpy(address.ip, binding->place->ip, sizeof(address.ip));
+        visit->visit(visit->arg, pod->pod, binding->name, &address,
+                     (uint32_t)((binding->until_ns - visit->now_ns) / 1000000000u));
+    }
+}
+
+void names_each(struct names *names, uint64_t now_ns,
+                void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
+                              uint32_t seconds),
+                void *arg)
+{
+    struct visit closure = {visit, arg, now_ns};
+
+    pthread_mutex_lock(&names->lock);
+    twalk_r(names->pods, visit_pod, &closure);
+    pthread_mutex_unlock(&names->lock);
+}
+
+void names_found_fini(struct names_found *found)
+{
+    while (found->len)
+        free(found->text[--found->len]);
+}

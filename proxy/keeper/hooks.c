@@ -1,0 +1,342 @@
+#include "proxy/keeper/hooks.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "proxy/keeper/pins.h"
+#include "sallyport.skel.h"
+
+enum { LINKS_MAX = 32 };
+
+struct hooks {
+    struct sallyport_bpf *bpf;
+    struct bpf_link *links[LINKS_MAX];
+    size_t links_len;
+    char *pin_dir; /* of a set that outlives us; NULL: links are pinned, if at all, by themselves */
+    char name[PINS_NAME_MAX];
+    bool leaving;
+    struct pins_older older[PINS_OLDER_MAX];
+    size_t older_len;
+};
+
+/* What libbpf said while loading: the errno alone never tells which program or why. The first
+ * warning names the program; the verifier's last word stands before its statistics. */
+static struct {
+    char first[160];
+    char verifier[160];
+} said;
+
+static void keep_line(char *to, size_t size, const char *line, size_t len)
+{
+    snprintf(to, size, "%.*s", (int)len, line);
+}
+
+static void keep_verifier_word(const char *log)
+{
+    const char *end = strstr(log, "\nprocessed ");
+    const char *line;
+
+    if (!end)
+        return;
+    for (line = end; line > log && line[-1] != '\n';)
+        line--;
+    keep_line(said.verifier, sizeof(said.verifier), line, (size_t)(end - line));
+}
+
+__attribute__((format(printf, 2, 0))) static int listen_to_libbpf(enum libbpf_print_level level,
+                                                                  const char *format, va_list args)
+{
+    char *text;
+    const char *start;
+
+    if (level != LIBBPF_WARN || vasprintf(&text, format, args) < 0)
+        return 0;
+    start = strncmp(text, "libbpf: ", 8) == 0 ? text + 8 : text;
+    if (!said.first[0])
+        keep_line(said.first, sizeof(said.first), start, strcspn(start, "\n"));
+    if (!said.verifier[0])
+        keep_verifier_word(text);
+    free(text);
+    return 0;
+}
+
+static int refused(int code, struct err *err)
+{
+    const char *hint = code == -EPERM ? "; run as root, outside an unprivileged container" : "";
+
+    return err_set(err, code, "the kernel refused our BPF programs: %s%s%s%s",
+                   said.first[0] ? said.first : strerror(-code), said.verifier[0] ? ": " : "",
+                   said.verifier, hint);
+}
+
+static int open_object(struct hooks *hooks, struct err *err)
+{
+    libbpf_print_fn_t before;
+
+    memset(&said, 0, sizeof(said));
+    before = libbpf_set_print(listen_to_libbpf);
+    hooks->bpf = sallyport_bpf__open();
+    libbpf_set_print(before);
+    return hooks->bpf ? 0 : refused(-errno, err);
+}
+
+static int load(struct hooks *hooks, struct err *err)
+{
+    libbpf_print_fn_t before = libbpf_set_print(listen_to_libbpf);
+    int code = sallyport_bpf__load(hooks->bpf);
+
+    libbpf_set_print(before);
+    return code < 0 ? refused(code, err) : 0;
+}
+
+static bool traces(const struct bpf_program *program)
+{
+    return bpf_program__type(program) == BPF_PROG_TYPE_RAW_TRACEPOINT;
+}
+
+static int attach(struct hooks *hooks, struct bpf_program *program, int cgroup_fd, struct err *err)
+{
+    struct bpf_link *link;
+
+    if (hooks->links_len == LINKS_MAX)
+        return err_set(err, -E2BIG, "more than %d BPF programs", LINKS_MAX);
+    link = traces(program) ? bpf_program__attach(program)
+                           : bpf_program__attach_cgroup(program, cgroup_fd);
+    if (!link)
+        return err_sys(err, -errno, "attaching BPF program %s (%s)", bpf_program__name(program),
+                       bpf_program__section_name(program));
+    hooks->links[hooks->links_len++] = link;
+    return 0;
+}
+
+static int pin(struct bpf_link *link, const char *dir, const char *name, struct err *err)
+{
+    CLEANUP(text_free) char *path = NULL;
+    int code;
+
+    if (asprintf(&path, "%s/%s", dir, name) < 0) {
+        path = NULL;
+        return err_set(err, -ENOMEM, "pinning %s", name);
+    }
+    code = bpf_link__pin(link, path);
+    if (code < 0)
+        return err_sys(err, code, "pinning a BPF link at %s (a directory of a bpffs?)", path);
+    return 0;
+}
+
+int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err *err)
+{
+    CLEANUP(hooks_free) struct hooks *hooks = calloc(1, sizeof(*hooks));
+    struct bpf_program *program;
+    int code;
+
+    if (!hooks)
+        return err_set(err, -ENOMEM, "BPF programs");
+    code = open_object(hooks, err);
+    if (code == 0)
+        code = load(hooks, err);
+    if (code < 0)
+        return code;
+    bpf_object__for_each_program(program, hooks->bpf->obj)
+    {
+        code = attach(hooks, program, cgroup_fd, err);
+        if (code == 0 && !traces(program))
+            code = pin(hooks->links[hooks->links_len - 1], pin_dir, pins_link_name(program), err);
+        if (code < 0)
+            return code;
+    }
+    *out = TAKE(hooks);
+    return 0;
+}
+
+/* ---- kept for the next agent ---- */
+
+static struct pins pins_of(struct hooks *hooks)
+{
+    return (struct pins){.object = hooks->bpf->obj,
+                         .links = hooks->links,
+                         .links_len = hooks->links_len,
+                         .links_max = LINKS_MAX};
+}
+
+static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
+{
+    struct pins pins = pins_of(hooks);
+    libbpf_print_fn_t before = libbpf_set_print(listen_to_libbpf); /* err tells the same */
+    int code = pins_adopt(&pins, hooks->pin_dir, hooks->name, cgroup_id, err);
+
+    libbpf_set_print(before);
+    hooks->links_len = pins.links_len;
+    return code;
+}
+
+/* Beside what else may be attached: nobody is steered by these programs before their maps say so.
+ */
+static int begin_anew(struct hooks *hooks, int cgroup_fd, struct err *err)
+{
+    struct bpf_program *program;
+    struct pins pins;
+    int code;
+
+    sallyport_bpf__destroy(TAKE(hooks->bpf)); /* some of its maps may be another set's */
+    code = open_object(hooks, err);
+    if (code == 0)
+        code = load(hooks, err);
+    if (code < 0)
+        return code;
+    bpf_object__for_each_program(program, hooks->bpf->obj)
+    {
+        code = attach(hooks, program, cgroup_fd, err);
+        if (code < 0)
+            return code;
+    }
+    pins = pins_of(hooks);
+    return pins_keep(&pins, hooks->pin_dir, hooks->name, err);
+}
+
+static int name_set(struct hooks *hooks, int cgroup_fd, const char *pin_dir, uint64_t *cgroup_id,
+                    struct err *err)
+{
+    struct stat cgroup;
+    size_t size;
+    const void *file = sallyport_bpf__elf_bytes(&size);
+
+    hooks->pin_dir = strdup(pin_dir);
+    if (!hooks->pin_dir)
+        return err_set(err, -ENOMEM, "BPF programs");
+    if (fstat(cgroup_fd, &cgroup) < 0)
+        return err_sys(err, -errno, "the cgroup");
+    *cgroup_id = cgroup.st_ino;
+    pins_name(hooks->name, file, size, *cgroup_id);
+    return 0;
+}
+
+int hooks_new_kept(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err *err)
+{
+    CLEANUP(hooks_free) struct hooks *hooks = calloc(1, sizeof(*hooks));
+    struct err why = {0};
+    uint64_t cgroup_id = 0;
+    int code;
+
+    if (!hooks)
+        return err_set(err, -ENOMEM, "BPF programs");
+    hooks->leaving = true; /* a start that fails takes nothing away */
+    code = name_set(hooks, cgroup_fd, pin_dir, &cgroup_id, err);
+    if (code == 0)
+        code = open_object(hooks, err);
+    if (code < 0)
+        return code;
+    code = adopt(hooks, cgroup_id, &why);
+    if (code < 0 && code != -ENOENT) {
+        log_warn("what is pinned in %s/%s is replaced: %s", pin_dir, hooks->name, why.text);
+        pins_demote(pin_dir, hooks->name);
+    }
+    if (code < 0)
+        code = begin_anew(hooks, cgroup_fd, err);
+    if (code < 0)
+        return code;
+    hooks->older_len = pins_find_older(pin_dir, hooks->name, hooks->older);
+    hooks->leaving = false;
+    *out = TAKE(hooks);
+    return 0;
+}
+
+static void empty(int map_fd, size_t key_size)
+{
+    uint8_t key[16];
+
+    while (key_size <= sizeof(key) && bpf_map_get_next_key(map_fd, NULL, key) == 0)
+        if (bpf_map_delete_elem(map_fd, key) < 0)
+            return;
+}
+
+void hooks_disarm_older(struct hooks *hooks)
+{
+    const uint64_t never = 0;
+    const uint32_t zero = 0;
+
+    for (size_t i = 0; i < hooks->older_len; i++) {
+        empty(hooks->older[i].pods_fd, sizeof(uint64_t));
+        if (hooks->older[i].hold_until_fd >= 0)
+            bpf_map_update_elem(hooks->older[i].hold_until_fd, &zero, &never, BPF_ANY);
+    }
+}
+
+const struct pins_older *hooks_older(const struct hooks *hooks, size_t i)
+{
+    return i < hooks->older_len ? &hooks->older[i] : NULL;
+}
+
+void hooks_remove_older(struct hooks *hooks)
+{
+    while (hooks->older_len) {
+        struct pins_older *older = &hooks->older[--hooks->older_len];
+
+        pins_remove(hooks->pin_dir, older->name);
+        pins_older_fini(older);
+    }
+}
+
+bool hooks_have_pods(const struct hooks *hooks)
+{
+    uint64_t pod;
+    bool have = bpf_map_get_next_key(bpf_map__fd(hooks->bpf->maps.pods), NULL, &pod) == 0;
+
+    for (size_t i = 0; i < hooks->older_len; i++)
+        have = have || bpf_map_get_next_key(hooks->older[i].pods_fd, NULL, &pod) == 0;
+    return have;
+}
+
+void hooks_leave(struct hooks *hooks)
+{
+    hooks->leaving = hooks->pin_dir;
+}
+
+/* ---- the end ---- */
+
+static void take_away(struct hooks *hooks)
+{
+    if (hooks->leaving)
+        return;
+    if (hooks->pin_dir) {
+        hooks_remove_older(hooks);
+        pins_remove(hooks->pin_dir, hooks->name);
+        return;
+    }
+    for (size_t i = 0; i < hooks->links_len; i++)
+        if (bpf_link__pin_path(hooks->links[i]))
+            bpf_link__unpin(hooks->links[i]);
+}
+
+void hooks_free(struct hooks **hooks)
+{
+    struct hooks *gone = TAKE(*hooks);
+
+    if (!gone)
+        return;
+    take_away(gone);
+    for (size_t i = 0; i < gone->links_len; i++)
+        bpf_link__destroy(gone->links[i]);
+    for (size_t i = 0; i < gone->older_len; i++)
+        pins_older_fini(&gone->older[i]);
+    sallyport_bpf__destroy(gone->bpf);
+    free(gone->pin_dir);
+    free(gone);
+}
+
+int hooks_hold_until(const struct hooks *hooks)
+{
+    return bpf_map__fd(hooks->bpf->maps.hold_until);
+}
+
+struct sallyport_bpf *hooks_bpf(struct hooks *hooks)
+{
+    return hooks->bpf;
+}

@@ -1,0 +1,328 @@
+#include "proxy/pods/pods.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "bpf/abi.h"
+#include "certs/credentials.h"
+#include "sallyport.skel.h"
+
+const uint16_t pods_default_ports[] = {443, 8443, 853, 80, 8080};
+const size_t pods_default_ports_len = ARRAY_SIZE(pods_default_ports);
+
+struct registered {
+    uint64_t cgroup_id;              /* first: what the tree sorts by */
+    struct pod *pod;                 /* a reference */
+    struct credentials *credentials; /* likewise; NULL: the agent's */
+    struct pod_trust trust;          /* what those are made by; without roots: they are not */
+    int ports_fd;                    /* borrowed */
+    uint16_t *ports;                 /* those the kernel was told */
+    size_t ports_len;
+};
+
+struct pods {
+    void *tree; /* tsearch(3) of struct registered */
+    size_t len;
+    int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
+    bool leaving;
+};
+
+static int by_cgroup(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void forget_ports(struct registered *entry)
+{
+    for (size_t i = 0; i < entry->ports_len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = entry->ports[i]};
+
+        bpf_map_delete_elem(entry->ports_fd, &key);
+    }
+    entry->ports_len = 0;
+}
+
+static void entry_free(struct registered **entry)
+{
+    if (!*entry)
+        return;
+    forget_ports(*entry);
+    free((*entry)->ports);
+    pod_unref(&(*entry)->pod);
+    credentials_unref(&(*entry)->credentials);
+    pod_trust_fini(&(*entry)->trust);
+    free(TAKE(*entry));
+}
+
+int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err)
+{
+    struct pods *pods = calloc(1, sizeof(*pods));
+
+    if (!pods)
+        return err_set(err, -ENOMEM, "table of pods");
+    pods->pods_fd = bpf_map__fd(bpf->maps.pods);
+    pods->ports_fd = bpf_map__fd(bpf->maps.ports);
+    *out = pods;
+    return 0;
+}
+
+void pods_free(struct pods **pods)
+{
+    if (!*pods)
+        return;
+    while ((*pods)->tree) {
+        struct registered *entry = *(struct registered **)(*pods)->tree;
+
+        if (!(*pods)->leaving) {
+            pods_remove(*pods, entry->cgroup_id, NULL);
+            continue;
+        }
+        tdelete(entry, &(*pods)->tree, by_cgroup);
+        entry->ports_len = 0;
+        entry_free(&entry);
+    }
+    free(TAKE(*pods));
+}
+
+static struct registered *find(const struct pods *pods, uint64_t cgroup_id)
+{
+    struct registered **found = tfind(&cgroup_id, &pods->tree, by_cgroup);
+
+    return found ? *found : NULL;
+}
+
+struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->pod : NULL;
+}
+
+struct named {
+    const char *space, *name;
+    struct pod *pod;
+};
+
+static void compare(const void *node, VISIT visit, void *arg)
+{
+    struct pod *pod = (*(struct registered *const *)node)->pod;
+    struct named *named = arg;
+
+    if ((visit == preorder || visit == leaf) && strcmp(pod->space, named->space) == 0 &&
+        strcmp(pod->name, named->name) == 0)
+        named->pod = pod;
+}
+
+struct pod *pods_find_name(struct pods *pods, const char *space, const char *name)
+{
+    struct named named = {.space = space, .name = name};
+
+    twalk_r(pods->tree, compare, &named);
+    return named.pod;
+}
+
+size_t pods_count(const struct pods *pods)
+{
+    return pods->len;
+}
+
+static bool steers(const struct pods_settings *settings, uint16_t port)
+{
+    bool listed = settings->all_ports;
+
+    for (size_t i = 0; i < settings->ports_len; i++)
+        listed = listed || settings->ports[i] == port;
+    return listed;
+}
+
+static int entry_new(struct registered **out, const struct pods *pods, struct pod *pod,
+                     const struct pods_settings *settings, struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
+
+    if (!entry)
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    entry->cgroup_id = pod->cgroup_id;
+    entry->ports_fd = pods->ports_fd;
+    entry->ports = calloc(settings->ports_len + 1, sizeof(*entry->ports));
+    if (!entry->ports)
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    pod->tls_read = steers(settings, 443);
+    entry->pod = pod_ref(pod);
+    *out = TAKE(entry);
+    return 0;
+}
+
+static int tell_ports(struct registered *entry, const struct pods_settings *settings,
+                      struct err *err)
+{
+    uint8_t present = 1;
+
+    for (size_t i = 0; i < settings->ports_len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = settings->ports[i]};
+        int code = bpf_map_update_elem(entry->ports_fd, &key, &present, BPF_ANY);
+
+        if (code < 0)
+            return err_sys(err, code, "telling the kernel port %u of pod %s", settings->ports[i],
+                           entry->pod->name);
+        entry->ports[entry->ports_len++] = settings->ports[i];
+    }
+    return 0;
+}
+
+/* The ports first: from the moment the pod itself is in its map it is steered by them. */
+int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
+             struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = NULL;
+    struct abi_pod told = {.flags = (settings->all_ports ? ABI_POD_ALL_PORTS : 0u) |
+                                    (settings->loopback ? ABI_POD_LOOPBACK : 0u) |
+                                    (settings->open_when_down ? ABI_POD_OPEN : 0u)};
+    const struct registered *same = find(pods, pod->cgroup_id);
+    int code;
+
+    if (same)
+        return err_set(err, -EEXIST, "that cgroup is registered already, as pod %s%s%s",
+                       same->pod->space, same->pod->space[0] ? "/" : "", same->pod->name);
+    if (pods->len >= ABI_PODS_MAX)
+        return err_set(err, -ENOSPC, "there are %d pods already, which is all we have room for",
+                       ABI_PODS_MAX);
+    code = entry_new(&entry, pods, pod, settings, err);
+    if (code == 0 && !settings->all_ports)
+        code = tell_ports(entry, settings, err);
+    if (code < 0)
+        return code;
+    if (!tsearch(entry, &pods->tree, by_cgroup))
+        return err_set(err, -ENOMEM, "pod %s", pod->name);
+    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
+    if (code < 0) {
+        tdelete(entry, &pods->tree, by_cgroup);
+        return err_sys(err, code, "telling the kernel pod %s", pod->name);
+    }
+    pods->len++;
+    TAKE(entry); /* the tree's now */
+    return 0;
+}
+
+static int not_registered(uint64_t cgroup_id, struct err *err)
+{
+    return err_set(err, -ENOENT, "cgroup %llu is not registered", (unsigned long long)cgroup_id);
+}
+
+int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
+{
+    CLEANUP(entry_free) struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
+    tdelete(entry, &pods->tree, by_cgroup);
+    pods->len--;
+    return 0;
+}
+
+static bool has_port(const struct registered *entry, uint16_t port)
+{
+    for (size_t i = 0; i < entry->ports_len; i++)
+        if (entry->ports[i] == port)
+            return true;
+    return false;
+}
+
+void pods_sweep(struct pods *pods)
+{
+    struct abi_port port, next_port;
+    uint64_t pod, next_pod;
+    int code = bpf_map_get_next_key(pods->pods_fd, NULL, &next_pod);
+
+    while (code == 0) {
+        pod = next_pod;
+        code = bpf_map_get_next_key(pods->pods_fd, &pod, &next_pod); /* before that key goes */
+        if (!find(pods, pod))
+            bpf_map_delete_elem(pods->pods_fd, &pod);
+    }
+    code = bpf_map_get_next_key(pods->ports_fd, NULL, &next_port);
+    while (code == 0) {
+        const struct registered *entry;
+
+        port = next_port;
+        code = bpf_map_get_next_key(pods->ports_fd, &port, &next_port);
+        entry = find(pods, port.pod);
+        if (!entry || !has_port(entry, port.port))
+            bpf_map_delete_elem(pods->ports_fd, &port);
+    }
+}
+
+void pods_leave(struct pods *pods)
+{
+    pods->leaving = true;
+}
+
+int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
+                         struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    credentials_unref(&entry->credentials);
+    entry->credentials = credentials_ref(credentials);
+    return 0;
+}
+
+/* Those that were before stay where it fails. */
+static int make_credentials(struct registered *entry, struct credentials *agents, const char *name,
+                            struct err *err)
+{
+    struct credentials *fresh = NULL;
+    int result =
+        credentials_new_of_pod(&fresh, agents, &entry->trust, entry->credentials, name, err);
+
+    if (result < 0)
+        return result;
+    credentials_unref(&entry->credentials);
+    entry->credentials = fresh;
+    return 0;
+}
+
+int pods_trust(struct pods *pods, uint64_t cgroup_id, struct pod_trust *trust,
+               struct credentials *agents, const char *name, struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    if (!entry)
+        return not_registered(cgroup_id, err);
+    credentials_unref(&entry->credentials);
+    pod_trust_fini(&entry->trust);
+    entry->trust = *trust;
+    *trust = (struct pod_trust){0};
+    return make_credentials(entry, agents, name, err);
+}
+
+static void renew(const void *node, VISIT visit, void *agents)
+{
+    struct registered *entry = *(struct registered *const *)node;
+    struct err err;
+
+    if ((visit == postorder || visit == leaf) && entry->trust.roots &&
+        make_credentials(entry, agents, NULL, &err) < 0)
+        log_warn("pod %s keeps the credentials it has: %s", entry->pod->name, err.text);
+}
+
+void pods_renew_credentials(struct pods *pods, struct credentials *agents)
+{
+    twalk_r(pods->tree, renew, agents);
+}
+
+struct credentials *pods_credentials(const struct pods *pods, uint64_t cgroup_id)
+{
+    const struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->credentials : NULL;
+}
