@@ -347,15 +347,9 @@ int leg_handshake(struct leg *leg, struct err *err)
     }
 }
 
-void leg_ticket(struct leg *leg)
-{
-    forget_errors();
-    if (!leg->broken && SSL_new_session_ticket(leg->ssl) == 1)
-        SSL_do_handshake(leg->ssl); /* what does not go out now does with the next read or write */
-    ERR_clear_error();
-}
-
-/* What a failed SSL_read_ex or SSL_write_ex means. 0: the end of the peer's bytes. */
+/* What a failed call of OpenSSL means, to be asked after each one: that it gave up it says once;
+ * who missed that is told to wait for bytes if the call before had to. 0: the end of the peer's
+ * bytes. */
 static ssize_t ssl_failed(struct leg *leg, int result)
 {
     switch (SSL_get_error(leg->ssl, result)) {
@@ -376,6 +370,19 @@ static ssize_t ssl_failed(struct leg *leg, int result)
         ERR_clear_error();
         return -EPROTO;
     }
+}
+
+int leg_ticket(struct leg *leg)
+{
+    int result;
+
+    forget_errors();
+    if (leg->broken || SSL_new_session_ticket(leg->ssl) != 1)
+        return 0;
+    result = SSL_do_handshake(leg->ssl);
+    if (result != 1) /* what does not go out now does with the next read or write */
+        (void)ssl_failed(leg, result);
+    return leg->broken ? -EPROTO : 0;
 }
 
 /* A message that comes after the handshake, such as a session ticket, makes OpenSSL allocate for an

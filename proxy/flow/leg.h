@@ -73,8 +73,9 @@ const char *leg_alert_name(const struct leg *leg);
  * his turn has come, and whose kernel holds small segments back until then (Nagle). */
 void leg_acknowledge(struct leg *leg);
 
-/* TLS 1.3, accepted: gives the peer a session ticket, now or with what is written next. */
-void leg_ticket(struct leg *leg);
+/* TLS 1.3, accepted: gives the peer a session ticket, now or with what is written next. On failure
+ * the leg is broken. */
+int leg_ticket(struct leg *leg);
 
 /* 0, or why the connection was lost, for who has no room to read until that is said. A reset behind
  * the peer's end (EPIPE) is none: the end counts. */
