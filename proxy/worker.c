@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -175,12 +176,16 @@ static int start(struct worker *worker, unsigned number, struct err *err)
     worker->base = config ? event_base_new_with_config(config) : NULL;
     event_config_free(config);
     handovers->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!worker->base || handovers->wake < 0)
+    worker->errors = epoll_create1(EPOLL_CLOEXEC);
+    if (!worker->base || handovers->wake < 0 || worker->errors < 0)
         return err_set(err, -ENOMEM, "event loop of worker %u", number);
     worker->reaper = evtimer_new(worker->base, reap, worker);
     handovers->on_wake =
         event_new(worker->base, handovers->wake, EV_READ | EV_PERSIST, on_wake, worker);
-    if (!worker->reaper || !handovers->on_wake || event_add(handovers->on_wake, NULL) < 0)
+    worker->on_error =
+        event_new(worker->base, worker->errors, EV_READ | EV_PERSIST, leg_on_errors, NULL);
+    if (!worker->reaper || !handovers->on_wake || event_add(handovers->on_wake, NULL) < 0 ||
+        !worker->on_error || event_add(worker->on_error, NULL) < 0)
         return err_set(err, -ENOMEM, "event loop of worker %u", number);
     snprintf(name, sizeof(name), "worker %u", number);
     result = bus_producer_new(&worker->producer, worker->parts.bus, name, PRODUCER_EVENTS, err);
@@ -203,6 +208,7 @@ int worker_new(struct worker **out, const struct worker_parts *parts, unsigned n
     if (!worker)
         return err_set(err, -ENOMEM, "worker %u", number);
     worker->parts = *parts;
+    worker->errors = -1;
     worker->handovers = calloc(1, sizeof(*worker->handovers));
     if (!worker->handovers)
         return err_set(err, -ENOMEM, "worker %u", number);
@@ -245,6 +251,9 @@ void worker_free(struct worker **worker)
     }
     if (gone->reaper)
         event_free(gone->reaper);
+    if (gone->on_error)
+        event_free(gone->on_error);
+    fd_close(&gone->errors);
     if (gone->base)
         event_base_free(gone->base);
     while (gone->spare_len)

@@ -68,6 +68,8 @@ struct worker {
     struct event_base *base;
     SSL_CTX *upstream_ctx, *pod_ctx;
     BIO_METHOD *leg_bio; /* of leg.c */
+    int errors;          /* of leg.c: an epoll for what libevent does not tell of the legs */
+    struct event *on_error;
     struct bus_producer *producer;
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */

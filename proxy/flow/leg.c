@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -15,7 +16,7 @@
 #include "proxy/worker.h"
 
 /* After the handshake there are some tickets, and new keys every so many gigabytes. */
-enum { MESSAGES_MAX = 32 };
+enum { MESSAGES_MAX = 32, ERRORS_A_TURN = 64 };
 #define MESSAGES_NS UINT64_C(10000000000)
 
 /* ---- the socket ---- */
@@ -217,8 +218,11 @@ void leg_init(struct leg *leg, struct worker *worker)
 
 void leg_fini(struct leg *leg, bool reset)
 {
-    if (leg->watched)
+    if (leg->watched) {
         event_del(&leg->event);
+        /* closing does not suffice: another process may still have the socket, as who opened it */
+        epoll_ctl(leg->worker->errors, EPOLL_CTL_DEL, leg->fd, NULL);
+    }
     leg->watched = false;
     if (leg->worker->inbox.owner == leg)
         leg->worker->inbox.owner = NULL;
@@ -235,6 +239,7 @@ void leg_fini(struct leg *leg, bool reset)
 int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg)
 {
     int yes = 1, idle = 60;
+    struct epoll_event errors = {.events = EPOLLPRI | EPOLLET, .data.ptr = leg};
 
     leg->fd = fd;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
@@ -245,7 +250,7 @@ int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg)
         event_add(&leg->event, NULL) < 0)
         return -EIO;
     leg->watched = true;
-    return 0;
+    return epoll_ctl(leg->worker->errors, EPOLL_CTL_ADD, fd, &errors) < 0 ? -EIO : 0;
 }
 
 void leg_ready(struct leg *leg, short what)
@@ -256,9 +261,24 @@ void leg_ready(struct leg *leg, short what)
         leg->readable = true;
     if (what & EV_WRITE)
         leg->writable = true;
-    /* libevent tells EPOLLERR like this, too: an RST may have come behind the bytes */
-    if ((what & EV_READ) && (what & EV_WRITE))
+}
+
+/* libevent tells an error like bytes and room, which is what every edge brings. To ask the kernel
+ * each time whether an RST has come behind the bytes would cost a recv(2) a request and side.
+ * Urgent data is no error, but recv(2) comes short before it. */
+void leg_on_errors(evutil_socket_t fd, short what, void *arg)
+{
+    struct epoll_event errors[ERRORS_A_TURN];
+    int n = epoll_wait(fd, errors, ERRORS_A_TURN, 0);
+
+    (void)what;
+    (void)arg;
+    for (int i = 0; i < n; i++) {
+        struct leg *leg = errors[i].data.ptr;
+
         leg->unsure = true;
+        event_active(&leg->event, EV_READ, 0);
+    }
 }
 
 int leg_error(struct leg *leg)
@@ -347,15 +367,9 @@ int leg_handshake(struct leg *leg, struct err *err)
     }
 }
 
-void leg_ticket(struct leg *leg)
-{
-    forget_errors();
-    if (!leg->broken && SSL_new_session_ticket(leg->ssl) == 1)
-        SSL_do_handshake(leg->ssl); /* what does not go out now does with the next read or write */
-    ERR_clear_error();
-}
-
-/* What a failed SSL_read_ex or SSL_write_ex means. 0: the end of the peer's bytes. */
+/* What a failed call of OpenSSL means, to be asked after each one: that it gave up it says once;
+ * who missed that is told to wait for bytes if the call before had to. 0: the end of the peer's
+ * bytes. */
 static ssize_t ssl_failed(struct leg *leg, int result)
 {
     switch (SSL_get_error(leg->ssl, result)) {
@@ -376,6 +390,19 @@ static ssize_t ssl_failed(struct leg *leg, int result)
         ERR_clear_error();
         return -EPROTO;
     }
+}
+
+int leg_ticket(struct leg *leg)
+{
+    int result;
+
+    forget_errors();
+    if (leg->broken || SSL_new_session_ticket(leg->ssl) != 1)
+        return 0;
+    result = SSL_do_handshake(leg->ssl);
+    if (result != 1) /* what does not go out now does with the next read or write */
+        (void)ssl_failed(leg, result);
+    return leg->broken ? -EPROTO : 0;
 }
 
 /* A message that comes after the handshake, such as a session ticket, makes OpenSSL allocate for an

@@ -2,8 +2,8 @@
  *
  * Sockets are non-blocking and watched edge-triggered: `readable` and `writable` stay true until
  * the kernel said EAGAIN, or a read came short. Short means drained, unless the peer has hung up or
- * failed: then the end or the error is still to be read, and no further edge will tell. Every
- * function returns a negative errno on failure, -EAGAIN when it has to wait for an edge. */
+ * failed, or said something urgent: then more is still to be read, and no further edge will tell.
+ * Every function returns a negative errno on failure, -EAGAIN when it has to wait for an edge. */
 #pragma once
 
 #include <event2/event.h>
@@ -27,7 +27,7 @@ struct leg {
     bool connecting; /* connect(2) under way: neither read nor write */
     bool readable, writable;
     bool hung_up;    /* the peer sent FIN */
-    bool unsure;     /* an error may wait behind the bytes: read until the kernel says */
+    bool unsure;     /* more may wait behind the bytes: read until the kernel says EAGAIN */
     bool at_end;     /* the FIN was read from the socket */
     bool ended;      /* the end of the peer's bytes was read */
     bool ended_well; /* ... by close_notify where there is TLS */
@@ -60,6 +60,8 @@ void leg_fini(struct leg *leg, bool reset);
  * leg_ready() first. */
 int leg_watch(struct leg *leg, int fd, event_callback_fn on_ready, void *arg);
 void leg_ready(struct leg *leg, short what);
+/* For worker->errors: of those legs the kernel knows an error, urgent data, or both ends. */
+void leg_on_errors(evutil_socket_t fd, short what, void *arg);
 
 /* Makes it a TLS leg; takes ssl. accept: as the server. */
 int leg_secure(struct leg *leg, SSL *ssl, bool accept);
@@ -73,8 +75,9 @@ const char *leg_alert_name(const struct leg *leg);
  * his turn has come, and whose kernel holds small segments back until then (Nagle). */
 void leg_acknowledge(struct leg *leg);
 
-/* TLS 1.3, accepted: gives the peer a session ticket, now or with what is written next. */
-void leg_ticket(struct leg *leg);
+/* TLS 1.3, accepted: gives the peer a session ticket, now or with what is written next. On failure
+ * the leg is broken. */
+int leg_ticket(struct leg *leg);
 
 /* 0, or why the connection was lost, for who has no room to read until that is said. A reset behind
  * the peer's end (EPIPE) is none: the end counts. */

@@ -307,9 +307,8 @@ enum flow_state relay(struct flow *flow)
     do {
         n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
         n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
-        if (flow->resume.due) /* before the answer, as servers do: who has read that may leave */
-            resume_tickets(flow);
-        if (!think(flow)) {
+        /* tickets before the answer, as servers do: who has read that may leave */
+        if ((flow->resume.due && resume_tickets(flow) < 0) || !think(flow)) {
             flow->reset = true;
             return FLOW_CLOSING;
         }

@@ -174,14 +174,16 @@ bool resume_bind(struct flow *flow, SSL *ssl, bool revoked)
            SSL_set_session_id_context(ssl, digest, len);
 }
 
-void resume_tickets(struct flow *flow)
+int resume_tickets(struct flow *flow)
 {
     struct resume *resume = &flow->resume;
+    int result = 0;
 
     if (!flow->pod.ssl || SSL_version(flow->pod.ssl) < TLS1_3_VERSION)
         resume->due = 0; /* in TLS 1.2 it comes with the handshake, or not at all */
     if (resume->due)
         SSL_clear_options(flow->pod.ssl, SSL_OP_NO_TICKET); /* that was about the one it had */
-    for (; resume->due; resume->due--)
-        leg_ticket(&flow->pod);
+    for (; resume->due && result == 0; resume->due--)
+        result = leg_ticket(&flow->pod);
+    return result < 0 ? err_set(&flow->why, result, "no session ticket could be made") : 0;
 }

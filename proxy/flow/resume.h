@@ -45,5 +45,6 @@ void resume_give_up(struct flow *flow);
 
 /* Before the handshake with the pod, when the leaf is in ssl: for whom its tickets are good. */
 bool resume_bind(struct flow *flow, SSL *ssl, bool revoked);
-/* The pod's handshake is done, or upstream's tickets came: passes on what is due. */
-void resume_tickets(struct flow *flow);
+/* The pod's handshake is done, or upstream's tickets came: passes on what is due. < 0: the pod's
+ * leg is broken. */
+int resume_tickets(struct flow *flow);

@@ -6,6 +6,7 @@
  * whole or counted as lost; the sanitizers watch memory. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -175,7 +176,10 @@ static enum outcome secure(struct peer *peer, const struct scenario *now)
 static enum outcome converse(struct peer *peer, const struct scenario *now)
 {
     enum outcome outcome = now->tls ? secure(peer, now) : RIGHT;
+    struct pollfd ticket = {.fd = peer->fd, .events = POLLIN};
 
+    if (outcome == RIGHT && now->again && poll(&ticket, 1, WAIT_SECONDS * 1000) != 1)
+        return HUNG;
     for (size_t i = 0; outcome == RIGHT && i < EXCHANGES && now->talks[i].request.len; i++)
         outcome =
             exchange(peer, now, &now->talks[i],

@@ -39,7 +39,7 @@ struct scenario {
     bool tls;         /* the program's side */
     bool untouched;   /* the origin's own certificate is what the program sees */
     bool until_close; /* the last answer ends with the connection */
-    bool again;       /* after the first one, its sessions go on */
+    bool again;       /* after the first one, its sessions go on; it speaks when its ticket came */
     bool unheard;     /* nothing of it may reach the origin */
     struct talk talks[EXCHANGES];
     struct span refusal; /* what the program may get instead: begins like this */
