@@ -1,0 +1,368 @@
+/* The parts, built in order, and taken down in reverse. */
+#include "proxy/agent_own.h"
+
+#include <errno.h>
+
+#include "proxy/doors/attempts.h"
+#include "proxy/capture/captures.h"
+#include "proxy/doors/doors.h"
+#include "proxy/doors/gate.h"
+#include "proxy/identity/identity.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/pods/lifecycle.h"
+#include "proxy/limits.h"
+#include "proxy/dns/names.h"
+#include "proxy/passthrough.h"
+#include "proxy/succession/predecessor.h"
+#include "proxy/dns/resolver.h"
+#include "proxy/telemetry/sessions.h"
+#include "proxy/sockets.h"
+#include "proxy/worker.h"
+
+enum {
+    LEAVES = 4096,
+    SESSIONS = 2048,
+    SESSIONS_BYTES = 16 << 20,
+    CONTROL_EVENTS = 65536,
+};
+
+static int take_captures(struct agent *agent, struct err *err)
+{
+    const struct captures_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .producer = agent->producer,
+    };
+
+    return captures_new(&agent->captures, &parts, err);
+}
+
+static int make_workers(struct agent *agent, const struct agent_settings *settings, struct err *err)
+{
+    const struct worker_parts parts = {
+        .keeper = agent->keeper,
+        .identity = agent->identity,
+        .store = agent->store,
+        .session_cache = agent->session_cache,
+        .tickets = agent->tickets,
+        .passthrough = agent->passthrough,
+        .bus = agent->bus,
+        .sockets = agent->sockets,
+        .names = agent->names,
+        .limits = &agent->limits,
+        .captures = captures_table(agent->captures),
+    };
+
+    agent->workers = calloc(settings->workers, sizeof(*agent->workers));
+    if (!agent->workers)
+        return err_set(err, -ENOMEM, "%u workers", settings->workers);
+    for (unsigned i = 0; i < settings->workers; i++) {
+        int result = worker_new(&agent->workers[i], &parts, i, err);
+
+        if (result < 0)
+            return result;
+        agent->workers_len++;
+    }
+    return 0;
+}
+
+/* Who knows what pods do: processes, sockets, names. */
+static int build_knowledge(struct agent *agent, const struct agent_settings *settings,
+                           struct err *err)
+{
+    int result = identity_new(&agent->identity, keeper_bpf(agent->keeper), agent->pods,
+                              agent->producer, settings->node_name, err);
+
+    if (result == 0) {
+        const struct resolver_parts parts = {
+            .base = agent->base,
+            .keeper = agent->keeper,
+            .identity = agent->identity,
+            .pods = agent->pods,
+            .names = agent->names,
+            .producer = agent->producer,
+        };
+
+        result = resolver_new(&agent->resolver, &parts, err);
+    }
+    return result;
+}
+
+static int build_sockets(struct agent *agent, struct err *err)
+{
+    const struct sockets_parts parts = {
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .producer = agent->producer,
+    };
+
+    return sockets_new(&agent->sockets, &parts, err);
+}
+
+/* When all else is open: what is left is for connections. */
+static void set_limits(struct agent *agent)
+{
+    struct limits_machine machine;
+
+    limits_read_machine(&machine);
+    limits_init(&agent->limits, &machine);
+}
+
+static int hold_connects(struct agent *agent, struct err *err)
+{
+    const struct attempts_parts parts = {
+        .base = agent->base,
+        .keeper = agent->keeper,
+        .sockets = agent->sockets,
+        .limits = &agent->limits,
+        .pods = agent->pods,
+    };
+
+    return attempts_new(&agent->attempts, &parts, err);
+}
+
+static int open_doors(struct agent *agent, struct err *err)
+{
+    const struct doors_parts parts = {
+        .base = agent->base,
+        .keeper = agent->keeper,
+        .pods = agent->pods,
+        .identity = agent->identity,
+        .sockets = agent->sockets,
+        .resolver = agent->resolver,
+        .attempts = agent->attempts,
+        .credentials = &agent->credentials,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+
+    return doors_new(&agent->doors, &parts, err);
+}
+
+static void catch_up(void *agent)
+{
+    agent_step(agent);
+}
+
+static int follow_pods(struct agent *agent, struct err *err)
+{
+    const struct lifecycle_parts parts = {
+        .base = agent->base,
+        .pods = agent->pods,
+        .doors = agent->doors,
+        .identity = agent->identity,
+        .names = agent->names,
+        .resolver = agent->resolver,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+        .catch_up = catch_up,
+        .arg = agent,
+    };
+
+    return lifecycle_new(&agent->lifecycle, &parts, err);
+}
+
+static struct event *watch(struct agent *agent, int fd)
+{
+    struct event *event = event_new(agent->base, fd, EV_READ | EV_PERSIST, agent_on_step, agent);
+
+    if (event && event_add(event, NULL) == 0)
+        return event;
+    if (event)
+        event_free(event);
+    return NULL;
+}
+
+static int begin_watching(struct agent *agent, struct err *err)
+{
+    identity_on_exec(agent->identity, doors_on_exec, agent->doors);
+    identity_on_socket(agent->identity, sockets_on_record, agent->sockets);
+    identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
+    identity_before_exits(agent->identity, agent_before_exits, agent);
+    agent->on_record = watch(agent, identity_fd(agent->identity));
+    agent->on_flow_end = watch(agent, identity_wake_fd(agent->identity));
+    agent->on_flow_done = watch(agent, sockets_wake_fd(agent->sockets));
+    agent->step_due = evtimer_new(agent->base, agent_on_step, agent);
+    if (!agent->on_record || !agent->on_flow_end || !agent->on_flow_done || !agent->step_due)
+        return err_set(err, -ENOMEM, "the control loop");
+    return 0;
+}
+
+/* How connections come by the kernel's steering. */
+static int steer(struct agent *agent, struct err *err)
+{
+    int result = hold_connects(agent, err);
+
+    if (result == 0)
+        result = open_doors(agent, err);
+    if (result == 0)
+        result = follow_pods(agent, err);
+    return result == 0 ? begin_watching(agent, err) : result;
+}
+
+/* What --listen has instead of all that. */
+static int open_gate(struct agent *agent, const struct agent_settings *settings, struct err *err)
+{
+    const struct gate_parts parts = {
+        .base = agent->base,
+        .sockets = agent->sockets,
+        .credentials = &agent->credentials,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = gate_new(&agent->gate, &parts, settings->listen, settings->listen_len, err);
+
+    if (result < 0)
+        return result;
+    agent->on_flow_done = watch(agent, sockets_wake_fd(agent->sockets));
+    agent->step_due = evtimer_new(agent->base, agent_on_step, agent);
+    if (!agent->on_flow_done || !agent->step_due)
+        return err_set(err, -ENOMEM, "the control loop");
+    return 0;
+}
+
+static int build(struct agent *agent, const struct agent_settings *settings, struct err *err)
+{
+    bool steers = !settings->listen_len;
+    int result;
+
+    agent->base = event_base_new();
+    if (!agent->base)
+        return err_set(err, -ENOMEM, "the control loop");
+    result = bus_new(&agent->bus, settings->sinks, settings->sinks_len, err);
+    for (size_t i = 0; result == 0 && i < settings->taps_len; i++)
+        result = bus_add_tap(agent->bus, &settings->taps[i], err);
+    if (result == 0)
+        result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
+    if (result == 0)
+        result = names_new(&agent->names, err);
+    if (result == 0 && steers)
+        result = settings->runtime_dir
+                     ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
+                                       settings->runtime_dir, err)
+                     : keeper_new(&agent->keeper, settings->cgroup_fd, settings->pin_dir, err);
+    if (result == 0 && steers)
+        result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
+    if (result == 0 && steers)
+        result = build_knowledge(agent, settings, err);
+    if (result == 0)
+        result = build_sockets(agent, err);
+    if (result == 0)
+        result = store_new(&agent->store, LEAVES, err);
+    if (result == 0)
+        result = session_cache_new(&agent->session_cache, SESSIONS, SESSIONS_BYTES, err);
+    if (result == 0)
+        result = tickets_new(&agent->tickets, err);
+    if (result == 0)
+        result = passthrough_new(&agent->passthrough, err);
+    if (result == 0)
+        result = take_captures(agent, err);
+    if (result == 0)
+        result = make_workers(agent, settings, err);
+    if (result == 0)
+        result = steers ? steer(agent, err) : open_gate(agent, settings, err);
+    set_limits(agent);
+    if (result == 0)
+        doors_adopt(agent->doors);
+    return result;
+}
+
+int agent_new(struct agent **out, const struct agent_settings *settings, struct err *err)
+{
+    CLEANUP(agent_free) struct agent *agent = calloc(1, sizeof(*agent));
+    int result;
+
+    if (!agent)
+        return err_set(err, -ENOMEM, "agent");
+    agent->sockets_due = -1;
+    agent->credentials = credentials_ref(settings->credentials);
+    agent->neighbours.cgroup_fd = settings->cgroup_fd;
+    agent->neighbours.pin_dir = settings->pin_dir;
+    result = build(agent, settings, err);
+    if (result < 0)
+        return result;
+    *out = TAKE(agent);
+    return 0;
+}
+
+/* Flows tell what they saw, then sockets their close, then processes their exit. */
+static void say_last_words(struct agent *agent)
+{
+    if (agent->retired) { /* all but the flows is the successor's to tell */
+        while (agent->workers_len)
+            worker_free(&agent->workers[--agent->workers_len]);
+        sockets_collect(agent->sockets);
+        bus_free(&agent->bus);
+        return;
+    }
+    if ((agent->doors || agent->gate) && !agent->leaving)
+        agent_step(
+            agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
+    gate_free(&agent->gate);
+    while (agent->workers_len)
+        worker_free(&agent->workers[--agent->workers_len]);
+    if (agent->doors) {
+        identity_before_exits(agent->identity, NULL, NULL);
+        identity_step(agent->identity);
+    }
+    if (agent->sockets)
+        sockets_finish(agent->sockets);
+    if (agent->identity) {
+        identity_on_exec(agent->identity, NULL, NULL);
+        identity_on_socket(agent->identity, NULL, NULL);
+        identity_on_syn(agent->identity, NULL, NULL);
+        identity_finish(agent->identity);
+    }
+    bus_free(&agent->bus);
+}
+
+static void free_event(struct event **event)
+{
+    if (*event)
+        event_free(TAKE(*event));
+}
+
+void agent_free(struct agent **agent)
+{
+    struct agent *gone = TAKE(*agent);
+
+    if (!gone)
+        return;
+    predecessor_free(&gone->predecessor);
+    gone->leaving = gone->keeper && keeper_leave(gone->keeper, gone->retired);
+    if (gone->leaving && gone->pods)
+        pods_leave(gone->pods);
+    if (gone->captures)
+        captures_end(gone->captures, "the agent ends");
+    say_last_words(gone);
+    sessions_free(&gone->sessions);
+    captures_free(&gone->captures);
+    free(gone->workers);
+    lifecycle_free(&gone->lifecycle);
+    doors_free(&gone->doors);
+    attempts_free(&gone->attempts);
+    free_event(&gone->on_record);
+    free_event(&gone->on_flow_end);
+    free_event(&gone->on_flow_done);
+    free_event(&gone->step_due);
+    free_event(&gone->older_due);
+    store_free(&gone->store);
+    session_cache_free(&gone->session_cache);
+    tickets_free(&gone->tickets);
+    passthrough_free(&gone->passthrough);
+    credentials_unref(&gone->credentials);
+    sockets_free(&gone->sockets);
+    resolver_free(&gone->resolver);
+    names_free(&gone->names);
+    identity_free(&gone->identity);
+    pods_free(&gone->pods);
+    keeper_free(&gone->keeper);
+    if (gone->base)
+        event_base_free(gone->base);
+    free(gone);
+}

@@ -1,0 +1,46 @@
+/* agent_own: what agent.c, agent_build.c and agent_succession.c share; nobody else's. */
+#pragma once
+
+#include "proxy/agent.h"
+#include "proxy/telemetry/neighbours.h"
+#include "proxy/limits.h"
+
+struct agent {
+    struct event_base *base;
+    struct bus *bus;
+    struct bus_producer *producer;
+    struct keeper *keeper;
+    struct pods *pods;
+    struct identity *identity;
+    struct names *names;
+    struct sockets *sockets;
+    struct resolver *resolver;
+    struct store *store;
+    struct session_cache *session_cache;
+    struct tickets *tickets;
+    struct passthrough *passthrough;
+    struct credentials *credentials; /* in force */
+    struct limits limits;
+    struct worker **workers;
+    unsigned workers_len;
+    struct attempts *attempts;
+    struct doors *doors;
+    struct gate
+        *gate; /* in the place of keeper, pods, identity, resolver and all above, but workers */
+    struct lifecycle *lifecycle;
+    struct neighbours neighbours;
+    struct sessions *sessions; /* NULL: nobody can ask */
+    struct captures *captures;
+    struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
+    int sockets_due; /* as sockets_step() said */
+    struct predecessor *predecessor;
+    bool draining, retired;
+    bool leaving;            /* what the kernel knows stays as it is */
+    struct event *older_due; /* when what an older build had attached goes */
+};
+
+/* Handles and tells what has come so far. */
+void agent_step(struct agent *agent);
+void agent_on_step(evutil_socket_t fd, short what, void *agent);
+/* For identity_before_exits(). */
+void agent_before_exits(void *agent);

@@ -1,0 +1,99 @@
+/* An agent goes on with what another one left, or makes way. */
+#include "proxy/agent_own.h"
+
+#include "proxy/doors/attempts.h"
+#include "proxy/capture/captures.h"
+#include "proxy/doors/doors.h"
+#include "proxy/doors/gate.h"
+#include "proxy/identity/identity.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/pods/lifecycle.h"
+#include "proxy/succession/predecessor.h"
+#include "proxy/dns/resolver.h"
+#include "proxy/sockets.h"
+#include "proxy/succession/successor.h"
+#include "proxy/worker.h"
+
+/* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
+ * connected to. */
+enum { OLDER_SECONDS = 60 };
+
+static void on_older_due(evutil_socket_t fd, short what, void *arg)
+{
+    struct agent *agent = arg;
+
+    (void)fd;
+    (void)what;
+    keeper_remove_older(agent->keeper);
+}
+
+void agent_restored(struct agent *agent)
+{
+    static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
+
+    pods_sweep(agent->pods);
+    keeper_disarm_older(agent->keeper);
+    doors_look_soon(agent->doors); /* some that were adopted may be deserted */
+    agent->older_due = evtimer_new(agent->base, on_older_due, agent);
+    if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
+        keeper_remove_older(agent->keeper);
+}
+
+int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err)
+{
+    int result;
+
+    agent->predecessor = TAKE(*predecessor);
+    result =
+        predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    return result < 0 ? result
+                      : predecessor_follow(agent->predecessor, agent->base, agent->sockets,
+                                           agent->producer, err);
+}
+
+void agent_drain(struct agent *agent)
+{
+    agent_step(agent); /* what has come so far is served yet */
+    agent->draining = true;
+    gate_free(&agent->gate);
+    if (!agent->doors)
+        return;
+    doors_retire(agent->doors);
+    resolver_retire(agent->resolver);
+    attempts_retire(agent->attempts);
+}
+
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err)
+{
+    if (!agent->draining)
+        agent_drain(agent);
+    keeper_leave(agent->keeper, true); /* what is let go here is the successor's */
+    pods_leave(agent->pods);
+    event_del(agent->on_record);
+    event_del(agent->on_flow_end);
+    sockets_collect(agent->sockets);
+    lifecycle_free(&agent->lifecycle);
+    identity_retire(agent->identity);
+    sockets_step(agent->sockets);
+    captures_end(agent->captures, "another agent goes on");
+    agent->retired = true;
+    bus_redirect(agent->bus, events, 1);
+    return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
+}
+
+void agent_leave(struct agent *agent)
+{
+    agent->retired = true;
+}
+
+bool agent_is_drained(const struct agent *agent)
+{
+    for (unsigned i = 0; i < agent->workers_len; i++)
+        if (worker_load(agent->workers[i]))
+            return false;
+    if (agent->predecessor && !predecessor_is_over(agent->predecessor))
+        return false; /* what it tells goes through us */
+    return !agent->doors ||
+           (attempts_open(agent->attempts) == 0 && !resolver_is_asking(agent->resolver));
+}
