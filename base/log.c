@@ -43,8 +43,8 @@ static void write_text(const char *before, const char *text, size_t text_len)
     size_t end = (size_t)len < sizeof(line) - 1 ? (size_t)len : sizeof(line) - 2;
 
     for (size_t i = 0; i < end; i++)
-        if (is_control(line[i]) && line[i] != '\t')
-            line[i] = '?';
+        if (is_control(line[i]))
+            line[i] = line[i] == '\t' ? ' ' : '?'; /* as wide as in the line about it */
     line[end++] = '\n';
     write_out(line, end);
 }
