@@ -23,7 +23,7 @@ install(FILES ${packaging}/lintian-overrides DESTINATION share/lintian/overrides
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_PACKAGE_CONTACT "the Sallyport authors <maintainers@sallyport.io>")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "shows and judges what programs say over encrypted connections")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "shows what programs say over encrypted connections")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "A node agent that steers the connections of registered workloads to a
 proxy on the same host, ends their TLS, and tells each process, look-up,
 connection and request.

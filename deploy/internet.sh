@@ -138,13 +138,13 @@ start_dnsmasq() {
     wait_for 20 "${IN_UPSTREAM[@]}" "${OWN_DNS[@]}" getent hosts up.test
 }
 
-# start_site NAME: https://NAME/tetragon is a page of 225,000 bytes at 203.0.113.10 with a certificate
+# start_site NAME: https://NAME/tetragon is a page of 224,500 bytes at 203.0.113.10 with a certificate
 # by the root $T/ca.pem, and NAME has an IPv4 address only.
 start_site() {
     make_ca ca
     make_cert site ca "DNS:$1"
     mkdir -p "$T/site"
-    printf '<p>A page that says little, but says so often</p>\n%.0s' {1..4500} >"$T/site/tetragon"
+    printf '<p>A page that says little, but says so often</p>\n%.0s' {1..4490} >"$T/site/tetragon"
     cat >"$T/site.conf" <<CONF
 user root; daemon off; pid $T/site.pid; error_log $T/site.log;
 events { }

@@ -155,7 +155,8 @@ void agent_use_credentials(struct agent *agent, struct credentials *credentials)
     struct credentials *gone = agent->credentials;
 
     agent->credentials = credentials_ref(credentials);
-    pods_renew_credentials(agent->pods, credentials);
+    if (agent->pods)
+        pods_renew_credentials(agent->pods, credentials);
     store_forget(agent->store, &gone->anchors, &credentials->anchors);
     credentials_unref(&gone);
 }

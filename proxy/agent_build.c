@@ -267,7 +267,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = steers ? steer(agent, err) : open_gate(agent, settings, err);
     set_limits(agent);
-    if (result == 0)
+    if (result == 0 && agent->doors)
         doors_adopt(agent->doors);
     return result;
 }

@@ -11,13 +11,12 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *does;
 } commands[] = {
-    {"keeper", command_keeper, NULL}, /* run's own */
     {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
     {"capture", command_capture, "write what a pod says inside TLS, or the keys to it, to a file"},
     {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"getevents", command_events, "the same as events"},
-    {"keeper", command_keeper, NULL}, /* internal */
+    {"keeper", command_keeper, NULL}, /* run's own */
     {"pods", command_pods, "tell, add and remove the pods of the running agent"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},

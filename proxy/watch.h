@@ -4,7 +4,7 @@
  * (Kubernetes swaps ..data), with their whole directory. So what is watched is the directories they
  * stand in, and those above; and what is compared, once all has been quiet for a moment, is what
  * the paths lead to.
- * Called by:  command/run_reload.c. */
+ * Called by:  command/reload.c. */
 #pragma once
 
 #include <event2/event.h>

@@ -385,7 +385,7 @@ static int grant(struct stream **out, struct captures *captures, const json_t *a
         return result;
     if (captures->closed)
         return err_set(err, -EBUSY, "%s", captures->closed);
-    pod = pods_find_name(captures->parts.pods, wish.space, wish.name);
+    pod = captures->parts.pods ? pods_find_name(captures->parts.pods, wish.space, wish.name) : NULL;
     if (!pod)
         return err_set(err, -ENOENT, "there is no pod %s%s%s", wish.space, *wish.space ? "/" : "",
                        wish.name);

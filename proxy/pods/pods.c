@@ -264,18 +264,6 @@ void pods_leave(struct pods *pods)
     pods->leaving = true;
 }
 
-int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
-                         struct err *err)
-{
-    struct registered *entry = find(pods, cgroup_id);
-
-    if (!entry)
-        return not_registered(cgroup_id, err);
-    credentials_unref(&entry->credentials);
-    entry->credentials = credentials_ref(credentials);
-    return 0;
-}
-
 /* Those that were before stay where it fails. */
 static int make_credentials(struct registered *entry, struct credentials *agents, const char *name,
                             struct err *err)

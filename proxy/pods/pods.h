@@ -44,10 +44,6 @@ size_t pods_count(const struct pods *pods);
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
 struct pod *pods_find_name(struct pods *pods, const char *space, const char *name);
 
-/* The pod's flows that are accepted from now on get these instead of the agent's; NULL: the agent's
- * again. Takes a reference. */
-int pods_use_credentials(struct pods *pods, uint64_t cgroup_id, struct credentials *credentials,
-                         struct err *err);
 /* The pod's programs trusted this before we came: its flows get credentials of its own by that
  * (name is for their authorities), and others when the agent has others. Takes what is in trust. */
 int pods_trust(struct pods *pods, uint64_t cgroup_id, struct pod_trust *trust,

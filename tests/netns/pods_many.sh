@@ -30,6 +30,10 @@ before=$(agent_ms)
 sleep "$SECONDS_IDLE"
 used=$(($(agent_ms) - before))
 echo "$COUNT pods, idle for $SECONDS_IDLE s: $used ms of CPU ($(awk "BEGIN { print $used / $SECONDS_IDLE / 10 }") %), $(($(agent_kb) / 1024)) MB"
+if [ -n "$FULL" ] && ! grep -q __asan_init "$SALLYPORT"; then # what a sanitizer takes says nothing
+    [ "$used" -lt $((SECONDS_IDLE * 5)) ] || fail "more than 0.5 % of a CPU while nothing happens"
+    [ "$(agent_kb)" -lt 60000 ] || fail "more than 60 MB"
+fi
 
 for _ in 1 2; do
     echo go >&"$orders"
