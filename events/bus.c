@@ -14,6 +14,7 @@
 enum {
     TICK_MS = 20,
     CACHE_LINE = 64,
+    REDIRECT_MS = 1000,
     LAST_WORDS_MS = 30000, /* how long a reader may take nothing at the end: less, say */
 };
 
@@ -369,6 +370,8 @@ void bus_flush(struct bus *bus)
 
 void bus_redirect(struct bus *bus, struct sink *sinks, size_t sinks_len)
 {
+    for (size_t i = 0; i < bus->sinks_len; i++) /* whose readers are not waited for here */
+        sink_hurry(&bus->sinks[i], REDIRECT_MS);
     pthread_mutex_lock(&bus->lock);
     bus->then = sinks;
     bus->then_len = sinks_len;

@@ -33,7 +33,8 @@ int bus_new(struct bus **out, struct sink *sinks, size_t sinks_len, struct err *
 void bus_free(struct bus **bus);
 
 /* What is emitted before this call is written to the sinks there were, and flushed; what is emitted
- * after it returned, to these: borrowed as those of bus_new(). Any thread but the event thread. */
+ * after it returned, to these: borrowed as those of bus_new(). A reader who takes nothing for a
+ * second is given up, as in bus_free(). Any thread but the event thread. */
 void bus_redirect(struct bus *bus, struct sink *sinks, size_t sinks_len);
 /* From now on the tap is told of what is emitted; copies it, and borrows what it points to until
  * the bus is freed. Any thread. */

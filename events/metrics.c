@@ -116,6 +116,8 @@ static void on_event(void *arg, struct flow_event *event)
     struct metrics *metrics = arg;
 
     add(&metrics->events[event->kind], 1);
+    if (event->rendered_json)
+        return; /* another agent's, who has counted the rest */
     switch (event->kind) {
     case FLOW_EVENT_CONNECT:
         add(&metrics->connects[event->protocol], 1);

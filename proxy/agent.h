@@ -118,6 +118,8 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
                  struct err *err);
 /* agent_free() shall leave the kernel to another agent, whose it still is. */
 void agent_leave(struct agent *agent);
+/* The control socket is about to go: who waits there for an answer of the agent's gets none. */
+void agent_dismiss(struct agent *agent);
 /* Without a successor: accepts nothing more, but tells what becomes of the flows. */
 void agent_drain(struct agent *agent);
 /* Whether none of its flows is left. */

@@ -11,6 +11,7 @@
 #include "proxy/succession/predecessor.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/sockets.h"
+#include "proxy/telemetry/sessions.h"
 #include "proxy/succession/successor.h"
 #include "proxy/worker.h"
 
@@ -46,6 +47,8 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
     agent->predecessor = TAKE(*predecessor);
     result =
         predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    if (result < 0)
+        predecessor_free(&agent->predecessor); /* by which it lets go of its place */
     return result < 0 ? result
                       : predecessor_follow(agent->predecessor, agent->base, agent->sockets,
                                            agent->producer, err);
@@ -82,8 +85,16 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
 }
 
+void agent_dismiss(struct agent *agent)
+{
+    if (agent->sessions)
+        sessions_dismiss(agent->sessions);
+}
+
 void agent_leave(struct agent *agent)
 {
+    if (agent->attempts)
+        attempts_retire(agent->attempts);
     agent->retired = true;
 }
 

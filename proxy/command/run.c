@@ -42,7 +42,6 @@ struct run {
     struct config_source source;
     struct config *config; /* in force */
     char node_name[256];
-    unsigned drain_ms;
     int signal_fd, cgroup_fd;
     struct runtime runtime;
     struct output output;
@@ -66,7 +65,8 @@ static void hang_up(struct run *run)
 {
     if (run->events_file)
         events_file_reopen(run->events_file);
-    reload_now(run->reload);
+    if (run->reload) /* another agent's business by now, if not */
+        reload_now(run->reload);
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
@@ -150,6 +150,13 @@ static int take_up_pods(struct run *run, struct err *err)
 
 /* ---- one agent after the other ---- */
 
+static unsigned drain_ms(void *arg)
+{
+    const struct run *run = arg;
+
+    return run->config->drain_timeout_ms;
+}
+
 static void make_way(void *arg)
 {
     struct run *run = arg;
@@ -158,6 +165,7 @@ static void make_way(void *arg)
     telemetry_dismiss(run->telemetry);
     reload_free(&run->reload);
     registry_free(&run->registry);
+    agent_dismiss(run->agent);
     control_free(&run->control);
 }
 
@@ -176,7 +184,9 @@ static int find_place(struct run *run, bool replace, bool asked, bool *replaces,
     int result;
 
     for (;;) {
-        result = asked ? 0 : predecessor_would(run->runtime.dir, replace, replaces, err);
+        result = asked || run->config->listen.len
+                     ? 0
+                     : predecessor_would(run->runtime.dir, replace, replaces, err);
         if (result < 0 || *replaces)
             return result;
         result = runtime_lock(&run->runtime, err);
@@ -229,7 +239,7 @@ static int serve_clients(struct run *run, struct err *err)
     const struct succession_parts succession = {
         .agent = run->agent,
         .argv = run->argv,
-        .drain_ms = &run->drain_ms,
+        .drain_ms = drain_ms,
         .make_way = make_way,
         .leave = leave,
         .arg = run,
@@ -344,6 +354,18 @@ static int follow_changes(struct run *run, struct err *err)
     return serve_signals(run, err);
 }
 
+/* Who has taken another agent's place is not stopped by a port: its pods have nobody else. */
+static int serve_telemetry(struct run *run, bool replaces, struct err *err)
+{
+    const char *address = run->config->admin_address;
+    int result = telemetry_serve(run->telemetry, run->agent, run->control, address, err);
+
+    if (result == 0 || !replaces)
+        return result;
+    log_error("%s; nobody serves metrics until the agent is restarted", err->text);
+    return 0;
+}
+
 static int start(struct run *run, bool replace, struct err *err)
 {
     const struct config *config = run->config;
@@ -371,8 +393,7 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = serve_clients(run, err);
     if (result == 0)
-        result =
-            telemetry_serve(run->telemetry, run->agent, run->control, config->admin_address, err);
+        result = serve_telemetry(run, replaces, err);
     if (result == 0)
         result = follow_changes(run, err);
     return result;
@@ -434,8 +455,12 @@ int command_run(int argc, char **argv)
     run.source = (struct config_source){.file = options.config_file, .args = &options.args};
     if (read_config(&run) < 0)
         return FAILED;
-    run.drain_ms = run.config->drain_timeout_ms;
     log_set_json(run.config->log_json);
+    if (run.config->listen.len && options.replace) {
+        log_error("--replace does not go with --listen: an agent that listens by itself can be "
+                  "followed only when it has ended");
+        return FAILED;
+    }
     if (run.config->node_name)
         snprintf(run.node_name, sizeof(run.node_name), "%s", run.config->node_name);
     else

@@ -54,7 +54,7 @@ static void look(evutil_socket_t fd, short what, void *arg)
 
 static void end_soon(struct succession *succession)
 {
-    succession->until_ns = clock_ns() + *succession->parts.drain_ms * UINT64_C(1000000);
+    succession->until_ns = clock_ns() + succession->parts.drain_ms(succession->parts.arg) * UINT64_C(1000000);
     look(-1, 0, succession);
 }
 
@@ -119,7 +119,7 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
                       EV_READ, on_heir, succession);
     }
     /* also when something failed: who asked may go on without the rest */
-    if (!succession->on_heir || event_add(succession->on_heir, NULL) < 0)
+    if (result < 0 || !succession->on_heir || event_add(succession->on_heir, NULL) < 0)
         succession->parts.leave(succession->parts.arg);
     if (result < 0)
         log_warn("%s", err.text);

@@ -20,7 +20,7 @@ struct control;
 struct succession_parts { /* borrowed */
     struct agent *agent;
     char *const *argv;        /* of this command, for its successor */
-    const unsigned *drain_ms; /* as it is when we end */
+    unsigned (*drain_ms)(void *arg); /* how long flows have when we end */
     /* Another agent is to take our place: closes what it needs, and what changes pods. */
     void (*make_way)(void *arg);
     /* It knows what we knew: gives it the place. */

@@ -50,6 +50,7 @@ struct resolver {
     uint64_t lost_ns; /* when a loss was told */
     struct datagrams *batch;
     uint8_t answer[DATAGRAM_MAX], changed[DATAGRAM_MAX];
+    bool retired; /* another agent listens, and has the map of who asked */
 };
 
 /* Datagrams get lost; that is theirs to bear, but somebody may want to know. */
@@ -83,7 +84,8 @@ static void exchange_end(struct exchange *exchange)
     close_upstream(exchange);
     identity_flow_end(resolver->parts.identity, &exchange->process);
     pod_unref(&exchange->pod);
-    if (origin_of_asker(resolver->parts.keeper, &exchange->key, &filed, NULL) == 0 &&
+    if (!resolver->retired &&
+        origin_of_asker(resolver->parts.keeper, &exchange->key, &filed, NULL) == 0 &&
         exchange_is_of(exchange, filed.cookie, &filed.dst))
         origin_forget_asker(bpf, &exchange->key);
     exchanges_remove(&resolver->exchanges, &exchange);
@@ -352,7 +354,7 @@ static void hear(struct resolver *resolver, struct ear *ear, int most)
     size_t len;
     int n = DATAGRAM_BATCH;
 
-    if (resolver->busy)
+    if (resolver->busy || resolver->retired)
         return;
     resolver->busy = true;
     tell_dropped(resolver, ear);
@@ -493,6 +495,7 @@ void resolver_unwatch(struct resolver *resolver, const struct keeper_net *keeper
 
 void resolver_retire(struct resolver *resolver)
 {
+    resolver->retired = true;
     for (struct watched *net = resolver->nets; net; net = net->next)
         for (size_t i = 0; i < net->ears_len; i++)
             event_del(net->ears[i].event);

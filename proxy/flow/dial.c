@@ -93,7 +93,7 @@ int dial_alert(const struct dial_failure *failure)
 }
 
 /* What is asked of us here has proven to be the server of that name: its certificate was verified
- * before. */
+ * before. One that was asked by its address alone, and has other names, has proven nothing. */
 int dial_choose_certificate(SSL *ssl, void *arg)
 {
     struct flow *flow = SSL_get_app_data(ssl);
@@ -101,7 +101,9 @@ int dial_choose_certificate(SSL *ssl, void *arg)
 
     (void)arg;
     flow->wants_certificate = true;
-    flow->shown = client_certs_find(flow->credentials->clients, asked_name(flow, address));
+    flow->shown = flow->by_its_names
+                      ? NULL
+                      : client_certs_find(flow->credentials->clients, asked_name(flow, address));
     return !flow->shown ||
            SSL_use_cert_and_key(ssl, flow->shown->cert, flow->shown->key, flow->shown->chain, 1);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "proxy/keeper/inside.h"
@@ -39,8 +40,8 @@ struct keeper {
     uint64_t home_cookie;
     pthread_t thread;
     bool has_thread;
-    int wake_fd;  /* an eventfd, for the thread */
-    bool leaving; /* the control thread's */
+    int wake_fd;         /* an eventfd, for the thread */
+    atomic_bool leaving; /* set by the control thread */
     pthread_mutex_t lock;
     pthread_cond_t served;
     bool stopping; /* this and all below: under the lock */

@@ -155,7 +155,8 @@ static void wait_for_work(struct keeper *keeper)
 {
     struct pollfd ready[] = {{.fd = keeper->wake_fd, .events = POLLIN},
                              {.fd = keeper->client.fd, .events = POLLIN}};
-    bool lacks_keeper = keeper->runtime_dir && keeper->client.fd < 0;
+    /* one that leaves has no say any more: another one is its successor's to start */
+    bool lacks_keeper = keeper->runtime_dir && keeper->client.fd < 0 && !keeper->leaving;
     eventfd_t woken;
 
     if (poll(ready, ARRAY_SIZE(ready), lacks_keeper ? TRY_AGAIN_MS : -1) == 0) {
@@ -165,8 +166,11 @@ static void wait_for_work(struct keeper *keeper)
     if (ready[0].revents)
         eventfd_read(keeper->wake_fd, &woken);
     if (ready[1].revents) { /* it says nothing by itself */
-        log_warn("the keeper is gone; starting another one");
-        find_keeper(keeper);
+        keeper_client_close(&keeper->client);
+        if (!keeper->leaving) {
+            log_warn("the keeper is gone; starting another one");
+            find_keeper(keeper);
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/sockets_handover.h"
 
-enum { LEARN_MS = 10000, READ_SIZE = 65536 };
+enum { LEARN_MS = 35000, READ_SIZE = 65536 };
 
 struct predecessor {
     struct client client; /* what it knows, what becomes of flows */

@@ -29,8 +29,8 @@ void predecessor_free(struct predecessor **predecessor);
 /* Learns what it knows, until it says that nothing of its is in our way any more. */
 int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
                       struct names *names, struct sockets *sockets, struct err *err);
-/* Has it give us its place, and follows it on base until it ends: its events go to producer, what becomes of its flows to
- * sockets. All borrowed. */
+/* Has it give us its place, and follows it on base until it ends: its events go to producer, what
+ * becomes of its flows to sockets. All borrowed. */
 int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
                        struct sockets *sockets, struct bus_producer *producer, struct err *err);
 bool predecessor_is_over(const struct predecessor *predecessor); /* it has ended */

@@ -13,7 +13,8 @@
 #include "proxy/dns/names.h"
 #include "proxy/sockets_handover.h"
 
-enum { PATIENCE_MS = 5000, BATCH = 65536 };
+/* It takes up its pods before it listens. */
+enum { PATIENCE_MS = 30000, BATCH = 65536, PENDING_MAX = 64 << 20 };
 
 struct successor {
     int fd;
@@ -71,8 +72,8 @@ static void add_line(struct successor *successor, json_t *object)
     size_t len = text ? strlen(text) + 1 : 0;
 
     json_decref(object);
-    if (!text)
-        return; /* out of memory: the other side does without */
+    if (!text || successor->len + len > PENDING_MAX)
+        return; /* no memory for it: the other side does without */
     if (successor->len + len > successor->size) {
         size_t size = 2 * (successor->len + len) + BATCH;
         char *grown = realloc(successor->pending, size);
@@ -85,10 +86,15 @@ static void add_line(struct successor *successor, json_t *object)
     text[len - 1] = '\n'; /* in place of the closing NUL */
     memcpy(successor->pending + successor->len, text, len);
     successor->len += len;
+}
+
+static void flush_much(struct successor *successor)
+{
     if (successor->len >= BATCH)
         flush(successor);
 }
 
+/* Under a lock that flows want, too: so nothing waits here. */
 static void tell_name(void *arg, uint64_t pod, const char *name, const struct addr *address,
                       uint32_t seconds)
 {
@@ -110,6 +116,7 @@ static void tell_process(void *arg, const struct process *process, bool told)
 static void tell_socket(void *arg, json_t *row)
 {
     add_line(arg, json_pack("{s:o}", "socket", row));
+    flush_much(arg);
 }
 
 static void tell_flow(void *arg, const struct sockets_flow *flow)
@@ -132,6 +139,7 @@ int successor_tell(struct successor *successor, struct identity *identity, struc
     add_line(successor, json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid()));
     identity_each(identity, tell_process, successor);
     names_each(names, clock_ns(), tell_name, successor);
+    flush(successor);
     sockets_each(sockets, tell_socket, successor);
     flush(successor);
     sockets_retire(sockets, tell_flow, successor);

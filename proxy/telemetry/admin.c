@@ -233,6 +233,10 @@ static void on_client(evutil_socket_t listener, short what, void *arg)
     for (int i = 0; i < AT_ONCE; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && admin->len) {
+            drop(TAILQ_FIRST(&admin->connections)); /* else the queue would stay readable */
+            continue;
+        }
         if (fd < 0)
             return;
         if (admin->len == ADMIN_CONNECTIONS)

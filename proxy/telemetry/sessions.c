@@ -314,6 +314,15 @@ int sessions_new(struct sessions **out, const struct sessions_parts *parts, stru
     return 0;
 }
 
+void sessions_dismiss(struct sessions *sessions)
+{
+    struct gather *gather;
+
+    event_del(sessions->on_done);
+    LIST_FOREACH(gather, &sessions->gathers, all)
+    gather->call = NULL;
+}
+
 void sessions_free(struct sessions **sessions)
 {
     struct sessions *gone = TAKE(*sessions);

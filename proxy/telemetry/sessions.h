@@ -25,4 +25,6 @@ struct sessions_parts { /* all borrowed; they outlive it, but the workers end be
  * "sessions", their number, then a line for each. */
 int sessions_new(struct sessions **out, const struct sessions_parts *parts, struct err *err);
 /* After the control socket, and the workers, have ended. */
+/* The control socket goes: who waits for an answer gets none. */
+void sessions_dismiss(struct sessions *sessions);
 void sessions_free(struct sessions **sessions);
