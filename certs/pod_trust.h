@@ -1,7 +1,7 @@
 /* pod_trust: what the programs of one pod trusted before we came, where that is not what the agent
  * itself sees: said by who starts them (command/exec_join.c), in files without a name.
  *
- * Called by:  command/exec_join.c, which writes them; registry.c, which reads them. */
+ * Called by:  command/exec_join.c, which writes them; registry_verbs.c, which reads them. */
 #pragma once
 
 #include "certs/anchors.h"

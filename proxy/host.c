@@ -61,7 +61,7 @@ int host_own_cgroup(char out[PATH_MAX], struct err *err)
 }
 
 /* Checked before anything is made: libevent ends the whole process where it runs out inside. What
- * connections take comes on top; who has none left turns them away (doors.c). */
+ * connections take comes on top; who has none left turns them away (acceptor.c). */
 int host_check_files(struct err *err)
 {
     enum { ALL = 96, A_WORKER = 8 };

@@ -7,8 +7,8 @@
  * equal are their shares. What is taken on top leaves LIMITS_ASIDE of it all to new connections.
  *
  * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
- * Called by:  attempts.c, doors.c (a connection; a namespace), worker.c (its buffers),
- * flow/splice.c (its pipes). */
+ * Called by:  attempts.c, acceptor.c (a connection), doors.c (a namespace), worker.c (its
+ * buffers), flow/splice.c (its pipes). */
 #pragma once
 
 #include <stdatomic.h>

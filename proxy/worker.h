@@ -56,7 +56,7 @@ struct worker_parts {
 };
 
 /* The bytes of one recv(2). They belong to the leg that read last; when another leg wants to read
- * they move to the first one's own memory (leg.c), which is rare: OpenSSL takes all it can. */
+ * they move to the first one's own memory (leg_bio.c), which is rare: OpenSSL takes all it can. */
 struct inbox {
     struct leg *owner;
     size_t at, len;
@@ -67,7 +67,7 @@ struct worker {
     struct worker_parts parts;
     struct event_base *base;
     SSL_CTX *upstream_ctx, *pod_ctx;
-    BIO_METHOD *leg_bio; /* of leg.c */
+    BIO_METHOD *leg_bio; /* of leg_bio.c */
     int errors;          /* of leg.c: an epoll for what libevent does not tell of the legs */
     struct event *on_error;
     struct bus_producer *producer;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/dns/datagram.h"
+#include "proxy/dns/ears.h"
 #include "proxy/dns/exchanges.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
@@ -24,27 +25,9 @@ enum {
     LOST_TOLD_NS = 1000000000,
 };
 
-/* One of our listeners. */
-struct ear {
-    struct watched *net;
-    int fd; /* borrowed */
-    uint16_t port;
-    struct event *event;
-    struct datagram_drops drops;
-};
-
-struct watched {
-    struct watched *next;
-    struct resolver *resolver;
-    const struct keeper_net *net; /* borrowed */
-    struct ear ears[2 * ABI_PEERS];
-    size_t ears_len;
-};
-
 struct resolver {
     struct resolver_parts parts;
-    struct watched *nets;
-    int ready; /* of all ears: see resolver_drain() */
+    struct ears ears;
     struct exchanges exchanges;
     bool busy;        /* the batch is in use */
     uint64_t lost_ns; /* when a loss was told */
@@ -118,7 +101,7 @@ static void release(const struct exchange *exchange, const uint8_t *bytes, size_
  * its resolver. */
 static void refuse(struct exchange *exchange, const struct unreachable *what)
 {
-    const struct listeners *here = keeper_net_listeners(exchange->ear->net->net);
+    const struct listeners *here = keeper_net_listeners(exchange->ear->net);
     const struct addr *program = &exchange->origin.src;
     const struct span question = span_of(what->head, what->head_len);
     const int icmp = addr_is_v4(program) ? here->icmp4 : here->icmp6;
@@ -311,7 +294,7 @@ static struct exchange *exchange_new(struct resolver *resolver, struct ear *ear,
 
 static void heard(struct resolver *resolver, struct ear *ear, const struct datagram *datagram)
 {
-    struct abi_tuple key = {.netns_cookie = keeper_net_cookie(ear->net->net),
+    struct abi_tuple key = {.netns_cookie = keeper_net_cookie(ear->net),
                             .port = datagram->from.port,
                             .local_port = ear->port};
     struct exchange *exchange;
@@ -367,24 +350,20 @@ static void hear(struct resolver *resolver, struct ear *ear, int most)
     resolver->busy = false;
 }
 
-static void on_asked(evutil_socket_t fd, short what, void *arg)
+static void on_asked(void *arg, struct ear *ear)
 {
-    struct ear *ear = arg;
-
-    (void)fd;
-    (void)what;
-    hear(ear->net->resolver, ear, ASKED_A_TURN);
+    hear(arg, ear, ASKED_A_TURN);
 }
 
 void resolver_drain(struct resolver *resolver)
 {
-    void *ears[READY_BATCH];
+    void *asked_at[READY_BATCH];
     size_t len = READY_BATCH;
 
     while (!resolver->busy && len == READY_BATCH) {
-        len = ready_look(resolver->ready, ears);
+        len = ready_look(resolver->ears.ready, asked_at);
         for (size_t i = 0; i < len; i++)
-            hear(resolver, ears[i], DRAIN_TURNS * ASKED_A_TURN);
+            hear(resolver, asked_at[i], DRAIN_TURNS * ASKED_A_TURN);
     }
 }
 
@@ -424,81 +403,27 @@ void resolver_forget_pod(struct resolver *resolver, const struct pod *pod)
 
 /* ---- set-up ---- */
 
-static void watched_free(struct watched **net)
+int resolver_watch(struct resolver *resolver, struct keeper_net *net, struct err *err)
 {
-    struct watched *gone = TAKE(*net);
-
-    if (!gone)
-        return;
-    for (size_t i = 0; i < gone->ears_len; i++) {
-        ready_unwatch(gone->resolver->ready, gone->ears[i].fd);
-        event_free(gone->ears[i].event);
-    }
-    free(gone);
+    return ears_watch(&resolver->ears, net, err);
 }
 
-static int add_ear(struct watched *net, int fd, uint16_t port)
+void resolver_unwatch(struct resolver *resolver, const struct keeper_net *net)
 {
-    struct ear *ear = &net->ears[net->ears_len];
-
-    if (fd < 0)
-        return 0;
-    *ear = (struct ear){.net = net, .fd = fd, .port = port};
-    ear->event = event_new(net->resolver->parts.base, fd, EV_READ | EV_PERSIST, on_asked, ear);
-    if (!ear->event)
-        return -ENOMEM;
-    net->ears_len++;
-    if (event_add(ear->event, NULL) < 0)
-        return -ENOMEM;
-    return ready_watch(net->resolver->ready, fd, ear, NULL);
-}
-
-int resolver_watch(struct resolver *resolver, struct keeper_net *keeper_net, struct err *err)
-{
-    const struct listeners *listeners = keeper_net_listeners(keeper_net);
-    CLEANUP(watched_free) struct watched *net = calloc(1, sizeof(*net));
-    int code = net ? 0 : -ENOMEM;
-
-    if (net) {
-        net->resolver = resolver;
-        net->net = keeper_net;
-    }
-    for (size_t i = 0; code == 0 && i < ABI_PEERS; i++) {
-        code = add_ear(net, listeners->datagram[i].v4, listeners->datagram[i].port);
-        if (code == 0)
-            code = add_ear(net, listeners->datagram[i].v6, listeners->datagram[i].port);
-    }
-    if (code < 0)
-        return err_set(err, code, "watching the datagrams of a network namespace");
-    net->next = resolver->nets;
-    resolver->nets = TAKE(net);
-    return 0;
-}
-
-void resolver_unwatch(struct resolver *resolver, const struct keeper_net *keeper_net)
-{
-    struct watched **at = &resolver->nets, *net;
     struct exchange *older;
 
-    while (*at && (*at)->net != keeper_net)
-        at = &(*at)->next;
-    if (!(net = *at))
-        return;
     for (struct exchange *exchange = resolver->exchanges.newest; exchange; exchange = older) {
         older = exchange->older;
         if (exchange->ear->net == net)
             exchange_end(exchange);
     }
-    *at = net->next;
-    watched_free(&net);
+    ears_unwatch(&resolver->ears, net);
 }
 
 void resolver_retire(struct resolver *resolver)
 {
     resolver->retired = true;
-    for (struct watched *net = resolver->nets; net; net = net->next)
-        for (size_t i = 0; i < net->ears_len; i++)
-            event_del(net->ears[i].event);
+    ears_stop(&resolver->ears);
 }
 
 bool resolver_is_asking(const struct resolver *resolver)
@@ -518,9 +443,9 @@ int resolver_new(struct resolver **out, const struct resolver_parts *parts, stru
     if (!resolver)
         return err_set(err, -ENOMEM, "resolver");
     resolver->parts = *parts;
-    resolver->ready = ready_new(err);
-    if (resolver->ready < 0)
-        return resolver->ready;
+    code = ears_init(&resolver->ears, parts->base, on_asked, resolver, err);
+    if (code < 0)
+        return code;
     code = datagrams_new(&resolver->batch, err);
     if (code < 0)
         return code;
@@ -534,13 +459,7 @@ void resolver_free(struct resolver **resolver)
         return;
     while ((*resolver)->exchanges.newest)
         exchange_end((*resolver)->exchanges.newest);
-    while ((*resolver)->nets) {
-        struct watched *net = (*resolver)->nets;
-
-        (*resolver)->nets = net->next;
-        watched_free(&net);
-    }
+    ears_fini(&(*resolver)->ears);
     datagrams_free(&(*resolver)->batch);
-    fd_close(&(*resolver)->ready);
     free(TAKE(*resolver));
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/doors/ready.h"
 #include "proxy/identity/identity.h"
 #include "proxy/limits.h"
 #include "proxy/sockets.h"
@@ -21,13 +22,15 @@ enum {
 
 struct watched {
     struct watched *next;
-    int fd;
+    struct acceptor *acceptor;
+    int fd; /* borrowed */
     struct event *on_accept;
 };
 
 struct acceptor {
     struct acceptor_parts parts;
     struct watched *first;
+    int ready;      /* of all listeners: see acceptor_run() */
     int reserve_fd; /* given up for a moment when there are no others left */
     struct event *resume_due;
     uint64_t paused_ns; /* since when; 0: accepting */
@@ -82,7 +85,8 @@ static void receive(struct acceptor *acceptor, int fd, enum limit exhausted)
         exhausted = limits_admit(acceptor->parts.limits, arrival.pod);
     if (!exhausted) {
         worker_give(least_busy(acceptor), fd, arrival.upstream, &arrival.origin, arrival.process,
-                    arrival.pod, *acceptor->parts.credentials);
+                    arrival.pod,
+                    arrival.credentials ? arrival.credentials : *acceptor->parts.credentials);
         return;
     }
     if (arrival.upstream >= 0)
@@ -184,6 +188,10 @@ int acceptor_new(struct acceptor **out, const struct acceptor_parts *parts, stru
     if (!acceptor)
         return err_set(err, -ENOMEM, "acceptor");
     acceptor->parts = *parts;
+    acceptor->reserve_fd = -1;
+    acceptor->ready = ready_new(err);
+    if (acceptor->ready < 0)
+        return acceptor->ready;
     acceptor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     acceptor->resume_due = evtimer_new(parts->base, resume_accepting, acceptor);
     if (!acceptor->resume_due)
@@ -194,11 +202,14 @@ int acceptor_new(struct acceptor **out, const struct acceptor_parts *parts, stru
 
 static void watched_free(struct watched **watched)
 {
-    if (!*watched)
+    struct watched *gone = TAKE(*watched);
+
+    if (!gone)
         return;
-    if ((*watched)->on_accept)
-        event_free((*watched)->on_accept);
-    free(TAKE(*watched));
+    ready_unwatch(gone->acceptor->ready, gone->fd);
+    if (gone->on_accept)
+        event_free(gone->on_accept);
+    free(gone);
 }
 
 void acceptor_free(struct acceptor **acceptor)
@@ -214,31 +225,67 @@ void acceptor_free(struct acceptor **acceptor)
     if ((*acceptor)->resume_due)
         event_free((*acceptor)->resume_due);
     fd_close(&(*acceptor)->reserve_fd);
+    fd_close(&(*acceptor)->ready);
     free(TAKE(*acceptor));
 }
 
 int acceptor_watch(struct acceptor *acceptor, int listener, struct err *err)
 {
-    CLEANUP(watched_free) struct watched *watched = calloc(1, sizeof(*watched));
+    CLEANUP(watched_free) struct watched *watched = NULL;
+    int result;
 
+    if (listener < 0)
+        return 0;
+    watched = calloc(1, sizeof(*watched));
     if (!watched)
         return err_set(err, -ENOMEM, "watching a listener");
+    watched->acceptor = acceptor;
     watched->fd = listener;
     watched->on_accept =
         event_new(acceptor->parts.base, listener, EV_READ | EV_PERSIST, on_accept, acceptor);
     if (!watched->on_accept || event_add(watched->on_accept, NULL) < 0)
         return err_set(err, -ENOMEM, "watching a listener");
+    result = ready_watch(acceptor->ready, listener, watched, err);
+    if (result < 0)
+        return result;
     watched->next = acceptor->first;
     acceptor->first = TAKE(watched);
     return 0;
 }
 
+void acceptor_unwatch(struct acceptor *acceptor, int listener)
+{
+    struct watched **at = &acceptor->first, *gone;
+
+    while (*at && (*at)->fd != listener)
+        at = &(*at)->next;
+    if (!(gone = *at))
+        return;
+    *at = gone->next;
+    watched_free(&gone);
+}
+
 void acceptor_run(struct acceptor *acceptor)
 {
-    bool done = true;
+    void *waited_at[READY_BATCH];
+    size_t len = READY_BATCH;
+    bool all = true;
 
-    for (const struct watched *at = acceptor->first; at; at = at->next)
-        done = accept_all(acceptor, at->fd) && done;
-    if (!done)
+    while (all && len == READY_BATCH) {
+        len = ready_look(acceptor->ready, waited_at);
+        for (size_t i = 0; i < len; i++) {
+            const struct watched *at = waited_at[i];
+
+            all = accept_all(acceptor, at->fd) && all;
+        }
+    }
+    if (!all)
         pause_accepting(acceptor);
+}
+
+void acceptor_stop(struct acceptor *acceptor)
+{
+    event_del(acceptor->resume_due);
+    for (const struct watched *at = acceptor->first; at; at = at->next)
+        event_del(at->on_accept);
 }

@@ -265,7 +265,7 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
     return attempt;
 }
 
-/* What we cannot wait for goes on to the listener: doors.c refuses it and says why, or by then
+/* What we cannot wait for goes on to the listener: acceptor.c refuses it and says why, or by then
  * there is room again and the upstream is dialled from there. */
 static void let_in(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
 {

@@ -2,30 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "proxy/doors/acceptor.h"
 #include "proxy/doors/attempts.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/limits.h"
 #include "proxy/doors/origin.h"
 #include "proxy/pods/pods.h"
-#include "proxy/doors/ready.h"
 #include "proxy/dns/resolver.h"
-#include "proxy/sockets.h"
-#include "proxy/worker.h"
 
-enum {
-    ACCEPTS_A_TURN = 8192, /* more than the backlog, so that a turn takes all that wait */
-    GUESTS_MAX = 256,
-    LOOK_US = 200 * 1000,
-    PAUSE_US = 100 * 1000, /* between looks whether there are descriptors again */
-};
+enum { GUESTS_MAX = 256, LOOK_US = 200 * 1000 };
 
 /* A namespace we listen in, with what the loop watches of it. Where no pod is registered we are a
  * guest: no longer there than the programs of pods that are found there. */
@@ -37,189 +27,33 @@ struct door {
     unsigned pods;            /* registered with it; 0: we are a guest */
     bool counted;             /* among the open files that limits know of */
     bool inhabited, deserted; /* see look_for_deserted() */
-    struct event *on_accept4, *on_accept6, *on_change;
+    struct event *on_change;
 };
 
 struct doors {
     struct doors_parts parts;
     struct door *first;
+    struct acceptor *acceptor;
     struct event *look_due;
-    int ready; /* of all listeners: see doors_accept() */
     bool told_guests_max;
-    int reserve_fd; /* given up for a moment when there are no others left */
-    struct event *resume_due;
-    uint64_t paused_ns; /* since when; 0: accepting */
 };
 
 /* ---- accepting ---- */
 
-static struct credentials *credentials_of(const struct doors *doors, uint64_t pod)
+static bool meet(void *arg, int fd, struct arrival *out)
 {
-    struct credentials *own = pods_credentials(doors->parts.pods, pod);
-
-    return own ? own : *doors->parts.credentials;
-}
-
-static struct worker *least_busy(struct doors *doors)
-{
-    struct worker *best = doors->parts.workers[0];
-
-    for (unsigned i = 1; i < doors->parts.workers_len; i++)
-        if (worker_load(doors->parts.workers[i]) < worker_load(best))
-            best = doors->parts.workers[i];
-    return best;
-}
-
-/* By a reset, as an overloaded host would; its close says why. Takes fd and process. */
-static void refuse(struct doors *doors, int fd, const struct origin *origin,
-                   struct process *process, enum limit why)
-{
-    struct sockets_flow *done = malloc(sizeof(*done));
-    char line[256];
-
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    close(fd);
-    if (process)
-        identity_flow_end(doors->parts.identity, &process);
-    if (done) { /* else its close is told late, and without a reason */
-        *done = (struct sockets_flow){
-            .cookie = origin->cookie,
-            .dst = origin->dst,
-            .src_port = origin->src.port,
-            .route = ROUTE_PROXY,
-        };
-        snprintf(done->error, sizeof(done->error), "%s", limits_reason(why));
-        sockets_flow_done(doors->parts.sockets, &done);
-    }
-    if (limits_refuse(doors->parts.limits, why, clock_ns(), line, sizeof(line)))
-        log_warn("%s", line);
-}
-
-/* exhausted: there is nothing for it but to be refused for that; LIMIT_NONE: what limits say. */
-static void receive(struct doors *doors, int fd, enum limit exhausted)
-{
-    struct origin origin;
-    struct process *process;
-    struct pod *pod;
-    CLEANUP(fd_close) int upstream = -1;
+    const struct doors *doors = arg;
+    const struct doors_parts *parts = &doors->parts;
+    struct origin *origin = &out->origin;
 
     /* no record: a stranger who dialled the listener itself. Nobody is told anything. */
-    if (origin_take_kept(doors->parts.keeper, fd, &origin) < 0) {
-        close(fd);
-        return;
-    }
-    pod = pods_find(doors->parts.pods, origin.pod);
-    process = identity_flow_begin(doors->parts.identity, origin.pid, origin.start_ns, origin.pod);
-    sockets_accepted(doors->parts.sockets, &origin, process, pod);
-    upstream = attempts_take(doors->parts.attempts, &origin, pod);
-    if (!exhausted && upstream < 0) /* else it was, when its SYN came */
-        exhausted = limits_admit(doors->parts.limits, pod);
-    if (exhausted) {
-        if (upstream >= 0)
-            limits_leave(doors->parts.limits, pod);
-        refuse(doors, fd, &origin, process, exhausted);
-        return;
-    }
-    worker_give(least_busy(doors), fd, fd_take(&upstream), &origin, process, pod,
-                credentials_of(doors, origin.pod));
-}
-
-/* Out of descriptors, or memory, although limits saw some left: those who come wait in the queue,
- * and nobody looks at it, for it would be readable all the time. */
-static void pause_accepting(struct doors *doors)
-{
-    static const struct timeval pause = {.tv_usec = PAUSE_US};
-
-    for (const struct door *door = doors->first; door; door = door->next) {
-        if (door->on_accept4)
-            event_del(door->on_accept4);
-        if (door->on_accept6)
-            event_del(door->on_accept6);
-    }
-    if (!doors->paused_ns)
-        doors->paused_ns = clock_ns();
-    if (!evtimer_pending(doors->resume_due, NULL))
-        event_add(doors->resume_due, &pause);
-}
-
-/* One connection for which there was no descriptor takes the one kept in reserve, to be refused. */
-static bool turn_away(struct doors *doors, int listener)
-{
-    int fd;
-
-    fd_close(&doors->reserve_fd);
-    fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0)
-        receive(doors, fd, LIMIT_FILES);
-    doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return fd >= 0;
-}
-
-static bool somebody_waits(int listener)
-{
-    struct pollfd queue = {.fd = listener, .events = POLLIN};
-
-    return poll(&queue, 1, 0) > 0;
-}
-
-/* False when there were no descriptors for those who wait. (accept looks for one first.) */
-static bool accept_all(struct doors *doors, int listener)
-{
-    for (int i = 0; listener >= 0 && i < ACCEPTS_A_TURN; i++) {
-        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd >= 0)
-            receive(doors, fd, LIMIT_NONE);
-        else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            return !somebody_waits(listener);
-        else if (errno != EINTR && errno != ECONNABORTED)
-            break;
-    }
+    if (origin_take_kept(parts->keeper, fd, origin) < 0)
+        return false;
+    out->pod = pods_find(parts->pods, origin->pod);
+    out->process = identity_flow_begin(parts->identity, origin->pid, origin->start_ns, origin->pod);
+    out->upstream = attempts_take(parts->attempts, origin, out->pod);
+    out->credentials = pods_credentials(parts->pods, origin->pod);
     return true;
-}
-
-static void on_accept(evutil_socket_t fd, short what, void *arg)
-{
-    (void)what;
-    if (!accept_all(arg, fd))
-        pause_accepting(arg);
-}
-
-/* Whoever has waited for a second in vain is told. */
-static bool accept_or_turn_away(struct doors *doors, int listener)
-{
-    bool late = clock_ns() - doors->paused_ns >= 1000000000u;
-
-    while (!accept_all(doors, listener))
-        if (!late || !turn_away(doors, listener))
-            return false;
-    return true;
-}
-
-static void resume_accepting(evutil_socket_t fd, short what, void *arg)
-{
-    struct doors *doors = arg;
-    bool done = true;
-
-    (void)fd;
-    (void)what;
-    for (const struct door *door = doors->first; door; door = door->next) {
-        const struct listener *stream = &keeper_net_listeners(door->net)->stream;
-
-        done = accept_or_turn_away(doors, stream->v4) && done;
-        done = accept_or_turn_away(doors, stream->v6) && done;
-    }
-    if (!done) {
-        pause_accepting(doors);
-        return;
-    }
-    doors->paused_ns = 0;
-    for (const struct door *door = doors->first; door; door = door->next) {
-        if (door->on_accept4)
-            event_add(door->on_accept4, NULL);
-        if (door->on_accept6)
-            event_add(door->on_accept6, NULL);
-    }
 }
 
 /* ---- namespaces ---- */
@@ -241,17 +75,13 @@ static void door_free(struct door **door)
 
     if (!gone)
         return;
-    if (gone->on_accept4)
-        event_free(gone->on_accept4);
-    if (gone->on_accept6)
-        event_free(gone->on_accept6);
     if (gone->on_change)
         event_free(gone->on_change);
     if (gone->net) {
         const struct listener *stream = &keeper_net_listeners(gone->net)->stream;
 
-        ready_unwatch(gone->doors->ready, stream->v4);
-        ready_unwatch(gone->doors->ready, stream->v6);
+        acceptor_unwatch(gone->doors->acceptor, stream->v4);
+        acceptor_unwatch(gone->doors->acceptor, stream->v6);
     }
     if (gone->net)
         resolver_unwatch(gone->doors->parts.resolver, gone->net);
@@ -262,10 +92,12 @@ static void door_free(struct door **door)
     free(gone);
 }
 
-static struct event *watch(struct doors *doors, int fd, event_callback_fn call, void *arg)
+static struct event *watch_changes(struct door *door)
 {
+    int fd = keeper_net_watch(door->net);
     struct event *event =
-        fd < 0 ? NULL : event_new(doors->parts.base, fd, EV_READ | EV_PERSIST, call, arg);
+        fd < 0 ? NULL
+               : event_new(door->doors->parts.base, fd, EV_READ | EV_PERSIST, on_change, door);
 
     if (event && event_add(event, NULL) == 0)
         return event;
@@ -287,13 +119,9 @@ static int watch_door(struct door *door, struct err *err)
     struct doors *doors = door->doors;
     const struct listener *stream = &keeper_net_listeners(door->net)->stream;
 
-    door->on_accept4 = watch(doors, stream->v4, on_accept, doors);
-    door->on_accept6 = watch(doors, stream->v6, on_accept, doors);
-    door->on_change = watch(doors, keeper_net_watch(door->net), on_change, door);
-    if (!door->on_accept4 && !door->on_accept6)
-        return err_set(err, -ENOMEM, "watching the listeners of a network namespace");
-    if (ready_watch(doors->ready, stream->v4, door, err) < 0 ||
-        ready_watch(doors->ready, stream->v6, door, err) < 0)
+    door->on_change = watch_changes(door);
+    if (acceptor_watch(doors->acceptor, stream->v4, err) < 0 ||
+        acceptor_watch(doors->acceptor, stream->v6, err) < 0)
         return err->code;
     return resolver_watch(doors->parts.resolver, door->net, err);
 }
@@ -460,19 +288,29 @@ static void look_for_deserted(evutil_socket_t fd, short what, void *arg)
 int doors_new(struct doors **out, const struct doors_parts *parts, struct err *err)
 {
     CLEANUP(doors_free) struct doors *doors = calloc(1, sizeof(*doors));
+    int result;
 
     if (!doors)
         return err_set(err, -ENOMEM, "doors");
     doors->parts = *parts;
-    doors->reserve_fd = -1;
-    doors->ready = ready_new(err);
-    if (doors->ready < 0)
-        return doors->ready;
-    doors->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     doors->look_due = evtimer_new(parts->base, look_for_deserted, doors);
-    doors->resume_due = evtimer_new(parts->base, resume_accepting, doors);
-    if (!doors->look_due || !doors->resume_due)
+    if (!doors->look_due)
         return err_set(err, -ENOMEM, "doors");
+    const struct acceptor_parts accepting = {
+        .base = parts->base,
+        .identity = parts->identity,
+        .sockets = parts->sockets,
+        .credentials = parts->credentials,
+        .limits = parts->limits,
+        .workers = parts->workers,
+        .workers_len = parts->workers_len,
+        .meet = meet,
+        .arg = doors,
+    };
+
+    result = acceptor_new(&doors->acceptor, &accepting, err);
+    if (result < 0)
+        return result;
     *out = TAKE(doors);
     return 0;
 }
@@ -489,25 +327,17 @@ void doors_free(struct doors **doors)
     }
     if ((*doors)->look_due)
         event_free((*doors)->look_due);
-    if ((*doors)->resume_due)
-        event_free((*doors)->resume_due);
-    fd_close(&(*doors)->reserve_fd);
-    fd_close(&(*doors)->ready);
+    acceptor_free(&(*doors)->acceptor);
     free(TAKE(*doors));
 }
 
 void doors_retire(struct doors *doors)
 {
     event_del(doors->look_due);
-    event_del(doors->resume_due);
-    for (const struct door *door = doors->first; door; door = door->next) {
-        if (door->on_accept4)
-            event_del(door->on_accept4);
-        if (door->on_accept6)
-            event_del(door->on_accept6);
+    acceptor_stop(doors->acceptor);
+    for (const struct door *door = doors->first; door; door = door->next)
         if (door->on_change)
             event_del(door->on_change);
-    }
 }
 
 int doors_open(struct doors *doors, int netns_fd, uint64_t *netns_cookie, struct err *err)
@@ -547,22 +377,7 @@ void doors_adopt(struct doors *doors)
 
 void doors_accept(struct doors *doors)
 {
-    void *waited_at[READY_BATCH];
-    size_t len = READY_BATCH;
-    bool all = true;
-
-    while (all && len == READY_BATCH) {
-        len = ready_look(doors->ready, waited_at);
-        for (size_t i = 0; i < len; i++) {
-            const struct door *door = waited_at[i];
-            const struct listener *stream = &keeper_net_listeners(door->net)->stream;
-
-            all = accept_all(doors, stream->v4) && all;
-            all = accept_all(doors, stream->v6) && all;
-        }
-    }
-    if (!all)
-        pause_accepting(doors);
+    acceptor_run(doors->acceptor);
 }
 
 size_t doors_count(const struct doors *doors)

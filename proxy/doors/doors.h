@@ -3,7 +3,7 @@
  *
  * Where a pod is registered we stay; in a namespace that a pod's program entered by itself we are a
  * guest, and leave when nobody we know is there any more.
- * Called by:  agent.c. */
+ * Called by:  agent.c. Leads to:   acceptor.c, resolver.c. */
 #pragma once
 
 #include <event2/event.h>

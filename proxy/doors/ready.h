@@ -1,7 +1,7 @@
 /* ready: which of many sockets have something to read, at the cost of those that have. (Each of
  * some hundred namespaces has ten listeners, and they are looked at whenever a process ends.)
  *
- * Called by:  doors.c, resolver.c. */
+ * Called by:  acceptor.c, ears.c, resolver.c. */
 #pragma once
 
 #include <stddef.h>

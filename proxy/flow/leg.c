@@ -1,6 +1,3 @@
-/* leg: see leg.h. Why a BIO of our own: OpenSSL's socket BIO costs two reads a record (header,
- * body) and one more for EAGAIN; ours takes up to four records with one recv(2) into memory that
- * the whole worker shares, so an idle leg owns no buffer. */
 #include "proxy/flow/leg.h"
 
 #include <errno.h>
@@ -13,176 +10,14 @@
 
 #include "base/clock.h"
 #include "certs/err_tls.h"
+#include "proxy/flow/leg_own.h"
 #include "proxy/worker.h"
 
 /* After the handshake there are some tickets, and new keys every so many gigabytes. */
 enum { MESSAGES_MAX = 32, ERRORS_A_TURN = 64 };
 #define MESSAGES_NS UINT64_C(10000000000)
 
-/* ---- the socket ---- */
-
-static size_t stashed(const struct leg *leg)
-{
-    return leg->stash ? leg->stash_len - leg->stash_at : 0;
-}
-
-static size_t take_stash(struct leg *leg, void *out, size_t len)
-{
-    size_t rest = stashed(leg);
-
-    if (len > rest)
-        len = rest;
-    memcpy(out, leg->stash + leg->stash_at, len);
-    leg->stash_at += len;
-    if (leg->stash_at == leg->stash_len) {
-        free(leg->stash);
-        leg->stash = NULL;
-    }
-    return len;
-}
-
-/* One recv into where, with what it says about the next one. */
-static ssize_t receive(struct leg *leg, void *where, size_t len)
-{
-    ssize_t n;
-
-    if (leg->stash)
-        return (ssize_t)take_stash(leg, where, len);
-    if (leg->connecting || !leg->readable)
-        return -EAGAIN;
-    do
-        n = recv(leg->fd, where, len, 0);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            leg->readable = leg->unsure = false;
-        return -errno;
-    }
-    if (n == 0 && leg->lost)
-        return -ECONNRESET;
-    leg->rx += (uint64_t)n;
-    if (n == 0)
-        leg->at_end = true;
-    else if ((size_t)n < len && !leg->hung_up && !leg->unsure)
-        leg->readable = false;
-    return n;
-}
-
-static ssize_t transmit(struct leg *leg, const void *data, size_t len)
-{
-    ssize_t n;
-
-    if (leg->connecting || !leg->writable)
-        return -EAGAIN;
-    do
-        n = send(leg->fd, data, len, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            leg->writable = false;
-        else if (errno != EPIPE)
-            leg->lost = true; /* the kernel says it once, and to a reader no more */
-        return -errno;
-    }
-    leg->tx += (uint64_t)n;
-    return n;
-}
-
-/* ---- the BIO ---- */
-
-/* Makes the worker's inbox ours; what another leg left there moves to that leg's own memory. */
-static bool inbox_claim(struct leg *leg)
-{
-    struct inbox *inbox = &leg->worker->inbox;
-    size_t rest = inbox->len - inbox->at;
-
-    if (inbox->owner && inbox->owner != leg && rest) {
-        struct leg *other = inbox->owner;
-
-        other->stash = malloc(rest);
-        if (!other->stash)
-            return false;
-        memcpy(other->stash, inbox->data + inbox->at, rest);
-        other->stash_at = 0;
-        other->stash_len = rest;
-    }
-    if (inbox->owner != leg)
-        inbox->at = inbox->len = 0;
-    inbox->owner = leg;
-    return true;
-}
-
-static int bio_read(BIO *bio, char *out, size_t len, size_t *done)
-{
-    struct leg *leg = BIO_get_data(bio);
-    struct inbox *inbox = &leg->worker->inbox;
-
-    BIO_clear_retry_flags(bio);
-    *done = 0;
-    if (leg->chatters) { /* the only way out of a read that finds ever more of them */
-        errno = EPROTO;
-        return 0;
-    }
-    leg->asked = len;
-    if (leg->stash) {
-        *done = take_stash(leg, out, len);
-        return 1;
-    }
-    if (!inbox_claim(leg))
-        return 0;
-    if (inbox->at == inbox->len) {
-        ssize_t n = receive(leg, inbox->data, sizeof(inbox->data));
-
-        if (n <= 0) {
-            if (n == -EAGAIN)
-                BIO_set_retry_read(bio);
-            errno = n < 0 ? (int)-n : 0;
-            return 0;
-        }
-        inbox->at = 0;
-        inbox->len = (size_t)n;
-    }
-    if (len > inbox->len - inbox->at)
-        len = inbox->len - inbox->at;
-    memcpy(out, inbox->data + inbox->at, len);
-    inbox->at += len;
-    *done = len;
-    return 1;
-}
-
-static int bio_write(BIO *bio, const char *data, size_t len, size_t *done)
-{
-    ssize_t n = transmit(BIO_get_data(bio), data, len);
-
-    BIO_clear_retry_flags(bio);
-    *done = n > 0 ? (size_t)n : 0;
-    if (n == -EAGAIN)
-        BIO_set_retry_write(bio);
-    if (n < 0)
-        errno = (int)-n;
-    return n > 0;
-}
-
-static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
-{
-    (void)number;
-    (void)pointer;
-    if (command == BIO_CTRL_EOF) /* OpenSSL asks it to tell the peer's end from a failure */
-        return ((const struct leg *)BIO_get_data(bio))->at_end;
-    return command == BIO_CTRL_FLUSH;
-}
-
-BIO_METHOD *leg_bio_new(void)
-{
-    BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "leg");
-
-    if (!method)
-        return NULL;
-    BIO_meth_set_read_ex(method, bio_read);
-    BIO_meth_set_write_ex(method, bio_write);
-    BIO_meth_set_ctrl(method, bio_ctrl);
-    return method;
-}
+/* ---- what OpenSSL tells ---- */
 
 /* Each KeyUpdate costs us new keys and an answer, each ticket a session, each attempt to
  * renegotiate an alert; and as long as they come, OpenSSL does not return from a read. */
@@ -427,7 +262,7 @@ ssize_t leg_peek(struct leg *leg)
 
 ssize_t leg_look(struct leg *leg, void *data, size_t len)
 {
-    size_t rest = stashed(leg);
+    size_t rest = leg_stashed(leg);
     ssize_t n;
 
     if (rest >= len) {
@@ -448,7 +283,7 @@ ssize_t leg_look(struct leg *leg, void *data, size_t len)
 
 int leg_unread(struct leg *leg, struct span bytes)
 {
-    size_t rest = stashed(leg);
+    size_t rest = leg_stashed(leg);
     uint8_t *stash;
 
     leg->ended = leg->ended_well = false;
@@ -487,7 +322,7 @@ ssize_t leg_read(struct leg *leg, void *data, size_t len)
             free_buffers(leg);
         return n;
     }
-    n = receive(leg, data, len);
+    n = leg_receive(leg, data, len);
     if (n == 0)
         leg->ended = leg->ended_well = true;
     return n;
@@ -500,7 +335,7 @@ ssize_t leg_write(struct leg *leg, const void *data, size_t len)
     int result;
 
     if (!leg->ssl)
-        return transmit(leg, data, len);
+        return leg_transmit(leg, data, len);
     if (leg->broken)
         return -EPROTO;
     forget_errors();

@@ -2,7 +2,7 @@
  * it.
  *
  * Control thread only.
- * Called by:  registry.c. The other end: command/exec_join.c. */
+ * Called by:  registry.c, registry_verbs.c. The other end: command/exec_join.c. */
 #pragma once
 
 #include <event2/event.h>

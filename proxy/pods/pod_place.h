@@ -1,7 +1,7 @@
 /* pod_place: where a pod lives: its cgroup and its network namespace, as descriptors that somebody
  * else opened, and whether a pod may be there.
  *
- * Called by:  registry.c. */
+ * Called by:  registry.c, registry_verbs.c. */
 #pragma once
 
 #include <stdint.h>

@@ -2,7 +2,7 @@
  *
  * Pure: JSON in, checked values out, and back. The JSON comes from a client, or from a file that we
  * wrote; neither is trusted.
- * Called by:  registry.c. */
+ * Called by:  registry.c, registry_verbs.c. */
 #pragma once
 
 #include <jansson.h>

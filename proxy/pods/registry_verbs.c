@@ -1,0 +1,266 @@
+/* What clients ask of the registry: pods.add, pods.remove, pods.list. */
+#include "proxy/pods/registry_own.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "certs/pem.h"
+#include "proxy/agent.h"
+#include "proxy/control/control.h"
+#include "proxy/pods/lease.h"
+#include "proxy/pods/pod_place.h"
+
+/* ---- pods.add ---- */
+
+static bool lease_is_quiet(void *arg, uint64_t id)
+{
+    const struct registry *registry = arg;
+
+    return agent_pod_is_quiet(registry->parts.agent, id);
+}
+
+static void remove_entry(struct registry *registry, struct entry *entry)
+{
+    char name[TITLE_MAX];
+
+    log_info("pod %s is removed", registry_title(&entry->spec, name));
+    registry_drop(registry, entry);
+}
+
+static void lease_ended(void *arg, uint64_t id)
+{
+    struct registry *registry = arg;
+    struct entry *entry = registry_find(registry, id);
+    struct err err;
+
+    if (agent_remove_pod(registry->parts.agent, id, &err) < 0)
+        log_warn("%s", err.text);
+    remove_entry(registry, entry);
+}
+
+static int take_trust(struct pod_trust *trust, struct control_call *call, json_int_t files,
+                      struct err *err)
+{
+    int fds[POD_TRUST_FILES], result;
+
+    if (files < 1 || files > POD_TRUST_FILES)
+        return err_set(err, -EINVAL, "\"trust\" is no number from 1 to %d", POD_TRUST_FILES);
+    for (json_int_t i = 0; i < files; i++)
+        fds[i] = control_take_fd(call, 2 + (size_t)i);
+    result = pod_trust_read(trust, fds, (size_t)files, err);
+    for (json_int_t i = 0; i < files; i++)
+        fd_close(&fds[i]);
+    return result;
+}
+
+static json_t *write_shown(const struct anchors_shown *shown)
+{
+    json_t *roots = json_array();
+
+    for (size_t i = 0; roots && i < ARRAY_SIZE(shown->roots); i++) {
+        CLEANUP(text_free) char *pem = pem_write(shown->roots[i]);
+
+        if (!pem || json_array_append_new(roots, json_string(pem)) < 0)
+            json_decref(TAKE(roots));
+    }
+    return roots ? json_pack("{s:b, s:o}", "ok", true, "roots", roots) : NULL;
+}
+
+/* The pod of a command whose starter stays connected: it is told the roots for copies of the files
+ * that it trusts, and the pod goes when it does. Ends the call on success. */
+static int add_leased(struct registry *registry, struct control_call *call,
+                      const struct pod_place *place, struct pod_spec *spec, struct err *err)
+{
+    const struct lease_parts parts = {.base = agent_base(registry->parts.agent),
+                                      .pod = place->id,
+                                      .is_quiet = lease_is_quiet,
+                                      .ended = lease_ended,
+                                      .arg = registry};
+    CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
+    CLEANUP(pod_trust_fini) struct pod_trust trust = {0};
+    CLEANUP(lease_free) struct lease *lease = NULL;
+    struct agent *agent = registry->parts.agent;
+    struct entry *entry;
+    char name[TITLE_MAX];
+    json_t *answer = NULL;
+    int result = take_trust(&trust, call,
+                            json_integer_value(json_object_get(control_args(call), "trust")), err);
+
+    registry_title(spec, name);
+    if (result == 0)
+        result = lease_new(&lease, &parts, err);
+    if (result == 0)
+        result = registry_add(registry, place, spec, false, err);
+    if (result < 0)
+        return result;
+    entry = registry_find(registry, place->id);
+    result = agent_trust_pod(agent, place->id, &trust, name, &shown, err);
+    if (result == 0 && !(answer = write_shown(&shown)))
+        result = err_set(err, -ENOMEM, "pod %s", name);
+    if (result < 0) {
+        agent_remove_pod(agent, place->id, NULL);
+        registry_drop(registry, entry);
+        return result;
+    }
+    entry->lease = TAKE(lease);
+    lease_begin(entry->lease, control_take_stream(call), answer);
+    return 0;
+}
+
+static void on_add(void *arg, struct control_call *call)
+{
+    struct registry *registry = arg;
+    const struct pods_settings otherwise = registry->parts.defaults(registry->parts.arg);
+    CLEANUP(pod_spec_fini) struct pod_spec spec = {.space = ""};
+    CLEANUP(fd_close) int cgroup = control_take_fd(call, 0), netns = control_take_fd(call, 1);
+    struct pod_place place = {
+        .cgroup = cgroup,
+        .netns = netns,
+        .netns_path = json_string_value(json_object_get(control_args(call), "netns_path"))};
+    struct err err = {0};
+    char name[TITLE_MAX];
+    int result = cgroup < 0 ? err_set(&err, -EINVAL, "no cgroup came with the request") : 0;
+
+    if (result == 0)
+        result = pod_spec_read(&spec, control_args(call), &otherwise, &err);
+    registry_title(&spec, name);
+    if (result == 0)
+        result = pod_place_check(&place, registry->parts.cgroup_root, &err);
+    if (result == 0 && json_object_get(control_args(call), "trust"))
+        result = add_leased(registry, call, &place, &spec, &err);
+    else if (result == 0 && (result = registry_add(registry, &place, &spec, true, &err)) == 0)
+        control_answer(call, NULL);
+    if (result < 0)
+        control_refuse(call, &err);
+    else
+        log_info("pod %s is registered", name);
+}
+
+/* ---- pods.remove ---- */
+
+static struct entry *find_asked(const struct registry *registry, struct control_call *call,
+                                struct err *err)
+{
+    const json_t *args = control_args(call);
+    const char *name = json_string_value(json_object_get(args, "name"));
+    const char *space = json_string_value(json_object_get(args, "namespace"));
+    CLEANUP(fd_close) int cgroup = control_take_fd(call, 0);
+    struct entry *entry = NULL;
+    struct stat file;
+
+    if (name) {
+        entry = registry_find_name(registry, space ? space : "", name);
+        if (!entry)
+            err_set(err, -ENOENT, "there is no pod %s%s%s", space ? space : "", space ? "/" : "",
+                    name);
+    } else if (cgroup >= 0 && fstat(cgroup, &file) == 0) {
+        entry = registry_find(registry, file.st_ino);
+        if (!entry)
+            err_set(err, -ENOENT, "that cgroup is not registered");
+    } else {
+        err_set(err, -EINVAL, "say which pod: by its name, or its cgroup");
+    }
+    return entry;
+}
+
+static void remove_all(struct registry *registry, struct control_call *call)
+{
+    size_t removed = 0;
+    struct err err;
+
+    while (registry->first) {
+        if (agent_remove_pod(registry->parts.agent, registry->first->id, &err) < 0) {
+            control_refuse(call, &err);
+            return;
+        }
+        registry_drop(registry, registry->first);
+        removed++;
+    }
+    log_info("all %zu pods are removed", removed);
+    control_answer(call, NULL);
+}
+
+static void on_remove(void *arg, struct control_call *call)
+{
+    struct registry *registry = arg;
+    struct err err = {0};
+    struct entry *entry;
+
+    if (json_is_true(json_object_get(control_args(call), "all"))) {
+        remove_all(registry, call);
+        return;
+    }
+    entry = find_asked(registry, call, &err);
+
+    if (!entry || agent_remove_pod(registry->parts.agent, entry->id, &err) < 0) {
+        control_refuse(call, &err);
+        return;
+    }
+    remove_entry(registry, entry);
+    control_answer(call, NULL);
+}
+
+/* ---- pods.list ---- */
+
+/* A client that reads slowly sees the list as it was. */
+struct listing {
+    json_t *rows;
+    size_t at;
+};
+
+static int append_dumped(const char *bytes, size_t len, void *arg)
+{
+    buffer_append(arg, bytes, len);
+    return 0;
+}
+
+static bool next_row(void *arg, struct buffer *line)
+{
+    struct listing *listing = arg;
+    const json_t *row = json_array_get(listing->rows, listing->at++);
+
+    if (row && json_dump_callback(row, append_dumped, line, JSON_COMPACT) < 0)
+        line->failed = true;
+    return row;
+}
+
+static void listing_done(void *arg)
+{
+    struct listing *listing = arg;
+
+    json_decref(listing->rows);
+    free(listing);
+}
+
+static void on_list(void *arg, struct control_call *call)
+{
+    static const struct err no_memory = {-ENOMEM, "the list of pods: out of memory"};
+    const struct registry *registry = arg;
+    struct listing *listing = calloc(1, sizeof(*listing));
+    bool ok = listing && (listing->rows = json_array());
+
+    for (const struct entry *entry = registry->first; ok && entry; entry = entry->next)
+        ok = json_array_append_new(listing->rows, registry_write(entry)) == 0;
+    if (ok) {
+        const struct control_rows rows = {next_row, listing_done, listing};
+
+        control_answer_rows(
+            call, json_pack("{s:I}", "pods", (json_int_t)json_array_size(listing->rows)), &rows);
+        return;
+    }
+    if (listing)
+        listing_done(listing);
+    control_refuse(call, &no_memory);
+}
+
+int registry_serve(struct registry *registry, struct control *control, struct err *err)
+{
+    int result = control_on(control, "pods.add", on_add, registry, err);
+
+    if (result == 0)
+        result = control_on(control, "pods.remove", on_remove, registry, err);
+    if (result == 0)
+        result = control_on(control, "pods.list", on_list, registry, err);
+    return result;
+}
