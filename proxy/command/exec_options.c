@@ -105,20 +105,69 @@ static int check_agent(const struct exec_options *options)
     return -EINVAL;
 }
 
+enum {
+    EVENTS_FILE = 256,
+    CA,
+    UPSTREAM_CA,
+    CLIENT_CERTS,
+    PORTS,
+    LOOPBACK,
+    PASSTHROUGH,
+    AGENT,
+    RUNTIME_DIR,
+    USER
+};
+
+static int take_output(struct exec_options *options, const char *form)
+{
+    options->json = strcmp(form, "json") == 0;
+    if (options->json || strcmp(form, "compact") == 0)
+        return 0;
+    fprintf(stderr, "sallyport: -o %s: say compact or json\n", form);
+    return -EINVAL;
+}
+
+/* What is wrong was said. */
+static int take_option(struct exec_options *options, int option)
+{
+    switch (option) {
+    case 'o':
+        return take_output(options, optarg);
+    case EVENTS_FILE:
+        options->events_file = optarg;
+        return 0;
+    case CA:
+        options->ca_dir = optarg;
+        return 0;
+    case UPSTREAM_CA:
+        options->upstream_ca = optarg;
+        return 0;
+    case CLIENT_CERTS:
+        options->client_certs = optarg;
+        return 0;
+    case PORTS:
+        return parse_ports(options, optarg);
+    case LOOPBACK:
+        options->loopback = true;
+        return 0;
+    case PASSTHROUGH:
+        return add_passthrough(options, optarg);
+    case AGENT:
+        options->agent = true;
+        return 0;
+    case RUNTIME_DIR:
+        options->runtime_dir = optarg;
+        return 0;
+    case USER:
+        return parse_user(options, optarg);
+    default: /* getopt has said it */
+        fputs("'sallyport exec --help' tells the options.\n", stderr);
+        return -EINVAL;
+    }
+}
+
 int exec_options_parse(struct exec_options *options, int argc, char **argv)
 {
-    enum {
-        EVENTS_FILE = 256,
-        CA,
-        UPSTREAM_CA,
-        CLIENT_CERTS,
-        PORTS,
-        LOOPBACK,
-        PASSTHROUGH,
-        AGENT,
-        RUNTIME_DIR,
-        USER
-    };
     static const struct option known[] = {
         {"output", required_argument, NULL, 'o'},
         {"events-file", required_argument, NULL, EVENTS_FILE},
@@ -137,55 +186,14 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
     int option;
 
     argv[0] = (char *)"sallyport exec"; /* who complains of an option */
-    while ((option = getopt_long(argc, argv, "+o:h", known, NULL)) != -1)
-        switch (option) {
-        case 'o':
-            options->json = strcmp(optarg, "json") == 0;
-            if (!options->json && strcmp(optarg, "compact") != 0) {
-                fprintf(stderr, "sallyport: -o %s: say compact or json\n", optarg);
-                return 3;
-            }
-            break;
-        case EVENTS_FILE:
-            options->events_file = optarg;
-            break;
-        case CA:
-            options->ca_dir = optarg;
-            break;
-        case UPSTREAM_CA:
-            options->upstream_ca = optarg;
-            break;
-        case CLIENT_CERTS:
-            options->client_certs = optarg;
-            break;
-        case PORTS:
-            if (parse_ports(options, optarg) < 0)
-                return 3;
-            break;
-        case LOOPBACK:
-            options->loopback = true;
-            break;
-        case PASSTHROUGH:
-            if (add_passthrough(options, optarg) < 0)
-                return 3;
-            break;
-        case AGENT:
-            options->agent = true;
-            break;
-        case RUNTIME_DIR:
-            options->runtime_dir = optarg;
-            break;
-        case USER:
-            if (parse_user(options, optarg) < 0)
-                return 3;
-            break;
-        case 'h':
+    while ((option = getopt_long(argc, argv, "+o:h", known, NULL)) != -1) {
+        if (option == 'h') {
             fputs(usage_text, stdout);
             return 1;
-        default: /* getopt has said what is wrong */
-            fputs("'sallyport exec --help' tells the options.\n", stderr);
-            return 3;
         }
+        if (take_option(options, option) < 0)
+            return 3;
+    }
     if (check_agent(options) < 0)
         return 3;
     if (optind == argc) {
