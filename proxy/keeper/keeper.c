@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "proxy/keeper/fd_store.h"
 #include "proxy/keeper/hooks.h"
 #include "proxy/keeper/keeper_parts.h"
 
@@ -189,8 +190,10 @@ int keeper_net_add(struct keeper *keeper, struct keeper_net **out, int netns_fd,
     if (own_fd < 0)
         return err_sys(err, -errno, "network namespace");
     code = net_new(&net, &own_fd, wanted_cookie, err);
-    if (code == 0)
+    if (code == 0) {
+        net->unstored = keeper->runtime_dir != NULL;
         code = open_there(keeper, net, err);
+    }
     if (code == 0)
         code = keeper_net_refresh(keeper, net, err);
     if (code < 0) {
@@ -246,7 +249,15 @@ static int adopt_one(struct keeper *keeper, struct keeper_net *net, struct err *
     return code < 0 ? code : keeper_net_refresh(keeper, net, err);
 }
 
-static int adopt_all(struct keeper *keeper, struct err *err)
+/* Of one that has died with its agent; the keeper that did not die has all of it. */
+static int give_kept(void *arg, uint64_t cookie, int netns_fd, const struct listeners *listeners)
+{
+    struct keeper *keeper = arg;
+
+    return keeper_client_give(&keeper->client, cookie, netns_fd, listeners);
+}
+
+static int adopt_all(struct keeper *keeper, const struct fd_store_kept *kept, struct err *err)
 {
     CLEANUP(listeners_fini) struct listeners listeners;
     CLEANUP(fd_close) int netns_fd = -1;
@@ -264,12 +275,15 @@ static int adopt_all(struct keeper *keeper, struct err *err)
         net->listeners = listeners;
         listeners_init(&listeners);
         if (adopt_one(keeper, net, &why) == 0) {
+            net->unstored = fd_store_lacks(kept, cookie);
+            keeper_thread_enqueue(keeper, net);
             enlist(keeper, TAKE(net));
             continue;
         }
         log_warn("network namespace %llu, as it was kept: %s; listening there anew",
                  (unsigned long long)cookie, why.text);
         keeper_client_remove(&keeper->client, cookie);
+        fd_store_remove(cookie);
     }
     return code == -ENOENT ? 0 : err_sys(err, code, "the keeper");
 }
@@ -284,6 +298,7 @@ static const struct reach *reach_of(void *arg, uint64_t netns_cookie)
 int keeper_new_kept(struct keeper **out, int cgroup_fd, const char *pin_dir,
                     const char *runtime_dir, struct err *err)
 {
+    CLEANUP(fd_store_free) struct fd_store_kept *kept = fd_store_take();
     CLEANUP(keeper_free) struct keeper *keeper = NULL;
     int code = new_empty(&keeper, runtime_dir, err);
 
@@ -295,7 +310,9 @@ int keeper_new_kept(struct keeper **out, int cgroup_fd, const char *pin_dir,
         code =
             keeper_client_open(&keeper->client, runtime_dir, hooks_hold_until(keeper->hooks), err);
     if (code == 0)
-        code = adopt_all(keeper, err);
+        fd_store_give(kept, give_kept, keeper);
+    if (code == 0)
+        code = adopt_all(keeper, kept, err);
     if (code < 0)
         return code;
     reach_sweep(keeper_bpf(keeper), reach_of, keeper);

@@ -23,6 +23,7 @@ struct keeper_net {
     struct keeper_net *next; /* in keeper->nets */
     struct keeper_net *next_queued;
     bool queued, leaving;
+    bool unstored;       /* systemd shall keep it, too, once it is open */
     struct err *opening; /* for the story, while the listeners are wanted; else NULL */
     struct ahead ahead[KINDS];
 

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "base/log.h"
+#include "proxy/keeper/fd_store.h"
 #include "proxy/keeper/hooks.h"
 #include "proxy/keeper/keeper_parts.h"
 
@@ -56,7 +57,7 @@ static void open_all(struct keeper *keeper, struct keeper_net *net, struct err *
 
 struct job {
     struct keeper_net *net;
-    bool leaving;
+    bool leaving, storing;
     struct err *opening;
     struct {
         int fds[SOCKETS_AHEAD];
@@ -68,6 +69,7 @@ struct job {
 static void do_job(struct keeper *keeper, struct job *job)
 {
     if (job->leaving) {
+        fd_store_remove(job->net->reach.netns_cookie);
         keeper_client_remove(&keeper->client, job->net->reach.netns_cookie);
         return;
     }
@@ -75,6 +77,8 @@ static void do_job(struct keeper *keeper, struct job *job)
         *job->opening = (struct err){0};
         open_all(keeper, job->net, job->opening);
     }
+    if (job->storing && !(job->opening && job->opening->code < 0))
+        fd_store_add(job->net->reach.netns_cookie, job->net->netns_fd, &job->net->listeners);
     for (int i = 0; i < KINDS; i++)
         if (job->ahead[i].wanted)
             job->ahead[i].len =
@@ -92,7 +96,9 @@ static void begin_job(struct keeper *keeper, struct job *job)
         keeper->queue_end = &keeper->queue;
     net->queued = false;
     keeper->busy = net;
-    *job = (struct job){.net = net, .leaving = net->leaving, .opening = net->opening};
+    *job = (struct job){
+        .net = net, .leaving = net->leaving, .storing = net->unstored, .opening = net->opening};
+    net->unstored = false;
     for (int i = 0; i < KINDS; i++) {
         job->ahead[i].wanted = net->ahead[i].wanted ? SOCKETS_AHEAD - net->ahead[i].len : 0;
         net->ahead[i].wanted = false;

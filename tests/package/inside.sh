@@ -84,7 +84,39 @@ exec 7>&-
 wait "$load"
 cat "$T/load"
 expect_eq "failures under reload, upgrade and restart" 0 "$(jq .failed "$T/load")"
-expect_eq "pods after all that" shop/cart "$($sallyport pods list -o json | jq -r '.[] | .namespace + "/" + .name')"
+expect_eq "pods after all that" shop/cart "$($sallyport pods list -o json | jq -r '.namespace + "/" + .name')"
+
+# ---- all killed ------------------------------------------------------------
+
+stored() { systemctl show -p NFileDescriptorStore --value sallyport.service; }
+stored_is() { [ "$(stored)" = "$1" ]; }
+parts=$(stored) # of one namespace, several times over
+[ "$parts" -ge 11 ] || fail "systemd keeps $parts descriptors"
+: >"$T/go"
+for i in 1 2 3 4; do
+    # shellcheck disable=SC2016
+    in_pod bash -c 'while [ -e "$1" ]; do "${@:2}"; echo $?; done' - "$T/go" curl -s -o /dev/null \
+        --connect-timeout 20 -m 20 --cacert "$T/bundle.pem" https://203.0.113.10/file >"$T/codes.$i" &
+    PIDS+=($!)
+done
+more
+for _ in 1 2 3; do
+    mapfile -t killed </sys/fs/cgroup/system.slice/sallyport.service/cgroup.procs
+    [ ${#killed[@]} = 2 ] || fail "agent and keeper: ${killed[*]}"
+    systemctl kill --kill-who=all -s KILL sallyport.service
+    for pid in "${killed[@]}"; do wait_for 10 dead "$pid"; done
+    wait_for 20 is_active
+    more
+done
+rm "$T/go"
+wait "${PIDS[@]: -4}"
+sort "$T"/codes.? | uniq -c | awk '{ print "curl\047s exit code " $2 ": " $1 }'
+expect_eq "connects refused while all were killed" 0 "$(cat "$T"/codes.? | grep -cxE '7|28' || true)"
+expect_eq "what systemd keeps" "$parts" "$(stored)"
+$sallyport pods remove shop/cart
+wait_for 10 stored_is 0
+$sallyport pods add --cgroup $pod --netns "/run/netns/$POD" --name shop/cart
+wait_for 10 stored_is "$parts"
 
 # ---- removed, purged --------------------------------------------------------
 
