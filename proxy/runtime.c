@@ -77,7 +77,7 @@ int runtime_lock(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-static int make_pin_dir(struct runtime *runtime, struct err *err)
+int runtime_make_pins(struct runtime *runtime, struct err *err)
 {
     bool hosts = strcmp(runtime->dir, default_dir) == 0 && is_bpffs(host_bpffs);
     int result;
@@ -94,20 +94,15 @@ static int make_pin_dir(struct runtime *runtime, struct err *err)
     return 0;
 }
 
-int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err)
+int runtime_init(struct runtime *runtime, const char *dir, struct err *err)
 {
-    int result;
-
     *runtime = (struct runtime){.lock_fd = -1};
     if (snprintf(runtime->dir, sizeof(runtime->dir), "%s", dir) >= (int)sizeof(runtime->dir))
         return err_set(err, -ENAMETOOLONG,
                        "the runtime directory %.80s… has too long a name; at most %zu characters "
                        "leave room for its sockets' names",
                        dir, sizeof(runtime->dir) - 1);
-    result = make_dir(runtime->dir, err);
-    if (result == 0 && pins)
-        result = make_pin_dir(runtime, err);
-    return result;
+    return make_dir(runtime->dir, err);
 }
 
 void runtime_leave(struct runtime *runtime)

@@ -21,9 +21,11 @@ struct runtime {
 /* What --runtime-dir said (NULL: nothing), else $RUNTIME_DIRECTORY, else /run/sallyport. */
 const char *runtime_choose(const char *option);
 
-/* Makes the directory (0700) and what is in it. Without pins nothing is mounted, which any user
- * may. */
-int runtime_init(struct runtime *runtime, const char *dir, bool pins, struct err *err);
+/* Makes the directory (0700). */
+int runtime_init(struct runtime *runtime, const char *dir, struct err *err);
+/* Makes and mounts the place for pins. Once the place is ours or promised: the agent before takes
+ * its own away when it ends. */
+int runtime_make_pins(struct runtime *runtime, struct err *err);
 /* Takes the lock: -EBUSY, with a sentence, where an agent runs already. */
 int runtime_lock(struct runtime *runtime, struct err *err);
 /* For the next agent; the directory is its from now on. */

@@ -376,9 +376,11 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = catch_signals(run, err);
     if (result == 0)
-        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), steers, err);
+        result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
         result = find_place(run, replace, false, &replaces, err);
+    if (result == 0 && steers)
+        result = runtime_make_pins(&run->runtime, err);
     if (result == 0)
         result = open_events(run, err);
     if (result == 0 && steers)

@@ -20,12 +20,15 @@ enum {
     LOOK_US = 20000,
     /* systemd signals one that it did not start itself twice in a row, a person does not */
     SECOND_NS = 1000000000,
+    RENEW_S = 30, /* for a successor of our own making */
 };
+#define PROMISE_NS UINT64_C(10000000000)
 
 struct succession {
     struct succession_parts parts;
-    uint64_t asked_ns; /* to drain */
-    uint64_t until_ns; /* 0: serving */
+    uint64_t promised_ns; /* until then who asked for our place finds us here */
+    uint64_t asked_ns;    /* to drain */
+    uint64_t until_ns;    /* 0: serving */
     bool retired;
     struct event *look;
     struct event *hand_over; /* from the loop: not within a verb of the control socket it closes */
@@ -33,6 +36,7 @@ struct succession {
     int heir;                /* its pid */
     struct successor *successor;
     struct event *on_heir;
+    struct event *renew_due; /* pending: a successor was started, and has not asked yet */
     struct sink events;
     char program[PATH_MAX];
 };
@@ -43,10 +47,12 @@ static void look(evutil_socket_t fd, short what, void *arg)
 {
     static const struct timeval again = {.tv_usec = LOOK_US};
     struct succession *succession = arg;
+    uint64_t now = clock_ns();
 
     (void)fd;
     (void)what;
-    if (agent_is_drained(succession->parts.agent) || clock_ns() >= succession->until_ns)
+    if (now >= succession->until_ns || (agent_is_drained(succession->parts.agent) &&
+                                        (succession->retired || now >= succession->promised_ns)))
         event_base_loopbreak(agent_base(succession->parts.agent));
     else
         event_add(succession->look, &again);
@@ -54,7 +60,8 @@ static void look(evutil_socket_t fd, short what, void *arg)
 
 static void end_soon(struct succession *succession)
 {
-    succession->until_ns = clock_ns() + succession->parts.drain_ms(succession->parts.arg) * UINT64_C(1000000);
+    succession->until_ns =
+        clock_ns() + succession->parts.drain_ms(succession->parts.arg) * UINT64_C(1000000);
     look(-1, 0, succession);
 }
 
@@ -103,6 +110,7 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
+    event_del(succession->renew_due);
     succession->parts.make_way(succession->parts.arg);
     result = successor_new(&succession->successor, succession->stream, &err);
     succession->stream = -1;
@@ -153,6 +161,7 @@ static void on_takeover(void *arg, struct control_call *call)
         return;
     }
     if (json_is_true(json_object_get(control_args(call), "asked"))) { /* only whether we would */
+        succession->promised_ns = clock_ns() + PROMISE_NS;
         control_answer(call, NULL);
         return;
     }
@@ -168,6 +177,16 @@ static void on_takeover(void *arg, struct control_call *call)
 }
 
 /* ---- a successor of our own making ---- */
+
+static void on_renew_due(evutil_socket_t fd, short what, void *arg)
+{
+    const struct succession *succession = arg;
+
+    (void)fd;
+    (void)what;
+    log_error("SIGUSR2: %s was started, but has not taken over within %d s; this agent goes on",
+              succession->program, RENEW_S);
+}
 
 /* As a grandchild, whom init adopts: systemd kills a main process that is not its child where it
  * should let it end. 0, or the errno with which the program could not be started. */
@@ -200,14 +219,15 @@ static int start(const char *program, char *const *argv)
 
 void succession_renew(struct succession *succession)
 {
+    static const struct timeval wait = {.tv_sec = RENEW_S};
     char *const *old = succession->parts.argv;
     char **argv;
     size_t len = 0;
     bool replaces = false;
     int code;
 
-    if (succession->until_ns)
-        return; /* on our way out */
+    if (succession->until_ns || evtimer_pending(succession->renew_due, NULL))
+        return; /* on our way out, or it is under way */
     while (old[len]) {
         replaces = replaces || strcmp(old[len], "--replace") == 0;
         len++;
@@ -227,6 +247,8 @@ void succession_renew(struct succession *succession)
     if (code)
         log_error("SIGUSR2: %s cannot be started: %s; this agent goes on", succession->program,
                   strerror(code));
+    else
+        event_add(succession->renew_due, &wait);
 }
 
 /* ---- set-up ---- */
@@ -246,7 +268,8 @@ int succession_new(struct succession **out, const struct succession_parts *parts
         return err_sys(err, -errno, "/proc/self/exe");
     succession->look = evtimer_new(base, look, succession);
     succession->hand_over = evtimer_new(base, hand_over, succession);
-    if (!succession->look || !succession->hand_over)
+    succession->renew_due = evtimer_new(base, on_renew_due, succession);
+    if (!succession->look || !succession->hand_over || !succession->renew_due)
         return err_set(err, -ENOMEM, "the control loop");
     if (control_on(control, "takeover", on_takeover, succession, err) < 0)
         return err->code;
@@ -265,6 +288,7 @@ void succession_stop(struct succession *succession)
     free_event(&succession->look);
     free_event(&succession->hand_over);
     free_event(&succession->on_heir);
+    free_event(&succession->renew_due);
 }
 
 void succession_free(struct succession **succession)

@@ -24,6 +24,7 @@ enum {
     STEP_RECORDS_MAX =
         65536, /* more than the ring holds; then the loop's other work has its turn */
     SWEEP_MIN = 1024,
+    CLOCK_STEP_NS = 10 * 1000 * 1000, /* less is the clock's own steering, or ours to measure it */
 };
 static const uint64_t second_ns = 1000000000;
 static const uint32_t lost_and_told = 1;               /* its place in the map */
@@ -340,12 +341,24 @@ static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_
     return next;
 }
 
+/* The wall clock may be set at any time; times of events follow it. */
+static void follow_clock(struct identity *identity)
+{
+    uint64_t is = clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+    uint64_t off =
+        is > identity->host.wall_ns ? is - identity->host.wall_ns : identity->host.wall_ns - is;
+
+    if (off > CLOCK_STEP_NS)
+        identity->host.wall_ns = is;
+}
+
 int identity_step(struct identity *identity)
 {
     eventfd_t woken;
     uint64_t accepted, now, next;
     bool all;
 
+    follow_clock(identity);
     eventfd_read(identity->wake_fd, &woken);
     all = read_records(identity);
     accepted = clock_read_ns(CLOCK_BOOTTIME);

@@ -65,6 +65,8 @@ int predecessor_would(const char *runtime_dir, bool replace, bool *would, struct
             &client,
             json_pack("{s:s, s:b, s:b}", "verb", "takeover", "replace", (int)replace, "asked", 1),
             NULL, 0, &answer, err);
+    if (result == -EPIPE)
+        return 0; /* it has just died */
     if (result < 0)
         return result;
     *would = true;
@@ -95,6 +97,8 @@ int predecessor_ask(struct predecessor **out, const char *runtime_dir, bool repl
                          json_pack("{s:s, s:b}", "verb", "takeover", "replace", (int)replace),
                          &pair[1], 1, &answer, err);
     close(pair[1]);
+    if (result == -EPIPE)
+        return 0; /* it has just died */
     if (result < 0)
         return result;
     asked->pid = (int)json_integer_value(json_object_get(answer, "pid"));

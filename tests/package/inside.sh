@@ -121,7 +121,7 @@ wait_for 10 stored_is "$parts"
 # ---- removed, purged --------------------------------------------------------
 
 dpkg -r sallyport >"$T/dpkg.err" 2>&1 || fail "dpkg -r: $(tail -n 3 "$T/dpkg.err")"
-expect_eq "processes after removal" '' "$(pgrep -x sallyport || true)"
+expect_eq "processes after removal" '' "$(pgrep -x sallyport || pgrep -x keeper || true)"
 in_pod curl -sS --cacert "$T/ca.pem" https://203.0.113.10/file -o "$T/got"
 expect_same "a file past the removed agent" "$T/got" "$T/www/file"
 [ -e /var/lib/sallyport ] || fail "removing took the CA, too"
