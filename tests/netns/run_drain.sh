@@ -49,3 +49,20 @@ before=$(closes)
 until dead "$AGENT"; do kill -TERM "$AGENT" 2>/dev/null || true; sleep 0.2; done # a second later, it heeds
 ended
 [ "$(closes)" -gt "$before" ] || fail "the close of what was cut off is not told"
+
+# ---- the next one starts at once --------------------------------------------
+
+next() { # SIGNAL: to the one that runs; its successor does not wait for its end
+    local old=$AGENT
+    kill "-$1" "$old"
+    agent_up
+    wait "$old" || [ "$1" = KILL ] || fail "the agent ended badly: $(tail -n 5 "$T/agent.err")"
+}
+agent_up
+next KILL
+next TERM
+expect_eq "after those" "200 192.0.2.2" "$(ask cart open after "$HTTPS")"
+ask cart shut after >/dev/null
+pods remove --all
+for _ in 1 2 3; do next TERM; done # which leave nothing
+next KILL
