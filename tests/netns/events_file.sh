@@ -59,6 +59,11 @@ expect_eq "seq from file to file" true \
 
 # ---- moved by others ----------------------------------------------------------------------
 
+# with room in it, or it would begin anew by itself
+until [ "$(stat -c %s "$file")" -lt 150000 ]; do
+    load 40 many
+    sleep 0.1 # of its next batch
+done
 mv "$file" "$T/disk/moved.1"
 get http://203.0.113.10/still-there
 wait_for 20 is_there still-there
