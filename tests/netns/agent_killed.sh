@@ -19,6 +19,7 @@ pods add --cgroup "$CGROUPS/cart" --netns "/run/netns/$POD" --name cart
 keeper=$(keeper_pid)
 set_of_pins=$(find "$T/run/bpf" -mindepth 1 -maxdepth 1 -type d -printf '%f %i\n')
 
+: >"$T/clients"
 "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/connecting.py" \
     3 203.0.113.10 80 >"$T/clients" 2>"$T/clients.err" &
 clients=$!
