@@ -1,5 +1,6 @@
-/* main: picks the command; nothing else. */
+/* main: sets up what every command stands on, and picks the command. */
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,9 @@ static void fill_standard_descriptors(void)
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
+    /* One heap for all threads: what a worker allocates, such as an event, another thread frees,
+     * and a heap for each grows in steps for as long as the agent lives. */
+    mallopt(M_ARENA_MAX, 1);
     if (argc < 2)
         return usage(stderr, 2);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
