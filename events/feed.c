@@ -377,8 +377,8 @@ static bool serve(struct feed *feed)
             continue;
         }
         *link = subscriber->next;
+        atomic_fetch_sub(&feed->subscribers_len, 1); /* before its reader sees the end */
         subscriber_free(&subscriber); /* closes it, which takes it out of the epoll set */
-        atomic_fetch_sub(&feed->subscribers_len, 1);
     }
     feed->unseen_bytes = 0;
     return any;
