@@ -1,0 +1,36 @@
+/* flood: what one side of an HTTP/2 connection may ask for that costs it nothing (CVE-2019-9512 and
+ * its kin, CVE-2023-44487): a bucket of tokens for each kind of frame that others drown in.
+ *
+ * Pure: the clock is an argument. Called by:  the relay, for every frame of such a kind that a side
+ * sent; who has spent all is told ENHANCE_YOUR_CALM. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum flood_kind {
+    FLOOD_RESET,    /* RST_STREAM, and streams that its faults made us reset: 1000, 33 a second */
+    FLOOD_SETTINGS, /* 100, 10 a second */
+    FLOOD_PING,     /* 1000, 100 a second */
+    FLOOD_EMPTY, /* DATA without payload or end, unknown frames and the like: 1000, 100 a second */
+    FLOOD_PRIORITY, /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens */
+    FLOOD_WINDOW,   /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens,
+                     * FLOOD_EARN_DATA for each DATA frame that it was sent */
+    _FLOOD_KIND_MAX,
+};
+
+enum { FLOOD_EARN_STREAM = 1, FLOOD_EARN_DATA = 10 };
+
+/* All zero: nothing was spent yet. */
+struct flood {
+    uint64_t full_ns[_FLOOD_KIND_MAX]; /* when each bucket will be full again */
+};
+
+/* Takes one token. False: there is none, too many were asked for; none is taken. */
+bool flood_spend(struct flood *flood, enum flood_kind kind, uint64_t now_ns);
+
+/* Puts n tokens back; a full bucket takes no more. */
+void flood_earn(struct flood *flood, enum flood_kind kind, uint32_t n);
+
+/* "too many resets" and the like. */
+const char *flood_reason(enum flood_kind kind);
