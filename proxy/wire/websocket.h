@@ -33,7 +33,7 @@ struct websocket_message {
 
 struct websocket_hooks {
     size_t keep; /* bytes of each message; 0: none */
-    void (*message)(void *arg, const struct websocket_message *message); /* NULL: nobody asks */
+    void (*message)(void *arg, const struct websocket_message *message);
     void *arg;
 };
 
@@ -42,7 +42,8 @@ struct websocket {
     uint64_t messages; /* whole ones */
     uint64_t bytes;    /* payload of data frames, also of an unfinished message's */
     uint64_t data_frames, control_frames; /* whole ones */
-    uint16_t close_code;                  /* 0: no close frame, or one without a code */
+    bool closed;                          /* a close frame has been read */
+    uint16_t close_code;                  /* 0: it had none */
     const char *gave_up;                  /* why nothing is read any more, or NULL */
     const char *noted; /* the first thing against the rules that could still be read, or NULL */
 
@@ -52,15 +53,14 @@ struct websocket {
     struct websocket_hooks hooks;
     uint8_t header[WEBSOCKET_HEADER_MAX];
     uint8_t header_len;
-    bool in_payload;
+    bool in_payload; /* the header is whole */
     uint8_t mask[4], mask_at;
-    uint64_t left; /* of the frame's payload */
-    bool closed;   /* a close frame has been read */
+    uint64_t left; /* of the payload */
     uint8_t close[WEBSOCKET_CONTROL_MAX];
     uint8_t close_len;
     bool in_message; /* which may be between two of its frames */
     struct websocket_message message;
-    uint8_t *kept;
+    uint8_t *kept; /* what message.kept borrows from */
     size_t kept_size;
 };
 
