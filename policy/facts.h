@@ -25,16 +25,16 @@ enum visibility {
 };
 /* Why it is VISIBILITY_OPAQUE, as far as that is known. */
 enum opaque {
-    OPAQUE_NO_REASON,    /* left out of events */
-    OPAQUE_STARTTLS,     /* it turned to TLS after words in the clear */
-    OPAQUE_SERVER_FIRST, /* the server spoke before the program */
-    OPAQUE_SILENT,       /* the program said nothing, or did not end what it began to say */
-    OPAQUE_UNKNOWN,      /* neither TLS nor HTTP */
-    OPAQUE_NO_HTTP1,     /* a ClientHello that offers other protocols only */
-    OPAQUE_OLD_TLS,      /* it, or the server, speaks only versions older than ours */
-    OPAQUE_NO_CIPHER,    /* ... no cipher suite that we speak */
-    OPAQUE_ODD_NAME,     /* ... a name that no certificate can be made for */
-    OPAQUE_CLIENT_CERT,  /* the server demands a certificate of the program */
+    OPAQUE_NO_REASON,      /* left out of events */
+    OPAQUE_STARTTLS,       /* it turned to TLS after words in the clear */
+    OPAQUE_SERVER_FIRST,   /* the server spoke before the program */
+    OPAQUE_SILENT,         /* the program said nothing, or did not end what it began to say */
+    OPAQUE_UNKNOWN,        /* neither TLS nor HTTP */
+    OPAQUE_OTHER_PROTOCOL, /* ... by what both agreed on, or what was offered */
+    OPAQUE_OLD_TLS,        /* it, or the server, speaks only versions older than ours */
+    OPAQUE_NO_CIPHER,      /* ... no cipher suite that we speak */
+    OPAQUE_ODD_NAME,       /* ... a name that no certificate can be made for */
+    OPAQUE_CLIENT_CERT,    /* the server demands a certificate of the program */
     OPAQUE_MAX
 };
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };

@@ -1,6 +1,6 @@
 /* dial: the upstream leg: connect (begun before accept, as a rule), client handshake with the pod's
- * own SNI and what suites.c lets it offer, verification by verify.c. A good upstream leads to
- * open.c, one that is better off without us is passed on (dial_left_alone()). */
+ * own SNI, its protocols and what suites.c lets it offer, verification by verify.c. A good upstream
+ * leads to open.c, one that is better off without us is passed on (dial_left_alone()). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -43,7 +43,6 @@ int dial_connected(struct flow *flow)
 
 static int secure(struct flow *flow)
 {
-    static const unsigned char http1[] = "\x08http/1.1";
     const char *host = flow->facts.where.host;
     SSL *ssl = SSL_new(flow->worker->upstream_ctx);
 
@@ -65,7 +64,7 @@ static int secure(struct flow *flow)
     /* only where the pod asks: what is stapled is for it to judge, see open.c */
     if (flow->asks_status && !SSL_set_tlsext_status_type(ssl, TLSEXT_STATUSTYPE_ocsp))
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
-    if (flow->offers_alpn && SSL_set_alpn_protos(ssl, http1, sizeof(http1) - 1) != 0)
+    if (flow->alpn && SSL_set_alpn_protos(ssl, flow->alpn, (unsigned)flow->alpn_len) != 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     resume_offer(flow, ssl);
     return 0;

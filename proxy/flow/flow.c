@@ -268,5 +268,6 @@ void flow_free(struct flow **flow)
         return;
     pod_unref(&(*flow)->facts.who.pod);
     credentials_unref(&(*flow)->credentials);
+    free((*flow)->alpn);
     free(TAKE(*flow));
 }

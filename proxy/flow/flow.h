@@ -51,9 +51,11 @@ struct flow {
     uint64_t due_ns;    /* when it goes off, monotonic */
     uint64_t active_ns; /* when bytes last moved, likewise */
     bool timed_out;     /* the state's time is up: its step decides what that means */
-    bool offers_alpn;   /* the pod's ClientHello names protocols, so upstream's shall, too */
-    bool asks_status;   /* ... asks for an OCSP response, so upstream is asked, too */
-    bool needs_rsa;     /* ... has no use for a P-256 certificate */
+    uint8_t *alpn; /* the protocols that the pod's ClientHello names, each behind its length: so
+                      shall upstream's; owned, NULL: none, or it has had its say */
+    size_t alpn_len;
+    bool asks_status; /* ... asks for an OCSP response, so upstream is asked, too */
+    bool needs_rsa;   /* ... has no use for a P-256 certificate */
     uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     bool speaks_dns;                   /* what it says is for a name server */

@@ -1,15 +1,35 @@
 /* judge: what to do with a flow now that its first bytes are known: end its TLS, read it as it is,
  * or pass it on untouched. */
+#include <stdlib.h>
+
 #include "certs/mint.h"
 #include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
 #include "proxy/dns/names.h"
 #include "proxy/passthrough.h"
 
+/* Whose TLS is not a mere wrapping: ended by us, it would come to nothing. */
+static const char *const inseparable[] = {
+    "acme-tls/1", /* the certificate is the message (RFC 8737) */
+    "ntske/1",    /* both ends make keys of this very handshake (RFC 8915 section 5.1) */
+    "postgresql", /* libpq proves by SCRAM-SHA-256-PLUS which certificate it saw (RFC 5929) */
+    "libp2p",     /* the certificate says who the peer is, signed by itself */
+};
+
+static bool is_inseparable(const struct hello *hello)
+{
+    if (hello_offers(hello, "h2") || hello_offers(hello, "http/1.1"))
+        return false; /* it must be ready for that, too: no way around us for who speaks HTTP */
+    for (size_t i = 0; i < ARRAY_SIZE(inseparable); i++)
+        if (hello_offers(hello, inseparable[i]))
+            return true;
+    return false;
+}
+
 enum opaque judge_unopenable(const struct hello *hello)
 {
-    if (hello->alpn.len && !hello_offers(hello, "http/1.1"))
-        return OPAQUE_NO_HTTP1;
+    if (is_inseparable(hello))
+        return OPAQUE_OTHER_PROTOCOL;
     return hello->version_max >= 0x0303 ? OPAQUE_NO_REASON : OPAQUE_OLD_TLS; /* our own floor */
 }
 
@@ -29,6 +49,7 @@ uint16_t asked_port(const struct flow *flow)
 
 enum flow_state pass_on(struct flow *flow)
 {
+    free(TAKE(flow->alpn));
     /* bytes that were read too far are no longer the kernel's to move */
     if (!flow->pod.stash && !flow->upstream.stash && splice_open(&flow->splice, flow->worker))
         return FLOW_SPLICING;

@@ -1,6 +1,7 @@
 /* open: the pod leg: a leaf for the asked name, and the server's side of the handshake. Only now is
  * the pod answered, so what it hears is what a good upstream allows. Leads to relay.c. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
@@ -27,7 +28,8 @@ int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len
     (void)arg;
     (void)in;
     (void)in_len;
-    /* upstream was offered nothing but HTTP/1.1, and that only if judge.c saw the pod offer it */
+    /* upstream was offered what the pod offers. A choice of something else is passed on like any
+     * other: what to make of it is for the pod to say. */
     SSL_get0_alpn_selected(flow->upstream.ssl, &chosen, &len);
     if (!len)
         return SSL_TLSEXT_ERR_NOACK;
@@ -101,13 +103,41 @@ static int secure(struct flow *flow, enum leaf_kind kind)
 }
 
 /* What was agreed is what is spoken: bytes that are no HTTP are refused, not passed unread. */
-static bool agreed_on_http1(const struct flow *flow)
+enum relay_kind open_relay_kind(struct span agreed)
+{
+    static const struct {
+        const char *protocol;
+        enum relay_kind kind;
+    } known[] = {
+        {"", RELAY_UNDECIDED}, {"http/1.1", RELAY_HTTP},  {"http/1.0", RELAY_HTTP},
+        {"h2", RELAY_HTTP2},   {"grpc-exp", RELAY_HTTP2}, /* h2 by another name, of gRPC libraries
+                                                           */
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (span_equal(agreed, span_of_text(known[i].protocol)))
+            return known[i].kind;
+    return RELAY_RAW;
+}
+
+/* Both handshakes are done: what was agreed is told, and relayed from here on. What was offered has
+ * had its say, and can be long (64 kB), on a connection that lives for hours. */
+static enum flow_state agreed(struct flow *flow)
 {
     const unsigned char *chosen;
+    enum relay_kind kind;
     unsigned len;
 
     SSL_get0_alpn_selected(flow->pod.ssl, &chosen, &len);
-    return span_equal(span_of(chosen, len), BYTES("http/1.1"));
+    kind = open_relay_kind(span_of(chosen, len));
+    if (kind == RELAY_RAW)
+        facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+    report_tls(flow);
+    flow->why = (struct err){0}; /* a revocation is told; what fails from here on is not that */
+    free(TAKE(flow->alpn));
+    SSL_set_alpn_protos(flow->upstream.ssl, NULL, 0);
+    relay_init(&flow->relay, kind);
+    return FLOW_RELAYING;
 }
 
 enum flow_state open_pod(struct flow *flow)
@@ -137,10 +167,7 @@ enum flow_state open_pod(struct flow *flow)
         return FLOW_OPENING;
     if (result == 0) {
         leg_acknowledge(&flow->pod); /* its Finished: a server's session tickets would */
-        report_tls(flow);
-        flow->why = (struct err){0}; /* a revocation is told; what fails from here on is not that */
-        relay_init(&flow->relay, agreed_on_http1(flow) ? RELAY_HTTP : RELAY_UNDECIDED);
-        return FLOW_RELAYING;
+        return agreed(flow);
     }
     if (result == -EAGAIN)
         err_set(&flow->why, -ETIMEDOUT, "the program's TLS handshake took over 10 s");

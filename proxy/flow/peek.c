@@ -2,6 +2,8 @@
  * pass on is passed on whole. Leads to judge.c. */
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/flow/steps.h"
@@ -63,24 +65,38 @@ static bool sha256(struct span bytes, uint8_t digest[JA4_DIGEST])
     return EVP_Digest(bytes.data, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1;
 }
 
-/* What the steps to come need of a hello. The name is copied: spans die with the worker's
- * buffers. */
-static void note_hello(struct flow *flow, const struct hello *hello)
+/* Without memory the pod would be answered as if it had not offered what it did. */
+static int note_alpn(struct flow *flow, struct span offer)
+{
+    free(flow->alpn);
+    flow->alpn = offer.len ? malloc(offer.len) : NULL;
+    flow->alpn_len = flow->alpn ? offer.len : 0;
+    if (flow->alpn)
+        memcpy(flow->alpn, offer.data, offer.len);
+    else if (offer.len)
+        return err_set(&flow->why, -ENOMEM, "no memory for what the program offers to speak");
+    return 0;
+}
+
+/* What the steps to come need of a hello. Name and protocols are copied: spans die with the
+ * worker's buffers. 0, or why not. */
+static int note_hello(struct flow *flow, const struct hello *hello)
 {
     (void)ja4_of(hello, sha256, flow->facts.ja4); /* without memory, or too long: not told */
     if (!span_to_text(hello->server_name, flow->facts.where.host, sizeof(flow->facts.where.host))) {
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
-        return;
+        return 0;
     }
-    flow->offers_alpn = hello->alpn.len > 0;
     flow->asks_status = hello->status;
     flow->needs_rsa = !hello_takes_p256(hello);
     flow->suites = suites_shared(hello->ciphers);
     flow->version_min = hello->version_min;
     flow->version_max = hello->version_max;
     facts_set_opaque(&flow->facts, judge_unopenable(hello));
-    if (!flow->facts.opaque)
-        flow->facts.visibility = VISIBILITY_TERMINATED;
+    if (flow->facts.opaque)
+        return 0;
+    flow->facts.visibility = VISIBILITY_TERMINATED;
+    return note_alpn(flow, hello->alpn);
 }
 
 /* Nothing comes that would say more: the time is up, the program has ended, or there is no room. */
@@ -121,8 +137,8 @@ enum flow_state peek(struct flow *flow)
         flow->reset = result != -EAGAIN;
         return flow->reset ? FLOW_CLOSING : FLOW_MEETING;
     case PEEK_TLS:
-        note_hello(flow, &hello);
-        return FLOW_JUDGING;
+        flow->reset = note_hello(flow, &hello) < 0;
+        return flow->reset ? FLOW_CLOSING : FLOW_JUDGING;
     case PEEK_HTTP:
         flow->facts.visibility = VISIBILITY_PLAINTEXT;
         return FLOW_JUDGING;

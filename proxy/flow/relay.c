@@ -289,6 +289,13 @@ static enum flow_state lost_tunnel(struct flow *flow)
     return FLOW_CLOSING;
 }
 
+/* HTTP/2 is not read yet: its bytes pass, and that is told. */
+static void streams_run(struct flow *flow)
+{
+    facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+    flow->relay.kind = RELAY_RAW;
+}
+
 enum flow_state relay(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
@@ -296,6 +303,8 @@ enum flow_state relay(struct flow *flow)
     ssize_t n[4] = {0};
     size_t moved = 0;
 
+    if (relay->kind == RELAY_HTTP2)
+        streams_run(flow);
     if (result < 0 && result != -EAGAIN) {
         flow->reset = true;
         return FLOW_CLOSING;

@@ -17,6 +17,7 @@ enum flow_state;
 enum relay_kind {
     RELAY_UNDECIDED, /* inside TLS without ALPN: the first bytes tell */
     RELAY_HTTP,
+    RELAY_HTTP2,
     RELAY_DNS,
     RELAY_RAW,
     RELAY_TUNNEL, /* a CONNECT was taken: once its answer has gone on, tunnel.c */

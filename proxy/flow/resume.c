@@ -17,12 +17,13 @@ void resume_fini(struct resume *resume)
 
 bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
 {
-    const struct __attribute__((packed)) { /* no padding: it is compared as bytes */
+    struct __attribute__((packed)) { /* no padding: it is compared as bytes */
         uint64_t pod, netns, credentials;
         struct addr dst;
         uint32_t suites;
         uint16_t tunnel_port, version_min, version_max;
-        bool alpn, status;
+        bool status;
+        uint8_t alpn[SESSION_CACHE_KEY_SIZE]; /* a digest of the offer: it may be long */
     } parts = {
         .pod = flow->facts.who.pod ? flow->facts.who.pod->cgroup_id : 0,
         .netns = flow->origin.netns_cookie,
@@ -32,11 +33,12 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
         .tunnel_port = flow->tunnel.port,
         .version_min = flow->version_min,
         .version_max = flow->version_max,
-        .alpn = flow->offers_alpn,
         .status = flow->asks_status,
     };
     uint8_t all[sizeof(parts) + sizeof(flow->facts.where.host) + sizeof(flow->tunnel.host)] = {0};
 
+    if (flow->alpn && !EVP_Digest(flow->alpn, flow->alpn_len, parts.alpn, NULL, EVP_sha256(), NULL))
+        return false;
     memcpy(all, &parts, sizeof(parts));
     strcpy((char *)all + sizeof(parts), flow->facts.where.host);
     strcpy((char *)all + sizeof(parts) + sizeof(flow->facts.where.host), flow->tunnel.host);

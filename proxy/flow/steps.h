@@ -30,9 +30,11 @@ enum peek_kind {
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
                          struct hello *hello);
 
-/* Pure: why this TLS cannot be ended, or OPAQUE_NO_REASON when it can (the client speaks HTTP/1.1,
- * or names no protocol at all). */
+/* Pure: why this TLS cannot be ended, or OPAQUE_NO_REASON when it can, whatever is spoken in it. */
 enum opaque judge_unopenable(const struct hello *hello);
+
+/* Pure: how that is relayed which both ends have agreed to speak by ALPN (empty: they have not). */
+enum relay_kind open_relay_kind(struct span agreed);
 
 /* suites.c. Pure: which of the cipher suites offered (two bytes each) we speak, a bit each. */
 uint32_t suites_shared(struct span offered);

@@ -12,7 +12,7 @@ make_cert expired ca "$ORIGIN_SAN" -1
 make_cert wrong ca DNS:other.test,IP:192.0.2.99
 make_cert self self "$ORIGIN_SAN"
 make_cert unknown stranger "$ORIGIN_SAN"
-read -r good old expired wrong self unknown h2 optional <<<"$(free_ports 8)"
+read -r good old expired wrong self unknown acme optional <<<"$(free_ports 8)"
 nginx_server "$good" origin
 nginx_server "$old" origin 'ssl_protocols TLSv1.2;'
 nginx_server "$expired" expired
@@ -96,16 +96,16 @@ version "a client with TLS 1.2 only" "$good" TLSv1.2 'TLSv1[.][23]' --tls-max 1.
 version "a server with TLS 1.2 only" "$old" 'TLSv1[.][23]' TLSv1.2
 version "both with TLS 1.2 only" "$old" TLSv1.2 TLSv1.2 --tls-max 1.2
 
-# ---- passed through: only h2 is offered -------------------------------------------
+# ---- passed through: TLS that is more than a wrapping ------------------------------
 
-start_s_server "$h2" origin -alpn h2 -quiet
-(sleep 1 && echo hello) | exec_local -- timeout 20 openssl s_client -connect "[::1]:$h2" -alpn h2 \
+start_s_server "$acme" origin -alpn acme-tls/1 -quiet
+(sleep 1 && echo hello) | exec_local -- timeout 20 openssl s_client -connect "[::1]:$acme" -alpn acme-tls/1 \
     -servername origin.test -CAfile "$T/ca.pem" -verify_return_error -showcerts \
     -no_ign_eof >"$T/seen" 2>"$T/client.err" || fail "s_client: $(cat "$T/client.err")"
-expect_grep "ALPN" '^ALPN protocol: h2' "$T/seen"
+expect_grep "ALPN" '^ALPN protocol: acme-tls/1' "$T/seen"
 openssl x509 -in "$T/seen" -out "$T/leaf.pem"
 expect_eq "the origin's own certificate" "$(openssl x509 -in "$T/origin.pem")" "$(cat "$T/leaf.pem")"
-wait_for 5 grep -q hello "$T/s_server.$h2.out"
+wait_for 5 grep -q hello "$T/s_server.$acme.out"
 expect_eq "how it is told" "origin.test opaque" "$(events '.[].process_tls // empty | "\(.sni) \(.visibility)"')"
-expect_eq "how its close is told" "opaque no http/1.1" "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
+expect_eq "how its close is told" "opaque other protocol" "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
 expect_eq "http events of it" 0 "$(events '[.[].process_http // empty] | length')"

@@ -9,12 +9,12 @@ make_ca ca
 make_ca stranger
 make_cert origin ca "$ORIGIN_SAN"
 make_cert foreign stranger "$ORIGIN_SAN"
-read -r port plain foreign tiny h2 <<<"$(free_ports 5)"
+read -r port plain foreign tiny acme <<<"$(free_ports 5)"
 nginx_server "$port" origin
 nginx_server "$plain"
 nginx_server "$foreign" foreign
 start_nginx
-start_s_server "$h2" origin -alpn h2
+start_s_server "$acme" origin -alpn acme-tls/1
 head -c 300000 /dev/urandom >"$T/www/a"
 background /usr/bin/python3 "$(dirname "$0")/connect_proxy.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
 all_listen() { [ "$(wc -l <"$T/ports")" = 8 ]; }
@@ -141,9 +141,9 @@ PY
 )"
 expect_eq "how it ends" "opaque well" "$(closes)"
 [ $((SECONDS - started)) -lt 9 ] || fail "bytes waited for a time-out"
-exec_local -- timeout 20 openssl s_client -proxy "127.0.0.1:$(port proxy)" -connect "six.test:$h2" -servername localhost \
-    -alpn h2 -CAfile "$T/ca.pem" -verify_return_error </dev/null >"$T/out" 2>"$T/client.err" || true
-expect_grep "only h2 inside TLS passes untouched" 'issuer=CN = test ca' "$T/out"
+exec_local -- timeout 20 openssl s_client -proxy "127.0.0.1:$(port proxy)" -connect "six.test:$acme" -servername localhost \
+    -alpn acme-tls/1 -CAfile "$T/ca.pem" -verify_return_error </dev/null >"$T/out" 2>"$T/client.err" || true
+expect_grep "an ACME server's question passes untouched" 'issuer=CN = test ca' "$T/out"
 expect_eq "and its name is told" "localhost opaque fine" "$(tls)"
 expect_eq "the route of what passes" '"passthrough"' "$(jq -c 'select(.process_close) | .process_close.route' "$EVENTS")"
 echo "ok: other protocols"

@@ -401,9 +401,16 @@ static const struct scenario
                  443,
                  .tls = true,
                  .untouched = true,
-                 .alpn = "\2h2",
+                 .alpn = "\12acme-tls/1",
                  .until_close = true,
                  .talks = {{BYTES("some"), BYTES("thing" BODY)}}},
+    other = {"another protocol, as bytes",
+             SITE_GOOD,
+             443,
+             .tls = true,
+             .alpn = "\4imap",
+             .talks = {{BYTES("a1 NOOP\r\n"), BYTES("a1 OK\r\n")},
+                       {BYTES("some"), BYTES("thing" BODY)}}},
     plain = {"plain GET, body until the end",
              SITE_PLAIN,
              80,
@@ -478,6 +485,7 @@ TRY(again)
 TRY(unknown_ca)
 TRY(wrong_name)
 TRY(untouched)
+TRY(other)
 TRY(plain)
 TRY(tunnel)
 TRY(refused_request)
@@ -590,6 +598,7 @@ int main(void)
         cmocka_unit_test(each_allocation_of_unknown_ca),
         cmocka_unit_test(each_allocation_of_wrong_name),
         cmocka_unit_test(each_allocation_of_untouched),
+        cmocka_unit_test(each_allocation_of_other),
         cmocka_unit_test(each_allocation_of_plain),
         cmocka_unit_test(each_allocation_of_tunnel),
         cmocka_unit_test(each_allocation_of_refused_request),

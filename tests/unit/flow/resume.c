@@ -74,7 +74,20 @@ static void no_newer_version(struct flow *flow)
 
 static void no_protocol(struct flow *flow)
 {
-    flow->offers_alpn = false;
+    flow->alpn = NULL;
+    flow->alpn_len = 0;
+}
+
+static void fewer_protocols(struct flow *flow)
+{
+    flow->alpn_len = 3;
+}
+
+static void other_protocols(struct flow *flow)
+{
+    static uint8_t offer[] = "\x08http/1.1\2h2";
+
+    flow->alpn = offer;
 }
 
 static void no_staple(struct flow *flow)
@@ -83,13 +96,15 @@ static void no_staple(struct flow *flow)
 }
 
 static void (*const changes[])(struct flow *flow) = {
-    another_pod,      another_namespace, another_address, another_port, another_name,
-    no_name,          a_tunnel,          a_tunnels_port,  other_trust,  fewer_suites,
-    an_older_version, no_newer_version,  no_protocol,     no_staple,
+    another_pod,  another_namespace, another_address,  another_port,
+    another_name, no_name,           a_tunnel,         a_tunnels_port,
+    other_trust,  fewer_suites,      an_older_version, no_newer_version,
+    no_protocol,  no_staple,         fewer_protocols,  other_protocols,
 };
 
 static struct flow usual(void)
 {
+    static uint8_t offer[] = "\2h2\x08http/1.1";
     struct flow flow = {
         .facts.who.pod = &pod,
         .facts.where = {.dst = {.ip = {[15] = 1}, .port = 443}, .host = "ebpf.io"},
@@ -98,7 +113,8 @@ static struct flow usual(void)
         .suites = 3,
         .version_min = TLS1_2_VERSION,
         .version_max = TLS1_3_VERSION,
-        .offers_alpn = true,
+        .alpn = offer,
+        .alpn_len = sizeof(offer) - 1,
         .asks_status = true,
     };
 

@@ -165,10 +165,10 @@ static inline void *site_run(void *arg)
 static inline int site_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                             const unsigned char *in, unsigned in_len, void *arg)
 {
-    static const unsigned char both[] = "\2h2\x08http/1.1";
+    static const unsigned char all[] = "\x08http/1.1\4imap\12acme-tls/1";
 
     (void)ssl, (void)arg;
-    return SSL_select_next_proto((unsigned char **)out, out_len, both, sizeof(both) - 1, in,
+    return SSL_select_next_proto((unsigned char **)out, out_len, all, sizeof(all) - 1, in,
                                  in_len) == OPENSSL_NPN_NEGOTIATED
                ? SSL_TLSEXT_ERR_OK
                : SSL_TLSEXT_ERR_NOACK;

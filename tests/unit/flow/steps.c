@@ -84,12 +84,19 @@ static const struct {
     {"no ALPN, TLS 1.3", BYTES(""), 0x0304, OPAQUE_NO_REASON},
     {"h2 and http/1.1", BYTES("\x02h2\x08http/1.1"), 0x0304, OPAQUE_NO_REASON},
     {"http/1.1 alone, TLS 1.2", BYTES("\x08http/1.1"), 0x0303, OPAQUE_NO_REASON},
-    {"h2 alone", BYTES("\x02h2"), 0x0304, OPAQUE_NO_HTTP1},
-    {"a name that only begins like ours", BYTES("\x08http/1.0"), 0x0304, OPAQUE_NO_HTTP1},
+    {"h2 alone", BYTES("\x02h2"), 0x0304, OPAQUE_NO_REASON},
+    {"a protocol nobody knows", BYTES("\3foo"), 0x0304, OPAQUE_NO_REASON},
+    {"an ACME server's question", BYTES("\12acme-tls/1"), 0x0304, OPAQUE_OTHER_PROTOCOL},
+    {"... beside what may be HTTP", BYTES("\12acme-tls/1\2h2"), 0x0304, OPAQUE_NO_REASON},
+    {"... beside HTTP/1", BYTES("\10http/1.1\12acme-tls/1"), 0x0304, OPAQUE_NO_REASON},
+    {"keys for a time server", BYTES("\7ntske/1"), 0x0304, OPAQUE_OTHER_PROTOCOL},
+    {"PostgreSQL", BYTES("\12postgresql"), 0x0303, OPAQUE_OTHER_PROTOCOL},
+    {"libp2p, and what follows", BYTES("\14/yamux/1.0.0\6libp2p"), 0x0304, OPAQUE_OTHER_PROTOCOL},
+    {"a name that only begins like that", BYTES("\13acme-tls/10"), 0x0304, OPAQUE_NO_REASON},
     {"TLS 1.1 at most", BYTES(""), 0x0302, OPAQUE_OLD_TLS},
 };
 
-static void judge_opens_what_speaks_http1(void **state)
+static void judge_opens_whatever_is_spoken(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(opens); i++) {
@@ -97,6 +104,32 @@ static void judge_opens_what_speaks_http1(void **state)
 
         print_message("  %s\n", opens[i].name);
         assert_int_equal(judge_unopenable(&hello), opens[i].want);
+    }
+}
+
+static const struct {
+    struct span agreed;
+    enum relay_kind want;
+} kinds[] = {
+    {BYTES(""), RELAY_UNDECIDED},
+    {BYTES("http/1.1"), RELAY_HTTP},
+    {BYTES("http/1.0"), RELAY_HTTP},
+    {BYTES("h2"), RELAY_HTTP2},
+    {BYTES("grpc-exp"), RELAY_HTTP2},
+    {BYTES("h2c"), RELAY_RAW}, /* not a name for inside TLS (RFC 7540 section 3.1) */
+    {BYTES("h2\0"), RELAY_RAW},
+    {BYTES("h"), RELAY_RAW},
+    {BYTES("H2"), RELAY_RAW},
+    {BYTES("http/1.11"), RELAY_RAW},
+    {BYTES("imap"), RELAY_RAW},
+};
+
+static void open_relays_what_was_agreed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        print_message("  %.*s\n", (int)kinds[i].agreed.len, (const char *)kinds[i].agreed.data);
+        assert_int_equal(open_relay_kind(kinds[i].agreed), kinds[i].want);
     }
 }
 
@@ -259,7 +292,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peek_says_what_the_pod_speaks),
         cmocka_unit_test(peek_knows_where_name_servers_are),
-        cmocka_unit_test(judge_opens_what_speaks_http1),
+        cmocka_unit_test(judge_opens_whatever_is_spoken),
+        cmocka_unit_test(open_relays_what_was_agreed),
         cmocka_unit_test(dial_tells_the_pod_why),
         cmocka_unit_test(dial_leaves_alone_what_may_go_well_without_us),
         cmocka_unit_test(verify_has_words_for_any_depth),
