@@ -158,8 +158,9 @@ bool resume_bind(struct flow *flow, SSL *ssl, bool revoked)
 {
     struct resume *resume = &flow->resume;
     SSL *upstream = flow->upstream.ssl;
-    uint8_t all[EVP_MAX_MD_SIZE + sizeof(uint64_t) + 1] = {0}, digest[EVP_MAX_MD_SIZE];
+    uint8_t all[sizeof(uint64_t) + 1 + EVP_MAX_MD_SIZE + UINT8_MAX] = {0}, digest[EVP_MAX_MD_SIZE];
     const uint64_t pod = flow->facts.who.pod ? flow->facts.who.pod->cgroup_id : 0;
+    const unsigned char *protocol;
     unsigned len;
 
     bool denied = resume->offered && !SSL_session_reused(upstream);
@@ -171,6 +172,9 @@ bool resume_bind(struct flow *flow, SSL *ssl, bool revoked)
     /* the leaf stands for name, authority, and upstream's certificate: it differs if they do */
     memcpy(all, &pod, sizeof(pod));
     all[sizeof(pod)] = revoked;
+    SSL_get0_alpn_selected(upstream, &protocol, &len);
+    if (len)
+        memcpy(all + sizeof(pod) + 1 + EVP_MAX_MD_SIZE, protocol, len);
     return X509_digest(SSL_get_certificate(ssl), EVP_sha256(), all + sizeof(pod) + 1, NULL) &&
            EVP_Digest(all, sizeof(all), digest, &len, EVP_sha256(), NULL) &&
            SSL_set_session_id_context(ssl, digest, len);

@@ -3,8 +3,8 @@
  *
  * With a server, a session is resumed only for the pod, the place, the names, the offers and the
  * trust it was made under. With a program, only while upstream says the same as then: its ticket is
- * good for the very leaf that would be shown now. And it gets one only where upstream gives one,
- * for a server that gives none is not known to forget nothing.
+ * good for the very leaf that would be shown now, and the protocol agreed on now. And it gets one
+ * only where upstream gives one, for a server that gives none is not known to forget nothing.
  *
  * Called by:  dial.c and open.c, around their handshakes; relay.c, when upstream's tickets come. */
 #pragma once

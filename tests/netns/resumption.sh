@@ -7,7 +7,7 @@
 
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r t13 t12 none13 none12 staples bad <<<"$(free_ports 6)"
+read -r t13 t12 none13 none12 staples bad speaks <<<"$(free_ports 7)"
 nginx_server "$t13" origin 'ssl_protocols TLSv1.3;'
 nginx_server "$t12" origin 'ssl_protocols TLSv1.2;'
 # so nginx keeps nothing, and says that it does
@@ -94,6 +94,60 @@ exec_local -- sh -c 'for i in -sess_out -sess_in; do printf "GET /small HTTP/1.0
 expect_eq "one run: s_client" "New Reused" "$(grep -aoE '^(New|Reused), TLS' "$T/out" | cut -d, -f1 | xargs)"
 expect_eq "one run: the server" ". r" "$(seen)"
 echo "ok: for whom"
+
+# ---- what is spoken is agreed anew each time ------------------------------------------------------
+# speak.py PORT VERSION OFFER...: a connection for each offer, with the session of the one before
+cat >"$T/speak.py" <<'PY'
+import socket, ssl, sys
+session = None
+for offer in sys.argv[3:]:
+    context = ssl.create_default_context() if session is None else tls.context
+    context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, sys.argv[2])
+    context.set_alpn_protocols(offer.split(","))
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", sys.argv[1])), server_hostname="localhost",
+                             session=session) as tls:
+        tls.sendall(b"a")
+        assert tls.recv(1) == b"a"
+        print(tls.selected_alpn_protocol(), "r" if tls.session_reused else ".", end=" ")
+        session = tls.session
+PY
+# echoes, and speaks what the file says, with the next connection what stands behind the next bar
+echo x >"$T/speaks"
+: >"$T/spoken"
+background "${CLEAN[@]}" /usr/bin/python3 - "$speaks" "$T" <<'PY'
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2] + "/origin.pem", sys.argv[2] + "/origin.key")
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    conn, _ = listener.accept()
+    speaks = open(sys.argv[2] + "/speaks").read().split("|")
+    context.set_alpn_protocols(speaks[min(len(open(sys.argv[2] + "/spoken").read()), len(speaks) - 1)].split())
+    try:
+        with context.wrap_socket(conn, server_side=True) as tls:
+            open(sys.argv[2] + "/spoken", "a").write("r" if tls.session_reused else ".")
+            tls.sendall(tls.recv(1))
+            tls.recv(1)
+    except OSError:
+        pass
+PY
+wait_for 20 listening 127.0.0.1 "$speaks"
+spoken() { # WHAT VERSION SPEAKS PROGRAM-SEES SERVER-SEES OFFER...
+    local what="$1, $2" version=$2
+    echo "$3" >"$T/speaks"
+    : >"$T/spoken"
+    expect_eq "$what" "$4" "$(exec_local -- /usr/bin/python3 "$T/speak.py" "$speaks" "$version" "${@:6}" | xargs)"
+    expect_eq "$what, the server sees" "$5" "$(cat "$T/spoken")"
+    echo "ok: $what: $4"
+}
+for version in TLSv1_2 TLSv1_3; do
+    spoken "the same offer" $version "x y" "x . x r" .r x,y x,y
+    spoken "the same protocol of another offer" $version "x y" "x . x r" .. x,y x
+    spoken "another protocol" $version "x y" "x . y ." .. x,y y
+    spoken "none any more" $version "x" "x . None ." .. x y
+    spoken "a server that changed its mind" $version "x|y" "x . y ." .r x,y x,y
+    spoken "a server that has none any more" $version "x|" "x . None ." .r x,y x,y
+done
 
 # ---- what was stapled is said again, as there is no certificate to staple to ---------------------
 printf 'V\t361231000000Z\t\t%s\tunknown\t/CN=test origin\n' \
