@@ -58,7 +58,7 @@ struct flow {
     bool needs_rsa;   /* ... has no use for a P-256 certificate */
     uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
-    bool speaks_dns;                   /* what it says is for a name server */
+    enum relay_kind speaks;            /* in the clear */
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
     bool wants_certificate; /* upstream asked for the client's */
     const struct client_cert *shown; /* ... and saw this one, of credentials; NULL: none */

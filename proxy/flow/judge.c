@@ -94,7 +94,7 @@ enum flow_state judge(struct flow *flow)
 {
     char address[ADDR_TEXT_MAX];
 
-    if (flow->facts.visibility != VISIBILITY_OPAQUE && !flow->speaks_dns && spared(flow))
+    if (flow->facts.visibility != VISIBILITY_OPAQUE && flow->speaks != RELAY_DNS && spared(flow))
         flow->facts.visibility = VISIBILITY_PASSTHROUGH;
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:
@@ -107,8 +107,8 @@ enum flow_state judge(struct flow *flow)
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         break;
     case VISIBILITY_PLAINTEXT:
-        relay_init(&flow->relay, flow->speaks_dns ? RELAY_DNS : RELAY_HTTP);
-        if (flow->speaks_dns)
+        relay_init(&flow->relay, flow->speaks);
+        if (flow->speaks == RELAY_DNS)
             query_init(flow);
         return FLOW_RELAYING;
     default:

@@ -8,6 +8,7 @@
 
 #include "proxy/flow/steps.h"
 #include "proxy/wire/http1.h"
+#include "proxy/wire/http2_preface.h"
 #include "proxy/wire/ja4.h"
 
 enum { DNS_PORT = 53 };
@@ -19,9 +20,22 @@ static enum peek_kind otherwise(uint16_t port, enum peek_kind kind)
     return port == DNS_PORT ? PEEK_DNS : kind;
 }
 
+static enum peek_kind in_the_clear(struct span seen)
+{
+    int http1 = http1_looks_like_request(seen), http2 = http2_looks_like_preface(seen);
+
+    if (http2 == 1)
+        return PEEK_HTTP2;
+    if (http1 == 1)
+        return PEEK_HTTP;
+    return http1 == 0 && http2 == 0 ? PEEK_OPAQUE : PEEK_WAIT;
+}
+
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
                          struct hello *hello)
 {
+    enum peek_kind kind;
+
     if (seen.len) {
         switch (hello_parse(seen, scratch, hello)) {
         case HELLO_DONE:
@@ -29,13 +43,10 @@ enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_
         case HELLO_PARTIAL:
             break;
         case HELLO_NOT_TLS:
-            switch (http1_looks_like_request(seen)) {
-            case 1:
-                return PEEK_HTTP;
-            case 0:
-                return otherwise(port, PEEK_OPAQUE);
-            }
-            break;
+            kind = in_the_clear(seen);
+            if (kind == PEEK_WAIT)
+                break;
+            return kind == PEEK_OPAQUE ? otherwise(port, kind) : kind;
         case HELLO_INVALID:
             return otherwise(port, PEEK_OPAQUE);
         }
@@ -44,17 +55,21 @@ enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_
 }
 
 /* Who speaks first decides: an upstream that does, or that ends before anything was said, makes the
- * flow an opaque relay. -EAGAIN: nobody has spoken; or which leg is lost is in flow->why. */
+ * flow an opaque relay; but one of HTTP/2 may, and waits for the pod all the same. -EAGAIN: nobody
+ * has spoken; or which leg is lost is in flow->why. */
 static int nobody_speaks(struct flow *flow)
 {
     int result = leg_error(&flow->pod);
-    char byte;
+    uint8_t begun[HTTP2_FRAME_HEADER];
 
     if (result < 0)
         return err_sys(&flow->why, result, "the program's side");
     if (flow->upstream.connecting || !(flow->upstream.readable || flow->upstream.stash))
         return -EAGAIN;
-    result = (int)leg_look(&flow->upstream, &byte, 1);
+    result = (int)leg_look(&flow->upstream, begun, sizeof(begun));
+    if (result > 0 && !flow->upstream.hung_up &&
+        http2_looks_like_settings(span_of(begun, (size_t)result)) != 0)
+        return -EAGAIN;
     if (result == -EAGAIN || result >= 0)
         return result < 0 ? result : 0;
     return err_sys(&flow->why, result, "the upstream's side");
@@ -106,6 +121,13 @@ static bool all_said(const struct flow *flow, ssize_t seen)
            seen == sizeof(flow->worker->peeked);
 }
 
+static enum flow_state reads(struct flow *flow, enum relay_kind speaks)
+{
+    flow->speaks = speaks;
+    flow->facts.visibility = VISIBILITY_PLAINTEXT;
+    return FLOW_JUDGING;
+}
+
 enum flow_state peek(struct flow *flow)
 {
     struct worker *worker = flow->worker;
@@ -140,12 +162,11 @@ enum flow_state peek(struct flow *flow)
         flow->reset = note_hello(flow, &hello) < 0;
         return flow->reset ? FLOW_CLOSING : FLOW_JUDGING;
     case PEEK_HTTP:
-        flow->facts.visibility = VISIBILITY_PLAINTEXT;
-        return FLOW_JUDGING;
+        return reads(flow, RELAY_HTTP);
+    case PEEK_HTTP2:
+        return reads(flow, RELAY_HTTP2);
     case PEEK_DNS:
-        flow->speaks_dns = true;
-        flow->facts.visibility = VISIBILITY_PLAINTEXT;
-        return FLOW_JUDGING;
+        return reads(flow, RELAY_DNS);
     case PEEK_SILENT:
         facts_set_opaque(&flow->facts, OPAQUE_SILENT);
         return FLOW_JUDGING;

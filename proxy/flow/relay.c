@@ -6,6 +6,7 @@
 #include "proxy/flow/query.h"
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
+#include "proxy/wire/http2_preface.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -142,26 +143,45 @@ static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
     return n;
 }
 
-/* TLS whose ends agreed on no protocol: the first bytes tell. */
-static void decide(struct flow *flow)
+/* A server that speaks first speaks neither HTTP; but of HTTP/2 its SETTINGS may come before the
+ * client's preface is here. */
+enum relay_kind relay_decide(struct span up, struct span down, bool ended)
 {
-    struct relay *relay = &flow->relay;
-    const struct pipeline *up = &relay->up;
-    int looks = http1_looks_like_request(span_of(up->data, up->len));
+    int http1 = down.len ? 0 : http1_looks_like_request(up);
+    int http2 = down.len && !http2_looks_like_settings(down) ? 0 : http2_looks_like_preface(up);
 
-    if (looks == 1 && !relay->down.len) {
-        relay->kind = RELAY_HTTP;
-    } else if (looks == 0 || up->ended || relay->down.len) { /* or the server spoke first */
-        relay->kind = RELAY_RAW;
-    }
+    if (http2 == 1)
+        return RELAY_HTTP2;
+    if (http1 == 1)
+        return RELAY_HTTP;
+    return ended || (http1 == 0 && http2 == 0) ? RELAY_RAW : RELAY_UNDECIDED;
+}
+
+static void decide(struct relay *relay)
+{
+    const struct pipeline *up = &relay->up, *down = &relay->down;
+    bool ended = up->ended || (down->ended && down->len);
+
+    if (up->len || up->ended || down->len)
+        relay->kind =
+            relay_decide(span_of(up->data, up->len), span_of(down->data, down->len), ended);
+}
+
+/* HTTP/2 is not read yet: its bytes pass, and that is told. */
+static void streams_run(struct flow *flow)
+{
+    facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+    flow->relay.kind = RELAY_RAW;
 }
 
 static bool think(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
-    if (relay->kind == RELAY_UNDECIDED && (relay->up.len || relay->up.ended || relay->down.len))
-        decide(flow);
+    if (relay->kind == RELAY_UNDECIDED)
+        decide(relay);
+    if (relay->kind == RELAY_HTTP2)
+        streams_run(flow);
     if (relay->kind == RELAY_HTTP && (!request_feed_up(flow) || !request_feed_down(flow)))
         return false;
     if (relay->kind == RELAY_DNS && !query_feed(flow))
@@ -289,13 +309,6 @@ static enum flow_state lost_tunnel(struct flow *flow)
     return FLOW_CLOSING;
 }
 
-/* HTTP/2 is not read yet: its bytes pass, and that is told. */
-static void streams_run(struct flow *flow)
-{
-    facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
-    flow->relay.kind = RELAY_RAW;
-}
-
 enum flow_state relay(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
@@ -303,8 +316,6 @@ enum flow_state relay(struct flow *flow)
     ssize_t n[4] = {0};
     size_t moved = 0;
 
-    if (relay->kind == RELAY_HTTP2)
-        streams_run(flow);
     if (result < 0 && result != -EAGAIN) {
         flow->reset = true;
         return FLOW_CLOSING;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/span.h"
 #include "events/flow_event.h"
 #include "proxy/dns/lookups.h"
 #include "proxy/wire/http1.h"
@@ -71,6 +72,9 @@ void relay_fini(struct relay *relay, struct worker *worker); /* at ease with a z
 /* Tells requests that were never answered; before relay_fini. */
 void relay_tell_unanswered(struct flow *flow);
 
+/* Pure: what is spoken in TLS whose ends agreed on nothing, by what either side has said; ended: no
+ * more comes that would say. RELAY_UNDECIDED: too little to say. */
+enum relay_kind relay_decide(struct span up, struct span down, bool ended);
 /* Pure: a head (of DNS, a message) has begun, and what is missing is its sender's to say; what an
  * HTTP parser has not taken yet waits for something else, such as answers. */
 bool relay_awaits_head(const struct pipeline *line, enum relay_kind kind);

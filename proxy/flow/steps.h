@@ -22,6 +22,7 @@ enum peek_kind {
     PEEK_WAIT,   /* too few to say */
     PEEK_TLS,    /* a ClientHello: *hello is filled */
     PEEK_HTTP,   /* plain HTTP/1 */
+    PEEK_HTTP2,  /* plain HTTP/2, by prior knowledge (RFC 9113 section 3.3) */
     PEEK_DNS,    /* whatever it is, it goes to a name server */
     PEEK_SILENT, /* nobody spoke in time, or what was begun did not end */
     PEEK_OPAQUE, /* something else */

@@ -10,6 +10,9 @@
 
 #include "proxy/flow/steps.h"
 
+#define PREFACE  "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define SETTINGS "\0\0\0\4\0\0\0\0\0"
+
 static const struct {
     const char *name;
     struct span seen;
@@ -23,6 +26,11 @@ static const struct {
     {"a request line", BYTES("GET / HTTP/1.1\r\n"), false, PEEK_HTTP},
     {"a method that may come", BYTES("GE"), false, PEEK_WAIT},
     {"a method that never came", BYTES("GE"), true, PEEK_SILENT},
+    {"HTTP/2's preface", BYTES(PREFACE), false, PEEK_HTTP2},
+    {"... and what follows, as the time is up", BYTES(PREFACE SETTINGS), true, PEEK_HTTP2},
+    {"half of it", BYTES("PRI * HTTP/2.0\r\n\r\n"), false, PEEK_WAIT},
+    {"half of it, and no more", BYTES("PRI * HTTP/2.0\r\n\r\n"), true, PEEK_SILENT},
+    {"half of it, and something else", BYTES("PRI * HTTP/2.0\r\n\r\nSN"), false, PEEK_OPAQUE},
     {"something else, as the time is up", BYTES("SSH-2.0-OpenSSH_9.2\r\n"), true, PEEK_OPAQUE},
     {"an SSH client's greeting", BYTES("SSH-2.0-OpenSSH_9.2\r\n"), false, PEEK_OPAQUE},
     {"binary that is not TLS", BYTES("\x00\x01\x02\x03\x04\x05"), false, PEEK_OPAQUE},
@@ -42,6 +50,8 @@ static const struct {
     {"... and a message behind it", BYTES("\x16\x03id\x01\x00\x00\x01"), false, PEEK_DNS},
     {"a length like the beginning of HTTP", BYTES("GE"), false, PEEK_WAIT},
     {"... and a message behind it", BYTES("GEid\x01\x00\x00\x01"), false, PEEK_DNS},
+    {"a length like the beginning of HTTP/2", BYTES("PR"), false, PEEK_WAIT},
+    {"... and a message behind it", BYTES("PRid\x01\x00\x00\x01"), false, PEEK_DNS},
     {"HTTP to a name server's port", BYTES("GET / HTTP/1.1\r\n"), false, PEEK_HTTP},
     {"a program that asks later", BYTES(""), true, PEEK_DNS},
     {"a program that asks soon", BYTES(""), false, PEEK_WAIT},
@@ -130,6 +140,41 @@ static void open_relays_what_was_agreed(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         print_message("  %.*s\n", (int)kinds[i].agreed.len, (const char *)kinds[i].agreed.data);
         assert_int_equal(open_relay_kind(kinds[i].agreed), kinds[i].want);
+    }
+}
+
+static const struct {
+    const char *name;
+    struct span up, down;
+    bool ended;
+    enum relay_kind want;
+} decisions[] = {
+    {"a request", BYTES("GET / HTTP/1.1\r\n"), BYTES(""), false, RELAY_HTTP},
+    {"a request, and the end", BYTES("GET / HTTP/1.1\r\n"), BYTES(""), true, RELAY_HTTP},
+    {"a method that may come", BYTES("GE"), BYTES(""), false, RELAY_UNDECIDED},
+    {"a method that never came", BYTES("GE"), BYTES(""), true, RELAY_RAW},
+    {"something else", BYTES("\1\2\3"), BYTES(""), false, RELAY_RAW},
+    {"a greeting", BYTES(""), BYTES("220 hello\r\n"), false, RELAY_RAW},
+    {"a greeting beside a request", BYTES("GET / HTTP/1.1\r\n"), BYTES("220 "), false, RELAY_RAW},
+    {"a preface", BYTES(PREFACE), BYTES(""), false, RELAY_HTTP2},
+    {"half a preface", BYTES("PRI * HTTP/2.0\r\n"), BYTES(""), false, RELAY_UNDECIDED},
+    {"half a preface, and the end", BYTES("PRI * HTTP/2.0\r\n"), BYTES(""), true, RELAY_RAW},
+    {"a server that says first how it speaks", BYTES(""), BYTES(SETTINGS), false, RELAY_UNDECIDED},
+    {"... and goes", BYTES(""), BYTES(SETTINGS), true, RELAY_RAW},
+    {"... to half a preface", BYTES("PRI"), BYTES(SETTINGS), false, RELAY_UNDECIDED},
+    {"... to a preface", BYTES(PREFACE SETTINGS), BYTES(SETTINGS), false, RELAY_HTTP2},
+    {"... to a request", BYTES("GET / HTTP/1.1\r\n"), BYTES(SETTINGS), false, RELAY_RAW},
+    {"half of that, to a preface", BYTES(PREFACE), BYTES("\0\0"), false, RELAY_HTTP2},
+    {"a greeting beside a preface", BYTES(PREFACE), BYTES("220 "), false, RELAY_RAW},
+};
+
+static void relay_decides_by_the_first_bytes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(decisions); i++) {
+        print_message("  %s\n", decisions[i].name);
+        assert_int_equal(relay_decide(decisions[i].up, decisions[i].down, decisions[i].ended),
+                         decisions[i].want);
     }
 }
 
@@ -294,6 +339,7 @@ int main(void)
         cmocka_unit_test(peek_knows_where_name_servers_are),
         cmocka_unit_test(judge_opens_whatever_is_spoken),
         cmocka_unit_test(open_relays_what_was_agreed),
+        cmocka_unit_test(relay_decides_by_the_first_bytes),
         cmocka_unit_test(dial_tells_the_pod_why),
         cmocka_unit_test(dial_leaves_alone_what_may_go_well_without_us),
         cmocka_unit_test(verify_has_words_for_any_depth),
