@@ -319,6 +319,15 @@ bool request_feed_up(struct flow *flow)
     return true;
 }
 
+/* What follows 101 is not HTTP/1 any more. */
+static void note_upgrade(struct flow *flow, const struct http1_head *head, const uint8_t *base)
+{
+    struct span to;
+
+    if (!http1_find(head, base, "upgrade", &to) || !span_equal_nocase(to, "websocket"))
+        facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+}
+
 /* An answer's head: told, and what it settles. */
 static void answer_seen(struct flow *flow)
 {
@@ -332,6 +341,8 @@ static void answer_seen(struct flow *flow)
     upgraded = pending->upgrade && head->code == 101;
     led = pending->connect && head->code / 100 == 2;
     tell_answered(flow, head, relay->down.data + relay->down.ready);
+    if (upgraded)
+        note_upgrade(flow, head, relay->down.data + relay->down.ready);
     if (upgraded || led) {
         to_raw(relay);
         if (led && tunnel_can_enter(flow))

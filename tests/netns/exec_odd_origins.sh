@@ -75,6 +75,7 @@ while b"\r\n\r\n" not in data: data += s.recv(1000)
 s.sendall(b"abc")
 print(s.recv(10).decode())' "$(port upgrade)")"
 expect_eq "told" "GET /ws 101 allow" "$(http)"
+expect_eq "what it is from there on" "opaque other protocol" "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
 echo "ok: not HTTP"
 
 # ---- nothing said is nothing unread ------------------------------------------------
