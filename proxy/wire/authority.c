@@ -63,7 +63,7 @@ static bool read_name(struct span name, char *out)
     return true;
 }
 
-bool authority_parse(struct span text, struct authority *out)
+bool authority_parse(struct span text, struct authority_parts *out)
 {
     bool literal = text.len && text.data[0] == '[';
     const uint8_t *end = text.len ? memchr(text.data, literal ? ']' : ':', text.len) : NULL;

@@ -25,7 +25,7 @@ bool http1_authority(const struct http1_head *head, const uint8_t *base, char *o
 {
     struct span target = span_of(base + head->target_at, head->target_len);
     bool connect = span_equal(span_of(base + head->method_at, head->method_len), BYTES("CONNECT"));
-    struct authority authority;
+    struct authority_parts authority;
     struct span text;
 
     if (!authority_in_target(target, connect, &text) && !http1_find(head, base, "host", &text))

@@ -184,7 +184,7 @@ void http1_rules_value(struct http1_rules *rules, struct span piece)
 /* An absolute target beats Host (RFC 9112 section 3.2.2), but not every server knows. */
 static const char *host_ends(const struct http1_rules *rules)
 {
-    struct authority host = {.host = ""};
+    struct authority_parts host = {.host = ""};
     bool empty = !rules->gathered_len;
 
     if (!rules->request)

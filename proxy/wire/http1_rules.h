@@ -26,7 +26,7 @@ struct http1_rules {
     bool close, keep_alive, upgrade; /* Connection options */
     bool absolute, query; /* the target: has scheme and authority; its path is behind us */
     const char *target_fault;
-    struct authority asked;          /* by an absolute target */
+    struct authority_parts asked;    /* by an absolute target */
     uint16_t port_default;           /* by its scheme */
     enum http1_rule rule;            /* of the current field */
     size_t gathered_len;             /* all that went by, also what did not fit */

@@ -65,7 +65,7 @@ static void one_form_for_one_host(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct authority authority = {"untouched", 1};
+        struct authority_parts authority = {"untouched", 1};
 
         print_message("  %s\n", cases[i].name);
         assert_int_equal(authority_parse(cases[i].text, &authority), cases[i].host != NULL);
