@@ -182,3 +182,11 @@ void pod_unref(struct pod **pod)
     free(gone->name);
     free(gone);
 }
+
+struct span facts_find_field(const struct facts_field *fields, size_t len, const char *name)
+{
+    for (size_t i = 0; i < len; i++)
+        if (span_equal_nocase(fields[i].name, name))
+            return fields[i].value;
+    return span_of(NULL, 0);
+}

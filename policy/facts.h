@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/span.h"
 
 enum route { ROUTE_PROXY, ROUTE_KERNEL, ROUTE_PASSTHROUGH, ROUTE_DIRECT, ROUTE_MAX };
 enum visibility {
@@ -130,6 +131,33 @@ struct facts {
     enum opaque opaque; /* why, where visibility is VISIBILITY_OPAQUE */
     char ja4[40];       /* the ClientHello's fingerprint; "" when there is none */
 };
+
+/* One request, whichever HTTP carries it. All is borrowed from the head it was read of. */
+struct facts_field {
+    struct span name, value;
+};
+struct facts_request {
+    const char *protocol; /* "HTTP/1.1", "HTTP/2"; static; NULL: the head was not whole */
+    uint32_t stream;      /* of HTTP/1: the number of the request on its connection, from 1 */
+    struct span method, scheme;
+    struct span url;     /* the target as sent, of HTTP/2: ":path" */
+    struct span path;    /* the same without query */
+    struct span upgrade; /* what it asks to become: Upgrade's value, of HTTP/2: ":protocol" */
+    const char *host;    /* as wire/authority.h has it; NULL: none was named */
+    const char *name;    /* whom TLS is with, and so all that may be asked for; NULL: anybody */
+    bool fits;           /* ... or this, as upstream's certificate has it, too */
+    const struct facts_field *fields; /* without pseudo-headers, in order */
+    size_t fields_len;
+};
+struct facts_answer {
+    uint16_t code;
+    bool body; /* one follows, as far as its head tells */
+    const struct facts_field *fields;
+    size_t fields_len;
+};
+
+/* The value of the first field called name (any case); empty, data NULL: there is none. */
+struct span facts_find_field(const struct facts_field *fields, size_t len, const char *name);
 
 static inline void facts_set_opaque(struct facts *facts, enum opaque why)
 {

@@ -6,7 +6,7 @@
  *   dial.c   TLS with the upstream             dialling  (suites.c: which ciphers; verify.c: whom
  *                                                        to trust)
  *   open.c   TLS with the pod                  opening
- *   relay.c  bytes both ways; request.c, query.c read  relaying
+ *   relay.c  bytes both ways; request.c, query.c read  relaying (exchange.c: what a request is)
  *   refusal.c does the pod want our certificate?
  *   resume.c what of either TLS may go on from before
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again

@@ -40,15 +40,10 @@ void relay_tell_unanswered(struct flow *flow)
     if (flow->why.text[0])
         why = flow->why.text;
     for (; relay->pending_len; relay->pending_len--) {
-        struct flow_event *event = relay->pending[relay->pending_at].event;
-
-        if (event && why && !event->error)
-            event->error = flow_event_text(event, span_of_text(why));
-        report_emit(flow, &relay->pending[relay->pending_at].event);
+        exchange_end(flow, &relay->pending[relay->pending_at].exchange, why);
         relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     }
-    if (relay->refusal)
-        report_emit(flow, &relay->refusal);
+    exchange_refused(flow, &relay->refusal, &relay->denied);
 }
 
 /* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "base/span.h"
-#include "events/flow_event.h"
 #include "proxy/dns/lookups.h"
+#include "proxy/flow/exchange.h"
 #include "proxy/wire/http1.h"
 
 struct flow;
@@ -38,8 +38,7 @@ struct pipeline {
 
 /* A request that waits for its answer. */
 struct pending {
-    struct flow_event *event; /* filled but for the answer */
-    uint64_t sent_ns;
+    struct exchange exchange;
     bool head, connect, upgrade;
 };
 
@@ -59,8 +58,9 @@ struct relay {
     uint32_t requests; /* heads seen */
     bool settling;     /* a request asked to leave HTTP: nothing goes up until it is answered */
     bool refused;      /* a request was refused: nothing more is read, the answer waits its turn */
-    struct flow_event *refusal; /* ... and is told then, too */
-    bool ending;                /* what is in `down` are the last bytes for the pod */
+    struct exchange refusal;         /* ... and is told then, too */
+    struct exchange_decision denied; /* ... as this says */
+    bool ending;                     /* what is in `down` are the last bytes for the pod */
     bool stuck;             /* upstream takes no more: only its answer, if any, is still wanted */
     bool cut;               /* upstream broke: reset when what came before was passed on */
     bool parting;           /* the answer under way is the last one: not asked for, or refused */

@@ -5,110 +5,48 @@
 #include <string.h>
 
 #include "proxy/flow/steps.h"
+#include "proxy/wire/authority.h"
 
-/* ---- what a head says, into an event ---- */
+/* ---- what a head says, as facts ---- */
 
-static const char *copy(struct flow_event *event, const uint8_t *base, uint32_t at, uint32_t len)
+/* Returns how many. */
+static size_t fields_of(const struct http1_head *head, const uint8_t *base,
+                        struct facts_field out[HTTP1_FIELDS_MAX])
 {
-    return flow_event_text(event, span_of(base + at, len));
-}
-
-static struct flow_event_header *copy_fields(struct flow_event *event,
-                                             const struct http1_head *head, const uint8_t *base,
-                                             size_t *len)
-{
-    struct flow_event_header *headers = flow_event_headers(event, head->fields_len);
-
-    *len = headers ? head->fields_len : 0;
-    for (size_t i = 0; i < *len; i++) {
+    for (size_t i = 0; i < head->fields_len; i++) {
         const struct http1_field *field = &head->fields[i];
 
-        headers[i].key = copy(event, base, field->name_at, field->name_len);
-        headers[i].value = copy(event, base, field->value_at, field->value_len);
+        out[i] = (struct facts_field){
+            .name = span_of(base + field->name_at, field->name_len),
+            .value = span_of(base + field->value_at, field->value_len),
+        };
     }
-    return headers;
+    return head->fields_len;
 }
 
-/* The target's path: an absolute-form's authority and any query cut off. */
-static struct span path_of(struct span target)
+static uint32_t next_stream(struct flow *flow)
 {
-    const uint8_t *scheme = memmem(target.data, target.len, "://", 3);
-    const uint8_t *end;
-
-    if (target.len && target.data[0] != '/' && scheme) {
-        size_t skip = (size_t)(scheme - target.data) + 3;
-        const uint8_t *slash = memchr(target.data + skip, '/', target.len - skip);
-
-        if (!slash)
-            return BYTES("/");
-        target = span_of(slash, target.len - (size_t)(slash - target.data));
-    }
-    end = memchr(target.data, '?', target.len);
-    return end ? span_of(target.data, (size_t)(end - target.data)) : target;
+    return flow->tunnel.requests + ++flow->relay.requests;
 }
 
-static void fill_target(struct flow_event *event, struct span target)
+static struct facts_request facts_of(const struct http1_head *head, const uint8_t *base,
+                                     struct facts_field fields[HTTP1_FIELDS_MAX],
+                                     char host[AUTHORITY_HOST_MAX])
 {
-    event->http.url = flow_event_text(event, target);
-    event->http.path = flow_event_text(event, path_of(target));
-}
+    struct facts_request request = {
+        .protocol = head->minor ? "HTTP/1.1" : "HTTP/1.0",
+        .method = span_of(base + head->method_at, head->method_len),
+        .url = span_of(base + head->target_at, head->target_len),
+        .fields = fields,
+        .fields_len = fields_of(head, base, fields),
+    };
 
-static const char *protocol(const struct http1_head *head)
-{
-    return head->minor ? "HTTP/1.1" : "HTTP/1.0";
-}
-
-static void fill_host(struct flow_event *event, const struct flow *flow,
-                      const struct http1_head *head, const uint8_t *base)
-{
-    char host[256];
-
-    if (head && http1_authority(head, base, host, sizeof(host)))
-        event->http.host = flow_event_text(event, span_of_text(host));
-    else if (flow->facts.where.host[0])
-        event->http.host = flow_event_text(event, span_of_text(flow->facts.where.host));
-}
-
-static struct flow_event *request_event(struct flow *flow, const struct http1_head *head,
-                                        const uint8_t *base)
-{
-    struct flow_event *event = report_new(flow, FLOW_EVENT_HTTP);
-
-    if (!event)
-        return NULL;
-    fill_host(event, flow, head, base);
-    event->http.method = copy(event, base, head->method_at, head->method_len);
-    fill_target(event, span_of(base + head->target_at, head->target_len));
-    event->http.protocol = protocol(head);
-    event->http.stream = flow->tunnel.requests + flow->relay.requests;
-    event->http.verdict = VERDICT_ALLOW;
-    event->http.request_headers = copy_fields(event, head, base, &event->http.request_headers_len);
-    return event;
-}
-
-static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)
-{
-    struct relay *relay = &flow->relay;
-    struct pending *pending = &relay->pending[relay->pending_at];
-    struct flow_event *event = TAKE(pending->event);
-    struct span length;
-
-    relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
-    relay->pending_len--;
-    if (event) {
-        event->http.code = head->code;
-        event->http.latency_ns = clock_ns() - pending->sent_ns;
-        event->http.response_headers =
-            copy_fields(event, head, base, &event->http.response_headers_len);
-        /* told before the body went by: what it says of itself */
-        if (head->body && http1_find(head, base, "content-length", &length))
-            for (size_t i = 0; i < length.len; i++)
-                event->http.response_bytes =
-                    event->http.response_bytes * 10 + (uint64_t)(length.data[i] - '0');
-        if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
-            event->http.request_bytes = http1_body_bytes(relay->request);
-    }
-    report_emit(flow, &event);
+    request.path = exchange_path(request.url);
+    if (http1_authority(head, base, host, AUTHORITY_HOST_MAX))
+        request.host = host;
+    if (head->upgrade)
+        request.upgrade = facts_find_field(fields, request.fields_len, "upgrade");
+    return request;
 }
 
 /* ---- refusing ---- */
@@ -138,16 +76,24 @@ static bool room_for_answer(const struct pipeline *down)
     return !down->data || down->size - (down->ready - down->start) >= ANSWER_MAX;
 }
 
+static const char *phrase(uint16_t code)
+{
+    return code == 400   ? "Bad Request"
+           : code == 421 ? "Misdirected Request"
+           : code == 502 ? "Bad Gateway"
+                         : "Forbidden";
+}
+
 /* Puts an answer of our own behind what the pod is still owed, or cuts where that cannot be. */
-static void answer(struct flow *flow, const char *status, const char *reason)
+static void answer(struct flow *flow, const struct exchange_decision *decision)
 {
     struct pipeline *down = &flow->relay.down;
     char text[ANSWER_MAX], words[ANSWER_WORDS];
-    int said = snprintf(words, sizeof(words), "sallyport: %.300s\n", reason);
+    int said = snprintf(words, sizeof(words), "sallyport: %.300s\n", decision->reason);
     int len = snprintf(text, sizeof(text),
-                       "HTTP/1.1 %.40s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+                       "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
                        "Connection: close\r\n\r\n%s",
-                       status, said, words);
+                       decision->code, phrase(decision->code), said, words);
 
     if (!down->data)
         down->data = worker_buffer_get(flow->worker, &down->size);
@@ -170,57 +116,56 @@ static struct pending *newest_pending(struct relay *relay)
     return &relay->pending[(relay->pending_at + relay->pending_len - 1) % RELAY_PENDING_MAX];
 }
 
-/* A request refused within its head: what is there of its line, and of its host. */
-static struct flow_event *refused_event(struct flow *flow)
+/* The answer itself waits until the earlier requests have had theirs. */
+static void refuse(struct flow *flow, const struct facts_request *request,
+                   struct exchange_decision decision)
 {
-    struct relay *relay = &flow->relay;
-    const struct pipeline *up = &relay->up;
-    const uint8_t *base = up->data + up->ready;
-    const struct http1_head *head = http1_head(relay->request);
-    struct flow_event *event = report_new(flow, FLOW_EVENT_HTTP);
-    struct span method, target;
-
-    if (!event)
-        return NULL;
-    http1_words(span_of(base, up->len - up->ready), &method, &target);
-    /* with a field the request line is whole: no piece of its authority passes for the host */
-    fill_host(event, flow, head->fields_len ? head : NULL, base);
-    if (method.len)
-        event->http.method = flow_event_text(event, method);
-    if (target.len)
-        fill_target(event, target);
-    event->http.stream = flow->tunnel.requests + ++relay->requests;
-    return event;
+    flow->relay.refused = true;
+    flow->relay.denied = decision;
+    exchange_begin(flow, &flow->relay.refusal, request);
 }
 
-/* The refused request's event; the answer itself waits until the earlier ones have had theirs.
- * Where the fault is in a body, the request's head went on already: then this is its event. */
+/* A request that makes no sense within its head: what is there of its line, and of its host. */
+static void refuse_head(struct flow *flow, struct exchange_decision decision)
+{
+    const struct pipeline *up = &flow->relay.up;
+    const uint8_t *base = up->data + up->ready;
+    const struct http1_head *head = http1_head(flow->relay.request);
+    struct facts_request request = {.stream = next_stream(flow)};
+    char host[AUTHORITY_HOST_MAX];
+
+    http1_words(span_of(base, up->len - up->ready), &request.method, &request.url);
+    request.path = exchange_path(request.url);
+    /* with a field the request line is whole: no piece of its authority passes for the host */
+    if (head->fields_len && http1_authority(head, base, host, sizeof(host)))
+        request.host = host;
+    refuse(flow, &request, decision);
+}
+
+/* Where the fault is in a body, the request's head went on already: then it is the one refused. */
 static void refuse_request(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
-    struct flow_event *event = NULL;
+    struct exchange_decision decision = {VERDICT_DENY, 400, http1_reason(relay->request)};
 
-    relay->refused = true;
     if (relay->up.in_head) {
-        event = refused_event(flow);
-    } else if (relay->pending_len) {
-        event = TAKE(newest_pending(relay)->event);
-        relay->pending_len--;
-    } else { /* answered before it was whole: there is nothing left to tell it with but the end */
-        err_set(&flow->why, -EPROTO, "the request was refused: %s", http1_reason(relay->request));
-        relay->parting = true;
-        if (relay->down.in_head)
-            end_here(relay);
-        else
-            relay->cut = relay->stuck = true;
+        refuse_head(flow, decision);
         return;
     }
-    if (event) {
-        event->http.verdict = VERDICT_DENY;
-        event->http.code = 400;
-        event->error = flow_event_text(event, span_of_text(http1_reason(relay->request)));
+    relay->refused = true;
+    if (relay->pending_len) {
+        relay->denied = decision;
+        relay->refusal = newest_pending(relay)->exchange;
+        relay->pending_len--;
+        return;
     }
-    relay->refusal = event;
+    /* answered before it was whole: there is nothing left to tell it with but the end */
+    err_set(&flow->why, -EPROTO, "the request was refused: %s", decision.reason);
+    relay->parting = true;
+    if (relay->down.in_head)
+        end_here(relay);
+    else
+        relay->cut = relay->stuck = true;
 }
 
 /* The earlier requests have had their answers: now it is the refused one's turn, and nobody asked
@@ -235,8 +180,8 @@ static void answer_refused(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
-    report_emit(flow, &relay->refusal);
-    answer(flow, "400 Bad Request", http1_reason(relay->request));
+    exchange_refused(flow, &relay->refusal, &relay->denied);
+    answer(flow, &relay->denied);
 }
 
 /* ---- the two directions ---- */
@@ -247,25 +192,31 @@ static void to_raw(struct relay *relay)
     relay->settling = false;
 }
 
-static void request_seen(struct flow *flow)
+/* False: it does not go on. */
+static bool request_seen(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
     const struct http1_head *head = http1_head(relay->request);
     const uint8_t *base = relay->up.data + relay->up.ready;
-    struct span method = span_of(base + head->method_at, head->method_len);
-    struct pending *pending =
-        &relay->pending[(relay->pending_at + relay->pending_len++) % RELAY_PENDING_MAX];
+    struct facts_field fields[HTTP1_FIELDS_MAX];
+    char host[AUTHORITY_HOST_MAX];
+    struct facts_request request = facts_of(head, base, fields, host);
+    struct exchange_decision decision = exchange_judge(&flow->facts, &request);
+    struct pending *pending;
 
-    relay->requests++;
-    *pending = (struct pending){
-        .event = request_event(flow, head, base),
-        .sent_ns = clock_ns(),
-        .head = span_equal(method, BYTES("HEAD")),
-        .connect = span_equal(method, BYTES("CONNECT")),
-        .upgrade = head->upgrade,
-    };
+    request.stream = next_stream(flow);
+    if (decision.verdict == VERDICT_DENY) {
+        refuse(flow, &request, decision);
+        return false;
+    }
+    pending = &relay->pending[(relay->pending_at + relay->pending_len++) % RELAY_PENDING_MAX];
+    pending->head = span_equal(request.method, BYTES("HEAD"));
+    pending->connect = span_equal(request.method, BYTES("CONNECT"));
+    pending->upgrade = head->upgrade;
+    exchange_begin(flow, &pending->exchange, &request);
     if (pending->connect)
         tunnel_asked(&flow->tunnel, head, base);
+    return true;
 }
 
 static bool ready(struct flow *flow, struct http1 **parser, enum http1_kind kind)
@@ -297,15 +248,16 @@ bool request_feed_up(struct flow *flow)
                 up->ready = up->parsed;
             return true;
         case HTTP1_HEAD:
-            request_seen(flow);
+            if (!request_seen(flow))
+                break;
             up->in_head = false;
             up->ready = up->parsed;
             break;
         case HTTP1_DONE:
             up->in_head = true;
             up->ready = up->parsed;
-            if (relay->pending_len && newest_pending(relay)->event)
-                newest_pending(relay)->event->http.request_bytes = http1_body_bytes(relay->request);
+            if (relay->pending_len)
+                newest_pending(relay)->exchange.request_bytes = http1_body_bytes(relay->request);
             relay->settling = http1_head(relay->request)->upgrade;
             break;
         case HTTP1_RAW:
@@ -326,6 +278,26 @@ static void note_upgrade(struct flow *flow, const struct http1_head *head, const
 
     if (!http1_find(head, base, "upgrade", &to) || !span_equal_nocase(to, "websocket"))
         facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+}
+
+static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)
+{
+    struct relay *relay = &flow->relay;
+    struct exchange *exchange = &relay->pending[relay->pending_at].exchange;
+    struct facts_field fields[HTTP1_FIELDS_MAX];
+    const struct facts_answer answer = {
+        .code = head->code,
+        .body = head->body,
+        .fields = fields,
+        .fields_len = fields_of(head, base, fields),
+    };
+
+    relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
+    relay->pending_len--;
+    if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
+        exchange->request_bytes = http1_body_bytes(relay->request);
+    exchange_answered(flow, exchange, &answer);
+    exchange_end(flow, exchange, NULL);
 }
 
 /* An answer's head: told, and what it settles. */
@@ -376,7 +348,7 @@ static const char *unasked(struct relay *relay)
 static void refuse_answer(struct flow *flow, const char *reason)
 {
     struct relay *relay = &flow->relay;
-    struct flow_event *event;
+    struct exchange_decision decision = {VERDICT_DENY, 502, flow->why.text};
 
     if (relay->refused && !relay->pending_len && relay->down.in_head) {
         answer_refused(flow); /* it began before the request that is owed one was refused */
@@ -391,13 +363,8 @@ static void refuse_answer(struct flow *flow, const char *reason)
         end_here(relay);
         return;
     }
-    event = relay->pending[relay->pending_at].event;
-    if (event) {
-        event->http.code = 502;
-        event->http.verdict = VERDICT_DENY;
-        event->error = flow_event_text(event, span_of_text(flow->why.text));
-    }
-    answer(flow, "502 Bad Gateway", flow->why.text);
+    exchange_refused(flow, &relay->pending[relay->pending_at].exchange, &decision);
+    answer(flow, &decision);
 }
 
 /* The end of upstream's bytes can be the end of an answer, or cut one short: then the pod's leg

@@ -1,7 +1,7 @@
-/* request: plaintext -> wire/ -> facts -> event, for both directions of a relay.
+/* request: HTTP/1: plaintext -> wire/ -> facts, for both directions of a relay.
  *
  * Called by:  relay.c, whenever bytes came.
- * Leads to:   report.c, which tells; tunnel.c, where a CONNECT was taken.
+ * Leads to:   exchange.c, which judges and tells; tunnel.c, where a CONNECT was taken.
  * Moves the pipelines' `parsed` and `ready`; never touches a socket. */
 #pragma once
 

@@ -1,0 +1,57 @@
+/* exchange: one request and its answer, whichever HTTP carries them: facts in, a verdict and the
+ * events out. Never touches a socket, nor what reads the bytes.
+ *
+ * Called by:  request.c for HTTP/1, streams.c for HTTP/2: begin, then refused, or answered; end in
+ *             any case. body and trailers as they go by, in between.
+ * Leads to:   report.c, which tells. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/span.h"
+#include "policy/facts.h"
+
+struct flow;
+struct flow_event;
+
+struct exchange {
+    struct flow_event *event; /* its process_http, filled but for the answer; NULL: told */
+    uint64_t sent_ns;
+    uint64_t request_bytes; /* of its body, so far; HTTP/1 sets them when it is whole */
+};
+
+struct exchange_decision {
+    enum verdict verdict;
+    uint16_t code;      /* denied: what to answer with */
+    const char *reason; /* denied: a short phrase, static */
+};
+
+/* A target's path: an absolute-form's authority and any query cut off. */
+struct span exchange_path(struct span target);
+/* HTTP/2, whose requests name whom they are for one by one: fills request->name and ->fits. scratch
+ * is borrowed by the name. */
+void exchange_name(const struct flow *flow, struct facts_request *request,
+                   char scratch[ADDR_TEXT_MAX]);
+/* Pure: the one step for the verdict. */
+struct exchange_decision exchange_judge(const struct facts *facts,
+                                        const struct facts_request *request);
+
+/* What is asked goes on, or is about to be refused. Overwrites *exchange. */
+void exchange_begin(struct flow *flow, struct exchange *exchange,
+                    const struct facts_request *request);
+/* It, or its answer, does not go on: tells so. */
+void exchange_refused(struct flow *flow, struct exchange *exchange,
+                      const struct exchange_decision *decision);
+/* The head of its final answer (101 among them): tells it. */
+void exchange_answered(struct flow *flow, struct exchange *exchange,
+                       const struct facts_answer *answer);
+/* Bytes of a body, without framing. up: the request's. */
+void exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes);
+void exchange_trailers(struct flow *flow, struct exchange *exchange, bool up,
+                       const struct facts_field *fields, size_t len);
+/* It is over; error: why before its time, or NULL. Tells what was not told yet. At ease with a
+ * zeroed one, and leaves such behind. */
+void exchange_end(struct flow *flow, struct exchange *exchange, const char *error);
