@@ -12,17 +12,13 @@ static const struct {
     const char *word;
     enum flow_event_kind kind;
 } words[] = {
-    {"exec", FLOW_EVENT_EXEC},
-    {"process", FLOW_EVENT_EXEC},
-    {"exit", FLOW_EVENT_EXIT},
-    {"connect", FLOW_EVENT_CONNECT},
-    {"dns", FLOW_EVENT_DNS},
-    {"tls", FLOW_EVENT_TLS},
-    {"http", FLOW_EVENT_HTTP},
-    {"socket", FLOW_EVENT_SOCK_STATS},
-    {"sock_stats", FLOW_EVENT_SOCK_STATS},
-    {"close", FLOW_EVENT_CLOSE},
-    {"capture", FLOW_EVENT_CAPTURE},
+    {"exec", FLOW_EVENT_EXEC},         {"process", FLOW_EVENT_EXEC},
+    {"exit", FLOW_EVENT_EXIT},         {"connect", FLOW_EVENT_CONNECT},
+    {"dns", FLOW_EVENT_DNS},           {"tls", FLOW_EVENT_TLS},
+    {"http", FLOW_EVENT_HTTP},         {"grpc", FLOW_EVENT_GRPC},
+    {"ws", FLOW_EVENT_WEBSOCKET},      {"websocket", FLOW_EVENT_WEBSOCKET},
+    {"socket", FLOW_EVENT_SOCK_STATS}, {"sock_stats", FLOW_EVENT_SOCK_STATS},
+    {"close", FLOW_EVENT_CLOSE},       {"capture", FLOW_EVENT_CAPTURE},
     {"lost", FLOW_EVENT_LOST},
 };
 
@@ -82,7 +78,7 @@ static int add_type(struct filter *filter, const char *text, struct err *err)
         }
     return err_set(err, -EINVAL,
                    "there are no events of type '%s'; say exec, exit, connect, dns, tls, http, "
-                   "socket, close, capture or lost",
+                   "grpc, ws, socket, close, capture or lost",
                    text);
 }
 

@@ -19,6 +19,8 @@ enum flow_event_kind {
     FLOW_EVENT_DNS,        /* process_dns: a question, or its answer */
     FLOW_EVENT_TLS,        /* process_tls */
     FLOW_EVENT_HTTP,       /* process_http */
+    FLOW_EVENT_GRPC,       /* process_grpc: a call is over */
+    FLOW_EVENT_WEBSOCKET,  /* process_websocket: it is over */
     FLOW_EVENT_SOCK_STATS, /* process_sock_stats: bytes so far, before the close */
     FLOW_EVENT_CLOSE,      /* process_close */
     FLOW_EVENT_CAPTURE,    /* capture: somebody is given what a pod says, or its keys, or no more */
@@ -92,6 +94,26 @@ struct flow_event {
             size_t request_headers_len, response_headers_len;
             enum verdict verdict;
         } http;
+        struct {
+            const char *host, *protocol; /* as its request's */
+            uint32_t stream;
+            const char *service; /* "shop.Cart"; NULL: the path does not name one */
+            const char *method;  /* "Add", or the whole path */
+            uint32_t status;
+            const char *status_name; /* "OK", static; NULL: none was seen */
+            const char *message;     /* grpc-message, decoded; NULL: none */
+            uint64_t request_messages, request_bytes, response_messages, response_bytes;
+            uint64_t duration_ns; /* request's head forwarded -> its end */
+        } grpc;
+        struct {
+            const char *host, *url, *path, *protocol; /* as its request's */
+            uint32_t stream;
+            uint32_t close_code; /* 0: no close frame was seen */
+            const char *close_reason;
+            uint64_t request_messages, request_bytes, request_frames;
+            uint64_t response_messages, response_bytes, response_frames;
+            uint64_t duration_ns; /* request's head forwarded -> its end */
+        } websocket;
         struct {
             uint64_t tx, rx;      /* bytes the program wrote and read on the socket */
             uint64_t duration_ns; /* connect -> close; not of SOCK_STATS */

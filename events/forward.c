@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "policy/facts.h"
 
-enum { MAGIC = 0x53504631 };
+enum { MAGIC = 0x53504632 };
 enum field { FIELD_SPACE, FIELD_POD, FIELD_BINARY, FIELD_JSON, FIELD_TEXT, FIELD_MAX };
 
 struct head {

@@ -128,6 +128,43 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     json_text(out, "verdict", verdict_name(event->http.verdict));
 }
 
+static void append_grpc(struct buffer *out, const struct flow_event *event)
+{
+    json_text(out, "host", event->grpc.host);
+    json_text(out, "service", event->grpc.service);
+    json_text(out, "method", event->grpc.method);
+    json_text(out, "protocol", event->grpc.protocol);
+    json_number(out, "stream", event->grpc.stream);
+    if (event->grpc.status_name)
+        json_number(out, "status", event->grpc.status);
+    json_text(out, "status_name", event->grpc.status_name);
+    append_url(out, "status_message", event->grpc.message);
+    json_long(out, "request_messages", event->grpc.request_messages);
+    json_long(out, "request_bytes", event->grpc.request_bytes);
+    json_long(out, "response_messages", event->grpc.response_messages);
+    json_long(out, "response_bytes", event->grpc.response_bytes);
+    json_long(out, "duration_ns", event->grpc.duration_ns);
+}
+
+static void append_websocket(struct buffer *out, const struct flow_event *event)
+{
+    json_text(out, "host", event->websocket.host);
+    append_url(out, "url", event->websocket.url);
+    append_url(out, "path", event->websocket.path);
+    json_text(out, "protocol", event->websocket.protocol);
+    json_number(out, "stream", event->websocket.stream);
+    json_long(out, "request_messages", event->websocket.request_messages);
+    json_long(out, "request_bytes", event->websocket.request_bytes);
+    json_long(out, "request_frames", event->websocket.request_frames);
+    json_long(out, "response_messages", event->websocket.response_messages);
+    json_long(out, "response_bytes", event->websocket.response_bytes);
+    json_long(out, "response_frames", event->websocket.response_frames);
+    if (event->websocket.close_code)
+        json_number(out, "close_code", event->websocket.close_code);
+    append_url(out, "close_reason", event->websocket.close_reason);
+    json_long(out, "duration_ns", event->websocket.duration_ns);
+}
+
 static void append_sock_stats(struct buffer *out, const struct flow_event *event)
 {
     json_long(out, "tx", event->close.tx);
@@ -175,6 +212,8 @@ static const struct {
     [FLOW_EVENT_DNS] = {true, append_dns},
     [FLOW_EVENT_TLS] = {true, append_tls},
     [FLOW_EVENT_HTTP] = {true, append_http},
+    [FLOW_EVENT_GRPC] = {true, append_grpc},
+    [FLOW_EVENT_WEBSOCKET] = {true, append_websocket},
     [FLOW_EVENT_SOCK_STATS] = {true, append_sock_stats},
     [FLOW_EVENT_CLOSE] = {true, append_close},
     [FLOW_EVENT_CAPTURE] = {false, append_capture},

@@ -20,6 +20,7 @@ static const struct {
     {1000000, "1"},   {2500000, "2.5"}, {5000000, "5"},   {10000000, "10"}, {UINT64_MAX, "+Inf"},
 };
 enum { BUCKETS = ARRAY_SIZE(buckets), CLASSES = 6 }; /* 1xx to 5xx, and none */
+enum { SENT, RECEIVED, WAYS };                       /* by the program */
 
 struct metrics {
     counter_t events[FLOW_EVENT_MAX];
@@ -30,6 +31,9 @@ struct metrics {
     counter_t tx[PROTOCOL_MAX], rx[PROTOCOL_MAX];
     counter_t requests[CLASSES][VERDICT_MAX];
     counter_t latency[BUCKETS], latency_ns;
+    counter_t faults[METRICS_LEG_MAX][METRICS_FAULT_MAX];
+    counter_t calls[METRICS_GRPC_MAX], call_messages[WAYS];
+    counter_t websockets, websocket_messages[WAYS];
     counter_t handshakes[METRICS_VERSION_MAX][2];
     counter_t failures[METRICS_LEG_MAX][METRICS_FAILURE_MAX];
     counter_t refusals[METRICS_REFUSAL_MAX];
@@ -63,6 +67,15 @@ void metrics_free(struct metrics **metrics)
 
 /* ---- counting ---- */
 
+static void count_fault(struct metrics *metrics, const char *error)
+{
+    enum metrics_leg leg;
+    enum metrics_fault fault;
+
+    metrics_fault(error, &leg, &fault);
+    add(&metrics->faults[leg][fault], 1);
+}
+
 static void count_close(struct metrics *metrics, const struct flow_event *event)
 {
     add(&metrics->flows[event->protocol][event->route][event->visibility], 1);
@@ -70,6 +83,8 @@ static void count_close(struct metrics *metrics, const struct flow_event *event)
     add(&metrics->rx[event->protocol], event->close.rx);
     if (event->error)
         add(&metrics->flow_errors[event->protocol], 1);
+    if (event->error && metrics_is_fault(event->error))
+        count_fault(metrics, event->error);
     if (event->client_refused)
         add(&metrics->refusals[metrics_refusal(event->client_refused)], 1);
 }
@@ -103,12 +118,28 @@ static void count_http(struct metrics *metrics, const struct flow_event *event)
     size_t bucket = 0;
 
     add(&metrics->requests[class < CLASSES ? class : 0][event->http.verdict], 1);
+    if (event->http.verdict == VERDICT_DENY)
+        count_fault(metrics, event->error);
     if (!event->http.code || !event->http.latency_ns)
         return; /* no server took its time */
     while (event->http.latency_ns / 1000 > buckets[bucket].us)
         bucket++;
     add(&metrics->latency[bucket], 1);
     add(&metrics->latency_ns, event->http.latency_ns);
+}
+
+static void count_grpc(struct metrics *metrics, const struct flow_event *event)
+{
+    add(&metrics->calls[metrics_grpc(event->grpc.status_name)], 1);
+    add(&metrics->call_messages[SENT], event->grpc.request_messages);
+    add(&metrics->call_messages[RECEIVED], event->grpc.response_messages);
+}
+
+static void count_websocket(struct metrics *metrics, const struct flow_event *event)
+{
+    add(&metrics->websockets, 1);
+    add(&metrics->websocket_messages[SENT], event->websocket.request_messages);
+    add(&metrics->websocket_messages[RECEIVED], event->websocket.response_messages);
 }
 
 static void on_event(void *arg, struct flow_event *event)
@@ -133,6 +164,12 @@ static void on_event(void *arg, struct flow_event *event)
         break;
     case FLOW_EVENT_HTTP:
         count_http(metrics, event);
+        break;
+    case FLOW_EVENT_GRPC:
+        count_grpc(metrics, event);
+        break;
+    case FLOW_EVENT_WEBSOCKET:
+        count_websocket(metrics, event);
         break;
     case FLOW_EVENT_LOST:
         add(&metrics->lost[metrics_lost(event->lost.reason)], event->lost.count);
@@ -236,6 +273,36 @@ static void render_http(const struct metrics *metrics, struct buffer *out)
                   (double)get(&metrics->latency_ns) / 1e9, total);
 }
 
+static const char *way_word(unsigned way)
+{
+    return way == SENT ? "sent" : "received";
+}
+
+static void render_http_faults(const struct metrics *metrics, struct buffer *out)
+{
+    head(out, "sallyport_http_refused_total", "counter",
+         "HTTP that was refused, by the side that said it and by what was wrong with it.");
+    for (unsigned l = 0; l < METRICS_LEG_MAX; l++)
+        for (unsigned f = 0; f < METRICS_FAULT_MAX; f++)
+            buffer_format(out,
+                          "sallyport_http_refused_total{leg=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+                          metrics_leg_word(l), metrics_fault_word(f), get(&metrics->faults[l][f]));
+}
+
+static void render_streams(const struct metrics *metrics, struct buffer *out)
+{
+    head(out, "sallyport_grpc_calls_total", "counter", "gRPC calls that ended, by status.");
+    by_word(out, "sallyport_grpc_calls_total", "status", metrics->calls, METRICS_GRPC_MAX,
+            metrics_grpc_word);
+    head(out, "sallyport_grpc_messages_total", "counter", "Messages of gRPC calls since ended.");
+    by_word(out, "sallyport_grpc_messages_total", "way", metrics->call_messages, WAYS, way_word);
+    plain(out, "sallyport_websockets_total", &metrics->websockets, "WebSockets that ended.");
+    head(out, "sallyport_websocket_messages_total", "counter",
+         "Messages of WebSockets since ended.");
+    by_word(out, "sallyport_websocket_messages_total", "way", metrics->websocket_messages, WAYS,
+            way_word);
+}
+
 static void render_tls(const struct metrics *metrics, struct buffer *out)
 {
     head(out, "sallyport_tls_handshakes_total", "counter",
@@ -310,6 +377,8 @@ void metrics_render(const struct metrics *metrics, const struct metrics_reading 
     by_protocol(out, "sallyport_flow_received_bytes_total", metrics->rx,
                 "Bytes that programs read from sockets since closed.");
     render_http(metrics, out);
+    render_http_faults(metrics, out);
+    render_streams(metrics, out);
     render_tls(metrics, out);
     render_dns(metrics, out);
     render_readings(readings, readings_len, out);

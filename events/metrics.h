@@ -2,7 +2,8 @@
  *
  * No name, path, address or body of traffic becomes a label: what a pod says must not decide how
  * many lines there are. The labels are words of ours; what is not among them is "other".
- * Counted by: the event thread, as a tap of the bus. Rendered by: proxy/telemetry/admin.c, on its own. */
+ * Counted by: the event thread, as a tap of the bus. Rendered by: proxy/telemetry/admin.c, on its
+ * own. */
 #pragma once
 
 #include "events/buffer.h"

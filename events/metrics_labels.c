@@ -95,6 +95,87 @@ const char *metrics_leg_word(unsigned leg)
     return words[leg];
 }
 
+bool metrics_is_fault(const char *error)
+{
+    return begins(error, "the program's HTTP/2: ") || begins(error, "the upstream's HTTP/2: ") ||
+           begins(error, "the request was refused: ");
+}
+
+/* The first that fits. */
+static const struct {
+    const char *within;
+    enum metrics_fault fault;
+} faults[] = {
+    {"request line", METRICS_FAULT_MESSAGE},
+    {"too many resets", METRICS_FAULT_RESETS},
+    {"too many streams", METRICS_FAULT_STREAMS},
+    {"too many ", METRICS_FAULT_FLOOD},
+    {"header list", METRICS_FAULT_HEADER_LIST},
+    {"does not decode", METRICS_FAULT_COMPRESSION},
+    {"window", METRICS_FAULT_WINDOW},
+    {"authority", METRICS_FAULT_AUTHORITY},
+    {"Host", METRICS_FAULT_AUTHORITY},
+    {"Content-Length", METRICS_FAULT_LENGTH},
+    {"Transfer-Encoding", METRICS_FAULT_LENGTH},
+    {"chunk", METRICS_FAULT_LENGTH},
+    {"field", METRICS_FAULT_FIELD},
+    {"frame", METRICS_FAULT_FRAME},
+    {"message", METRICS_FAULT_MESSAGE},
+};
+
+void metrics_fault(const char *error, enum metrics_leg *leg, enum metrics_fault *fault)
+{
+    *leg = error && begins(error, "the upstream's ") ? METRICS_UPSTREAM : METRICS_POD;
+    *fault = METRICS_FAULT_OTHER;
+    for (size_t i = 0; error && i < ARRAY_SIZE(faults); i++)
+        if (strstr(error, faults[i].within)) {
+            *fault = faults[i].fault;
+            return;
+        }
+}
+
+const char *metrics_fault_word(unsigned fault)
+{
+    static const char *const words[METRICS_FAULT_MAX] = {
+        "resets",    "flood",  "streams", "header_list", "compression", "window",
+        "authority", "length", "field",   "frame",       "message",     "other"};
+
+    return words[fault];
+}
+
+static const char *const grpc_statuses[METRICS_GRPC_MAX] = {"OK",
+                                                            "CANCELLED",
+                                                            "UNKNOWN",
+                                                            "INVALID_ARGUMENT",
+                                                            "DEADLINE_EXCEEDED",
+                                                            "NOT_FOUND",
+                                                            "ALREADY_EXISTS",
+                                                            "PERMISSION_DENIED",
+                                                            "RESOURCE_EXHAUSTED",
+                                                            "FAILED_PRECONDITION",
+                                                            "ABORTED",
+                                                            "OUT_OF_RANGE",
+                                                            "UNIMPLEMENTED",
+                                                            "INTERNAL",
+                                                            "UNAVAILABLE",
+                                                            "DATA_LOSS",
+                                                            "UNAUTHENTICATED",
+                                                            "none"};
+
+unsigned metrics_grpc(const char *status_name)
+{
+    unsigned i = 0;
+
+    while (i < METRICS_GRPC_MAX - 1 && (!status_name || strcmp(status_name, grpc_statuses[i]) != 0))
+        i++;
+    return i;
+}
+
+const char *metrics_grpc_word(unsigned status)
+{
+    return grpc_statuses[status];
+}
+
 static const char *const refusals[METRICS_REFUSAL_MAX] = {
     "unknown_ca",
     "bad_certificate",

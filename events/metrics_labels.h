@@ -37,6 +37,32 @@ const char *metrics_failure_word(unsigned failure);
 /* Whether this can happen on that side. */
 bool metrics_failure_exists(unsigned leg, unsigned failure);
 
+/* What was wrong with HTTP that was refused. */
+enum metrics_fault {
+    METRICS_FAULT_RESETS, /* too many of them */
+    METRICS_FAULT_FLOOD,  /* too many frames of another kind that cost their sender nothing */
+    METRICS_FAULT_STREAMS,
+    METRICS_FAULT_HEADER_LIST, /* too long */
+    METRICS_FAULT_COMPRESSION, /* of headers */
+    METRICS_FAULT_WINDOW,      /* more bytes than flow control allows */
+    METRICS_FAULT_AUTHORITY,   /* none, not one, or one that is not for this connection */
+    METRICS_FAULT_LENGTH,      /* what says where a body ends */
+    METRICS_FAULT_FIELD,
+    METRICS_FAULT_FRAME,
+    METRICS_FAULT_MESSAGE,
+    METRICS_FAULT_OTHER,
+    METRICS_FAULT_MAX
+};
+/* error: of a request that was denied; NULL: there was no memory for it. */
+void metrics_fault(const char *error, enum metrics_leg *leg, enum metrics_fault *fault);
+const char *metrics_fault_word(unsigned fault);
+/* Whether a connection ended for such a fault, and no request's event says so. */
+bool metrics_is_fault(const char *error);
+
+enum { METRICS_GRPC_MAX = 18 }; /* gRPC's statuses, and "none" */
+unsigned metrics_grpc(const char *status_name);
+const char *metrics_grpc_word(unsigned status);
+
 enum { METRICS_REFUSAL_MAX = 12 }; /* the words of flow/refusal.c, and "other" */
 unsigned metrics_refusal(const char *word);
 const char *metrics_refusal_word(unsigned refusal);

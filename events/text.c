@@ -101,16 +101,23 @@ static void column(struct buffer *out, const char *text)
     field(out, text && *text ? text : "-");
 }
 
-static void append_http(struct buffer *out, const struct flow_event *event)
+/* field(), for what may be an URL with a password in it. */
+static void url(struct buffer *out, const char *text)
 {
     CLEANUP(buffer_fini) struct buffer storage = {0};
-    const char *path = event->http.path;
+
+    if (text)
+        field(out, redact_url(text, &storage));
+    out->failed |= storage.failed;
+}
+
+static void append_http(struct buffer *out, const struct flow_event *event)
+{
     char dst[ADDR_TEXT_MAX];
 
     column(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
     column(out, event->http.method);
-    column(out, path ? redact_url(path, &storage) : NULL);
-    out->failed |= storage.failed;
+    url(out, event->http.path && *event->http.path ? event->http.path : "-");
     if (event->http.code)
         buffer_format(out, "%" PRIu32 " ", event->http.code);
     else
@@ -118,6 +125,49 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     if (!event->http.latency_ns)
         return; /* our own answer: no server took its time */
     units_duration(out, event->http.latency_ns);
+    buffer_append(out, " ", 1);
+}
+
+/* "tx 3 msgs 120 B " */
+static void append_messages(struct buffer *out, const char *way, uint64_t messages, uint64_t bytes)
+{
+    buffer_format(out, "%s %" PRIu64 " msg%s ", way, messages, messages == 1 ? "" : "s");
+    units_bytes(out, bytes);
+    buffer_append(out, " ", 1);
+}
+
+static void append_grpc(struct buffer *out, const struct flow_event *event)
+{
+    CLEANUP(buffer_fini) struct buffer call = {0};
+    char dst[ADDR_TEXT_MAX];
+
+    column(out, event->grpc.host ? event->grpc.host : addr_format(&event->dst, dst));
+    if (event->grpc.service)
+        buffer_format(&call, "%s/", event->grpc.service);
+    buffer_text(&call, event->grpc.method ? event->grpc.method : "");
+    buffer_append(&call, "", 1);
+    column(out, call.failed ? NULL : call.data);
+    out->failed |= call.failed;
+    column(out, event->grpc.status_name);
+    append_messages(out, "tx", event->grpc.request_messages, event->grpc.request_bytes);
+    append_messages(out, "rx", event->grpc.response_messages, event->grpc.response_bytes);
+    units_duration(out, event->grpc.duration_ns);
+    buffer_append(out, " ", 1);
+}
+
+static void append_websocket(struct buffer *out, const struct flow_event *event)
+{
+    char dst[ADDR_TEXT_MAX];
+
+    column(out, event->websocket.host ? event->websocket.host : addr_format(&event->dst, dst));
+    url(out, event->websocket.path && *event->websocket.path ? event->websocket.path : "-");
+    if (event->websocket.close_code)
+        buffer_format(out, "%" PRIu32 " ", event->websocket.close_code);
+    else
+        column(out, NULL);
+    append_messages(out, "tx", event->websocket.request_messages, event->websocket.request_bytes);
+    append_messages(out, "rx", event->websocket.response_messages, event->websocket.response_bytes);
+    units_duration(out, event->websocket.duration_ns);
     buffer_append(out, " ", 1);
 }
 
@@ -167,6 +217,8 @@ static const struct {
     [FLOW_EVENT_DNS] = {"📖 dns    ", append_dns},
     [FLOW_EVENT_TLS] = {"🔐 tls    ", append_tls},
     [FLOW_EVENT_HTTP] = {"🌐 http   ", append_http},
+    [FLOW_EVENT_GRPC] = {"📨 grpc   ", append_grpc},
+    [FLOW_EVENT_WEBSOCKET] = {"💬 ws     ", append_websocket},
     [FLOW_EVENT_SOCK_STATS] = {"📄 socket ", append_counts},
     [FLOW_EVENT_CLOSE] = {"🧹 close  ", append_close},
     [FLOW_EVENT_CAPTURE] = {"🎥 capture", append_capture},
@@ -230,6 +282,10 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
         buffer_format(out, "%" PRIu32 " ", event->exit.status);
     if (event->kind == FLOW_EVENT_HTTP && event->http.verdict == VERDICT_DENY)
         field(out, "denied");
+    if (event->kind == FLOW_EVENT_GRPC)
+        url(out, event->grpc.message);
+    if (event->kind == FLOW_EVENT_WEBSOCKET)
+        url(out, event->websocket.close_reason);
     if (event->error) {
         field(out, "error:");
         field(out, event->error);

@@ -25,7 +25,7 @@ static const char usage_text[] =
     "of one kind said twice are alternatives; different kinds must all hold.\n"
     "\n"
     "  -e, --event-types TYPES    only these, with commas between: exec, exit, connect, dns, tls,\n"
-    "                             http, socket, close, capture; or process_exec and so on\n"
+    "                             http, grpc, ws, socket, close, capture; or process_exec and so on\n"
     "  -n, --namespace NAMES      only of pods in these namespaces, with commas between\n"
     "      --pod REGEX            only of pods whose name it is found in\n"
     "      --process REGEX        only of programs whose path it is found in\n"

@@ -13,6 +13,8 @@ struct condition {
 static const struct flow_event curl_http = {.kind = FLOW_EVENT_HTTP, .process = &curl};
 static const struct flow_event cart_exec = {.kind = FLOW_EVENT_EXEC, .process = &cart};
 static const struct flow_event cart_dns = {.kind = FLOW_EVENT_DNS, .pod = &cart_pod};
+static const struct flow_event cart_grpc = {.kind = FLOW_EVENT_GRPC, .process = &cart};
+static const struct flow_event cart_websocket = {.kind = FLOW_EVENT_WEBSOCKET, .process = &cart};
 static const struct flow_event stranger = {.kind = FLOW_EVENT_CLOSE};
 static const struct flow_event lost = {.kind = FLOW_EVENT_LOST};
 
@@ -28,6 +30,11 @@ static void matches(void **state)
         {"its type", {{FILTER_TYPES, "process_http"}}, &curl_http, true},
         {"... in tetra's capitals", {{FILTER_TYPES, "PROCESS_HTTP"}}, &curl_http, true},
         {"... by the short word", {{FILTER_TYPES, "http"}}, &curl_http, true},
+        {"calls", {{FILTER_TYPES, "grpc"}}, &cart_grpc, true},
+        {"a call by its long name", {{FILTER_TYPES, "process_grpc"}}, &cart_grpc, true},
+        {"a call is no request", {{FILTER_TYPES, "http"}}, &cart_grpc, false},
+        {"WebSockets by the compact line's word", {{FILTER_TYPES, "ws"}}, &cart_websocket, true},
+        {"... by their name", {{FILTER_TYPES, "websocket"}}, &cart_websocket, true},
         {"another type", {{FILTER_TYPES, "process_dns"}}, &curl_http, false},
         {"one of a list", {{FILTER_TYPES, "dns,tls,http"}}, &curl_http, true},
         {"none of a list", {{FILTER_TYPES, "dns,tls"}}, &curl_http, false},

@@ -220,6 +220,50 @@ static const struct {
      ",\"method\":\"GET\",\"url\":\"/\",\"path\":\"/\",\"protocol\":\"HTTP/1.1\",\"stream\":2,"
      "\"request_bytes\":\"0\",\"response_bytes\":\"0\",\"verdict\":\"deny\","
      "\"route\":\"proxy\"}" TAIL},
+    {"a call that ended well",
+     {.kind = FLOW_EVENT_GRPC,
+      .process = &cart,
+      FLOW,
+      .grpc = {.host = "ebpf.io",
+               .service = "shop.Cart",
+               .method = "Add",
+               .protocol = "HTTP/2",
+               .stream = 1,
+               .status_name = "OK",
+               .message = "https://u:p@a.example/",
+               .request_messages = 1,
+               .response_bytes = 1ull << 63,
+               .duration_ns = 12100000}},
+     "{\"process_grpc\":{" CART "," SOCKET ",\"host\":\"ebpf.io\",\"service\":\"shop.Cart\","
+     "\"method\":\"Add\",\"protocol\":\"HTTP/2\",\"stream\":1,\"status\":0,"
+     "\"status_name\":\"OK\",\"status_message\":\"https://*****@a.example/\","
+     "\"request_messages\":\"1\",\"request_bytes\":\"0\",\"response_messages\":\"0\","
+     "\"response_bytes\":\"9223372036854775808\",\"duration_ns\":\"12100000\",\"route\":"
+     "\"proxy\"}" TAIL},
+    {"a call without a status, a path without a service",
+     {.kind = FLOW_EVENT_GRPC, .process = &cart, FLOW, .error = "x", .grpc.method = "/"},
+     "{\"process_grpc\":{" CART "," SOCKET ",\"method\":\"/\",\"stream\":0,"
+     "\"request_messages\":\"0\",\"request_bytes\":\"0\",\"response_messages\":\"0\","
+     "\"response_bytes\":\"0\",\"duration_ns\":\"0\",\"error\":\"x\",\"route\":\"proxy\"}" TAIL},
+    {"a WebSocket",
+     {.kind = FLOW_EVENT_WEBSOCKET,
+      .process = &cart,
+      FLOW,
+      .websocket = {.host = "ebpf.io",
+                    .url = "http://u:p@ebpf.io/a?b",
+                    .path = "http://u:p@ebpf.io/a",
+                    .protocol = "HTTP/1.1",
+                    .stream = 1,
+                    .close_code = 1000,
+                    .close_reason = "https://u:p@a.example/",
+                    .request_frames = 5,
+                    .duration_ns = 1}},
+     "{\"process_websocket\":{" CART "," SOCKET ",\"host\":\"ebpf.io\","
+     "\"url\":\"http://*****@ebpf.io/a?b\",\"path\":\"http://*****@ebpf.io/a\","
+     "\"protocol\":\"HTTP/1.1\",\"stream\":1,\"request_messages\":\"0\",\"request_bytes\":\"0\","
+     "\"request_frames\":\"5\",\"response_messages\":\"0\",\"response_bytes\":\"0\","
+     "\"response_frames\":\"0\",\"close_code\":1000,\"close_reason\":\"https://*****@a.example/\","
+     "\"duration_ns\":\"1\",\"route\":\"proxy\"}" TAIL},
     {"close",
      {.kind = FLOW_EVENT_CLOSE,
       .process = &cart,

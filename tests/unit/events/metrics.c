@@ -90,6 +90,23 @@ static void counts(void **state)
         answered(503, 20000000000, VERDICT_ALERT), /* beyond the last */
         answered(403, 0, VERDICT_DENY),            /* our own: nobody's time */
         answered(0, 0, VERDICT_ALLOW),
+        {.kind = FLOW_EVENT_HTTP,
+         .http = {.code = 421, .verdict = VERDICT_DENY},
+         .error = "the authority is not whom the connection is with"},
+        {.kind = FLOW_EVENT_HTTP,
+         .http = {.code = 502, .verdict = VERDICT_DENY},
+         .error = "the upstream's answer was refused: two Content-Length fields"},
+        {.kind = FLOW_EVENT_HTTP, .error = "the program's HTTP/2: too many resets"},
+        {.kind = FLOW_EVENT_CLOSE,
+         .protocol = PROTOCOL_UDP,
+         .error = "the program's HTTP/2: too many resets"},
+        {.kind = FLOW_EVENT_CLOSE,
+         .protocol = PROTOCOL_UDP,
+         .error = "the upstream's answer was refused: two Content-Length fields"},
+        {.kind = FLOW_EVENT_GRPC,
+         .grpc = {.status_name = "NOT_FOUND", .request_messages = 2, .response_messages = 3}},
+        {.kind = FLOW_EVENT_GRPC, .grpc = {.method = "secret", .request_messages = 1}},
+        {.kind = FLOW_EVENT_WEBSOCKET, .websocket = {.path = "/secret", .request_messages = 7}},
         answered(999, 1, VERDICT_ALLOW), /* no class that there is */
         {.kind = FLOW_EVENT_LOST, .lost = {.count = 41, .reason = "worker 3 ring full"}},
         {.kind = FLOW_EVENT_LOST, .lost = {.count = 1, .reason = "control ring full"}},
@@ -108,9 +125,19 @@ static void counts(void **state)
         "sallyport_flow_sent_bytes_total{protocol=\"TCP\"} 15\n",
         "sallyport_flow_received_bytes_total{protocol=\"TCP\"} 1500\n",
         "sallyport_http_requests_total{status=\"2xx\",verdict=\"allow\"} 2\n",
-        "sallyport_http_requests_total{status=\"4xx\",verdict=\"deny\"} 1\n",
+        "sallyport_http_requests_total{status=\"4xx\",verdict=\"deny\"} 2\n",
+        "sallyport_http_refused_total{leg=\"pod\",reason=\"authority\"} 1\n",
+        "sallyport_http_refused_total{leg=\"pod\",reason=\"other\"} 1\n",
+        "sallyport_http_refused_total{leg=\"pod\",reason=\"resets\"} 1\n",
+        "sallyport_http_refused_total{leg=\"upstream\",reason=\"length\"} 1\n",
+        "sallyport_grpc_calls_total{status=\"NOT_FOUND\"} 1\n",
+        "sallyport_grpc_calls_total{status=\"none\"} 1\n",
+        "sallyport_grpc_messages_total{way=\"sent\"} 3\n",
+        "sallyport_grpc_messages_total{way=\"received\"} 3\n",
+        "sallyport_websockets_total 1\n",
+        "sallyport_websocket_messages_total{way=\"sent\"} 7\n",
         "sallyport_http_requests_total{status=\"5xx\",verdict=\"alert\"} 1\n",
-        "sallyport_http_requests_total{status=\"none\",verdict=\"allow\"} 2\n",
+        "sallyport_http_requests_total{status=\"none\",verdict=\"allow\"} 3\n",
         "# TYPE sallyport_http_request_duration_seconds histogram\n",
         "sallyport_http_request_duration_seconds_bucket{le=\"0.0005\"} 3\n",
         "sallyport_http_request_duration_seconds_bucket{le=\"0.001\"} 4\n",
@@ -173,7 +200,7 @@ static void what_pods_say_makes_no_lines(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < ARRAY_SIZE(events); i++)
-        switch (i % 4) {
+        switch (i % 6) {
         case 0:
             events[i] = answered(i * 977, i, VERDICT_ALLOW);
             break;
@@ -184,6 +211,13 @@ static void what_pods_say_makes_no_lines(void **state)
         case 2:
             events[i] = (struct flow_event){
                 .kind = FLOW_EVENT_TLS, .tls = {.version = "TLS9"}, .error = "whatever"};
+            break;
+        case 3:
+            events[i] = (struct flow_event){.kind = FLOW_EVENT_GRPC, .grpc.status_name = "WHAT"};
+            break;
+        case 4:
+            events[i] = (struct flow_event){
+                .kind = FLOW_EVENT_HTTP, .http.verdict = VERDICT_DENY, .error = "whatever"};
             break;
         default:
             events[i] = (struct flow_event){.kind = FLOW_EVENT_LOST, .lost = {.count = 1}};
@@ -240,6 +274,57 @@ static void sentences_have_words(void **state)
                      METRICS_LOST_OTHER);
 }
 
+static void faults_have_words(void **state)
+{
+    static const struct {
+        const char *error;
+        enum metrics_leg leg;
+        enum metrics_fault fault;
+        bool closes;
+    } rows[] = {
+        {"the program's HTTP/2: too many resets", METRICS_POD, METRICS_FAULT_RESETS, true},
+        {"the upstream's HTTP/2: too many resets", METRICS_UPSTREAM, METRICS_FAULT_RESETS, true},
+        {"the program's HTTP/2: too many PINGs", METRICS_POD, METRICS_FAULT_FLOOD, true},
+        {"the program's HTTP/2: too many empty frames", METRICS_POD, METRICS_FAULT_FLOOD, true},
+        {"the program's HTTP/2: too many frames that want an answer", METRICS_POD,
+         METRICS_FAULT_FLOOD, true},
+        {"the program's HTTP/2: too many streams", METRICS_POD, METRICS_FAULT_STREAMS, true},
+        {"the program's HTTP/2: a header list far past the limit", METRICS_POD,
+         METRICS_FAULT_HEADER_LIST, true},
+        {"the upstream's HTTP/2: a header block that does not decode", METRICS_UPSTREAM,
+         METRICS_FAULT_COMPRESSION, true},
+        {"the upstream's HTTP/2: more than the window allows", METRICS_UPSTREAM,
+         METRICS_FAULT_WINDOW, true},
+        {"the program's HTTP/2: a malformed header field", METRICS_POD, METRICS_FAULT_FIELD, true},
+        {"the program's HTTP/2: a malformed message", METRICS_POD, METRICS_FAULT_MESSAGE, true},
+        {"the program's HTTP/2: a frame on a closed stream", METRICS_POD, METRICS_FAULT_FRAME,
+         true},
+        {"the program's HTTP/2: something new", METRICS_POD, METRICS_FAULT_OTHER, true},
+        {"the authority is not whom the connection is with", METRICS_POD, METRICS_FAULT_AUTHORITY,
+         false},
+        {"Host is not :authority", METRICS_POD, METRICS_FAULT_AUTHORITY, false},
+        {"two Content-Length fields", METRICS_POD, METRICS_FAULT_LENGTH, false},
+        {"a framing field in a trailer", METRICS_POD, METRICS_FAULT_FIELD, false},
+        {"a blank too many in the request line", METRICS_POD, METRICS_FAULT_MESSAGE, false},
+        {"the upstream's answer was refused: an invalid chunk size", METRICS_UPSTREAM,
+         METRICS_FAULT_LENGTH, false},
+        {"the request was refused: an invalid chunk size", METRICS_POD, METRICS_FAULT_LENGTH, true},
+        {"the upstream's side: Connection reset by peer", METRICS_UPSTREAM, METRICS_FAULT_OTHER,
+         false},
+        {"a control byte", METRICS_POD, METRICS_FAULT_OTHER, false},
+    };
+    enum metrics_fault fault;
+    enum metrics_leg leg;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        metrics_fault(rows[i].error, &leg, &fault);
+        if (leg != rows[i].leg || fault != rows[i].fault ||
+            metrics_is_fault(rows[i].error) != rows[i].closes)
+            fail_msg("%s: %s %s", rows[i].error, metrics_leg_word(leg), metrics_fault_word(fault));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +332,7 @@ int main(void)
         cmocka_unit_test(all_that_was_told_and_lost_is_known),
         cmocka_unit_test(what_pods_say_makes_no_lines),
         cmocka_unit_test(sentences_have_words),
+        cmocka_unit_test(faults_have_words),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
