@@ -1,0 +1,158 @@
+/* own: what the files of http2/ share; private to this folder.
+ *
+ *   http2.c    the connection: its two sessions made, fed, pulled from, ended
+ *   session.c  one leg: nghttp2's callbacks, which note and hand on
+ *   stream.c   one request and its answer, from one leg to the other
+ *   frames.c   what concerns a connection: SETTINGS, PING, GOAWAY, priorities
+ *   fields.c   a header block */
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include "proxy/http2/fields.h"
+#include "proxy/http2/flood.h"
+#include "proxy/http2/http2.h"
+
+enum {
+    PINGS_MAX = 64,      /* passed on and not answered yet */
+    GREETING_ACKS = 100, /* SETTINGS that came before our own went out */
+    FAULT_MAX = 160,
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t at, len;
+    uint8_t data[];
+};
+
+/* What goes from one side of a stream to the other. */
+struct half {
+    struct chunk *first, *last;
+    size_t queued; /* bytes that wait */
+    size_t owed;   /* bytes pulled, not written: their sender is owed credit for them */
+    size_t taken;  /* bytes written since the window was looked at */
+    int32_t window;
+    bool begun;    /* the head went on */
+    bool ended;    /* the end came, */
+    bool sent;     /* and went on */
+    bool waiting;  /* nghttp2 asked for bytes when there were none */
+    bool dropping; /* nobody is there to take them */
+    struct fields_copy *trailers;
+};
+
+struct http2_stream {
+    struct http2 *http2;
+    void *user;
+    int32_t id[HTTP2_SIDES];       /* its numbers */
+    bool open[HTTP2_SIDES];        /* nghttp2 knows it there */
+    struct half half[HTTP2_SIDES]; /* by the side that sends */
+    bool grpc;
+    bool reset_due; /* when what came before has gone on, the other side gets reset_code */
+    uint32_t reset_code;
+    const char *fault; /* what was wrong with what a side sent */
+    struct http2_end end;
+    struct http2_stream *next, **link; /* http2->streams */
+    /* session->owed of the side that bytes were pulled for */
+    struct http2_stream *owed_next[HTTP2_SIDES], **owed_link[HTTP2_SIDES];
+    bool over; /* the first of what ended it is in `end` */
+};
+
+/* One leg. */
+struct session {
+    struct http2 *http2;
+    enum http2_side side;
+    nghttp2_session *ng;
+    struct fields fields; /* the block under way */
+    struct flood flood;
+    struct span rest; /* of nghttp2's bytes, what did not fit the last time */
+    uint8_t *out;     /* in http2_pull() */
+    size_t room;
+    struct http2_stream *owed; /* with bytes pulled for this side, not written */
+    size_t owed_bytes;         /* of this side's, pulled for the other, not written */
+    size_t taken;              /* of this side's, written since the window was looked at */
+    int32_t window;
+    unsigned pings;         /* of this side's, not answered */
+    unsigned goaways;       /* ours to submit, not sent yet */
+    bool met;               /* its first SETTINGS came */
+    const char *fault;      /* the latest that nghttp2 found */
+    bool ended;             /* its bytes are at their end */
+    bool broken;            /* nghttp2 has given up: it may not be called */
+    uint8_t last_words[17]; /* then: a GOAWAY frame, */
+    size_t last_words_len;  /* until it was pulled */
+};
+
+struct http2 {
+    const struct http2_hooks *hooks;
+    void *arg;
+    struct session sessions[HTTP2_SIDES];
+    struct http2_stream *streams; /* the latest first */
+    unsigned open;
+    int32_t pod_last, upstream_last; /* the numbers of the latest request */
+    int64_t room;                    /* what hooks->room() gave for windows */
+    uint64_t now_ns;
+    nghttp2_settings_entry told[3]; /* what of upstream's SETTINGS the pod was told */
+    bool greeting;                  /* the pod's first frame, our SETTINGS, may go out */
+    bool greeted;                   /* ... and has */
+    char fault[FAULT_MAX];
+    struct facts_field regular[HTTP2_FIELDS_MAX]; /* for the length of a hook */
+};
+
+static inline enum http2_side opposite(enum http2_side side)
+{
+    return side == HTTP2_POD ? HTTP2_UPSTREAM : HTTP2_POD;
+}
+
+static inline struct session *session_of(struct http2 *http2, enum http2_side side)
+{
+    return &http2->sessions[side];
+}
+
+/* ---- session.c ---- */
+
+/* With its SETTINGS submitted (of the pod's: not yet). 0, or -ENOMEM. */
+int session_init(struct session *session, struct http2 *http2, enum http2_side side);
+void session_fini(struct session *session);
+/* It sent what ends the connection: both sides get their GOAWAY. reason: a phrase. */
+void session_fail(struct session *session, uint32_t code, const char *reason);
+/* Spends of its budget for frames that carry nothing. False: it was too much, the connection is at
+ * its end. */
+bool session_spend(struct session *session, enum flood_kind kind);
+
+/* ---- stream.c ---- */
+
+/* A header block is whole. */
+void stream_request(struct session *pod, const nghttp2_frame *frame);
+void stream_answer(struct session *upstream, const nghttp2_frame *frame);
+void stream_trailers(struct http2_stream *stream, struct session *from);
+void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
+void stream_ended(struct http2_stream *stream, enum http2_side from);
+/* nghttp2 has closed it on that side. */
+void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code);
+/* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */
+void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason);
+/* Frees it, in whatever state. Tells its end. */
+void stream_free(struct http2_stream *stream);
+/* Bytes that were pulled for this side are written. */
+void stream_written(struct session *to);
+/* Something that came from `from` waits for the other side, or will. */
+bool stream_pends(const struct http2_stream *stream, enum http2_side from);
+
+/* nghttp2 wants bytes, and has them written into session->out. */
+ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
+                    nghttp2_data_source *source, void *arg);
+int stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
+                nghttp2_data_source *source, void *arg);
+
+/* ---- frames.c ---- */
+
+void frames_settings(struct session *from, const nghttp2_frame *frame);
+void frames_ping(struct session *from, const nghttp2_frame *frame);
+void frames_goaway(struct session *from, const nghttp2_frame *frame);
+void frames_priority(struct session *from, const nghttp2_frame *frame);
+/* Priorities of the pod's, with the upstream's numbers. */
+nghttp2_priority_spec frames_priority_spec(struct session *pod, const nghttp2_priority_spec *asked);
+/* A GOAWAY was sent. False: it was not ours, so nghttp2 has found a fault. */
+bool frames_goaway_sent(struct session *to);
+/* The first bytes for the pod, into session->out: our SETTINGS, before acknowledgements of its own.
+ */
+void frames_greet(struct session *pod);

@@ -1,0 +1,585 @@
+/* stream: one request and its answer, on their way from one leg to the other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "proxy/http2/own.h"
+#include "proxy/wire/grpc_call.h"
+
+enum {
+    FRAME_HEAD = 9,
+    ROOM_MIN = 1024, /* a DATA frame that is cut shorter than that costs more than it brings */
+};
+
+void *http2_stream_user(const struct http2_stream *stream)
+{
+    return stream->user;
+}
+
+void http2_stream_set_user(struct http2_stream *stream, void *user)
+{
+    stream->user = user;
+}
+
+static struct session *leg(const struct http2_stream *stream, enum http2_side side)
+{
+    return session_of(stream->http2, side);
+}
+
+/* ---- its life ---- */
+
+static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
+{
+    struct http2_stream *stream;
+
+    if (http2->open >= HTTP2_STREAMS_MAX || !http2->hooks->room(http2->arg, HTTP2_STREAM_BYTES))
+        return NULL;
+    stream = calloc(1, sizeof(*stream));
+    if (!stream) {
+        http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
+        return NULL;
+    }
+    stream->http2 = http2;
+    stream->id[HTTP2_POD] = id;
+    stream->open[HTTP2_POD] = true;
+    stream->half[HTTP2_POD].window = stream->half[HTTP2_UPSTREAM].window = HTTP2_WINDOW;
+    stream->next = http2->streams;
+    stream->link = &http2->streams;
+    if (stream->next)
+        stream->next->link = &stream->next;
+    http2->streams = stream;
+    http2->open++;
+    return stream;
+}
+
+/* Nobody writes it: its sender has his credit back. */
+static void drop(struct http2_stream *stream, enum http2_side from)
+{
+    struct half *half = &stream->half[from];
+    struct session *session = leg(stream, from);
+
+    while (half->first) {
+        struct chunk *chunk = half->first;
+
+        half->first = chunk->next;
+        free(chunk);
+    }
+    half->last = NULL;
+    free(TAKE(half->trailers));
+    half->dropping = true;
+    if (!half->queued || session->broken)
+        return;
+    if (stream->open[from])
+        nghttp2_session_consume(session->ng, stream->id[from], half->queued);
+    else
+        nghttp2_session_consume_connection(session->ng, half->queued);
+    half->queued = 0;
+}
+
+static void unlink_owed(struct http2_stream *stream, enum http2_side to)
+{
+    struct http2_stream *next = stream->owed_next[to];
+
+    if (!stream->owed_link[to])
+        return;
+    *stream->owed_link[to] = next;
+    if (next)
+        next->owed_link[to] = stream->owed_link[to];
+    stream->owed_link[to] = NULL;
+}
+
+static void link_owed(struct http2_stream *stream, struct session *to)
+{
+    if (stream->owed_link[to->side])
+        return;
+    stream->owed_next[to->side] = to->owed;
+    stream->owed_link[to->side] = &to->owed;
+    if (to->owed)
+        to->owed->owed_link[to->side] = &stream->owed_next[to->side];
+    to->owed = stream;
+}
+
+static void detach(struct http2_stream *stream, enum http2_side side)
+{
+    if (stream->open[side] && !leg(stream, side)->broken)
+        nghttp2_session_set_stream_user_data(leg(stream, side)->ng, stream->id[side], NULL);
+    stream->open[side] = false;
+}
+
+static void note_end(struct http2_stream *stream, enum http2_side by, uint32_t code)
+{
+    if (stream->over)
+        return;
+    stream->over = true;
+    stream->end = (struct http2_end){.by = by, .code = code, .reason = stream->fault};
+}
+
+void stream_free(struct http2_stream *stream)
+{
+    struct http2 *http2 = stream->http2;
+
+    note_end(stream, HTTP2_UPSTREAM, NGHTTP2_NO_ERROR);
+    stream->end.whole =
+        stream->half[HTTP2_POD].ended && stream->half[HTTP2_UPSTREAM].ended && !stream->end.reason;
+    http2->hooks->closed(http2->arg, stream, &stream->end);
+    for (enum http2_side side = 0; side < HTTP2_SIDES; side++) {
+        detach(stream, side);
+        drop(stream, side);
+        unlink_owed(stream, side);
+    }
+    *stream->link = stream->next;
+    if (stream->next)
+        stream->next->link = stream->link;
+    http2->open--;
+    http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
+    free(stream);
+}
+
+/* ---- refusing ---- */
+
+static uint32_t grpc_status(uint16_t code)
+{
+    switch (code) {
+    case 431:
+        return 8; /* RESOURCE_EXHAUSTED */
+    case 502:
+        return 14; /* UNAVAILABLE */
+    default:
+        return 7; /* PERMISSION_DENIED */
+    }
+}
+
+static nghttp2_nv nv_of(const char *name, const char *value)
+{
+    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0};
+}
+
+void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason)
+{
+    char status[8], result[8], message[256];
+    nghttp2_nv fields[4];
+    size_t len = 0;
+
+    snprintf(status, sizeof(status), "%u", grpc ? 200u : code);
+    fields[len++] = nv_of(":status", status);
+    if (grpc) { /* trailers only: gRPC over HTTP/2, "Responses" */
+        snprintf(result, sizeof(result), "%u", grpc_status(code));
+        snprintf(message, sizeof(message), "sallyport: %s", reason);
+        fields[len++] = nv_of("content-type", "application/grpc");
+        fields[len++] = nv_of("grpc-status", result);
+        fields[len++] = nv_of("grpc-message", message);
+    }
+    if (nghttp2_submit_response(pod->ng, id, fields, len, NULL) != 0)
+        nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* ---- heads ---- */
+
+static bool is_grpc(const struct http2_head *head)
+{
+    struct span type = facts_find_field(head->fields, head->fields_len, "content-type");
+
+    return type.data && grpc_kind_of(type) == GRPC_PLAIN;
+}
+
+/* Upstream's turn: the request as it came, with upstream's number and the pod's priorities. */
+static int forward(struct http2_stream *stream, struct session *pod, const nghttp2_frame *frame,
+                   bool end)
+{
+    struct http2 *http2 = stream->http2;
+    nghttp2_nv fields[HTTP2_FIELDS_MAX];
+    size_t len = fields_nv(&pod->fields, fields);
+    nghttp2_priority_spec priority = frames_priority_spec(pod, &frame->headers.pri_spec);
+    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
+    int32_t id = nghttp2_submit_request(leg(stream, HTTP2_UPSTREAM)->ng,
+                                        frame->hd.flags & NGHTTP2_FLAG_PRIORITY ? &priority : NULL,
+                                        fields, len, end ? NULL : &body, stream);
+
+    if (id < 0)
+        return id;
+    stream->id[HTTP2_UPSTREAM] = id;
+    stream->open[HTTP2_UPSTREAM] = true;
+    stream->half[HTTP2_POD].begun = true;
+    stream->half[HTTP2_POD].ended = stream->half[HTTP2_POD].sent = end;
+    http2->pod_last = stream->id[HTTP2_POD];
+    http2->upstream_last = id;
+    return 0;
+}
+
+static void reset_pod(struct session *pod, int32_t id)
+{
+    nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+}
+
+void stream_request(struct session *pod, const nghttp2_frame *frame)
+{
+    struct http2 *http2 = pod->http2;
+    struct http2_refusal refusal = {0};
+    struct http2_stream *stream;
+    struct http2_head head;
+    int32_t id = frame->hd.stream_id;
+
+    flood_earn(&pod->flood, FLOOD_WINDOW, FLOOD_EARN_STREAM);
+    flood_earn(&pod->flood, FLOOD_PRIORITY, FLOOD_EARN_STREAM);
+    fields_head(&pod->fields, http2->regular, &head);
+    head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (pod->fields.status != FIELDS_FINE) {
+        static const char reason[] = "a header list past the limit";
+
+        stream_refuse(pod, id, is_grpc(&head), 431, reason);
+        http2->hooks->malformed(http2->arg, id, &head, 431, reason);
+        return;
+    }
+    stream = stream_new(http2, id);
+    if (!stream) {
+        reset_pod(pod, id);
+        return;
+    }
+    stream->grpc = is_grpc(&head);
+    if (!http2->hooks->request(http2->arg, stream, id, &head, &refusal)) {
+        stream_free(stream);
+        reset_pod(pod, id);
+        return;
+    }
+    if (refusal.code) {
+        stream_refuse(pod, id, stream->grpc, refusal.code, refusal.reason);
+        stream_free(stream); /* what is still to come of it is nobody's */
+        return;
+    }
+    nghttp2_session_set_stream_user_data(pod->ng, id, stream);
+    if (forward(stream, pod, frame, head.end) < 0) {
+        stream_free(stream);
+        reset_pod(pod, id);
+    }
+}
+
+/* What upstream said cannot go on. The pod is answered in its place, if it has nothing of it yet.
+ */
+static void blame_upstream(struct http2_stream *stream, uint32_t code)
+{
+    struct session *pod = leg(stream, HTTP2_POD);
+
+    if (!stream->open[HTTP2_POD])
+        return;
+    if (stream->half[HTTP2_UPSTREAM].begun) {
+        nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], code);
+        return;
+    }
+    stream_refuse(pod, stream->id[HTTP2_POD], stream->grpc, 502, stream->fault);
+    drop(stream, HTTP2_POD);
+    detach(stream, HTTP2_POD);
+}
+
+static bool is_interim(uint16_t code)
+{
+    return code / 100 == 1;
+}
+
+void stream_answer(struct session *upstream, const nghttp2_frame *frame)
+{
+    struct http2_stream *stream =
+        nghttp2_session_get_stream_user_data(upstream->ng, frame->hd.stream_id);
+    struct http2 *http2 = upstream->http2;
+    struct half *half = &stream->half[HTTP2_UPSTREAM];
+    struct session *pod = session_of(http2, HTTP2_POD);
+    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
+    nghttp2_nv fields[HTTP2_FIELDS_MAX];
+    struct http2_head head;
+    size_t len;
+    int result;
+
+    fields_head(&upstream->fields, http2->regular, &head);
+    head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    if (upstream->fields.status != FIELDS_FINE) {
+        stream->fault = "a header list past the limit";
+        nghttp2_submit_rst_stream(upstream->ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                  NGHTTP2_CANCEL);
+        return;
+    }
+    if (!stream->open[HTTP2_POD])
+        return;
+    len = fields_nv(&upstream->fields, fields);
+    if (is_interim(head.code)) {
+        nghttp2_submit_headers(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], NULL, fields, len,
+                               NULL);
+        return;
+    }
+    http2->hooks->answer(http2->arg, stream, &head);
+    half->begun = true;
+    half->ended = half->sent = head.end;
+    result = nghttp2_submit_response(pod->ng, stream->id[HTTP2_POD], fields, len,
+                                     head.end ? NULL : &body);
+    if (result != 0)
+        nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD],
+                                  NGHTTP2_INTERNAL_ERROR);
+}
+
+/* ---- bytes ---- */
+
+/* Something is there for who asked in vain. */
+static void wake(struct http2_stream *stream, enum http2_side from)
+{
+    enum http2_side to = opposite(from);
+    struct half *half = &stream->half[from];
+
+    if (half->waiting && stream->open[to])
+        nghttp2_session_resume_data(leg(stream, to)->ng, stream->id[to]);
+    half->waiting = false;
+}
+
+void stream_ended(struct http2_stream *stream, enum http2_side from)
+{
+    stream->half[from].ended = true;
+    wake(stream, from);
+}
+
+void stream_trailers(struct http2_stream *stream, struct session *from)
+{
+    struct http2 *http2 = stream->http2;
+    struct half *half = &stream->half[from->side];
+    struct http2_head head;
+
+    fields_head(&from->fields, http2->regular, &head);
+    head.end = true; /* or nghttp2 had not taken it (RFC 9113 section 8.1) */
+    if (half->dropping)
+        return;
+    if (from->fields.status == FIELDS_FINE)
+        half->trailers = fields_copy(&from->fields);
+    if (!half->trailers) {
+        stream->fault = from->fields.status == FIELDS_TOO_LONG ? "a header list past the limit"
+                                                               : "no memory for the trailers";
+        nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
+                                  NGHTTP2_CANCEL);
+        return;
+    }
+    http2->hooks->trailers(http2->arg, stream, from->side, &head);
+    stream_ended(stream, from->side);
+}
+
+void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes)
+{
+    struct half *half = &stream->half[from->side];
+    struct chunk *chunk;
+
+    if (half->dropping) {
+        nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
+        return;
+    }
+    stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes);
+    chunk = malloc(sizeof(*chunk) + bytes.len);
+    if (!chunk) { /* a hole must not look like a message */
+        stream->fault = "no memory for its bytes";
+        drop(stream, from->side);
+        nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
+        nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
+                                  NGHTTP2_INTERNAL_ERROR);
+        return;
+    }
+    chunk->next = NULL;
+    chunk->at = 0;
+    chunk->len = bytes.len;
+    memcpy(chunk->data, bytes.data, bytes.len);
+    if (half->last)
+        half->last->next = chunk;
+    else
+        half->first = chunk;
+    half->last = chunk;
+    half->queued += bytes.len;
+    wake(stream, from->side);
+}
+
+/* The end is about to go on: trailers, if there are any, carry it. */
+static void send_end(struct http2_stream *stream, struct session *to, uint32_t *flags)
+{
+    struct half *half = &stream->half[opposite(to->side)];
+    int32_t id = stream->id[to->side];
+
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    half->sent = true;
+    if (half->trailers) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len);
+        free(TAKE(half->trailers));
+    }
+    /* whoever said all and then reset (section 8.1): only who has not said all need know */
+    if (stream->reset_due && !stream->half[to->side].ended)
+        nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, id, stream->reset_code);
+}
+
+ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
+                    nghttp2_data_source *source, void *arg)
+{
+    struct session *to = arg;
+    struct http2_stream *stream = source->ptr;
+    struct half *half = &stream->half[opposite(to->side)];
+
+    (void)out;
+    if (half->queued) {
+        if (to->room < ROOM_MIN)
+            return NGHTTP2_ERR_PAUSE;
+        if (len > half->queued)
+            len = half->queued;
+        if (len > to->room - FRAME_HEAD)
+            len = to->room - FRAME_HEAD;
+        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+        if (len == half->queued && half->ended)
+            send_end(stream, to, flags);
+        return (ssize_t)len;
+    }
+    if (half->ended) {
+        send_end(stream, to, flags);
+        return 0;
+    }
+    half->waiting = true;
+    if (stream->reset_due)
+        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, stream->reset_code);
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+static void copy_out(struct half *half, struct session *to, size_t len)
+{
+    half->queued -= len;
+    while (len) {
+        struct chunk *chunk = half->first;
+        size_t n = chunk->len - chunk->at < len ? chunk->len - chunk->at : len;
+
+        memcpy(to->out, chunk->data + chunk->at, n);
+        to->out += n;
+        to->room -= n;
+        chunk->at += n;
+        len -= n;
+        if (chunk->at == chunk->len) {
+            half->first = chunk->next;
+            if (!half->first)
+                half->last = NULL;
+            free(chunk);
+        }
+    }
+}
+
+int stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
+                nghttp2_data_source *source, void *arg)
+{
+    struct session *to = arg;
+    struct http2_stream *stream = source->ptr;
+    enum http2_side from = opposite(to->side);
+    struct half *half = &stream->half[from];
+
+    (void)ng;
+    (void)frame; /* never padded: no select_padding callback is set */
+    if (to->room < FRAME_HEAD + len)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    memcpy(to->out, head, FRAME_HEAD);
+    to->out += FRAME_HEAD;
+    to->room -= FRAME_HEAD;
+    copy_out(half, to, len);
+    half->owed += len;
+    leg(stream, from)->owed_bytes += len;
+    link_owed(stream, to);
+    return 0;
+}
+
+bool stream_pends(const struct http2_stream *stream, enum http2_side from)
+{
+    const struct half *half = &stream->half[from];
+
+    return stream->open[opposite(from)] && (half->queued || (half->ended && !half->sent));
+}
+
+/* ---- credit ---- */
+
+/* Who takes all that he is sent as it comes may be sent more at a time. */
+static int32_t grown(int32_t window, size_t taken, size_t waiting, int32_t most)
+{
+    if (taken < (size_t)window || waiting > (size_t)window / 2 || window >= most)
+        return window;
+    return window * 2 < most ? window * 2 : most;
+}
+
+static void credit_stream(struct http2_stream *stream, struct session *from)
+{
+    struct half *half = &stream->half[from->side];
+    int32_t window, id = stream->id[from->side];
+
+    half->taken += half->owed;
+    if (stream->open[from->side] && !half->ended) {
+        nghttp2_session_consume_stream(from->ng, id, half->owed);
+        window = grown(half->window, half->taken, half->queued, HTTP2_STREAM_WINDOW_MAX);
+        if (window != half->window) {
+            half->window = window;
+            half->taken = 0;
+            nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, id, window);
+        }
+    }
+    half->owed = 0;
+}
+
+static void credit_connection(struct session *from)
+{
+    struct http2 *http2 = from->http2;
+    size_t bytes = from->owed_bytes;
+    int32_t window;
+
+    from->owed_bytes = 0;
+    from->taken += bytes;
+    nghttp2_session_consume_connection(from->ng, bytes);
+    window = grown(from->window, from->taken, 0, HTTP2_WINDOW_MAX);
+    if (window == from->window || !http2->hooks->room(http2->arg, window - from->window))
+        return;
+    http2->room += window - from->window;
+    from->window = window;
+    from->taken = 0;
+    nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, 0, window);
+}
+
+void stream_written(struct session *to)
+{
+    struct session *from = session_of(to->http2, opposite(to->side));
+
+    while (to->owed) {
+        struct http2_stream *stream = to->owed;
+
+        unlink_owed(stream, to->side);
+        if (!from->broken)
+            credit_stream(stream, from);
+    }
+    if (from->owed_bytes && !from->broken)
+        credit_connection(from);
+}
+
+/* ---- ends ---- */
+
+/* The other side is to know. What it was sent before goes first. */
+static void pass_reset(struct http2_stream *stream, enum http2_side by, uint32_t code)
+{
+    enum http2_side to = opposite(by);
+    const struct half *half = &stream->half[by];
+
+    if (stream->fault && by == HTTP2_UPSTREAM) {
+        blame_upstream(stream, NGHTTP2_PROTOCOL_ERROR);
+        return;
+    }
+    if (stream->fault)
+        code = NGHTTP2_CANCEL;
+    stream->reset_code = code;
+    stream->reset_due = !stream->fault && (half->queued || (half->ended && !half->sent));
+    if (!stream->reset_due)
+        nghttp2_submit_rst_stream(leg(stream, to)->ng, NGHTTP2_FLAG_NONE, stream->id[to], code);
+}
+
+void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code)
+{
+    enum http2_side other = opposite(side);
+    bool whole = stream->half[side].ended && stream->half[other].sent && code == NGHTTP2_NO_ERROR;
+
+    stream->open[side] = false;
+    drop(stream, other);
+    if (!whole) {
+        note_end(stream, side, code);
+        if (stream->open[other] && !leg(stream, other)->broken)
+            pass_reset(stream, side, code);
+    }
+    if (!stream->open[other])
+        stream_free(stream);
+}
