@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "proxy/flow/steps.h"
+#include "proxy/flow/streams.h"
 
 #define TO(state) (1u << (state))
 
@@ -50,6 +51,8 @@ static int limit_seconds(const struct flow *flow)
 
 static uint64_t silence_ends_ns(const struct flow *flow)
 {
+    if (flow->state == FLOW_RELAYING && !flow->half_closed && streams_last(flow))
+        return UINT64_MAX; /* a stream may be silent for as long as both ends like */
     return flow->active_ns + (uint64_t)limit_seconds(flow) * SECOND_NS;
 }
 

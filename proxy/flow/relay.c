@@ -6,6 +6,8 @@
 #include "proxy/flow/query.h"
 #include "proxy/flow/request.h"
 #include "proxy/flow/steps.h"
+#include "proxy/flow/streams.h"
+#include "proxy/http2/http2.h"
 #include "proxy/wire/http2_preface.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -16,7 +18,7 @@ void relay_init(struct relay *relay, enum relay_kind kind)
     relay->up.in_head = relay->down.in_head = true;
 }
 
-static void release(struct pipeline *line, struct worker *worker)
+void relay_release(struct pipeline *line, struct worker *worker)
 {
     worker_buffer_put(worker, line->data, line->size);
     line->data = NULL;
@@ -25,8 +27,8 @@ static void release(struct pipeline *line, struct worker *worker)
 
 void relay_fini(struct relay *relay, struct worker *worker)
 {
-    release(&relay->up, worker);
-    release(&relay->down, worker);
+    relay_release(&relay->up, worker);
+    relay_release(&relay->down, worker);
     http1_free(&relay->request);
     http1_free(&relay->response);
     lookups_fini(&relay->lookups);
@@ -39,6 +41,7 @@ void relay_tell_unanswered(struct flow *flow)
 
     if (flow->why.text[0])
         why = flow->why.text;
+    streams_end(flow);
     for (; relay->pending_len; relay->pending_len--) {
         exchange_end(flow, &relay->pending[relay->pending_at].exchange, why);
         relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
@@ -131,7 +134,7 @@ static ssize_t push(struct flow *flow, struct pipeline *line, struct leg *to)
         line->start += (size_t)n;
     }
     if (line->data && line->start == line->len)
-        release(line, flow->worker);
+        relay_release(line, flow->worker);
     if (line->ended && line->start == line->ready && looked_through(&flow->relay, line) &&
         !to->shut)
         return leg_shut(to, line->ended_well) == 0 ? 1 : n;
@@ -162,21 +165,12 @@ static void decide(struct relay *relay)
             relay_decide(span_of(up->data, up->len), span_of(down->data, down->len), ended);
 }
 
-/* HTTP/2 is not read yet: its bytes pass, and that is told. */
-static void streams_run(struct flow *flow)
-{
-    facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
-    flow->relay.kind = RELAY_RAW;
-}
-
 static bool think(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
     if (relay->kind == RELAY_UNDECIDED)
         decide(relay);
-    if (relay->kind == RELAY_HTTP2)
-        streams_run(flow);
     if (relay->kind == RELAY_HTTP && (!request_feed_up(flow) || !request_feed_down(flow)))
         return false;
     if (relay->kind == RELAY_DNS && !query_feed(flow))
@@ -263,13 +257,15 @@ static bool answered_in_full(const struct relay *relay)
 {
     if (relay->kind == RELAY_DNS)
         return relay->lookups.asked && !relay->lookups.open_len;
+    if (relay->kind == RELAY_HTTP2)
+        return relay->requests && !http2_open(relay->http2);
     return relay->kind == RELAY_HTTP && relay->requests && !relay->pending_len &&
            relay->down.in_head;
 }
 
 /* The first failure is told; but not that a connection which has served its purpose is reset:
  * programs close with our close_notify unread all the time. */
-static void note_failure(struct flow *flow, ssize_t result, const struct leg *leg)
+void relay_note_failure(struct flow *flow, ssize_t result, const struct leg *leg)
 {
     const char *whose = leg == &flow->pod ? "the program's side" : "the upstream's side";
 
@@ -319,6 +315,8 @@ enum flow_state relay(struct flow *flow)
         flow->reset = true; /* an end that neither side has sent must not look like one */
         return FLOW_CLOSING;
     }
+    if (relay->kind == RELAY_HTTP2)
+        return streams_run(flow);
     do {
         n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
         n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
@@ -327,6 +325,8 @@ enum flow_state relay(struct flow *flow)
             flow->reset = true;
             return FLOW_CLOSING;
         }
+        if (relay->kind == RELAY_HTTP2)
+            return streams_run(flow);
         n[2] = relay->ending || relay->stuck ? 0 : push(flow, &relay->up, &flow->upstream);
         n[3] = push(flow, &relay->down, &flow->pod);
         if (n[2] < 0) { /* the answer that says why may have come already */
@@ -335,8 +335,8 @@ enum flow_state relay(struct flow *flow)
             n[2] = 1;
         }
         relay->cut = relay->cut || n[1] < 0;
-        note_failure(flow, n[1], &flow->upstream);
-        note_failure(flow, n[0] < 0 ? n[0] : n[3], &flow->pod);
+        relay_note_failure(flow, n[1], &flow->upstream);
+        relay_note_failure(flow, n[0] < 0 ? n[0] : n[3], &flow->pod);
         if (n[0] < 0 || n[3] < 0 || (relay->cut && relay->down.start == relay->down.ready)) {
             /* a client in the middle of its upload gets time to read why it was stopped */
             flow->reset = n[0] < 0 || n[3] < 0 || !answered_in_full(relay);
@@ -351,7 +351,7 @@ enum flow_state relay(struct flow *flow)
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
     result = moved ? 0 : leg_error(&flow->pod); /* there may be no room to read until it is said */
     if (result < 0) {
-        note_failure(flow, result, &flow->pod);
+        relay_note_failure(flow, result, &flow->pod);
         flow->reset = true;
         return FLOW_CLOSING;
     }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/span.h"
 #include "proxy/dns/lookups.h"
@@ -12,6 +13,8 @@
 #include "proxy/wire/http1.h"
 
 struct flow;
+struct http2;
+struct leg;
 struct worker;
 enum flow_state;
 
@@ -65,6 +68,7 @@ struct relay {
     bool cut;               /* upstream broke: reset when what came before was passed on */
     bool parting;           /* the answer under way is the last one: not asked for, or refused */
     struct lookups lookups; /* of RELAY_DNS */
+    struct http2 *http2;    /* of RELAY_HTTP2, whose pipelines have but bytes to be written */
 };
 
 void relay_init(struct relay *relay, enum relay_kind kind);
@@ -82,6 +86,11 @@ bool relay_awaits_head(const struct pipeline *line, enum relay_kind kind);
 const struct pipeline *relay_late(const struct relay *relay);
 /* Pure: when the time for it is over; 0: none is waited for. */
 uint64_t relay_head_due_ns(const struct relay *relay);
+
+/* For streams.c. What a failure of a leg was, into flow->why, if it is worth telling. */
+void relay_note_failure(struct flow *flow, ssize_t result, const struct leg *leg);
+/* Gives a pipeline's buffer back. */
+void relay_release(struct pipeline *line, struct worker *worker);
 
 /* The step of FLOW_RELAYING. */
 enum flow_state relay(struct flow *flow);

@@ -1,0 +1,19 @@
+/* streams: an HTTP/2 connection's legs, around the relay that knows the protocol (http2/http2.h):
+ * what they bring is fed to it, what it has for them is written; its requests are told.
+ *
+ * Called by:  relay.c, where both ends have agreed on HTTP/2.
+ * Leads to:   exchange.c, which judges and tells. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct flow;
+enum flow_state;
+
+/* The step of FLOW_RELAYING, for HTTP/2. */
+enum flow_state streams_run(struct flow *flow);
+/* Tells what was not told; before relay_fini. */
+void streams_end(struct flow *flow);
+/* Some are open: that no byte moves may be what both ends want, for hours. */
+bool streams_last(const struct flow *flow);
