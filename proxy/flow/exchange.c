@@ -1,9 +1,11 @@
 #include "proxy/flow/exchange.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <strings.h>
 
 #include "certs/fit.h"
+#include "proxy/flow/carried.h"
 #include "proxy/flow/steps.h"
 #include "proxy/wire/authority.h"
 
@@ -149,6 +151,7 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
         report_emit(flow, &exchange->event);
         return;
     }
+    exchange->carried = carried_new(flow, request);
     event->http.host = copy_host(event, flow, request->host);
     event->http.method = copy(event, request->method);
     event->http.url = copy(event, request->url);
@@ -173,12 +176,16 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
 {
     struct flow_event *event = exchange->event;
 
-    if (event) {
-        event->http.verdict = decision->verdict;
-        event->http.code = decision->code;
-        event->error = flow_event_text(event, span_of_text(decision->reason));
+    if (!event) {
+        if (!flow->why.text[0])
+            err_set(&flow->why, -EPROTO, "%s", decision->reason);
+        return;
     }
+    event->http.verdict = decision->verdict;
+    event->http.code = decision->code;
+    event->error = flow_event_text(event, span_of_text(decision->reason));
     tell(flow, exchange);
+    carried_free(&exchange->carried);
 }
 
 /* The body has not gone by yet: what its head says of it. */
@@ -205,19 +212,22 @@ void exchange_answered(struct flow *flow, struct exchange *exchange,
         event->http.response_bytes = answer->body ? announced(answer) : 0;
     }
     tell(flow, exchange);
+    carried_answered(&exchange->carried, answer);
 }
 
-void exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes)
+void exchange_body(struct exchange *exchange, bool up, struct span bytes)
 {
-    (void)flow;
     if (up)
         exchange->request_bytes += bytes.len;
+    if (exchange->carried)
+        carried_body(exchange->carried, up, bytes);
 }
 
-void exchange_trailers(struct flow *flow, struct exchange *exchange, bool up,
-                       const struct facts_field *fields, size_t len)
+void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
+                       size_t len)
 {
-    (void)flow, (void)exchange, (void)up, (void)fields, (void)len;
+    if (exchange->carried)
+        carried_trailers(exchange->carried, up, fields, len);
 }
 
 void exchange_end(struct flow *flow, struct exchange *exchange, const char *error)
@@ -227,5 +237,7 @@ void exchange_end(struct flow *flow, struct exchange *exchange, const char *erro
     if (event && error)
         event->error = flow_event_text(event, span_of_text(error));
     tell(flow, exchange);
+    if (exchange->carried)
+        carried_end(flow, &exchange->carried, clock_ns() - exchange->sent_ns, error);
     *exchange = (struct exchange){0};
 }

@@ -14,19 +14,21 @@
 #include "base/span.h"
 #include "policy/facts.h"
 
+struct carried;
 struct flow;
 struct flow_event;
 
 struct exchange {
     struct flow_event *event; /* its process_http, filled but for the answer; NULL: told */
     uint64_t sent_ns;
-    uint64_t request_bytes; /* of its body, so far; HTTP/1 sets them when it is whole */
+    uint64_t request_bytes;  /* of its body, so far; HTTP/1 sets them when it is whole */
+    struct carried *carried; /* what the bodies are looked at for; NULL: nothing */
 };
 
 struct exchange_decision {
     enum verdict verdict;
     uint16_t code;      /* denied: what to answer with */
-    const char *reason; /* denied: a short phrase, static */
+    const char *reason; /* denied: a short phrase */
 };
 
 /* A target's path: an absolute-form's authority and any query cut off. */
@@ -42,16 +44,17 @@ struct exchange_decision exchange_judge(const struct facts *facts,
 /* What is asked goes on, or is about to be refused. Overwrites *exchange. */
 void exchange_begin(struct flow *flow, struct exchange *exchange,
                     const struct facts_request *request);
-/* It, or its answer, does not go on: tells so. */
+/* It, or its answer, does not go on (any further): tells so; where its answer was told already, the
+ * end of the connection does. */
 void exchange_refused(struct flow *flow, struct exchange *exchange,
                       const struct exchange_decision *decision);
 /* The head of its final answer (101 among them): tells it. */
 void exchange_answered(struct flow *flow, struct exchange *exchange,
                        const struct facts_answer *answer);
-/* Bytes of a body, without framing. up: the request's. */
-void exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes);
-void exchange_trailers(struct flow *flow, struct exchange *exchange, bool up,
-                       const struct facts_field *fields, size_t len);
+/* Bytes of a body, without framing; or of what follows an upgrade. up: the request's. */
+void exchange_body(struct exchange *exchange, bool up, struct span bytes);
+void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
+                       size_t len);
 /* It is over; error: why before its time, or NULL. Tells what was not told yet. At ease with a
  * zeroed one, and leaves such behind. */
 void exchange_end(struct flow *flow, struct exchange *exchange, const char *error);

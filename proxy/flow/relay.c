@@ -42,11 +42,13 @@ void relay_tell_unanswered(struct flow *flow)
     if (flow->why.text[0])
         why = flow->why.text;
     streams_end(flow);
+    exchange_end(flow, &relay->answering, flow->why.text[0] ? flow->why.text : NULL);
     for (; relay->pending_len; relay->pending_len--) {
         exchange_end(flow, &relay->pending[relay->pending_at].exchange, why);
         relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     }
-    exchange_refused(flow, &relay->refusal, &relay->denied);
+    if (relay->refusal.event)
+        exchange_refused(flow, &relay->refusal, &relay->denied);
 }
 
 /* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the
@@ -165,6 +167,16 @@ static void decide(struct relay *relay)
             relay_decide(span_of(up->data, up->len), span_of(down->data, down->len), ended);
 }
 
+static void pass_raw(struct flow *flow, struct pipeline *line)
+{
+    struct exchange *upgraded = &flow->relay.answering;
+
+    if (upgraded->carried && line->parsed < line->len)
+        exchange_body(upgraded, line == &flow->relay.up,
+                      span_of(line->data + line->parsed, line->len - line->parsed));
+    line->parsed = line->ready = line->len;
+}
+
 static bool think(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
@@ -179,8 +191,8 @@ static bool think(struct flow *flow)
         if (!relay->requests && flow->facts.visibility != VISIBILITY_OPAQUE &&
             (relay->up.len || relay->down.len))
             facts_set_opaque(&flow->facts, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
-        relay->up.parsed = relay->up.ready = relay->up.len;
-        relay->down.parsed = relay->down.ready = relay->down.len;
+        pass_raw(flow, &relay->up);
+        pass_raw(flow, &relay->down);
     }
     return true;
 }

@@ -58,9 +58,10 @@ struct relay {
     struct http1 *request, *response;
     struct pending pending[RELAY_PENDING_MAX];
     unsigned pending_at, pending_len;
-    uint32_t requests; /* heads seen */
-    bool settling;     /* a request asked to leave HTTP: nothing goes up until it is answered */
-    bool refused;      /* a request was refused: nothing more is read, the answer waits its turn */
+    struct exchange answering; /* whose answer's body is under way, or what it was upgraded to */
+    uint32_t requests;         /* heads seen */
+    bool settling; /* a request asked to leave HTTP: nothing goes up until it is answered */
+    bool refused;  /* a request was refused: nothing more is read, the answer waits its turn */
     struct exchange refusal;         /* ... and is told then, too */
     struct exchange_decision denied; /* ... as this says */
     bool ending;                     /* what is in `down` are the last bytes for the pod */

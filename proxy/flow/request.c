@@ -44,7 +44,7 @@ static struct facts_request facts_of(const struct http1_head *head, const uint8_
     request.path = exchange_path(request.url);
     if (http1_authority(head, base, host, AUTHORITY_HOST_MAX))
         request.host = host;
-    if (head->upgrade)
+    if (head->upgrade && !span_equal(request.method, BYTES("CONNECT")))
         request.upgrade = facts_find_field(fields, request.fields_len, "upgrade");
     return request;
 }
@@ -192,6 +192,15 @@ static void to_raw(struct relay *relay)
     relay->settling = false;
 }
 
+static void on_body_up(void *arg, struct span bytes)
+{
+    struct flow *flow = arg;
+    struct relay *relay = &flow->relay;
+
+    exchange_body(relay->pending_len ? &newest_pending(relay)->exchange : &relay->answering, true,
+                  bytes);
+}
+
 /* False: it does not go on. */
 static bool request_seen(struct flow *flow)
 {
@@ -214,6 +223,7 @@ static bool request_seen(struct flow *flow)
     pending->connect = span_equal(request.method, BYTES("CONNECT"));
     pending->upgrade = head->upgrade;
     exchange_begin(flow, &pending->exchange, &request);
+    http1_on_body(relay->request, pending->exchange.carried ? on_body_up : NULL, flow);
     if (pending->connect)
         tunnel_asked(&flow->tunnel, head, base);
     return true;
@@ -280,10 +290,17 @@ static void note_upgrade(struct flow *flow, const struct http1_head *head, const
         facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
 }
 
+static void on_body_down(void *arg, struct span bytes)
+{
+    struct flow *flow = arg;
+
+    exchange_body(&flow->relay.answering, false, bytes);
+}
+
 static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)
 {
     struct relay *relay = &flow->relay;
-    struct exchange *exchange = &relay->pending[relay->pending_at].exchange;
+    struct exchange *exchange = &relay->answering;
     struct facts_field fields[HTTP1_FIELDS_MAX];
     const struct facts_answer answer = {
         .code = head->code,
@@ -292,12 +309,13 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
         .fields_len = fields_of(head, base, fields),
     };
 
+    *exchange = relay->pending[relay->pending_at].exchange;
     relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     relay->pending_len--;
     if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
         exchange->request_bytes = http1_body_bytes(relay->request);
     exchange_answered(flow, exchange, &answer);
-    exchange_end(flow, exchange, NULL);
+    http1_on_body(relay->response, exchange->carried ? on_body_down : NULL, flow);
 }
 
 /* An answer's head: told, and what it settles. */
@@ -317,6 +335,8 @@ static void answer_seen(struct flow *flow)
         note_upgrade(flow, head, relay->down.data + relay->down.ready);
     if (upgraded || led) {
         to_raw(relay);
+        if (led)
+            exchange_end(flow, &relay->answering, NULL);
         if (led && tunnel_can_enter(flow))
             relay->kind = RELAY_TUNNEL;
     } else if (relay->settling && !relay->pending_len) {
@@ -367,6 +387,12 @@ static void refuse_answer(struct flow *flow, const char *reason)
     answer(flow, &decision);
 }
 
+static void answer_ends(struct flow *flow)
+{
+    flow->relay.down.in_head = true;
+    exchange_end(flow, &flow->relay.answering, NULL);
+}
+
 /* The end of upstream's bytes can be the end of an answer, or cut one short: then the pod's leg
  * ends as upstream's did, never as if the answer were whole. */
 static void feed_end(struct flow *flow)
@@ -375,7 +401,7 @@ static void feed_end(struct flow *flow)
 
     relay->down.over = true;
     if (http1_eof(relay->response) == HTTP1_DONE)
-        relay->down.in_head = true;
+        answer_ends(flow);
     else
         err_set(&flow->why, -EPROTO, "the upstream's answer was cut short");
 }
@@ -414,7 +440,9 @@ bool request_feed_down(struct flow *flow)
             answer_seen(flow);
         if (status == HTTP1_RAW)
             to_raw(relay);
-        down->in_head = status == HTTP1_DONE;
+        down->in_head = false;
+        if (status == HTTP1_DONE)
+            answer_ends(flow);
         down->ready = down->parsed;
         if (status == HTTP1_DONE && relay->parting)
             end_here(relay);

@@ -86,14 +86,15 @@ static void on_answer(void *arg, struct http2_stream *stream, const struct http2
 
 static void on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes)
 {
-    exchange_body(arg, http2_stream_user(stream), from == HTTP2_POD, bytes);
+    (void)arg;
+    exchange_body(http2_stream_user(stream), from == HTTP2_POD, bytes);
 }
 
 static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
                         const struct http2_head *head)
 {
-    exchange_trailers(arg, http2_stream_user(stream), from == HTTP2_POD, head->fields,
-                      head->fields_len);
+    (void)arg;
+    exchange_trailers(http2_stream_user(stream), from == HTTP2_POD, head->fields, head->fields_len);
 }
 
 static const char *whose(enum http2_side side)

@@ -206,6 +206,12 @@ void http1_answers(struct http1 *http1, bool head_request, bool connect)
     http1->connect = connect;
 }
 
+void http1_on_body(struct http1 *http1, void (*on_body)(void *arg, struct span bytes), void *arg)
+{
+    http1->on_body = on_body;
+    http1->on_body_arg = arg;
+}
+
 void http1_upgraded(struct http1 *http1, bool taken)
 {
     if (http1->phase == PHASE_SETTLING)

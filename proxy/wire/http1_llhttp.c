@@ -191,8 +191,9 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     struct http1 *http1 = llhttp->data;
 
-    (void)at;
     http1->body_bytes += len;
+    if (http1->on_body)
+        http1->on_body(http1->on_body_arg, span_of(at, len));
     return 0;
 }
 
