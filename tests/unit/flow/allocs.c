@@ -284,7 +284,12 @@ static void expect_whole(const char *line)
                          "\"protocol\":", "\"request_headers\":", NULL},
                *const tls[] = {"\"sni\":",    "\"version\":",   "\"cipher\":", "\"subject\":",
                                "\"issuer\":", "\"not_after\":", "\"sha256\":", NULL},
-               *const dns[] = {"\"names\":", "\"qtypes\":", NULL}, *const none[] = {NULL};
+               *const dns[] = {"\"names\":", "\"qtypes\":", NULL},
+               *const grpc[] = {"\"host\":",     "\"service\":",     "\"method\":",
+                                "\"protocol\":", "\"status_name\":", NULL},
+               *const ws[] = {"\"host\":",     "\"url\":",          "\"path\":",
+                              "\"protocol\":", "\"close_reason\":", NULL},
+               *const none[] = {NULL};
     const char *const *wanted = none;
 
     if (strstr(line, SECRET))
@@ -297,6 +302,10 @@ static void expect_whole(const char *line)
         wanted = tls;
     else if (strncmp(line, "{\"process_dns\"", 14) == 0)
         wanted = dns;
+    else if (strncmp(line, "{\"process_grpc\"", 15) == 0)
+        wanted = grpc;
+    else if (strncmp(line, "{\"process_websocket\"", 20) == 0)
+        wanted = ws;
     for (; *wanted; wanted++)
         if (!strstr(line, *wanted))
             fail_msg("%s is missing in %s", *wanted, line);
@@ -352,6 +361,8 @@ static void every_event_is_told_whole_or_counted(void)
 #define BAD      "HTTP/1.1 400 Bad Request\r\n"
 #define CHUNKED  "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 #define HTTP1    "\x08http/1.1"
+#define WEB      "application/grpc-web\r\nContent-Length: "
+#define UPGRADE  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 #define QUESTION "\0\x19id\1\0\0\1\0\0\0\0\0\0\4ebpf\2io\0\0\1\0\1"
 #define RECORD   "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xcb\0\x71\x0a"
 #define ANSWER   "\0\x29id\x81\x80\0\1\0\1\0\0\0\0\4ebpf\2io\0\0\1\0\1" RECORD
@@ -417,6 +428,16 @@ static const struct scenario
              .until_close = true,
              .talks = {{BYTES(GET), BYTES(OK "\r\n" BODY)}},
              .refusal = BYTES("HTTP/1.1 502 ")},
+    carried = {"a call and a WebSocket", SITE_PLAIN, 80,
+               .talks = {{BYTES("POST /a.B/C HTTP/1.1\r\nHost: a\r\nContent-Type: " WEB "6\r\n\r\n"
+                                "\0\0\0\0\1a"),
+                          BYTES(OK "Content-Type: " WEB "27\r\n\r\n\0\0\0\0\1a\x80\0\0\0\20"
+                                   "grpc-status: 0\r\n")},
+                         {BYTES("GET / HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Key: "
+                                "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
+                          BYTES("HTTP/1.1 101 Fine\r\n" UPGRADE "Sec-WebSocket-Accept: "
+                                "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\1a\x88\3\3\xe8z")}},
+               .refusal = BYTES("HTTP/1.1 502 ")},
     tunnel = {"CONNECT", SITE_PLAIN, 8080, .until_close = true,
               .talks = {{BYTES("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"), BYTES(OK "\r\n")},
                         {BYTES("\1some"), BYTES("thing")}}},
@@ -487,6 +508,7 @@ TRY(wrong_name)
 TRY(untouched)
 TRY(other)
 TRY(plain)
+TRY(carried)
 TRY(tunnel)
 TRY(refused_request)
 TRY(lookup)
@@ -600,6 +622,7 @@ int main(void)
         cmocka_unit_test(each_allocation_of_untouched),
         cmocka_unit_test(each_allocation_of_other),
         cmocka_unit_test(each_allocation_of_plain),
+        cmocka_unit_test(each_allocation_of_carried),
         cmocka_unit_test(each_allocation_of_tunnel),
         cmocka_unit_test(each_allocation_of_refused_request),
         cmocka_unit_test(each_allocation_of_lookup),
