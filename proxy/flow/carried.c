@@ -222,7 +222,7 @@ void carried_body(struct carried *carried, bool up, struct span bytes)
 {
     if (carried->is_call)
         grpc_feed(up ? &carried->call.up : &carried->call.down, bytes);
-    else
+    else if (carried->socket.open)
         socket_feed(&carried->socket, up ? &carried->socket.up : &carried->socket.down, bytes);
 }
 
