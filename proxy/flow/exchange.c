@@ -165,10 +165,8 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
 
 static void tell(struct flow *flow, struct exchange *exchange)
 {
-    if (!exchange->event)
-        return; /* it was told, or is lost and counted */
-    exchange->event->http.request_bytes = exchange->request_bytes;
-    report_emit(flow, &exchange->event);
+    if (exchange->event) /* else it was told, or is lost and counted */
+        report_emit(flow, &exchange->event);
 }
 
 void exchange_refused(struct flow *flow, struct exchange *exchange,
@@ -217,8 +215,8 @@ void exchange_answered(struct flow *flow, struct exchange *exchange,
 
 void exchange_body(struct exchange *exchange, bool up, struct span bytes)
 {
-    if (up)
-        exchange->request_bytes += bytes.len;
+    if (up && exchange->event)
+        exchange->event->http.request_bytes += bytes.len;
     if (exchange->carried)
         carried_body(exchange->carried, up, bytes);
 }

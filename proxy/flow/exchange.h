@@ -21,7 +21,6 @@ struct flow_event;
 struct exchange {
     struct flow_event *event; /* its process_http, filled but for the answer; NULL: told */
     uint64_t sent_ns;
-    uint64_t request_bytes;  /* of its body, so far; HTTP/1 sets them when it is whole */
     struct carried *carried; /* what the bodies are looked at for; NULL: nothing */
 };
 

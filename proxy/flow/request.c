@@ -192,6 +192,13 @@ static void to_raw(struct relay *relay)
     relay->settling = false;
 }
 
+/* How much of its body has come; nobody adds that up where nobody looks at it. */
+static void note_body(const struct relay *relay, struct exchange *exchange)
+{
+    if (exchange->event)
+        exchange->event->http.request_bytes = http1_body_bytes(relay->request);
+}
+
 static void on_body_up(void *arg, struct span bytes)
 {
     struct flow *flow = arg;
@@ -267,7 +274,7 @@ bool request_feed_up(struct flow *flow)
             up->in_head = true;
             up->ready = up->parsed;
             if (relay->pending_len)
-                newest_pending(relay)->exchange.request_bytes = http1_body_bytes(relay->request);
+                note_body(relay, &newest_pending(relay)->exchange);
             relay->settling = http1_head(relay->request)->upgrade;
             break;
         case HTTP1_RAW:
@@ -313,7 +320,7 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
     relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     relay->pending_len--;
     if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
-        exchange->request_bytes = http1_body_bytes(relay->request);
+        note_body(relay, exchange);
     exchange_answered(flow, exchange, &answer);
     http1_on_body(relay->response, exchange->carried ? on_body_down : NULL, flow);
 }
