@@ -146,7 +146,8 @@ PY
 # listening ADDRESS PORT: somebody accepts there (in this namespace).
 listening() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
-# nginx_server PORT [CERT [DIRECTIVES]]: one more server for start_nginx, with TLS if CERT is named.
+# nginx_server PORT [CERT [DIRECTIVES]]: one more server for start_nginx, with TLS if CERT is named, and
+# with HTTP/2 if NGINX_SPEAKS is that (http2; in the clear it speaks nothing else then).
 NGINX_SERVERS=''
 NGINX_PORTS=()
 NGINX_LISTEN=(127.0.0.1 '[::1]')
@@ -155,7 +156,7 @@ nginx_server() {
     NGINX_PORTS+=("$1")
     NGINX_SERVERS+="server {"
     [ -z "${2:-}" ] || tls=' ssl'
-    for address in "${NGINX_LISTEN[@]}"; do NGINX_SERVERS+=" listen $address:$1$tls;"; done
+    for address in "${NGINX_LISTEN[@]}"; do NGINX_SERVERS+=" listen $address:$1$tls ${NGINX_SPEAKS:-};"; done
     [ -z "${2:-}" ] || NGINX_SERVERS+=" ssl_certificate $T/$2.pem; ssl_certificate_key $T/$2.key;"
     NGINX_SERVERS+=" ${3:-} include $T/locations; }"$'\n'
 }
