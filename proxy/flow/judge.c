@@ -18,8 +18,11 @@ static const char *const inseparable[] = {
 
 static bool is_inseparable(const struct hello *hello)
 {
-    if (hello_offers(hello, "h2") || hello_offers(hello, "http/1.1"))
-        return false; /* it must be ready for that, too: no way around us for who speaks HTTP */
+    struct span offer = hello->alpn, name;
+
+    while (span_take_vector(&offer, 1, &name))
+        if (open_relay_kind(name) != RELAY_RAW)
+            return false; /* it is ready for HTTP, too: that leads to us */
     for (size_t i = 0; i < ARRAY_SIZE(inseparable); i++)
         if (hello_offers(hello, inseparable[i]))
             return true;

@@ -99,6 +99,7 @@ static const struct {
     {"an ACME server's question", BYTES("\12acme-tls/1"), 0x0304, OPAQUE_OTHER_PROTOCOL},
     {"... beside what may be HTTP", BYTES("\12acme-tls/1\2h2"), 0x0304, OPAQUE_NO_REASON},
     {"... beside HTTP/1", BYTES("\10http/1.1\12acme-tls/1"), 0x0304, OPAQUE_NO_REASON},
+    {"... beside HTTP by other names", BYTES("\10http/1.0\12acme-tls/1"), 0x0304, OPAQUE_NO_REASON},
     {"keys for a time server", BYTES("\7ntske/1"), 0x0304, OPAQUE_OTHER_PROTOCOL},
     {"PostgreSQL", BYTES("\12postgresql"), 0x0303, OPAQUE_OTHER_PROTOCOL},
     {"libp2p, and what follows", BYTES("\14/yamux/1.0.0\6libp2p"), 0x0304, OPAQUE_OTHER_PROTOCOL},
