@@ -1,19 +1,20 @@
-/* load: HTTP/1.1 requests over TLS as a client makes them, one thread, for tests/bench/run.
+/* load: requests over TLS as a client makes them, one thread, for tests/bench/run.
  *
- *   load ADDRESS PORT NAME CA PATH CONNECTIONS SECONDS keep|close
+ *   load ADDRESS PORT NAME CA PATH CONNECTIONS SECONDS keep|close|STREAMS|messages
  *
  * Every connection verifies the server (CA, NAME) and resumes nothing. When each has had one answer
  * it says "ready" and waits for a line on stdin; then it works for SECONDS (0: stays idle), says as
  * JSON what it saw, and waits for another line with its connections still open. `close`: a new
- * connection for each request. */
+ * connection for each request. A number: HTTP/2, so many requests at once on a connection.
+ * `messages`: HTTP/2, one stream a connection on which the server sends back what it got; a message
+ * is an answer. The rest is HTTP/1.1. */
+#include "load.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/ssl.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,34 +24,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_MAX = 65536, HEAD_MAX = 4096, SAMPLES_MAX = 1 << 22, ERRORS_MAX = 1000, TURN = 64 };
+enum { SAMPLES_MAX = 1 << 22, ERRORS_MAX = 1000 };
 
-struct client {
-    int fd;
-    SSL *ssl;
-    bool open;   /* TLS is up */
-    bool served; /* one answer has come, on this connection or an earlier one */
-    size_t sent; /* bytes of the request */
-    char head[HEAD_MAX];
-    size_t head_len;
-    bool in_body;
-    uint64_t left; /* bytes of the answer's body */
-    uint64_t began_ns;
-};
-
+struct load load;
 static struct sockaddr_in server;
-static const char *name;
-static bool keep, resting; /* until the work begins, who has been served waits */
 static SSL_CTX *ctx;
 static char request[512];
 static size_t request_len;
 static int poll_fd;
-static uint64_t answers, bytes, errors, end_ns;
 static uint32_t *samples;
 static size_t samples_len;
 static char body[READ_MAX];
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
     struct timespec now;
 
@@ -78,8 +64,8 @@ static void dial(struct client *client)
     if (connect(client->fd, (struct sockaddr *)&server, sizeof(server)) < 0 && errno != EINPROGRESS)
         die("connect");
     client->ssl = SSL_new(ctx);
-    if (!client->ssl || !SSL_set_fd(client->ssl, client->fd) || !SSL_set1_host(client->ssl, name) ||
-        !SSL_set_tlsext_host_name(client->ssl, name))
+    if (!client->ssl || !SSL_set_fd(client->ssl, client->fd) ||
+        !SSL_set1_host(client->ssl, load.name) || !SSL_set_tlsext_host_name(client->ssl, load.name))
         die("TLS");
     SSL_set_connect_state(client->ssl);
     if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, client->fd, &event) < 0)
@@ -88,17 +74,18 @@ static void dial(struct client *client)
 
 static void hang_up(struct client *client)
 {
+    http2_close(client);
     SSL_free(client->ssl);
     close(client->fd);
     client->ssl = NULL;
 }
 
-static void fail(struct client *client, const char *what)
+void load_failed(struct client *client, const char *what)
 {
-    if (++errors == 1)
+    if (++load.errors == 1)
         fprintf(stderr, "load: %s (verification: %s)\n", what,
                 X509_verify_cert_error_string(SSL_get_verify_result(client->ssl)));
-    if (errors > ERRORS_MAX)
+    if (load.errors > ERRORS_MAX)
         exit(1);
     hang_up(client);
     dial(client);
@@ -108,19 +95,29 @@ static void begin_request(struct client *client)
 {
     client->sent = client->head_len = 0;
     client->in_body = false;
-    if (keep)
+    if (load.keep)
         client->began_ns = now_ns();
+}
+
+void load_answered(struct client *client, uint64_t began_ns)
+{
+    uint64_t took = now_ns() - began_ns;
+
+    load.answers++;
+    client->served = true;
+    if (samples_len < SAMPLES_MAX)
+        samples[samples_len++] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+}
+
+bool load_goes_on(const struct client *client)
+{
+    return load.resting ? !client->served : now_ns() < load.end_ns;
 }
 
 static void answered(struct client *client)
 {
-    uint64_t now = now_ns();
-
-    answers++;
-    client->served = true;
-    if (samples_len < SAMPLES_MAX)
-        samples[samples_len++] = (uint32_t)((now - client->began_ns) / 1000);
-    if (!keep) {
+    load_answered(client, client->began_ns);
+    if (!load.keep) {
         hang_up(client);
         dial(client);
         return;
@@ -151,7 +148,7 @@ static bool take(struct client *client, const char *data, size_t len)
     if (len > client->left)
         return false;
     client->left -= len;
-    bytes += len;
+    load.bytes += len;
     return true;
 }
 
@@ -164,10 +161,16 @@ static void serve(struct client *client)
         if (!client->open) {
             n = SSL_connect(client->ssl);
             client->open = n == 1;
+            if (n == 1 && load.streams)
+                http2_open(client);
             if (n == 1)
                 continue;
+        } else if (load.streams) {
+            if (!http2_serve(client))
+                return;
+            continue;
         } else if (client->sent < request_len) {
-            if (resting ? client->served : now_ns() >= end_ns)
+            if (!load_goes_on(client))
                 return;
             n = SSL_write(client->ssl, request, (int)request_len);
             if (n > 0) {
@@ -177,7 +180,7 @@ static void serve(struct client *client)
         } else {
             n = SSL_read(client->ssl, body, sizeof(body));
             if (n > 0 && !take(client, body, (size_t)n)) {
-                fail(client, "no answer as wanted");
+                load_failed(client, "no answer as wanted");
                 return;
             }
             if (n > 0 && client->in_body && !client->left) {
@@ -191,7 +194,7 @@ static void serve(struct client *client)
         n = SSL_get_error(client->ssl, n);
         if (n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE)
             return;
-        fail(client, "the connection failed");
+        load_failed(client, "the connection failed");
         return;
     }
     /* others first; edge-triggered, so it must be called again */
@@ -228,17 +231,22 @@ static void set_up(char **argv)
 {
     server =
         (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2]))};
-    name = argv[3];
-    keep = strcmp(argv[8], "keep") == 0;
+    load.name = argv[3];
+    load.path = argv[5];
+    load.keep = strcmp(argv[8], "keep") == 0;
+    load.messages = strcmp(argv[8], "messages") == 0;
+    load.streams = load.messages ? 1 : (unsigned)atoi(argv[8]);
     request_len =
-        (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", argv[5],
-                         name, keep ? "" : "Connection: close\r\n");
+        (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n",
+                         load.path, load.name, load.keep ? "" : "Connection: close\r\n");
     ctx = SSL_CTX_new(TLS_client_method());
     samples = malloc(SAMPLES_MAX * sizeof(*samples));
     poll_fd = epoll_create1(0);
     if (!samples || !ctx || poll_fd < 0 || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1 ||
         !SSL_CTX_load_verify_locations(ctx, argv[4], NULL))
         die("set-up");
+    if (load.streams && SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)"\2h2", 3) != 0)
+        die("ALPN");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
@@ -252,36 +260,39 @@ int main(int argc, char **argv)
     struct client *clients = calloc(count ? count : 1, sizeof(*clients));
 
     if (!count || !clients) {
-        fprintf(stderr, "load ADDRESS PORT NAME CA PATH CONNECTIONS SECONDS keep|close\n");
+        fprintf(stderr,
+                "load ADDRESS PORT NAME CA PATH CONNECTIONS SECONDS keep|close|STREAMS|messages\n");
         return 2;
     }
     set_up(argv);
-    resting = true;
+    load.resting = true;
     for (size_t i = 0; i < count; i += 32) { /* not more at once than a backlog takes */
         uint64_t wanted = i + 32 < count ? i + 32 : count;
 
         for (size_t j = i; j < wanted; j++)
             dial(&clients[j]);
-        while (answers < wanted)
+        while (load.answers < wanted)
             run_once();
     }
     puts("ready");
     fflush(stdout);
     wait_for_line();
-    answers = bytes = samples_len = 0;
-    resting = seconds == 0;
+    load.answers = load.bytes = 0;
+    samples_len = 0;
+    load.resting = seconds == 0;
     began = now_ns();
-    end_ns = began + seconds * 1000000000u;
+    load.end_ns = began + seconds * 1000000000u;
     for (size_t i = 0; i < count && seconds; i++)
         serve(&clients[i]);
-    while (seconds && now_ns() < end_ns)
+    while (seconds && now_ns() < load.end_ns)
         run_once();
     qsort(samples, samples_len, sizeof(*samples), by_value);
-    printf("{\"answers\":%llu,\"bytes\":%llu,\"errors\":%llu,\"seconds\":%.6f,\"p50_us\":%u,"
-           "\"p99_us\":%u}\n",
-           (unsigned long long)answers, (unsigned long long)bytes, (unsigned long long)errors,
-           (double)(now_ns() - began) / 1e9, samples_len ? samples[samples_len / 2] : 0,
-           samples_len ? samples[samples_len * 99 / 100] : 0);
+    printf("{\"answers\":%llu,\"bytes\":%llu,\"errors\":%llu,\"seconds\":%.6f,\"p50_us\":%.1f,"
+           "\"p99_us\":%.1f}\n",
+           (unsigned long long)load.answers, (unsigned long long)load.bytes,
+           (unsigned long long)load.errors, (double)(now_ns() - began) / 1e9,
+           samples_len ? samples[samples_len / 2] / 1e3 : 0,
+           samples_len ? samples[samples_len * 99 / 100] / 1e3 : 0);
     fflush(stdout);
     wait_for_line();
     return 0;
