@@ -24,6 +24,7 @@ make_cert private own DNS:own.test
 openssl x509 -in "$T/site.pem" -noout -pubkey >"$T/site.pub"
 make_namespaces
 NGINX_LISTEN=(203.0.113.10)
+NGINX_SPEAKS=http2 # who does not offer it gets HTTP/1.1
 nginx_server 443 site "server_name site.test;"
 nginx_server 443 private "server_name own.test;"
 start_nginx "${IN_UPSTREAM[@]}"
@@ -135,6 +136,13 @@ tell() {
 }
 told() { awk -v run="$2" '$1 == run { sub(/[^ ]+ /, ""); print }' "$T/$1/told"; }
 
+# spoke WAY RUN: the protocol of its requests that came to the server
+spoke() {
+    local protocol
+    protocol=$(sed -nE "s#.* GET /${2%@*}(/[^ ]*)? (HTTP/[0-9.]+) .* sni=${2#*@} .*#\2#p" "$T/$1/access" | sort -u | paste -sd ' ')
+    echo "${protocol:--}"
+}
+
 # reached PHASE RUN: requests of it that came to the server
 reached() { grep -cE "GET /${2%@*}(/[^ ]*)? HTTP.* sni=${2#*@} " "$T/$1/access" || true; }
 
@@ -170,6 +178,7 @@ version() {
     [[ $text =~ [0-9]+[.][0-9]+ || $text =~ [0-9]+ ]] && echo "${BASH_REMATCH[0]}"
 }
 
+both_spoke() { echo "$(spoke "$1-direct" "$2") → $(spoke "$1" "$2")"; }
 both() { echo "$(outcome "$1-direct" "$2") → $(through "$1" "$2")"; }
 
 # ---- the phases -----------------------------------------------------------------------------------------
@@ -202,14 +211,16 @@ printed nothing of it, and through Sallyport no request reached the server, and 
 ## No option, nothing in the environment but PATH and HOME
 
 *Reached by* is which of the files with our authority in them the program opened. The first server's root is in what the pod trusts
-(`/etc/ssl/certs/ca-certificates.crt` and Java's `cacerts`), the second's is not. A runtime with roots of its own, as npm's Node.js has,
+(`/etc/ssl/certs/ca-certificates.crt` and Java's `cacerts`), the second's is not. *Protocol* is what the first server was asked in: it speaks
+both HTTP/2 and HTTP/1.1 (-: it was not asked at all). A runtime with roots of its own, as npm's Node.js has,
 refuses direct what only the pod trusts, and accepts it through us: `NODE_EXTRA_CA_CERTS` adds to those roots, and names all of our authorities.
 
-| program | version | TLS | reached by | the pod's root | unknown root |
-| --- | --- | --- | --- | --- | --- |
+| program | version | TLS | protocol | reached by | the pod's root | unknown root |
+| --- | --- | --- | --- | --- | --- | --- |
 MD
     for id in "${TRUSTING[@]}"; do
-        echo "| ${TITLE[$id]} | $(version "$id") | ${STACK[$id]} | $(trust_files trusting "$id@site.test") |" \
+        echo "| ${TITLE[$id]} | $(version "$id") | ${STACK[$id]} | $(both_spoke trusting "$id@site.test") |" \
+            "$(trust_files trusting "$id@site.test") |" \
             "$(both trusting "$id@site.test") | $(both unknown "$id@site.test") |"
     done
     cat <<'MD'

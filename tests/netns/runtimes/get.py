@@ -1,5 +1,5 @@
 """get.py WAY URL [FILE]: prints what is at URL; trusts what is in FILE alone, if one is named. WAY:
-urllib, requests, httpx, or a libcurl to load (such as libcurl-nss.so.4)."""
+urllib, requests, httpx, httpx2 (which offers HTTP/2), or a libcurl to load (such as libcurl-nss.so.4)."""
 import ctypes
 import ssl
 import sys
@@ -31,7 +31,8 @@ def body():
         return requests.get(url, verify=roots[0] if roots else True).content
     import httpx
 
-    return httpx.get(url, verify=roots[0] if roots else True).content
+    with httpx.Client(http2=way == "httpx2", verify=roots[0] if roots else True) as client:
+        return client.get(url).content
 
 
 if way.startswith("lib"):

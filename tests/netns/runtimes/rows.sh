@@ -35,12 +35,17 @@ row urllib "Python, urllib" OpenSSL "$py --version" -- $py "$get.py" urllib URL
 row requests "Python, requests" OpenSSL "$py -c 'import requests; print(requests.__version__)'" -- \
     $py "$get.py" requests URL
 row httpx "Python, httpx" OpenSSL "$py -c 'import httpx; print(httpx.__version__)'" -- $py "$get.py" httpx URL
+row httpx2 "Python, httpx, \`http2=True\`" OpenSSL "$py -c 'import httpx; print(httpx.__version__)'" -- \
+    $py "$get.py" httpx2 URL
 row node "Node.js of npm, https" "OpenSSL of its own" "$npm_node --version" -- "$npm_node" "$get.mjs" https URL
 row nodefetch "Node.js of npm, fetch" "OpenSSL of its own" "$npm_node --version" -- "$npm_node" "$get.mjs" fetch URL
+row nodeh2 "Node.js of npm, http2" "OpenSSL of its own" "$npm_node --version" -- "$npm_node" "$get.mjs" http2 URL
 row debnode "Node.js of Debian, https" OpenSSL "in_pod_bed ${debian_node[*]} --version" -- \
     "${debian_node[@]}" "$get.mjs" https URL
 row debfetch "Node.js of Debian, fetch" OpenSSL "in_pod_bed ${debian_node[*]} --version" -- \
     "${debian_node[@]}" "$get.mjs" fetch URL
+row debh2 "Node.js of Debian, http2" OpenSSL "in_pod_bed ${debian_node[*]} --version" -- \
+    "${debian_node[@]}" "$get.mjs" http2 URL
 row go "Go, net/http" "crypto/tls" "/usr/bin/go version" -- "$T/get" URL
 row java "Java, HttpClient" JSSE "${java[0]} --version" -- "${java[@]}" Get client URL
 row javaurl "Java, URLConnection" JSSE "${java[0]} --version" -- "${java[@]}" Get connection URL
@@ -55,8 +60,8 @@ row phpcurl "PHP, curl" OpenSSL "/usr/bin/php --version" -- /usr/bin/php "$get.p
 row erlang "Erlang, httpc" "ssl of OTP" "erl -noshell -eval 'io:put_chars(erlang:system_info(otp_release)), halt().'" -- \
     escript "$get.erl" URL
 row busybox "busybox wget" "\`openssl s_client\`" "busybox" -- busybox wget -q -O - URL
-TRUSTING=(curl wget wget2 aria2 git w3m urllib requests httpx node nodefetch debnode debfetch go java javaurl
-          ruby lwp tiny php phpcurl erlang busybox)
+TRUSTING=(curl wget wget2 aria2 git w3m urllib requests httpx httpx2 node nodefetch nodeh2 debnode debfetch
+          debh2 go java javaurl ruby lwp tiny php phpcurl erlang busybox)
 
 # ---- what has trust of its own --------------------------------------------------------------------------
 
