@@ -24,12 +24,13 @@ int http2_new(struct http2 **out, const struct http2_hooks *hooks, void *arg)
 
 void http2_free(struct http2 **http2)
 {
-    struct http2 *gone = TAKE(*http2);
+    struct http2 *gone = *http2;
 
     if (!gone)
         return;
-    while (gone->streams)
+    while (gone->streams) /* who is told of their ends may ask it for its fault */
         stream_free(gone->streams);
+    *http2 = NULL;
     if (gone->room)
         gone->hooks->room(gone->arg, -gone->room);
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
@@ -48,6 +49,9 @@ static void break_off(struct session *session, int error)
         break;
     case NGHTTP2_ERR_FLOODED:
         session_fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that want an answer");
+        break;
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+        session_fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many CONTINUATION frames");
         break;
     default:
         session_fail(session, NGHTTP2_INTERNAL_ERROR, nghttp2_strerror(error));
@@ -137,7 +141,7 @@ size_t http2_pull(struct http2 *http2, enum http2_side to, uint8_t *out, size_t 
 
 void http2_written(struct http2 *http2, enum http2_side to)
 {
-    stream_written(session_of(http2, to));
+    credit_written(session_of(http2, to));
 }
 
 void http2_ended(struct http2 *http2, enum http2_side from)

@@ -3,6 +3,7 @@
  *   http2.c    the connection: its two sessions made, fed, pulled from, ended
  *   session.c  one leg: nghttp2's callbacks, which note and hand on
  *   stream.c   one request and its answer, from one leg to the other
+ *   credit.c   windows
  *   frames.c   what concerns a connection: SETTINGS, PING, GOAWAY, priorities
  *   fields.c   a header block */
 #pragma once
@@ -132,8 +133,8 @@ void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t c
 void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason);
 /* Frees it, in whatever state. Tells its end. */
 void stream_free(struct http2_stream *stream);
-/* Bytes that were pulled for this side are written. */
-void stream_written(struct session *to);
+/* Nothing is owed any more for what was pulled for that side. */
+void stream_unlink_owed(struct http2_stream *stream, enum http2_side to);
 /* Something that came from `from` waits for the other side, or will. */
 bool stream_pends(const struct http2_stream *stream, enum http2_side from);
 
@@ -142,6 +143,14 @@ ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, u
                     nghttp2_data_source *source, void *arg);
 int stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
                 nghttp2_data_source *source, void *arg);
+
+/* ---- credit.c ---- */
+
+/* Bytes that were pulled for this side are written: who sent them may send more. */
+void credit_written(struct session *to);
+/* Streams that the other side does not take are not to use up what its others need: the
+ * connection's window grows with what waits for them. */
+void credit_widen(struct session *from);
 
 /* ---- frames.c ---- */
 

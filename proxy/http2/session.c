@@ -189,7 +189,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         session_spend(session, FLOOD_RESET);
         break;
     case NGHTTP2_WINDOW_UPDATE:
-        session_spend(session, FLOOD_WINDOW);
+        if (session_spend(session, FLOOD_WINDOW) && !frame->hd.stream_id)
+            credit_widen(session_of(session->http2, opposite(session->side)));
         break;
     default:
         break;

@@ -77,7 +77,7 @@ static void drop(struct http2_stream *stream, enum http2_side from)
     half->queued = 0;
 }
 
-static void unlink_owed(struct http2_stream *stream, enum http2_side to)
+void stream_unlink_owed(struct http2_stream *stream, enum http2_side to)
 {
     struct http2_stream *next = stream->owed_next[to];
 
@@ -126,7 +126,7 @@ void stream_free(struct http2_stream *stream)
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++) {
         detach(stream, side);
         drop(stream, side);
-        unlink_owed(stream, side);
+        stream_unlink_owed(stream, side);
     }
     *stream->link = stream->next;
     if (stream->next)
@@ -387,6 +387,8 @@ void stream_bytes(struct http2_stream *stream, struct session *from, struct span
     half->last = chunk;
     half->queued += bytes.len;
     wake(stream, from->side);
+    if (half->queued > bytes.len) /* it did not go on at once */
+        credit_widen(from);
 }
 
 /* The end is about to go on: trailers, if there are any, carry it. */
@@ -485,67 +487,6 @@ bool stream_pends(const struct http2_stream *stream, enum http2_side from)
     const struct half *half = &stream->half[from];
 
     return stream->open[opposite(from)] && (half->queued || (half->ended && !half->sent));
-}
-
-/* ---- credit ---- */
-
-/* Who takes all that he is sent as it comes may be sent more at a time. */
-static int32_t grown(int32_t window, size_t taken, size_t waiting, int32_t most)
-{
-    if (taken < (size_t)window || waiting > (size_t)window / 2 || window >= most)
-        return window;
-    return window * 2 < most ? window * 2 : most;
-}
-
-static void credit_stream(struct http2_stream *stream, struct session *from)
-{
-    struct half *half = &stream->half[from->side];
-    int32_t window, id = stream->id[from->side];
-
-    half->taken += half->owed;
-    if (stream->open[from->side] && !half->ended) {
-        nghttp2_session_consume_stream(from->ng, id, half->owed);
-        window = grown(half->window, half->taken, half->queued, HTTP2_STREAM_WINDOW_MAX);
-        if (window != half->window) {
-            half->window = window;
-            half->taken = 0;
-            nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, id, window);
-        }
-    }
-    half->owed = 0;
-}
-
-static void credit_connection(struct session *from)
-{
-    struct http2 *http2 = from->http2;
-    size_t bytes = from->owed_bytes;
-    int32_t window;
-
-    from->owed_bytes = 0;
-    from->taken += bytes;
-    nghttp2_session_consume_connection(from->ng, bytes);
-    window = grown(from->window, from->taken, 0, HTTP2_WINDOW_MAX);
-    if (window == from->window || !http2->hooks->room(http2->arg, window - from->window))
-        return;
-    http2->room += window - from->window;
-    from->window = window;
-    from->taken = 0;
-    nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, 0, window);
-}
-
-void stream_written(struct session *to)
-{
-    struct session *from = session_of(to->http2, opposite(to->side));
-
-    while (to->owed) {
-        struct http2_stream *stream = to->owed;
-
-        unlink_owed(stream, to->side);
-        if (!from->broken)
-            credit_stream(stream, from);
-    }
-    if (from->owed_bytes && !from->broken)
-        credit_connection(from);
 }
 
 /* ---- ends ---- */

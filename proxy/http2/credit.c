@@ -1,0 +1,91 @@
+/* credit: what a side may send (RFC 9113 section 5.2): as much as the other side takes. */
+#include "proxy/http2/own.h"
+
+/* Who takes all that he is sent as it comes may be sent more at a time. */
+static int32_t grown(int32_t window, size_t taken, size_t waiting, int32_t most)
+{
+    if (taken < (size_t)window || waiting > (size_t)window / 2 || window >= most)
+        return window;
+    return window * 2 < most ? window * 2 : most;
+}
+
+static void credit_stream(struct http2_stream *stream, struct session *from)
+{
+    struct half *half = &stream->half[from->side];
+    int32_t window, id = stream->id[from->side];
+
+    half->taken += half->owed;
+    if (stream->open[from->side] && !half->ended) {
+        nghttp2_session_consume_stream(from->ng, id, half->owed);
+        window = grown(half->window, half->taken, half->queued, HTTP2_STREAM_WINDOW_MAX);
+        if (window != half->window) {
+            half->window = window;
+            half->taken = 0;
+            nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, id, window);
+        }
+    }
+    half->owed = 0;
+}
+
+static void widen(struct session *from, int32_t window)
+{
+    struct http2 *http2 = from->http2;
+
+    if (window == from->window || !http2->hooks->room(http2->arg, window - from->window))
+        return;
+    http2->room += window - from->window;
+    from->window = window;
+    from->taken = 0;
+    nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, 0, window);
+}
+
+static void credit_connection(struct session *from)
+{
+    size_t bytes = from->owed_bytes;
+
+    from->owed_bytes = 0;
+    from->taken += bytes;
+    nghttp2_session_consume_connection(from->ng, bytes);
+    widen(from, grown(from->window, from->taken, 0, HTTP2_WINDOW_MAX));
+}
+
+void credit_written(struct session *to)
+{
+    struct session *from = session_of(to->http2, opposite(to->side));
+
+    while (to->owed) {
+        struct http2_stream *stream = to->owed;
+
+        stream_unlink_owed(stream, to->side);
+        if (!from->broken)
+            credit_stream(stream, from);
+    }
+    if (from->owed_bytes && !from->broken)
+        credit_connection(from);
+}
+
+/* Bytes that wait for streams whose windows the other side keeps shut. */
+static size_t stalled(const struct session *from)
+{
+    const struct session *to = session_of(from->http2, opposite(from->side));
+    size_t bytes = 0;
+
+    for (const struct http2_stream *stream = from->http2->streams; stream; stream = stream->next)
+        if (stream->open[to->side] && stream->half[from->side].queued &&
+            nghttp2_session_get_stream_remote_window_size(to->ng, stream->id[to->side]) <= 0)
+            bytes += stream->half[from->side].queued;
+    return bytes;
+}
+
+void credit_widen(struct session *from)
+{
+    const struct session *to = session_of(from->http2, opposite(from->side));
+    int32_t half = from->window / 2;
+
+    if (from->broken || to->broken || from->window >= HTTP2_WINDOW_MAX ||
+        nghttp2_session_get_effective_recv_data_length(from->ng) <= half ||
+        nghttp2_session_get_remote_window_size(to->ng) <= 0)
+        return;
+    if (stalled(from) > (size_t)half)
+        widen(from, from->window < HTTP2_WINDOW_MAX / 2 ? from->window * 2 : HTTP2_WINDOW_MAX);
+}
