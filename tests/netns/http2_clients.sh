@@ -22,7 +22,7 @@ read -ra ports <<<"$(free_ports ${#SERVERS[@]})"
 for i in "${!SERVERS[@]}"; do PORT[${SERVERS[i]}]=${ports[i]}; done
 secure=() plain=(plain="http://localhost:${PORT[plain]}")
 for server in nginx nghttpd go node; do secure+=("$server=https://localhost:${PORT[$server]}"); done
-NGINX_HTTP2=yes
+NGINX_SPEAKS=http2
 nginx_server "${PORT[nginx]}" origin 'add_trailer x-trailer done;'
 start_nginx
 cd "$T/www" # the others serve it

@@ -13,7 +13,7 @@ if grep -q __asan_init "$SALLYPORT"; then SANITIZED=yes; fi
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 read -r port gather <<<"$(free_ports 2)"
-NGINX_HTTP2=yes
+NGINX_SPEAKS=http2
 nginx_server "$port" origin
 start_nginx
 head -c 1000 /dev/urandom >"$T/www/small"
