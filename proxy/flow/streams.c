@@ -348,8 +348,11 @@ enum flow_state streams_run(struct flow *flow)
             flow->reset = n[0] < 0 || n[3] < 0 || http2_open(relay->http2);
             return FLOW_CLOSING;
         }
-        if (finished(flow))
+        if (finished(flow)) {
+            /* the pod's last words have gone on; what upstream would say back is nobody's */
+            leg_shut(&flow->upstream, !relay->up.ended || relay->up.ended_well);
             return FLOW_CLOSING;
+        }
         for (size_t i = 0; i < ARRAY_SIZE(n); i++)
             moved += n[i] > 0 ? (size_t)n[i] : 0;
     } while ((n[0] > 0 || n[1] > 0 || n[2] > 0 || n[3] > 0) && moved < TURN_BYTES);
@@ -376,5 +379,7 @@ void streams_end(struct flow *flow)
 
 bool streams_last(const struct flow *flow)
 {
-    return flow->relay.http2 && http2_open(flow->relay.http2);
+    const struct relay *relay = &flow->relay;
+
+    return relay->http2 && http2_open(relay->http2) && !relay->up.ended && !relay->down.ended;
 }

@@ -15,5 +15,5 @@ enum flow_state;
 enum flow_state streams_run(struct flow *flow);
 /* Tells what was not told; before relay_fini. */
 void streams_end(struct flow *flow);
-/* Some are open: that no byte moves may be what both ends want, for hours. */
+/* Some are open, and both ends are there: that no byte moves may be what they want, for hours. */
 bool streams_last(const struct flow *flow);
