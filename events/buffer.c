@@ -10,8 +10,8 @@ enum {
     FORMAT_GUESS = 96, /* most texts fit, and need be made once only */
 };
 
-/* Makes room for len more bytes and one NUL, which vsnprintf writes behind every text. */
-static bool reserve(struct buffer *buffer, size_t len)
+/* And for one NUL, which vsnprintf writes behind every text. */
+bool buffer_reserve(struct buffer *buffer, size_t len)
 {
     size_t size = buffer->size ? buffer->size : FIRST_SIZE, wanted;
     char *grown;
@@ -35,14 +35,6 @@ static bool reserve(struct buffer *buffer, size_t len)
     return true;
 }
 
-void buffer_append(struct buffer *buffer, const void *data, size_t len)
-{
-    if (!len || !reserve(buffer, len))
-        return;
-    memcpy(buffer->data + buffer->len, data, len);
-    buffer->len += len;
-}
-
 void buffer_text(struct buffer *buffer, const char *text)
 {
     buffer_append(buffer, text, strlen(text));
@@ -53,14 +45,14 @@ void buffer_format(struct buffer *buffer, const char *format, ...)
     va_list args;
     int len;
 
-    if (!reserve(buffer, FORMAT_GUESS))
+    if (!buffer_reserve(buffer, FORMAT_GUESS))
         return;
     va_start(args, format);
     len = vsnprintf(buffer->data + buffer->len, FORMAT_GUESS, format, args);
     va_end(args);
     if (len < 0)
         buffer->failed = true;
-    if (len < 0 || !reserve(buffer, (size_t)len))
+    if (len < 0 || !buffer_reserve(buffer, (size_t)len))
         return;
     if (len >= FORMAT_GUESS) {
         va_start(args, format);

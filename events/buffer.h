@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 
@@ -13,7 +14,19 @@ struct buffer {
     bool failed;
 };
 
-void buffer_append(struct buffer *buffer, const void *data, size_t len);
+/* For buffer_append(): makes room for len more bytes. False: it failed. */
+bool buffer_reserve(struct buffer *buffer, size_t len);
+
+/* Inline, since an event is made of two hundred of them, most of few bytes. */
+static inline void buffer_append(struct buffer *buffer, const void *data, size_t len)
+{
+    if (!len ||
+        ((buffer->failed || buffer->size - buffer->len <= len) && !buffer_reserve(buffer, len)))
+        return;
+    memcpy(buffer->data + buffer->len, data, len);
+    buffer->len += len;
+}
+
 void buffer_text(struct buffer *buffer, const char *text);
 void buffer_format(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
 void buffer_fini(struct buffer *buffer);

@@ -4,7 +4,8 @@
  * so nobody waits for a slow one. What it has not read when the history moves on is lost for it,
  * counted by its filter, and told in its place; its seq has no gap. Who shuts its end for writing
  * gets what was emitted before, and then the end.
- * Called by:  proxy/telemetry/followers.c. It is a tap of the bus, and works on the event thread. */
+ * Called by:  proxy/telemetry/followers.c. It is a tap of the bus, and works on the event thread.
+ */
 #pragma once
 
 #include "events/bus.h"

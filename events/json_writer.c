@@ -1,5 +1,7 @@
 #include "events/json_writer.h"
 
+#include <string.h>
+
 #include "events/quote.h"
 #include "events/units.h"
 
@@ -27,9 +29,15 @@ void json_end(struct buffer *out, size_t mark, char bracket)
 
 void json_key(struct buffer *out, const char *key)
 {
-    buffer_append(out, "\"", 1);
-    buffer_text(out, key);
-    buffer_append(out, "\":", 2);
+    size_t len = strlen(key);
+
+    if (!buffer_reserve(out, len + 3))
+        return;
+    out->data[out->len++] = '"';
+    memcpy(out->data + out->len, key, len);
+    out->len += len;
+    out->data[out->len++] = '"';
+    out->data[out->len++] = ':';
 }
 
 void json_item(struct buffer *out, const char *text)

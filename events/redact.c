@@ -40,7 +40,7 @@ bool redact_name(const char *name, size_t len)
     for (const char *end = name + len; name < end; name++) {
         char first = fold(*name);
 
-        if (first < 'a' || first > 'z')
+        if (first < 'a' || first > 'z' || !secret_parts[first - 'a'][0])
             continue;
         for (const char *const *part = secret_parts[first - 'a']; *part; part++)
             if (part_at(name, end, *part))

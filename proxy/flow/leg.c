@@ -156,9 +156,11 @@ void leg_acknowledge(struct leg *leg)
     setsockopt(leg->fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof(yes));
 }
 
+/* To look whether there are any costs less than to clear the places of sixteen. */
 static void forget_errors(void)
 {
-    ERR_clear_error();
+    if (ERR_peek_error())
+        ERR_clear_error();
     errno = 0;
 }
 
