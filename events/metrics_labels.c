@@ -118,7 +118,10 @@ static const struct {
     {"Content-Length", METRICS_FAULT_LENGTH},
     {"Transfer-Encoding", METRICS_FAULT_LENGTH},
     {"chunk", METRICS_FAULT_LENGTH},
+    {"memory", METRICS_FAULT_MEMORY},
     {"field", METRICS_FAULT_FIELD},
+    {"preface", METRICS_FAULT_FRAME},
+    {"SETTINGS at first", METRICS_FAULT_FRAME},
     {"frame", METRICS_FAULT_FRAME},
     {"message", METRICS_FAULT_MESSAGE},
 };
@@ -137,8 +140,8 @@ void metrics_fault(const char *error, enum metrics_leg *leg, enum metrics_fault 
 const char *metrics_fault_word(unsigned fault)
 {
     static const char *const words[METRICS_FAULT_MAX] = {
-        "resets",    "flood",  "streams", "header_list", "compression", "window",
-        "authority", "length", "field",   "frame",       "message",     "other"};
+        "resets", "flood", "streams", "header_list", "compression", "window", "authority",
+        "length", "field", "frame",   "message",     "memory",      "other"};
 
     return words[fault];
 }

@@ -50,6 +50,7 @@ enum metrics_fault {
     METRICS_FAULT_FIELD,
     METRICS_FAULT_FRAME,
     METRICS_FAULT_MESSAGE,
+    METRICS_FAULT_MEMORY, /* ours is short */
     METRICS_FAULT_OTHER,
     METRICS_FAULT_MAX
 };
