@@ -264,7 +264,7 @@ RESET = {"path": "/chat/reset", "request_messages": "1", "request_bytes": "5", "
          "response_frames": "2"}
 
 
-def hold(told, wanted):
+def hold(told, wanted, protocol="HTTP/1.1"):
     name = wanted.get("path") or wanted["method"]
     for key, value in wanted.items():
         if told.get(key) != value:
@@ -272,7 +272,7 @@ def hold(told, wanted):
     for key in ("error", "status", "close_code"):
         if key in told and key not in wanted and not (key == "error" and wanted is RESET):
             sys.exit("%s: %s is told: %r" % (name, key, told[key]))
-    if told["host"] != "localhost" or told["protocol"] != "HTTP/1.1" or int(told["duration_ns"]) <= 0:
+    if told["host"] != "localhost" or told["protocol"] != protocol or int(told["duration_ns"]) <= 0:
         sys.exit("%s: %r" % (name, told))
 
 
