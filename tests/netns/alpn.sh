@@ -14,6 +14,7 @@ nginx_server "$h1" origin
 nginx_server "$plain"
 start_nginx
 head -c 300000 /dev/urandom >"$T/www/page"
+echo small >"$T/www/small"
 start_s_server "$none" origin -www
 start_s_server "$imap" origin -alpn imap,pop3 -quiet
 
@@ -114,8 +115,8 @@ background "${CLEAN[@]}" nghttpx --conf=/dev/null --workers=1 --errorlog-file="$
 wait_for 20 listening 127.0.0.1 "$upgrade"
 for client in "curl -sS --http2" "nghttp -u"; do
     # shellcheck disable=SC2086 # its options
-    exec_local -- $client "http://127.0.0.1:$upgrade/page" >"$T/answer"
-    expect_same "$client: the page" "$T/answer" "$T/www/page"
+    exec_local -- $client "http://127.0.0.1:$upgrade/small" >"$T/answer" # curl has room for 32 kB behind a 101
+    expect_same "$client: the page" "$T/answer" "$T/www/small"
     expect_eq "$client: what is told" "101, opaque other protocol" \
         "$(events '.[].process_http // empty | .code'), $(close_of "$upgrade")"
 done
