@@ -9,9 +9,12 @@
 #include <stdint.h>
 
 enum flood_kind {
-    FLOOD_RESET,    /* RST_STREAM, and streams that its faults made us reset: 1000, 33 a second */
+    FLOOD_RESET,    /* RST_STREAM, and streams that its faults made us reset: 1000, 33 a second,
+                     * FLOOD_EARN_STREAM for each stream that was opened to it: a server that
+                     * answers before it has all of a request may end each of them so */
     FLOOD_SETTINGS, /* 100, 10 a second */
-    FLOOD_PING,     /* 1000, 100 a second */
+    FLOOD_PING,     /* 1000, 100 a second, FLOOD_EARN_PING for each DATA frame that it was sent:
+                     * gRPC measures the way of what comes by a PING to each */
     FLOOD_EMPTY, /* DATA without payload or end, unknown frames and the like: 1000, 100 a second */
     FLOOD_PRIORITY, /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens */
     FLOOD_WINDOW,   /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens,
@@ -19,7 +22,7 @@ enum flood_kind {
     _FLOOD_KIND_MAX,
 };
 
-enum { FLOOD_EARN_STREAM = 1, FLOOD_EARN_DATA = 10 };
+enum { FLOOD_EARN_STREAM = 1, FLOOD_EARN_DATA = 10, FLOOD_EARN_PING = 1 };
 
 /* All zero: nothing was spent yet. */
 struct flood {

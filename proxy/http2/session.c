@@ -261,6 +261,7 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
     switch (frame->hd.type) {
     case NGHTTP2_DATA:
         flood_earn(&session->flood, FLOOD_WINDOW, FLOOD_EARN_DATA);
+        flood_earn(&session->flood, FLOOD_PING, FLOOD_EARN_PING);
         break;
     case NGHTTP2_GOAWAY:
         if (!frames_goaway_sent(session) && frame->goaway.error_code != NGHTTP2_NO_ERROR)

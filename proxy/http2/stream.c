@@ -192,12 +192,14 @@ static int forward(struct http2_stream *stream, struct session *pod, const nghtt
     size_t len = fields_nv(&pod->fields, fields);
     nghttp2_priority_spec priority = frames_priority_spec(pod, &frame->headers.pri_spec);
     const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
-    int32_t id = nghttp2_submit_request(leg(stream, HTTP2_UPSTREAM)->ng,
+    struct session *upstream = leg(stream, HTTP2_UPSTREAM);
+    int32_t id = nghttp2_submit_request(upstream->ng,
                                         frame->hd.flags & NGHTTP2_FLAG_PRIORITY ? &priority : NULL,
                                         fields, len, end ? NULL : &body, stream);
 
     if (id < 0)
         return id;
+    flood_earn(&upstream->flood, FLOOD_RESET, FLOOD_EARN_STREAM);
     stream->id[HTTP2_UPSTREAM] = id;
     stream->open[HTTP2_UPSTREAM] = true;
     stream->half[HTTP2_POD].begun = true;

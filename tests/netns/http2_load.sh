@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Promise: HTTP/2 in numbers: every request of 100 connections by h2load succeeds and is told, exactly once;
-# 1 000 streams of one connection are open at once; of 100 small answers beside a large download on the same
+# 1 000 streams of one connection are open at once; as many as a server likes end before their request; of 100 small answers beside a large download on the same
 # connection none waits behind more of it than twice what is direct, nor, but under sanitizers, longer than twice.
 # --full: 10 000 requests a connection, a download of 1 GB.
 # shellcheck source=../harness/lib.sh
@@ -12,7 +12,7 @@ SANITIZED=''
 if grep -q __asan_init "$SALLYPORT"; then SANITIZED=yes; fi
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r port gather <<<"$(free_ports 2)"
+read -r port gather early <<<"$(free_ports 3)"
 NGINX_SPEAKS=http2
 nginx_server "$port" origin
 start_nginx
@@ -39,8 +39,8 @@ with open(sys.argv[1]) as events:
 print(f"{http} requests, {sorted(codes)}, {len(streams)} streams, {lost} times lost, {gaps} gaps in seq")
 PY
 }
-expect_told() { # what, requests, path
-    expect_eq "told of $1" "$2 requests, [('GET', 'HTTP/2', 200, 'localhost', '$3')], $2 streams, 0 times lost, 0 gaps in seq" "$(told "$EVENTS")"
+expect_told() { # what, requests, path[, method]
+    expect_eq "told of $1" "$2 requests, [('${4:-GET}', 'HTTP/2', 200, 'localhost', '$3')], $2 streams, 0 times lost, 0 gaps in seq" "$(told "$EVENTS")"
 }
 # by_h2load REQUESTS OPTIONS...: all of them succeed, by HTTP/2
 by_h2load() {
@@ -69,6 +69,16 @@ by_h2load 3000 -c 1 -m 1000 "https://localhost:$gather/together"
 expect_eq "streams that were open at once" "1000 1000 1000" "$(xargs <"$T/gather.out")"
 expect_told "streams open at once" 3000 /together
 echo "ok: 1000 streams at once"
+
+# ---- answers before the request is whole --------------------------------------------------------------------
+
+# That server resets each stream when it has answered: the client may stop.
+background "${CLEAN[@]}" nghttpd -a 127.0.0.1 --early-response -d "$T/www" "$early" "$T/origin.key" "$T/origin.pem" 2>"$T/nghttpd.err"
+wait_for 20 listening 127.0.0.1 "$early"
+head -c 200000 /dev/urandom >"$T/upload"
+by_h2load 1500 -c 1 -m 10 -d "$T/upload" "https://localhost:$early/small"
+expect_told "answers before the request is whole" 1500 /small POST
+echo "ok: 1500 answers before the request is whole"
 
 # ---- small ones beside a large one ------------------------------------------------------------------------
 

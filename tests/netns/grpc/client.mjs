@@ -115,6 +115,13 @@ say("kept alive", await in_turn(kept, numbered(2, 10), async n => {
 }));
 kept.close();
 
+// Libraries of other languages measure the way by a PING to each message that comes, at once.
+let answers = 0;
+const measured = dial();
+say("measured", await in_turn(measured, numbered(2500, 10), async () => { session.ping(error => { answers += !error; }); }));
+say("measured, PINGs answered", answers);
+measured.close();
+
 const unencrypted = new Parrot(`127.0.0.1:${plain}`, grpc.credentials.createInsecure());
 say("without TLS", words_of((await ask(unencrypted, "Echo", Buffer.from("in the clear"))).answer));
 unencrypted.close();
