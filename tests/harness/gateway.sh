@@ -39,7 +39,7 @@ make_gateway() {
     cp "$T/gate.pem" "$T/gate/ca.crt"
     cp "$T/gate.key" "$T/gate/tls.key"
     head -c 100000 /dev/urandom >"$T/www/page"
-    nginx_server 443 site
+    NGINX_SPEAKS=http2 nginx_server 443 site
     nginx_server 80
     start_nginx "${IN_UPSTREAM[@]}"
 }

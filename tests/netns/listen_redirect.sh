@@ -31,6 +31,8 @@ expect_eq "who and where to" "198.51.100.2 $V4:443
 expect_eq "what was asked" 'origin.test /page 200 terminated
 2001:db8:2::10 /page 200 terminated
 203.0.113.10 /page 200 plaintext' "$(events '.[].process_http // empty | "\(.host) \(.path) \(.code) \(.visibility)"' | tr -d '[]')"
+expect_eq "how it was spoken" "h2 h2, HTTP/2 HTTP/2 HTTP/1.1, HTTP/1.1 HTTP/2.0 HTTP/2.0" \
+    "$(events '.[].process_tls // empty | .alpn' | xargs), $(events '.[].process_http // empty | .protocol' | xargs), $(awk '{ print $4 }' "$T/access" | sort | xargs)"
 expect_eq "what was looked up" "true [\"$V4\"]" \
     "$(events '.[].process_dns // empty | select(.dns.response) | "\(.dns.response) \(.dns.ips)"')"
 expect_eq "closes with bytes and a duration" 3 \
