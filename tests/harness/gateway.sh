@@ -94,7 +94,7 @@ expect_page() {
 expect_reset() { # WHAT WHERE URL
     local status=0
     fetch "$2" -o /dev/null "$3" 2>"$T/curl.err" || status=$?
-    [[ $status = 35 || $status = 52 || $status = 56 || $status = 7 ]] || fail "$1: curl exit $status: $(cat "$T/curl.err")"
+    [[ $status = 35 || $status = 52 || $status = 56 || $status = 55 || $status = 7 ]] || fail "$1: curl exit $status: $(cat "$T/curl.err")"
 }
 
 # closes FILTER: how many process_close satisfy it.
