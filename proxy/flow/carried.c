@@ -253,10 +253,13 @@ static const char *unread(struct carried *carried)
     return flow_event_text(carried->event, span_of_text(text));
 }
 
-/* Both ends have said goodbye: how the connection goes then is no failure. */
+/* A call has its status, or both ends of a WebSocket have said goodbye: how the stream goes then is
+ * no failure. gRPC resets it when the status came before the request's end. */
 static bool done_with(const struct carried *carried)
 {
-    return !carried->is_call && carried->socket.up.closed && carried->socket.down.closed;
+    if (carried->is_call)
+        return carried->event->grpc.status_name;
+    return carried->socket.up.closed && carried->socket.down.closed;
 }
 
 void carried_end(struct flow *flow, struct carried **carried, uint64_t duration_ns,

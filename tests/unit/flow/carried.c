@@ -69,6 +69,10 @@ static const struct {
      .line =
          "{\"process_grpc\":{|\"stream\":7,\"request_messages\":\"2\",|\"response_messages\":\"0\","
          "\"response_bytes\":\"1\",|\"error\":\"the program reset the stream: CANCEL\""},
+    {"a call that has its status, and is reset", .type = BYTES("application/grpc"),
+     .answered = {FIELD("grpc-status", "3")}, .code = 200,
+     .error = "the upstream reset the stream: NO_ERROR", .http = "\"code\":200",
+     .line = "{\"process_grpc\":{|\"status\":3,"},
     {"a call that was never answered", .type = BYTES("application/grpc"), .up = BYTES(HI),
      .how = UNANSWERED, .error = "the server closed without an answer",
      .http = "\"error\":\"the server closed without an answer\"",
