@@ -23,6 +23,10 @@ bool flood_spend(struct flood *flood, enum flood_kind kind, uint64_t now_ns)
     uint64_t *full_ns = &flood->full_ns[kind];
     uint64_t token_ns = buckets[kind].token_ns;
 
+    if (flood->earned[kind]) {
+        flood->earned[kind]--;
+        return true;
+    }
     if (*full_ns < now_ns)
         *full_ns = now_ns;
     if (*full_ns - now_ns + token_ns > buckets[kind].burst * token_ns)
@@ -33,10 +37,9 @@ bool flood_spend(struct flood *flood, enum flood_kind kind, uint64_t now_ns)
 
 void flood_earn(struct flood *flood, enum flood_kind kind, uint32_t n)
 {
-    uint64_t *full_ns = &flood->full_ns[kind];
-    uint64_t earned_ns = n * buckets[kind].token_ns; /* below 2^32 seconds: no overflow */
+    uint32_t room = FLOOD_EARNED_MAX - flood->earned[kind];
 
-    *full_ns = *full_ns > earned_ns ? *full_ns - earned_ns : 0;
+    flood->earned[kind] += n < room ? n : room;
 }
 
 const char *flood_reason(enum flood_kind kind)

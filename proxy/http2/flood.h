@@ -22,17 +22,24 @@ enum flood_kind {
     _FLOOD_KIND_MAX,
 };
 
-enum { FLOOD_EARN_STREAM = 1, FLOOD_EARN_DATA = 10, FLOOD_EARN_PING = 1 };
+enum {
+    FLOOD_EARN_STREAM = 1,
+    FLOOD_EARN_DATA = 10,
+    FLOOD_EARN_PING = 1,
+    FLOOD_EARNED_MAX = 1 << 17, /* two for each of the frames that fit into a window of 64 kB */
+};
 
 /* All zero: nothing was spent yet. */
 struct flood {
     uint64_t full_ns[_FLOOD_KIND_MAX]; /* when each bucket will be full again */
+    uint32_t earned[_FLOOD_KIND_MAX];
 };
 
 /* Takes one token. False: there is none, too many were asked for; none is taken. */
 bool flood_spend(struct flood *flood, enum flood_kind kind, uint64_t now_ns);
 
-/* Puts n tokens back; a full bucket takes no more. */
+/* n tokens beside the bucket's, to be spent whenever: what they are earned by is in flight before
+ * it is answered. */
 void flood_earn(struct flood *flood, enum flood_kind kind, uint32_t n);
 
 /* "too many resets" and the like. */
