@@ -33,11 +33,12 @@ struct half {
     size_t owed;   /* bytes pulled, not written: their sender is owed credit for them */
     size_t taken;  /* bytes written since the window was looked at */
     int32_t window;
-    bool begun;    /* the head went on */
-    bool ended;    /* the end came, */
-    bool sent;     /* and went on */
-    bool waiting;  /* nghttp2 asked for bytes when there were none */
-    bool dropping; /* nobody is there to take them */
+    unsigned heads; /* for the pod, submitted and not sent: a reset would overtake them */
+    bool begun;     /* the head went on */
+    bool ended;     /* the end came, */
+    bool sent;      /* and went on */
+    bool waiting;   /* nghttp2 asked for bytes when there were none */
+    bool dropping;  /* nobody is there to take them */
     struct fields_copy *trailers;
 };
 
@@ -127,6 +128,8 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame);
 void stream_trailers(struct http2_stream *stream, struct session *from);
 void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
 void stream_ended(struct http2_stream *stream, enum http2_side from);
+/* A head, or a trailer, was written for the pod. */
+void stream_head_sent(struct http2_stream *stream);
 /* nghttp2 has closed it on that side. */
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code);
 /* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */

@@ -303,8 +303,9 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
         return;
     len = fields_nv(&upstream->fields, fields);
     if (is_interim(head.code)) {
-        nghttp2_submit_headers(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], NULL, fields, len,
-                               NULL);
+        if (nghttp2_submit_headers(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], NULL, fields,
+                                   len, NULL) == 0)
+            half->heads++;
         return;
     }
     http2->hooks->answer(http2->arg, stream, &head);
@@ -312,7 +313,9 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
     half->ended = half->sent = head.end;
     result = nghttp2_submit_response(pod->ng, stream->id[HTTP2_POD], fields, len,
                                      head.end ? NULL : &body);
-    if (result != 0)
+    if (result == 0)
+        half->heads++;
+    else
         nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD],
                                   NGHTTP2_INTERNAL_ERROR);
 }
@@ -403,12 +406,25 @@ static void send_end(struct http2_stream *stream, struct session *to, uint32_t *
     half->sent = true;
     if (half->trailers) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len);
+        if (nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len) == 0 &&
+            to->side == HTTP2_POD)
+            half->heads++;
         free(TAKE(half->trailers));
     }
     /* whoever said all and then reset (section 8.1): only who has not said all need know */
-    if (stream->reset_due && !stream->half[to->side].ended)
+    if (stream->reset_due && !half->heads && !stream->half[to->side].ended)
         nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, id, stream->reset_code);
+}
+
+void stream_head_sent(struct http2_stream *stream)
+{
+    struct half *half = &stream->half[HTTP2_UPSTREAM];
+
+    half->heads--;
+    if (stream->reset_due && !half->heads && !half->queued && half->ended == half->sent &&
+        !(half->sent && stream->half[HTTP2_POD].ended))
+        nghttp2_submit_rst_stream(leg(stream, HTTP2_POD)->ng, NGHTTP2_FLAG_NONE,
+                                  stream->id[HTTP2_POD], stream->reset_code);
 }
 
 ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
@@ -506,7 +522,8 @@ static void pass_reset(struct http2_stream *stream, enum http2_side by, uint32_t
     if (stream->fault)
         code = NGHTTP2_CANCEL;
     stream->reset_code = code;
-    stream->reset_due = !stream->fault && (half->queued || (half->ended && !half->sent));
+    stream->reset_due =
+        !stream->fault && (half->queued || (half->ended && !half->sent) || half->heads);
     if (!stream->reset_due)
         nghttp2_submit_rst_stream(leg(stream, to)->ng, NGHTTP2_FLAG_NONE, stream->id[to], code);
 }
