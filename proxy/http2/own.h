@@ -49,6 +49,7 @@ struct http2_stream {
     bool open[HTTP2_SIDES];        /* nghttp2 knows it there */
     struct half half[HTTP2_SIDES]; /* by the side that sends */
     bool grpc;
+    bool was_reset; /* by a side: else it was nghttp2 that found a fault */
     bool reset_due; /* when what came before has gone on, the other side gets reset_code */
     uint32_t reset_code;
     const char *fault; /* what was wrong with what a side sent */

@@ -164,6 +164,7 @@ static void on_data(struct session *session, const nghttp2_frame *frame)
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct session *session = arg;
+    struct http2_stream *stream;
 
     (void)ng;
     switch (frame->hd.type) {
@@ -186,6 +187,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         frames_priority(session, frame);
         break;
     case NGHTTP2_RST_STREAM:
+        stream = stream_of(session, frame->hd.stream_id);
+        if (stream)
+            stream->was_reset = true;
         session_spend(session, FLOOD_RESET);
         break;
     case NGHTTP2_WINDOW_UPDATE:

@@ -533,6 +533,11 @@ void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t c
     enum http2_side other = opposite(side);
     bool whole = stream->half[side].ended && stream->half[other].sent && code == NGHTTP2_NO_ERROR;
 
+    /* of DATA that makes no message nghttp2 tells only so */
+    if (code == NGHTTP2_PROTOCOL_ERROR && !stream->was_reset && !stream->over && !stream->fault) {
+        stream->fault = "a malformed message";
+        session_spend(leg(stream, side), FLOOD_RESET);
+    }
     stream->open[side] = false;
     drop(stream, other);
     if (!whole) {
