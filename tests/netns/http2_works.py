@@ -130,7 +130,7 @@ def extended_connect_where_it_did_not(c):
 def goaway_of_the_server_lets_streams_finish(c):
     c.send(*(headers(number, *head("/echo", method="POST"), end=False) + data(number, b"one") for number in (1, 3, 5)))
     c.until(lambda: all(c.stream(number).data for number in (1, 3, 5)))
-    c.send(headers(7, *head("/leave")))
+    c.send(headers(7, *head("/leave/NO_ERROR")))
     c.until(lambda: c.goaway)
     equal("GOAWAY", ("NO_ERROR", 7), (c.goaway, c.last))
     c.answered(7, b"left")
@@ -145,6 +145,19 @@ def goaway_of_the_client_lets_streams_finish(c):
     c.send(headers(1, *head("/held/2")), headers(3, *head("/held/2")), goaway(0))
     c.answered(1, b"1")
     c.answered(3, b"3")
+
+
+@scene
+def goaway_of_the_client_with_a_code(c):
+    c.send(headers(1, *head("/silent"), end=False), goaway(0, "INTERNAL_ERROR", b"words"))
+    c.sees("GOAWAY", "INTERNAL_ERROR", lambda seen: seen["goaway"])
+
+
+@scene
+def goaway_of_the_server_with_a_code(c):
+    c.ask(1, *head("/leave/ENHANCE_YOUR_CALM"))
+    c.answered(1, b"left")
+    equal("GOAWAY", ("ENHANCE_YOUR_CALM", 1), (c.goaway, c.last))
 
 
 @scene
@@ -279,6 +292,33 @@ def bodies_in_every_cut_with_padding(c):
     c.answered(1, body)
     c.ask(3, *head("/padded/300"))
     c.answered(3, pattern(300))
+
+
+@scene
+def padding_is_given_credit_for(c):
+    c.send(frame(HEADERS, PADDED | PRIORITISED | END_HEADERS, 1,
+                 b"\xff" + u32(0) + b"\x0f" + block(*head("/echo", method="POST")) + bytes(255)))
+    for _ in range(1000):
+        c.until(lambda: min(c.may[0], c.may.get(1, CREDIT)) >= 257)
+        c.may[0], c.may[1] = c.may[0] - 257, c.may.get(1, CREDIT) - 257
+        c.send(frame(DATA, PADDED, 1, b"\xffx" + bytes(255)))
+    c.send(data(1, b"", True))
+    c.answered(1, 1000 * b"x")
+
+
+@scene
+def streams_that_were_reset_take_no_credit_with_them(c):
+    for number in range(1, 61, 4):
+        c.send(headers(number, *head(f"/big/{CREDIT * 2}")), headers(number + 2, *head("/cut/CANCEL/x", method="POST"), end=False))
+        c.until(lambda: c.stream(number).data and c.stream(number + 2).over)
+        c.until(lambda: c.may[0] >= 16384)
+        c.may[0] -= 16384
+        c.send(reset(number), data(number + 2, bytes(16384)))
+    c.send(headers(101, *head("/echo", method="POST"), end=False))
+    c.body(101, pattern(200000))
+    c.answered(101, pattern(200000))
+    c.ask(103, *head("/big/200000"))
+    c.answered(103, pattern(200000))
 
 
 @scene

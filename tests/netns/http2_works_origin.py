@@ -61,8 +61,8 @@ class Server(Peer):
                 self.reply(one)
                 self.body(one, str(one).encode())
 
-    def on_leave(self, number, _):
-        self.send(goaway(number))
+    def on_leave(self, number, path):
+        self.send(goaway(number, path.split("/")[2], b"words"))
         self.reply(number)
         self.body(number, b"left")
 
