@@ -7,15 +7,18 @@ http2_floods.py client FILE TLS PLAIN  floods and is flooded, led by lines on st
 http2_floods.py check FILE EVENTS     holds what was told of each against the table"""
 import collections
 import concurrent.futures
+import fcntl
 import json
 import os
 import sys
+import termios
 import time
 
 sys.dont_write_bytecode = True
 from h2frames import *
 
 MANY = 20000
+MUCH = bytes(1 << 20)
 CALM = "ENHANCE_YOUR_CALM"
 # name, what is said once, what is said MANY times (a number makes it, if it is callable), the GOAWAY's codes ("taken":
 # it may go on), a regular expression for the reason. The stream is S; behind once, it is open.
@@ -124,8 +127,12 @@ class Server(Peer):
             which = UPSTREAM[int(path.split("/")[2])]
             verdict("upstream", which, flood(self, which, got.stream))
             self.sock.close()
+        elif path == "/much":
+            self.send(headers(got.stream, (":status", "200"), end=False))
+            self.body(got.stream, MUCH)
         elif path == "/ok":
-            self.send(headers(got.stream, (":status", "200"), end=False), data(got.stream, b"ok", True))
+            self.send(headers(got.stream, (":status", "200"), end=False))
+            self.body(got.stream, b"ok")
 
 
 def behave(sock):
@@ -184,12 +191,46 @@ def client(path, tls, plain):
             for place in ((tls, True), (plain, False)) if only in which.name]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         went = list(pool.map(lambda job: guarded(*job), jobs))
+    for game in (unread, shut):
+        for port, safe in ((tls, True), (plain, False)):
+            try:
+                game(port, safe)
+            except OSError as error:
+                print(f"{game.__name__}: {error!r}", file=sys.stderr)
     honest(tls, True)
     with open(path, "w", encoding="ascii") as file:
         json.dump([one for one in went if one], file)
     print(f"done: {len(jobs)} floods in {time.monotonic() - start:.1f} s", flush=True)
     sys.stdin.readline()
     Peer(connect(tls, True)).ask(1, *head("/done"))
+
+
+# ---- games with windows: what the agent may hold of one connection is bounded ------------------------------
+
+def unread(port, tls):
+    """Much is asked for, with windows as large as can be, and nothing of it read."""
+    with connect(port, tls) as sock:
+        peer = Peer(sock, (WINDOW, MOST))
+        peer.send(window(0, MOST - 65535), *(headers(number, *head("/much")) for number in range(1, 201, 2)))
+        came = -1
+        while (waits := there(sock)) != came or not came:
+            came = waits
+            time.sleep(0.3)
+
+
+def there(sock):
+    return struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))[0]
+
+
+def shut(port, tls):
+    """Much is asked for, on many streams, and no window is opened for it; another stream goes on."""
+    numbers = range(1, 201, 2)
+    with connect(port, tls) as sock:
+        peer = Peer(sock, (WINDOW, 10), generous=False)
+        peer.send(window(0, MOST - 65535), *(headers(number, *head("/much")) for number in numbers))
+        peer.until(lambda: all(peer.stream(number).data for number in numbers))
+        if peer.ask(1001, *head("/ok")).status != "200" or peer.stream(1001).data != b"ok":
+            print(f"a stream beside {len(numbers)} that stall: {peer.goaway} {peer.closed}", file=sys.stderr)
 
 
 def guarded(act, which, port, tls):
