@@ -15,6 +15,9 @@ int http2_new(struct http2 **out, const struct http2_hooks *hooks, void *arg)
         return -ENOMEM;
     http2->hooks = hooks;
     http2->arg = arg;
+    if (!hooks->room(arg, HTTP2_BYTES))
+        return -ENOMEM;
+    http2->room = HTTP2_BYTES;
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
         if (session_init(&http2->sessions[side], http2, side) < 0)
             return -ENOMEM;

@@ -91,13 +91,12 @@ struct http2 {
     struct http2_stream *streams; /* the latest first */
     unsigned open;
     int32_t pod_last, upstream_last; /* the numbers of the latest request */
-    int64_t room;                    /* what hooks->room() gave for windows */
+    int64_t room;                    /* what hooks->room() gave, but for streams */
     uint64_t now_ns;
     nghttp2_settings_entry told[3]; /* what of upstream's SETTINGS the pod was told */
     bool greeting;                  /* the pod's first frame, our SETTINGS, may go out */
     bool greeted;                   /* ... and has */
     char fault[FAULT_MAX];
-    struct facts_field regular[HTTP2_FIELDS_MAX]; /* for the length of a hook */
 };
 
 static inline enum http2_side opposite(enum http2_side side)

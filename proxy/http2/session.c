@@ -231,9 +231,10 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 static void tell_malformed(struct session *session, const nghttp2_frame *frame, const char *reason)
 {
     struct http2 *http2 = session->http2;
+    struct facts_field regular[HTTP2_FIELDS_MAX];
     struct http2_head head;
 
-    fields_head(&session->fields, http2->regular, &head);
+    fields_head(&session->fields, regular, &head);
     http2->hooks->malformed(http2->arg, frame->hd.stream_id, &head, 0, reason);
 }
 

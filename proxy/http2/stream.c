@@ -219,12 +219,13 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
     struct http2 *http2 = pod->http2;
     struct http2_refusal refusal = {0};
     struct http2_stream *stream;
+    struct facts_field regular[HTTP2_FIELDS_MAX];
     struct http2_head head;
     int32_t id = frame->hd.stream_id;
 
     flood_earn(&pod->flood, FLOOD_WINDOW, FLOOD_EARN_STREAM);
     flood_earn(&pod->flood, FLOOD_PRIORITY, FLOOD_EARN_STREAM);
-    fields_head(&pod->fields, http2->regular, &head);
+    fields_head(&pod->fields, regular, &head);
     head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (pod->fields.status != FIELDS_FINE) {
         static const char reason[] = "a header list past the limit";
@@ -287,11 +288,12 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
     struct session *pod = session_of(http2, HTTP2_POD);
     const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
     nghttp2_nv fields[HTTP2_FIELDS_MAX];
+    struct facts_field regular[HTTP2_FIELDS_MAX];
     struct http2_head head;
     size_t len;
     int result;
 
-    fields_head(&upstream->fields, http2->regular, &head);
+    fields_head(&upstream->fields, regular, &head);
     head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (upstream->fields.status != FIELDS_FINE) {
         stream->fault = "a header list past the limit";
@@ -343,9 +345,10 @@ void stream_trailers(struct http2_stream *stream, struct session *from)
 {
     struct http2 *http2 = stream->http2;
     struct half *half = &stream->half[from->side];
+    struct facts_field regular[HTTP2_FIELDS_MAX];
     struct http2_head head;
 
-    fields_head(&from->fields, http2->regular, &head);
+    fields_head(&from->fields, regular, &head);
     head.end = true; /* or nghttp2 had not taken it (RFC 9113 section 8.1) */
     if (half->dropping)
         return;
