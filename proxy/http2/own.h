@@ -163,7 +163,7 @@ void frames_goaway(struct session *from, const nghttp2_frame *frame);
 void frames_priority(struct session *from, const nghttp2_frame *frame);
 /* Priorities of the pod's, with the upstream's numbers. */
 nghttp2_priority_spec frames_priority_spec(struct session *pod, const nghttp2_priority_spec *asked);
-/* A GOAWAY was sent. False: it was not ours, so nghttp2 has found a fault. */
+/* A GOAWAY is about to be sent. False: it was not ours, so nghttp2 has found a fault. */
 bool frames_goaway_sent(struct session *to);
 /* The first bytes for the pod, into session->out: our SETTINGS, before acknowledgements of its own.
  */

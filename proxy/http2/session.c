@@ -274,14 +274,23 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         flood_earn(&session->flood, FLOOD_WINDOW, FLOOD_EARN_DATA);
         flood_earn(&session->flood, FLOOD_PING, FLOOD_EARN_PING);
         break;
-    case NGHTTP2_GOAWAY:
-        if (!frames_goaway_sent(session) && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-            session_fail(session, frame->goaway.error_code,
-                         session->fault ? session->fault : reason_of(NGHTTP2_ERR_PROTO));
-        break;
     default:
         break;
     }
+    return 0;
+}
+
+/* A GOAWAY that is not ours says that nghttp2 has found a fault. Seen before it goes out: who gets
+ * it may leave before anything else is looked at. */
+static int before_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+    struct session *session = arg;
+
+    (void)ng;
+    if (frame->hd.type == NGHTTP2_GOAWAY && !frames_goaway_sent(session) &&
+        frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        session_fail(session, frame->goaway.error_code,
+                     session->fault ? session->fault : reason_of(NGHTTP2_ERR_PROTO));
     return 0;
 }
 
@@ -300,6 +309,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_bytes);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, before_sent);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, stream_send);
     return callbacks;
