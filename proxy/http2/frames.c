@@ -121,36 +121,61 @@ void frames_ping(struct session *from, const nghttp2_frame *frame)
 /* ---- GOAWAY (section 6.8) ---- */
 
 /* The last of the pod's streams that upstream may have looked at, when its own is `last`: numbers
- * on either leg rise together. */
-static int32_t last_of_pod(const struct http2 *http2, int32_t last)
+ * on either leg rise together. Also after the notice of a GOAWAY to come (2^31-1): nghttp2 asks no
+ * more of who has sent any. It may not rise again. */
+static int32_t last_of_pod(struct http2 *http2, int32_t last)
 {
     int32_t first_refused = 0;
 
-    if (last == INT32_MAX) /* the notice of one to come */
-        return last;
     for (const struct http2_stream *stream = http2->streams; stream; stream = stream->next)
         if (stream->id[HTTP2_UPSTREAM] > last &&
             (!first_refused || stream->id[HTTP2_POD] < first_refused))
             first_refused = stream->id[HTTP2_POD];
-    return first_refused ? first_refused - 2 : http2->pod_last;
+    last = first_refused ? first_refused - 2 : http2->pod_last;
+    if (last < 0)
+        last = 0;
+    if (http2->pod_left && http2->pod_left - 1 < last)
+        last = http2->pod_left - 1;
+    http2->pod_left = last + 1;
+    return last;
+}
+
+static void submit_goaway(struct session *to, int32_t last, uint32_t code, struct span debug)
+{
+    size_t queued = nghttp2_session_get_outbound_queue_size(to->ng);
+
+    /* of its debug data, what goes into one frame of the least size */
+    nghttp2_submit_goaway(to->ng, NGHTTP2_FLAG_NONE, last, code, debug.data,
+                          smaller(debug.len, GOAWAY_DEBUG_MAX));
+    /* none is sent, and 0 returned, behind one of nghttp2's own */
+    if (nghttp2_session_get_outbound_queue_size(to->ng) > queued)
+        to->goaways++;
 }
 
 void frames_goaway(struct session *from, const nghttp2_frame *frame)
 {
     struct http2 *http2 = from->http2;
     struct session *to = session_of(http2, opposite(from->side));
-    int32_t last = from->side == HTTP2_UPSTREAM ? last_of_pod(http2, frame->goaway.last_stream_id)
-                                                : 0; /* we take no pushed streams */
+    const nghttp2_goaway *goaway = &frame->goaway;
 
     if (!session_spend(from, FLOOD_SETTINGS) || to->broken)
         return;
-    if (last < 0)
-        last = 0;
-    /* of its debug data, what goes into one frame of the least size */
-    if (nghttp2_submit_goaway(to->ng, NGHTTP2_FLAG_NONE, last, frame->goaway.error_code,
-                              frame->goaway.opaque_data,
-                              smaller(frame->goaway.opaque_data_len, GOAWAY_DEBUG_MAX)) == 0)
-        to->goaways++;
+    if (from->side == HTTP2_UPSTREAM) {
+        submit_goaway(to, last_of_pod(http2, goaway->last_stream_id), goaway->error_code,
+                      span_of(goaway->opaque_data, goaway->opaque_data_len));
+        return;
+    }
+    to->goaway_due = true;
+    to->goaway_code = goaway->error_code;
+}
+
+bool frames_goodbye(struct session *to)
+{
+    if (!to->goaway_due || nghttp2_session_get_outbound_queue_size(to->ng))
+        return false;
+    to->goaway_due = false;
+    submit_goaway(to, 0, to->goaway_code, span_of(NULL, 0)); /* we take no pushed streams */
+    return to->goaways;
 }
 
 bool frames_goaway_sent(struct session *to)

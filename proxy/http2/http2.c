@@ -97,8 +97,10 @@ static void put(struct session *session, struct span bytes)
 {
     size_t len = bytes.len < session->room ? bytes.len : session->room;
 
-    if (len)
-        memcpy(session->out, bytes.data, len);
+    session->rest = bytes;
+    if (!len)
+        return;
+    memcpy(session->out, bytes.data, len);
     session->out += len;
     session->room -= len;
     session->rest = span_of(bytes.data + len, bytes.len - len);
@@ -118,7 +120,7 @@ static void pull(struct session *session)
 
         if (n < 0)
             break_off(session, (int)n);
-        if (n <= 0)
+        if (n < 0 || (n == 0 && !stream_resets(session) && !frames_goodbye(session)))
             break;
         put(session, span_of(data, (size_t)n));
     }

@@ -33,12 +33,11 @@ struct half {
     size_t owed;   /* bytes pulled, not written: their sender is owed credit for them */
     size_t taken;  /* bytes written since the window was looked at */
     int32_t window;
-    unsigned heads; /* for the pod, submitted and not sent: a reset would overtake them */
-    bool begun;     /* the head went on */
-    bool ended;     /* the end came, */
-    bool sent;      /* and went on */
-    bool waiting;   /* nghttp2 asked for bytes when there were none */
-    bool dropping;  /* nobody is there to take them */
+    bool begun;    /* the head went on */
+    bool ended;    /* the end came, */
+    bool sent;     /* and went on */
+    bool waiting;  /* nghttp2 asked for bytes when there were none */
+    bool dropping; /* nobody is there to take them */
     struct fields_copy *trailers;
 };
 
@@ -50,7 +49,8 @@ struct http2_stream {
     struct half half[HTTP2_SIDES]; /* by the side that sends */
     bool grpc;
     bool was_reset; /* by a side: else it was nghttp2 that found a fault */
-    bool reset_due; /* when what came before has gone on, the other side gets reset_code */
+    bool reset_due; /* when what came before has gone on, reset_to gets reset_code */
+    enum http2_side reset_to;
     uint32_t reset_code;
     const char *fault; /* what was wrong with what a side sent */
     struct http2_end end;
@@ -74,7 +74,10 @@ struct session {
     size_t owed_bytes;         /* of this side's, pulled for the other, not written */
     size_t taken;              /* of this side's, written since the window was looked at */
     int32_t window;
-    unsigned pings;         /* of this side's, not answered */
+    unsigned resets; /* streams whose reset is due to this side */
+    unsigned pings;  /* of this side's, not answered */
+    bool goaway_due; /* the pod's, to go on behind its requests */
+    uint32_t goaway_code;
     unsigned goaways;       /* ours to submit, not sent yet */
     bool met;               /* its first SETTINGS came */
     const char *fault;      /* the latest that nghttp2 found */
@@ -90,8 +93,9 @@ struct http2 {
     struct session sessions[HTTP2_SIDES];
     struct http2_stream *streams; /* the latest first */
     unsigned open;
-    int32_t pod_last, upstream_last; /* the numbers of the latest request */
-    int64_t room;                    /* what hooks->room() gave, but for streams */
+    int32_t pod_last; /* the number of the latest request that went on */
+    int32_t pod_left; /* the pod was told that none but those below it are looked at */
+    int64_t room;     /* what hooks->room() gave, but for streams */
     uint64_t now_ns;
     nghttp2_settings_entry told[3]; /* what of upstream's SETTINGS the pod was told */
     bool greeting;                  /* the pod's first frame, our SETTINGS, may go out */
@@ -128,12 +132,13 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame);
 void stream_trailers(struct http2_stream *stream, struct session *from);
 void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
 void stream_ended(struct http2_stream *stream, enum http2_side from);
-/* A head, or a trailer, was written for the pod. */
-void stream_head_sent(struct http2_stream *stream);
 /* nghttp2 has closed it on that side. */
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code);
 /* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */
 void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason);
+/* Resets that are due to that side and have nothing before them any more: submits as many as there
+ * is room for, nghttp2 having nothing else to send. False: none. */
+bool stream_resets(struct session *to);
 /* Frees it, in whatever state. Tells its end. */
 void stream_free(struct http2_stream *stream);
 /* Nothing is owed any more for what was pulled for that side. */
@@ -163,6 +168,9 @@ void frames_goaway(struct session *from, const nghttp2_frame *frame);
 void frames_priority(struct session *from, const nghttp2_frame *frame);
 /* Priorities of the pod's, with the upstream's numbers. */
 nghttp2_priority_spec frames_priority_spec(struct session *pod, const nghttp2_priority_spec *asked);
+/* The pod's GOAWAY: goes on when its requests have; false: there is none, or it must wait. For who
+ * heard it and has no stream open, requests that come behind it need not be looked at. */
+bool frames_goodbye(struct session *to);
 /* A GOAWAY is about to be sent. False: it was not ours, so nghttp2 has found a fault. */
 bool frames_goaway_sent(struct session *to);
 /* The first bytes for the pod, into session->out: our SETTINGS, before acknowledgements of its own.

@@ -261,15 +261,9 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct session *session = arg;
-    struct http2_stream *stream;
 
     (void)ng;
     switch (frame->hd.type) {
-    case NGHTTP2_HEADERS:
-        stream = stream_of(session, frame->hd.stream_id);
-        if (stream && session->side == HTTP2_POD)
-            stream_head_sent(stream);
-        break;
     case NGHTTP2_DATA:
         flood_earn(&session->flood, FLOOD_WINDOW, FLOOD_EARN_DATA);
         flood_earn(&session->flood, FLOOD_PING, FLOOD_EARN_PING);

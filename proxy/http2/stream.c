@@ -9,6 +9,7 @@
 
 enum {
     FRAME_HEAD = 9,
+    RESET_FRAME = 13,
     ROOM_MIN = 1024, /* a DATA frame that is cut shorter than that costs more than it brings */
 };
 
@@ -132,6 +133,8 @@ void stream_free(struct http2_stream *stream)
     if (stream->next)
         stream->next->link = stream->link;
     http2->open--;
+    if (stream->reset_due)
+        leg(stream, stream->reset_to)->resets--;
     http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
     free(stream);
 }
@@ -205,7 +208,6 @@ static int forward(struct http2_stream *stream, struct session *pod, const nghtt
     stream->half[HTTP2_POD].begun = true;
     stream->half[HTTP2_POD].ended = stream->half[HTTP2_POD].sent = end;
     http2->pod_last = stream->id[HTTP2_POD];
-    http2->upstream_last = id;
     return 0;
 }
 
@@ -305,9 +307,8 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
         return;
     len = fields_nv(&upstream->fields, fields);
     if (is_interim(head.code)) {
-        if (nghttp2_submit_headers(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], NULL, fields,
-                                   len, NULL) == 0)
-            half->heads++;
+        nghttp2_submit_headers(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], NULL, fields, len,
+                               NULL);
         return;
     }
     http2->hooks->answer(http2->arg, stream, &head);
@@ -315,9 +316,7 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
     half->ended = half->sent = head.end;
     result = nghttp2_submit_response(pod->ng, stream->id[HTTP2_POD], fields, len,
                                      head.end ? NULL : &body);
-    if (result == 0)
-        half->heads++;
-    else
+    if (result != 0)
         nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD],
                                   NGHTTP2_INTERNAL_ERROR);
 }
@@ -409,25 +408,10 @@ static void send_end(struct http2_stream *stream, struct session *to, uint32_t *
     half->sent = true;
     if (half->trailers) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len) == 0 &&
-            to->side == HTTP2_POD)
-            half->heads++;
+        if (nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len) != 0)
+            nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
         free(TAKE(half->trailers));
     }
-    /* whoever said all and then reset (section 8.1): only who has not said all need know */
-    if (stream->reset_due && !half->heads && !stream->half[to->side].ended)
-        nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, id, stream->reset_code);
-}
-
-void stream_head_sent(struct http2_stream *stream)
-{
-    struct half *half = &stream->half[HTTP2_UPSTREAM];
-
-    half->heads--;
-    if (stream->reset_due && !half->heads && !half->queued && half->ended == half->sent &&
-        !(half->sent && stream->half[HTTP2_POD].ended))
-        nghttp2_submit_rst_stream(leg(stream, HTTP2_POD)->ng, NGHTTP2_FLAG_NONE,
-                                  stream->id[HTTP2_POD], stream->reset_code);
 }
 
 ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
@@ -437,7 +421,7 @@ ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, u
     struct http2_stream *stream = source->ptr;
     struct half *half = &stream->half[opposite(to->side)];
 
-    (void)out;
+    (void)ng, (void)id, (void)out;
     if (half->queued) {
         if (to->room < ROOM_MIN)
             return NGHTTP2_ERR_PAUSE;
@@ -455,8 +439,6 @@ ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, u
         return 0;
     }
     half->waiting = true;
-    if (stream->reset_due)
-        nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, stream->reset_code);
     return NGHTTP2_ERR_DEFERRED;
 }
 
@@ -512,23 +494,66 @@ bool stream_pends(const struct http2_stream *stream, enum http2_side from)
 
 /* ---- ends ---- */
 
-/* The other side is to know. What it was sent before goes first. */
+/* The other side is to know, when it has all that came before. Not sooner: of a stream for which it
+ * has a RST_STREAM, nghttp2 sends nothing more, not even what was submitted earlier, and does not
+ * heed what still comes. But a request that has not gone on need not go at all. */
 static void pass_reset(struct http2_stream *stream, enum http2_side by, uint32_t code)
 {
     enum http2_side to = opposite(by);
-    const struct half *half = &stream->half[by];
+    struct session *session = leg(stream, to);
 
     if (stream->fault && by == HTTP2_UPSTREAM) {
         blame_upstream(stream, NGHTTP2_PROTOCOL_ERROR);
         return;
     }
-    if (stream->fault)
-        code = NGHTTP2_CANCEL;
+    if (stream->fault || !nghttp2_session_find_stream(session->ng, stream->id[to])) {
+        nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, stream->id[to],
+                                  stream->fault ? NGHTTP2_CANCEL : code);
+        return;
+    }
+    stream->reset_due = true;
+    stream->reset_to = to;
     stream->reset_code = code;
-    stream->reset_due =
-        !stream->fault && (half->queued || (half->ended && !half->sent) || half->heads);
-    if (!stream->reset_due)
-        nghttp2_submit_rst_stream(leg(stream, to)->ng, NGHTTP2_FLAG_NONE, stream->id[to], code);
+    session->resets++;
+}
+
+/* nghttp2 has nothing more to send, so what still waits is kept back by shut windows: between the
+ * two themselves it would not have gone before the reset. Unless the message was whole: who said
+ * all of it and resets the stream wants the rest of the other one's no more. */
+static bool reset_is_next(struct http2_stream *stream, const struct session *to)
+{
+    const struct half *half = &stream->half[opposite(to->side)];
+
+    if (!stream->reset_due || stream->reset_to != to->side || (half->ended && !half->sent))
+        return false;
+    if (half->queued && to->room >= ROOM_MIN)
+        drop(stream, opposite(to->side));
+    return !half->queued;
+}
+
+bool stream_resets(struct session *to)
+{
+    size_t room = to->room;
+    bool any = false;
+
+    if (!to->resets)
+        return false;
+    for (struct http2_stream *stream = to->http2->streams; stream; stream = stream->next) {
+        if (!reset_is_next(stream, to))
+            continue;
+        if (room < RESET_FRAME)
+            break;
+        room -= RESET_FRAME;
+        stream->reset_due = false;
+        to->resets--;
+        /* whoever said all and then reset (section 8.1): only who has not said all need know */
+        if (stream->half[opposite(to->side)].ended && stream->half[to->side].ended)
+            continue;
+        nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, stream->id[to->side],
+                                  stream->reset_code);
+        any = true;
+    }
+    return any;
 }
 
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code)
