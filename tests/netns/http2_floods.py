@@ -160,6 +160,8 @@ def from_upstream(which, port, tls):
         here = ends(sock)
         peer = Peer(sock)
         stream = peer.ask(1, *head(f"/flood/{UPSTREAM.index(which)}"))
+        if "taken" not in which.codes:  # the stream may be over before the flood is
+            peer.until(lambda: peer.closed)
         met = f"{stream.status or stream.reset} {peer.goaway}"
     return "upstream", which.name, here, met
 

@@ -7,7 +7,7 @@
 # shellcheck source=../harness/crowd.sh
 . "$(dirname "$0")/../harness/crowd.sh"
 
-slack=8192
+slack=24576
 [ -z "$SANITIZED" ] || slack=65536
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
