@@ -52,7 +52,8 @@ struct http2_stream {
     bool reset_due; /* when what came before has gone on, reset_to gets reset_code */
     enum http2_side reset_to;
     uint32_t reset_code;
-    const char *fault; /* what was wrong with what a side sent */
+    const char *fault; /* what was wrong with what a side sent, */
+    enum http2_side fault_by;
     struct http2_end end;
     struct http2_stream *next, **link; /* http2->streams */
     /* session->owed of the side that bytes were pulled for */
@@ -123,6 +124,9 @@ void session_fail(struct session *session, uint32_t code, const char *reason);
 /* Spends of its budget for frames that carry nothing. False: it was too much, the connection is at
  * its end. */
 bool session_spend(struct session *session, enum flood_kind kind);
+/* What nghttp2 means by a code with which it ends a stream or a connection; NULL: that is not said
+ * by the code. */
+const char *session_reason(uint32_t code);
 
 /* ---- stream.c ---- */
 
@@ -132,6 +136,8 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame);
 void stream_trailers(struct http2_stream *stream, struct session *from);
 void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
 void stream_ended(struct http2_stream *stream, enum http2_side from);
+/* A side sent what makes no sense. The first fault is the one that counts. */
+void stream_blame(struct http2_stream *stream, enum http2_side by, const char *reason);
 /* nghttp2 has closed it on that side. */
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code);
 /* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */

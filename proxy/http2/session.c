@@ -43,6 +43,22 @@ static const char *reason_of(int error)
     }
 }
 
+const char *session_reason(uint32_t code)
+{
+    switch (code) {
+    case NGHTTP2_COMPRESSION_ERROR:
+        return reason_of(NGHTTP2_ERR_HEADER_COMP);
+    case NGHTTP2_FLOW_CONTROL_ERROR:
+        return reason_of(NGHTTP2_ERR_FLOW_CONTROL);
+    case NGHTTP2_FRAME_SIZE_ERROR:
+        return reason_of(NGHTTP2_ERR_FRAME_SIZE_ERROR);
+    case NGHTTP2_STREAM_CLOSED:
+        return reason_of(NGHTTP2_ERR_STREAM_CLOSED);
+    default:
+        return NULL;
+    }
+}
+
 /* RFC 9113 section 6.8. */
 static void write_goaway(struct session *session, uint32_t code)
 {
@@ -247,8 +263,8 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     (void)ng;
     stream = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
     session->fault = reason; /* if it is the connection's, its GOAWAY will ask for it */
-    if (stream && !stream->fault)
-        stream->fault = reason;
+    if (stream)
+        stream_blame(stream, session->side, reason);
     if (!stream && session->side == HTTP2_POD && frame->hd.type == NGHTTP2_HEADERS &&
         session->fields.open)
         tell_malformed(session, frame, reason);
@@ -256,6 +272,16 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
     /* each costs us a RST_STREAM, and may have cost upstream a request */
     session_spend(session, FLOOD_RESET);
     return 0;
+}
+
+/* nghttp2 has found a fault and ends the connection. */
+static void fail_of(struct session *session, uint32_t code)
+{
+    const char *reason = session_reason(code);
+
+    if (!reason)
+        reason = session->fault ? session->fault : reason_of(NGHTTP2_ERR_PROTO);
+    session_fail(session, code, reason);
 }
 
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
@@ -283,8 +309,7 @@ static int before_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *ar
     (void)ng;
     if (frame->hd.type == NGHTTP2_GOAWAY && !frames_goaway_sent(session) &&
         frame->goaway.error_code != NGHTTP2_NO_ERROR)
-        session_fail(session, frame->goaway.error_code,
-                     session->fault ? session->fault : reason_of(NGHTTP2_ERR_PROTO));
+        fail_of(session, frame->goaway.error_code);
     return 0;
 }
 

@@ -108,12 +108,21 @@ static void detach(struct http2_stream *stream, enum http2_side side)
     stream->open[side] = false;
 }
 
+void stream_blame(struct http2_stream *stream, enum http2_side by, const char *reason)
+{
+    if (stream->fault)
+        return;
+    stream->fault = reason;
+    stream->fault_by = by;
+}
+
 static void note_end(struct http2_stream *stream, enum http2_side by, uint32_t code)
 {
     if (stream->over)
         return;
     stream->over = true;
-    stream->end = (struct http2_end){.by = by, .code = code, .reason = stream->fault};
+    stream->end = (struct http2_end){
+        .by = stream->fault ? stream->fault_by : by, .code = code, .reason = stream->fault};
 }
 
 void stream_free(struct http2_stream *stream)
@@ -298,7 +307,7 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
     fields_head(&upstream->fields, regular, &head);
     head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (upstream->fields.status != FIELDS_FINE) {
-        stream->fault = "a header list past the limit";
+        stream_blame(stream, HTTP2_UPSTREAM, "a header list past the limit");
         nghttp2_submit_rst_stream(upstream->ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                   NGHTTP2_CANCEL);
         return;
@@ -354,8 +363,9 @@ void stream_trailers(struct http2_stream *stream, struct session *from)
     if (from->fields.status == FIELDS_FINE)
         half->trailers = fields_copy(&from->fields);
     if (!half->trailers) {
-        stream->fault = from->fields.status == FIELDS_TOO_LONG ? "a header list past the limit"
-                                                               : "no memory for the trailers";
+        stream_blame(stream, from->side,
+                     from->fields.status == FIELDS_TOO_LONG ? "a header list past the limit"
+                                                            : "no memory for the trailers");
         nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
                                   NGHTTP2_CANCEL);
         return;
@@ -376,7 +386,7 @@ void stream_bytes(struct http2_stream *stream, struct session *from, struct span
     stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes);
     chunk = malloc(sizeof(*chunk) + bytes.len);
     if (!chunk) { /* a hole must not look like a message */
-        stream->fault = "no memory for its bytes";
+        stream_blame(stream, from->side, "no memory for its bytes");
         drop(stream, from->side);
         nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
         nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
@@ -556,16 +566,26 @@ bool stream_resets(struct session *to)
     return any;
 }
 
+/* Nobody reset it and nobody was told of a frame: nghttp2 has found DATA that makes no message, or
+ * windows that are none. */
+static void note_found(struct http2_stream *stream, enum http2_side by, uint32_t code)
+{
+    const char *reason =
+        code == NGHTTP2_PROTOCOL_ERROR ? "a malformed message" : session_reason(code);
+
+    if (!reason)
+        return;
+    stream_blame(stream, by, reason);
+    session_spend(leg(stream, by), FLOOD_RESET);
+}
+
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code)
 {
     enum http2_side other = opposite(side);
     bool whole = stream->half[side].ended && stream->half[other].sent && code == NGHTTP2_NO_ERROR;
 
-    /* of DATA that makes no message nghttp2 tells only so */
-    if (code == NGHTTP2_PROTOCOL_ERROR && !stream->was_reset && !stream->over && !stream->fault) {
-        stream->fault = "a malformed message";
-        session_spend(leg(stream, side), FLOOD_RESET);
-    }
+    if (!stream->was_reset && !stream->over && !stream->fault)
+        note_found(stream, side, code);
     stream->open[side] = false;
     drop(stream, other);
     if (!whole) {
