@@ -181,12 +181,16 @@ def ping_of_the_server_is_answered_by_the_client(c):
 @scene
 def reset_of_the_client_behind_its_bytes(c):
     codes = CODES + ("255",)
+
+    def at_the_origin(seen, *names):
+        return [tuple(seen["streams"].get(f"/silent/{why}", {}).get(name) for name in names) for why in codes]
+
+    for at, why in enumerate(codes):  # the first bytes wait for those at the origin: a request need not go on after its reset
+        c.send(headers(2 * at + 1, *head(f"/silent/{why}", method="POST"), end=False), data(2 * at + 1, why.encode()))
+    c.sees("bytes", [(why,) for why in codes], lambda seen: at_the_origin(seen, "data"))
     for at, why in enumerate(codes):
-        c.send(headers(2 * at + 1, *head(f"/silent/{why}", method="POST"), end=False), data(2 * at + 1, why.encode()),
-               reset(2 * at + 1, why))
-    c.sees("codes", [(why, why, False) for why in codes], lambda seen: [
-        (met.get("data"), met.get("reset"), met.get("ended")) for met in
-        (seen["streams"].get(f"/silent/{why}", {}) for why in codes)])
+        c.send(data(2 * at + 1, b"."), reset(2 * at + 1, why))
+    c.sees("codes", [(why + ".", why, False) for why in codes], lambda seen: at_the_origin(seen, "data", "reset", "ended"))
 
 
 @scene
