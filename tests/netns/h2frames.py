@@ -4,6 +4,7 @@ What is sent is made of bytes by frame() and those below it, so it can be as wro
 by a Peer, which notes it by stream, and each breach of RFC 9113 in it as a fault: who sits between two of them has
 to be correct towards both."""
 import collections
+import functools
 import json
 import select
 import socket
@@ -344,14 +345,19 @@ def misfields(fields, request, before, end):
 
 # ---- connections ----------------------------------------------------------------------------
 
+@functools.cache  # it takes longer to read all roots than to shake hands
+def trusting():
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 def connect(port, tls):
     """To the origin."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if tls:
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["h2"])
-        sock = context.wrap_socket(sock, server_hostname="localhost")
+        sock = trusting().wrap_socket(sock, server_hostname="localhost")
         if sock.selected_alpn_protocol() != "h2":
             raise OSError(f"ALPN chose {sock.selected_alpn_protocol()}")
     return sock
@@ -389,18 +395,11 @@ def serve(listener, wrap, behave):
 
 # ---- events -----------------------------------------------------------------------------------
 
-def told_of(path):
-    """What was told: of a connection by its ends(), of a request by these and its stream."""
+def told_of(path, kind):
+    """The events of a kind, by ends() and the stream."""
     with open(path, encoding="utf-8") as file:
-        events = [json.loads(line) for line in file]
-    closes = [event["process_close"] for event in events if "process_close" in event]
-    requests = [event["process_http"] for event in events if "process_http" in event]
-
-    def key(told):
-        return f"{told['socket']['sport']} {told['socket']['dport']}"
-
-    return ({key(close): close for close in closes},
-            {(key(request), request.get("stream")): request for request in requests})
+        events = [json.loads(line)[kind] for line in file if f'{{"{kind}":' in line]
+    return {(f"{told['socket']['sport']} {told['socket']['dport']}", told.get("stream")): told for told in events}
 
 
 def ends(sock):

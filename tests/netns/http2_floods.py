@@ -245,14 +245,14 @@ def guarded(act, which, port, tls):
 # ---- what was told ------------------------------------------------------------------------------------------
 
 def check(path, events_path):
-    closes, _ = told_of(events_path)
+    closes = told_of(events_path, "process_close")
     with open(path, encoding="ascii") as file:
         went = json.load(file)
     wrong = 0
     for side, name, here, met in went:
         table, whose = (POD, "program") if side == "pod" else (UPSTREAM, "upstream")
         codes = next(which.codes for which in table if which.name == name)
-        told = closes.get(here, {}).get("error", "")
+        told = closes.get((here, None), {}).get("error", "")
         if "taken" not in codes and not told.startswith(f"the {whose}'s HTTP/2: "):
             wrong += 1
             print(f"{name}, {side}: met {met}, told '{told}'")
