@@ -27,7 +27,8 @@ round() {
         fail "the client, $name: $(tail -n 5 "$T/$name.err")"
     kill "$server"
     wait "$server" || true
-    sort "$T/server.out" | uniq -c | sed 's/^ *//' >"$T/$name.server"
+    # at the deadline both ends give up: who is first is chance
+    grep -v 'Wait: reset' "$T/server.out" | sort | uniq -c | sed 's/^ *//' >"$T/$name.server"
     expect_eq "complaints, $name" '' "$(cat "$T/$name.err" "$T/$name.server.err")"
 }
 
@@ -63,6 +64,7 @@ in turn: 10000 messages, 1000000 bytes, 0 OK 'OK', 0 wrong
 SAID
 diff "$T/direct.client" "$T/through.client" >&9 || fail "through (>) the client saw other things than direct (<)"
 expect_eq "what the server saw, direct" "1 Produce: cancelled
+1 Produce: reset with 8
 1 Wait: cancelled
 1 Wait: deadline ahead
 1 ready

@@ -73,5 +73,9 @@ await bind(plain, grpc.ServerCredentials.createInsecure());
 http2_sessions.on("session", session => {
     say(`session ${session.alpnProtocol}`);
     session.on("ping", () => say("ping"));
+    session.on("stream", (stream, head) => stream.on("close", () => {
+        if (stream.rstCode)
+            say(`${head[":path"].split("/").pop()}: reset with ${stream.rstCode}`);
+    }));
 });
 say("ready");
