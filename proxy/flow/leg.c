@@ -247,8 +247,17 @@ int leg_ticket(struct leg *leg)
  * before 3.0.14 OpenSSL would free one that holds a header, too (CVE-2024-4741). */
 static void free_buffers(struct leg *leg)
 {
-    if (leg->asked == SSL3_RT_HEADER_LENGTH && strcmp(SSL_rstate_string(leg->ssl), "RH") == 0)
+    if (strcmp(SSL_rstate_string(leg->ssl), "RH") == 0)
         SSL_free_buffers(leg->ssl);
+}
+
+/* Nothing can be read without an edge, which OpenSSL would find out at some length. */
+static bool drained(const struct leg *leg)
+{
+    const struct inbox *inbox = &leg->worker->inbox;
+
+    return !leg->readable && !leg->stash && !leg->chatters &&
+           !(inbox->owner == leg && inbox->at < inbox->len) && !SSL_has_pending(leg->ssl);
 }
 
 ssize_t leg_peek(struct leg *leg)
@@ -314,13 +323,20 @@ ssize_t leg_read(struct leg *leg, void *data, size_t len)
         return 0;
     if (leg->broken)
         return -EPROTO;
+    if (leg->ssl && drained(leg)) {
+        if (leg->used)
+            free_buffers(leg);
+        leg->used = false;
+        return -EAGAIN;
+    }
     if (leg->ssl) {
         forget_errors();
         result = SSL_read_ex(leg->ssl, data, len, &done);
+        leg->used = true;
         if (result == 1)
             return (ssize_t)done;
         n = ssl_failed(leg, result);
-        if (n == -EAGAIN)
+        if (n == -EAGAIN && leg->asked == SSL3_RT_HEADER_LENGTH)
             free_buffers(leg);
         return n;
     }
@@ -341,6 +357,7 @@ ssize_t leg_write(struct leg *leg, const void *data, size_t len)
     if (leg->broken)
         return -EPROTO;
     forget_errors();
+    leg->used = true;
     result = SSL_write_ex(leg->ssl, data, len, &done);
     if (result == 1)
         return (ssize_t)done;

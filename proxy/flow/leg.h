@@ -37,6 +37,7 @@ struct leg {
     int reason;      /* TLS: OpenSSL's first complaint (SSL_R_…) when something failed */
     int alert;       /* TLS: the peer's fatal alert (RFC 8446 section 6.2), 0: none */
     size_t asked;    /* TLS: how many bytes OpenSSL wanted last */
+    bool used;       /* TLS: OpenSSL may have buffers that it needs no more */
     uint64_t rx, tx; /* bytes received and sent on the socket */
     uint8_t *stash;  /* bytes received, not yet taken: to be read before what the socket has */
     size_t stash_at, stash_len;
