@@ -1,30 +1,66 @@
 /* credit: what a side may send (RFC 9113 section 5.2): as much as the other side takes. */
 #include "proxy/http2/own.h"
 
-/* Who takes all that he is sent as it comes may be sent more at a time. */
+#define FAR_NS UINT64_C(1000000)
+
+/* Who takes all that he is sent as it comes may be sent more at a time: as much as his own window
+ * says, for what lies on the way beyond that would only keep others waiting, here as between the
+ * two ends themselves. */
 static int32_t grown(int32_t window, size_t taken, size_t waiting, int32_t most)
 {
     if (taken < (size_t)window || waiting > (size_t)window / 2 || window >= most)
         return window;
-    return window * 2 < most ? window * 2 : most;
+    return window < most / 2 ? window * 2 : most;
+}
+
+static int32_t smaller(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int32_t larger(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
 }
 
 static void credit_stream(struct http2_stream *stream, struct session *from)
 {
     struct half *half = &stream->half[from->side];
+    const struct session *to = session_of(from->http2, opposite(from->side));
     int32_t window, id = stream->id[from->side];
 
     half->taken += half->owed;
     if (stream->open[from->side] && !half->ended) {
         nghttp2_session_consume_stream(from->ng, id, half->owed);
-        window = grown(half->window, half->taken, half->queued, HTTP2_STREAM_WINDOW_MAX);
+        if (stream->open[to->side] && !to->broken) /* at its widest, as seen from here */
+            half->theirs =
+                larger(half->theirs,
+                       nghttp2_session_get_stream_remote_window_size(to->ng, stream->id[to->side]));
+        window = grown(
+            half->window, half->taken, half->queued,
+            smaller(half->theirs, half->far ? HTTP2_STREAM_WINDOW_MAX : HTTP2_STREAM_WINDOW_NEAR));
         if (window != half->window) {
             half->window = window;
             half->taken = 0;
+            half->far = false;
             nghttp2_session_set_local_window_size(from->ng, NGHTTP2_FLAG_NONE, id, window);
         }
+        half->credited_ns = from->http2->now_ns;
     }
     half->owed = 0;
+}
+
+/* A silence behind credit, when about a window's worth came before it: the sender has waited for
+ * the credit, and it is the way to him that takes so long. A larger window fills it; where he is
+ * near, it would fill only buffers, in which others' bytes wait. */
+void credit_received(struct half *half, size_t len, uint64_t now_ns)
+{
+    if (half->credited_ns && now_ns - half->credited_ns > FAR_NS) {
+        half->far = half->far || half->burst >= (size_t)half->window / 2;
+        half->burst = 0;
+    }
+    half->credited_ns = 0;
+    half->burst += len;
 }
 
 static void widen(struct session *from, int32_t window)
@@ -41,12 +77,15 @@ static void widen(struct session *from, int32_t window)
 
 static void credit_connection(struct session *from)
 {
+    const struct session *to = session_of(from->http2, opposite(from->side));
     size_t bytes = from->owed_bytes;
 
     from->owed_bytes = 0;
     from->taken += bytes;
     nghttp2_session_consume_connection(from->ng, bytes);
-    widen(from, grown(from->window, from->taken, 0, HTTP2_WINDOW_MAX));
+    if (!to->broken)
+        from->theirs = larger(from->theirs, nghttp2_session_get_remote_window_size(to->ng));
+    widen(from, grown(from->window, from->taken, 0, smaller(from->theirs, HTTP2_WINDOW_MAX)));
 }
 
 void credit_written(struct session *to)

@@ -20,7 +20,8 @@ enum {
     HTTP2_LIST_MAX = 128 << 10, /* its size, as RFC 9113 section 6.5.2 counts it */
     HTTP2_STREAMS_MAX = 1024,   /* open at once */
     HTTP2_WINDOW = 65535,       /* a stream's and a connection's, until they prove to need more */
-    HTTP2_STREAM_WINDOW_MAX = 4 << 20,
+    HTTP2_STREAM_WINDOW_NEAR = 256 << 10, /* a stream's, at most, ... */
+    HTTP2_STREAM_WINDOW_MAX = 4 << 20,    /* ... and that of who is far away */
     HTTP2_WINDOW_MAX = 16 << 20,
     HTTP2_BYTES = 64 << 10,       /* what a connection takes of memory, about, */
     HTTP2_STREAM_BYTES = 4 << 10, /* and what each open stream does */

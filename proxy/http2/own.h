@@ -29,15 +29,18 @@ struct chunk {
 /* What goes from one side of a stream to the other. */
 struct half {
     struct chunk *first, *last;
-    size_t queued; /* bytes that wait */
-    size_t owed;   /* bytes pulled, not written: their sender is owed credit for them */
-    size_t taken;  /* bytes written since the window was looked at */
-    int32_t window;
-    bool begun;    /* the head went on */
-    bool ended;    /* the end came, */
-    bool sent;     /* and went on */
-    bool waiting;  /* nghttp2 asked for bytes when there were none */
-    bool dropping; /* nobody is there to take them */
+    size_t queued;          /* bytes that wait */
+    size_t owed;            /* bytes pulled, not written: their sender is owed credit for them */
+    size_t taken;           /* bytes written since the window was looked at */
+    int32_t window, theirs; /* ours to who sends; theirs, of who takes, at its widest */
+    uint64_t credited_ns;   /* when its sender last got credit; 0: it has sent since */
+    size_t burst;           /* what came between such silences */
+    bool far;               /* it is the window that keeps the sender waiting */
+    bool begun;             /* the head went on */
+    bool ended;             /* the end came, */
+    bool sent;              /* and went on */
+    bool waiting;           /* nghttp2 asked for bytes when there were none */
+    bool dropping;          /* nobody is there to take them */
     struct fields_copy *trailers;
 };
 
@@ -74,10 +77,10 @@ struct session {
     struct http2_stream *owed; /* with bytes pulled for this side, not written */
     size_t owed_bytes;         /* of this side's, pulled for the other, not written */
     size_t taken;              /* of this side's, written since the window was looked at */
-    int32_t window;
-    unsigned resets; /* streams whose reset is due to this side */
-    unsigned pings;  /* of this side's, not answered */
-    bool goaway_due; /* the pod's, to go on behind its requests */
+    int32_t window, theirs;    /* as in struct half */
+    unsigned resets;           /* streams whose reset is due to this side */
+    unsigned pings;            /* of this side's, not answered */
+    bool goaway_due;           /* the pod's, to go on behind its requests */
     uint32_t goaway_code;
     unsigned goaways;       /* ours to submit, not sent yet */
     bool met;               /* its first SETTINGS came */
@@ -165,6 +168,8 @@ void credit_written(struct session *to);
 /* Streams that the other side does not take are not to use up what its others need: the
  * connection's window grows with what waits for them. */
 void credit_widen(struct session *from);
+/* Bytes came: how long did their sender keep silent when he had credit? */
+void credit_received(struct half *half, size_t len, uint64_t now_ns);
 
 /* ---- frames.c ---- */
 

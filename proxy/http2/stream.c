@@ -383,6 +383,7 @@ void stream_bytes(struct http2_stream *stream, struct session *from, struct span
         nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
         return;
     }
+    credit_received(half, bytes.len, stream->http2->now_ns);
     stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes);
     chunk = malloc(sizeof(*chunk) + bytes.len);
     if (!chunk) { /* a hole must not look like a message */
