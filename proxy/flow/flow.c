@@ -156,13 +156,23 @@ static enum flow_state last_words(struct flow *flow)
     return n < 0 && errno == EAGAIN ? FLOW_CLOSING : FLOW_CLOSED;
 }
 
+/* Streams come on both legs of HTTP/2 at once: it runs when both have said what there is, so that
+ * what they bring goes on in one write. */
+static void leg_on_ready(struct flow *flow)
+{
+    if (flow->state == FLOW_RELAYING && flow->relay.http2)
+        event_active(&flow->again, EV_TIMEOUT, 0);
+    else
+        flow_run(flow);
+}
+
 static void pod_on_ready(evutil_socket_t fd, short what, void *arg)
 {
     struct flow *flow = arg;
 
     (void)fd;
     leg_ready(&flow->pod, what);
-    flow_run(flow);
+    leg_on_ready(flow);
 }
 
 static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
@@ -171,7 +181,7 @@ static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     leg_ready(&flow->upstream, what);
-    flow_run(flow);
+    leg_on_ready(flow);
 }
 
 /* Silence is measured from the last byte, so moving bytes need not touch the timer. */

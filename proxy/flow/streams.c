@@ -1,6 +1,8 @@
 #include "proxy/flow/streams.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 
 #include "proxy/flow/steps.h"
@@ -203,10 +205,21 @@ static void feed_read(struct flow *flow, enum http2_side from)
         http2_ended(relay->http2, from);
 }
 
+/* What the kernel holds of one stream keeps the others' bytes waiting, whatever their priorities.
+ */
+static void hold_little(const struct leg *leg)
+{
+    static const int unsent = 128 << 10;
+
+    setsockopt(leg->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+}
+
 static int begin(struct flow *flow)
 {
     if (http2_new(&flow->relay.http2, &hooks, flow) < 0)
         return err_set(&flow->why, -ENOMEM, "refused: not enough memory to read HTTP/2");
+    hold_little(&flow->pod);
+    hold_little(&flow->upstream);
     feed_read(flow, HTTP2_POD);
     feed_read(flow, HTTP2_UPSTREAM);
     return 0;
@@ -251,7 +264,7 @@ static ssize_t push(struct flow *flow, enum http2_side to)
 
     if (leg->connecting || leg->shut)
         return 0;
-    if (line->start == line->len) {
+    if (line->start == line->len && http2_has(http2, to)) {
         if (!line->data)
             line->data = worker_buffer_get(flow->worker, &line->size);
         if (!line->data)

@@ -126,6 +126,16 @@ static void pull(struct session *session)
     }
 }
 
+bool http2_has(const struct http2 *http2, enum http2_side to)
+{
+    const struct session *session = &http2->sessions[to];
+
+    if (session->broken)
+        return session->last_words_len;
+    return session->rest.len || session->resets || session->goaway_due ||
+           nghttp2_session_want_write(session->ng);
+}
+
 size_t http2_pull(struct http2 *http2, enum http2_side to, uint8_t *out, size_t size)
 {
     struct session *session = session_of(http2, to);

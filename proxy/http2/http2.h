@@ -93,6 +93,8 @@ void http2_free(struct http2 **http2);
 bool http2_feed(struct http2 *http2, enum http2_side from, struct span bytes, uint64_t now_ns);
 /* Whether that side's bytes are wanted now: not while it does not take what is said in return. */
 bool http2_wants(const struct http2 *http2, enum http2_side from);
+/* Whether there may be bytes for a side. */
+bool http2_has(const struct http2 *http2, enum http2_side to);
 /* Bytes for a side: at most size, which is HTTP2_PULL_MIN or more; 0: there is nothing to say. Not
  * to be called again for this side before these are all written. */
 size_t http2_pull(struct http2 *http2, enum http2_side to, uint8_t *out, size_t size);
