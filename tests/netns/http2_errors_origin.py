@@ -63,7 +63,8 @@ MALFORMED = stream(P)
 
 section("3.4",  # said first on a port of its own
         ("a first frame that is no SETTINGS", frame(PING, 0, 0, bytes(8)), GONE + CUT_OFF + ("left out",), whole(P)),
-        ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad" + bytes(64), GONE + CUT_OFF + ("left out",), whole(P, SIZE)),
+        ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad" + bytes(64),
+         GONE + CUT_OFF + ("left out",), whole(P, SIZE)),
         ("nothing, and the end", b"", GONE + CUT_OFF, whole("none", "NO_ERROR")))
 section("4.1",
         ("frames nobody knows", frame(0xee, 0xff, S, b"what") + answer() + frame(0xee, 0, 0, bytes(9000))

@@ -62,7 +62,8 @@ POD = (
     Flood("DATA of nothing", open_stream, data(S), (CALM,)),
     Flood("DATA of padding", open_stream, frame(DATA, PADDED, S, b"\0"), (CALM,)),
     Flood("HEADERS of nothing", b"", lambda n: frame(HEADERS, 5, later(n)), (CALM, "PROTOCOL_ERROR")),
-    Flood("fields without a name", b"", lambda n: frame(HEADERS, 5, later(n), block(*head("/x")) + b"\0\0\0" * 100), (CALM,)),
+    Flood("fields without a name", b"",
+          lambda n: frame(HEADERS, 5, later(n), block(*head("/x")) + b"\0\0\0" * 100), (CALM,)),
     Flood("PRIORITYs", open_stream, frame(PRIORITY, 0, S, u32(0) + b"\7"), (CALM,)),
     Flood("PRIORITYs of idle streams", b"", lambda n: frame(PRIORITY, 0, later(n), u32(later(n + 1)) + b"\7"), (CALM,)),
     Flood("windows of 1 for a stream", open_stream, window(S, 1), (CALM,)),
@@ -74,7 +75,8 @@ POD = (
 )
 opened = headers(S, (":status", "200"), end=False)
 UPSTREAM = (
-    Flood("CONTINUATIONs of nothing", headers(S, (":status", "200"), end=False, done=False), frame(CONTINUATION, 0, S), (CALM,)),
+    Flood("CONTINUATIONs of nothing", headers(S, (":status", "200"), end=False, done=False),
+          frame(CONTINUATION, 0, S), (CALM,)),
     Flood("SETTINGS", b"", settings((WINDOW, 65535)), (CALM,)),
     Flood("PINGs", b"", lambda n: frame(PING, 0, 0, struct.pack(">Q", n)), (CALM,)),
     Flood("answers to PINGs", b"", frame(PING, ACK, 0, bytes(8)), (CALM, "PROTOCOL_ERROR", "taken")),

@@ -2,66 +2,16 @@
 
 The server is http2_works_origin.py. Tells on stderr what was not as it must be."""
 import concurrent.futures
-import json
 import os
 import sys
-import time
 import traceback
 
 sys.dont_write_bytecode = True
 import h2frames
-from h2frames import *
-from http2_works_origin import pattern
+import http2_windows  # whose scenes are played, too
+from h2scenes import *
 
 MANY = 1000
-CREDIT = 65535  # a window as it is unless something is said
-SCENES = []
-
-
-class Wrong(Exception):
-    pass
-
-
-def equal(what, wanted, got):
-    if wanted != got:
-        raise Wrong(f"{what}: wanted {wanted!r:.300}, got {got!r:.300}")
-
-
-class Client(Peer):
-    def over(self, *numbers, patience=PATIENCE):
-        if not self.until(lambda: all(self.stream(n).over for n in numbers), patience):
-            left = [n for n in numbers if not self.stream(n).over]
-            raise Wrong(f"{len(left)} streams are not over, {left[:5]}; {self.goaway} {self.closed} "
-                        f"{len(self.stream(left[0]).data)} bytes of the first")
-
-    def answered(self, number, body, status="200"):
-        self.over(number)
-        stream = self.stream(number)
-        equal(f"stream {number}", (status, None), (stream.status, stream.reset))
-        equal(f"body of stream {number}", body, bytes(stream.data))
-
-    def seen(self, number=99001):
-        self.ask(number, *head("/seen"))
-        self.over(number)
-        stream = self.stream(number)
-        equal("/seen", "200", stream.status)
-        return json.loads(stream.data)
-
-    def sees(self, what, wanted, of):
-        """The server sees this, sooner or later: streams do not wait for each other."""
-        number, deadline = 90001, time.monotonic() + PATIENCE
-        while (got := of(self.seen(number))) != wanted and time.monotonic() < deadline:
-            number += 2
-        equal(what, wanted, got)
-
-
-def scene(act, *ours, **how):
-    SCENES.append((act, ours, how))
-    return act
-
-
-def scene_with(*ours, **how):
-    return lambda act: scene(act, *ours, **how)
 
 
 @scene
@@ -223,58 +173,6 @@ def another_authority_is_misdirected(c):
 
 
 @scene
-def credit_goes_where_bytes_went(c):  # 8 MB into a server that takes nothing, and one that does
-    c.send(headers(1, *head("/deaf", method="POST"), end=False))
-    c.until(lambda: c.settings)
-    c.body(1, bytes(8 << 20))
-    c.until(lambda: False, 1)
-    sent = (8 << 20) - len(c.bodies.get(1, [b""])[0])
-    if not CREDIT <= sent <= 4 * CREDIT:
-        raise Wrong(f"{sent} bytes were taken of the client")
-
-
-@scene_with(generous=False)
-def who_takes_nothing_stops_the_server(c):
-    c.send(headers(1, *head(f"/big/{8 << 20}")))
-    c.until(lambda: c.credit == 0)
-    c.until(lambda: False, 1)
-    equal("came", CREDIT, len(c.stream(1).data))
-    c.give(0, CREDIT)
-    left = c.seen()["waits"]
-    if not 0 < (8 << 20) - left <= 4 * CREDIT:
-        raise Wrong(f"{(8 << 20) - left} bytes were taken of the server")
-
-
-@scene_with((WINDOW, 0), generous=False)
-def a_window_of_one_byte_at_a_time(c):
-    c.send(headers(1, *head("/big/300")))
-    for at in range(300):
-        c.give(1, 1)
-        c.until(lambda: len(c.stream(1).data) > at)
-    c.answered(1, pattern(300))
-
-
-@scene_with(generous=False)
-def a_stream_that_stalls_beside_one_that_goes_on(c):
-    c.give(0, 16 << 20)
-    c.send(headers(1, *head(f"/big/{1 << 20}")), headers(3, *head(f"/big/{1 << 20}")))
-    c.give(3, 2 << 20)
-    c.answered(3, pattern(1 << 20))
-    equal("of the one that stalls", CREDIT, len(c.stream(1).data))
-    c.give(1, 2 << 20)
-    c.answered(1, pattern(1 << 20))
-
-
-@scene
-def an_upload_that_stalls_beside_one_that_goes_on(c):
-    c.send(headers(1, *head("/silent", method="POST"), end=False), headers(3, *head("/echo", method="POST"), end=False))
-    c.body(3, pattern(1 << 20))
-    c.answered(3, pattern(1 << 20))
-    c.send(data(1, b"x", True))
-    c.sees("ended", True, lambda seen: seen["streams"]["/silent"]["ended"])
-
-
-@scene
 def weights_reach_the_server(c):
     c.send(frame(HEADERS, 0x25, 1, u32(0) + bytes((219,)) + block(*head("/held/2"))),
            frame(HEADERS, 0x25, 3, u32(1) + bytes((21,)) + block(*head("/held/2", ("priority", "u=1, i")))))
@@ -296,33 +194,6 @@ def bodies_in_every_cut_with_padding(c):
     c.answered(1, body)
     c.ask(3, *head("/padded/300"))
     c.answered(3, pattern(300))
-
-
-@scene
-def padding_is_given_credit_for(c):
-    c.send(frame(HEADERS, PADDED | PRIORITISED | END_HEADERS, 1,
-                 b"\xff" + u32(0) + b"\x0f" + block(*head("/echo", method="POST")) + bytes(255)))
-    for _ in range(1000):
-        c.until(lambda: min(c.may[0], c.may.get(1, CREDIT)) >= 257)
-        c.may[0], c.may[1] = c.may[0] - 257, c.may.get(1, CREDIT) - 257
-        c.send(frame(DATA, PADDED, 1, b"\xffx" + bytes(255)))
-    c.send(data(1, b"", True))
-    c.answered(1, 1000 * b"x")
-
-
-@scene
-def streams_that_were_reset_take_no_credit_with_them(c):
-    for number in range(1, 61, 4):
-        c.send(headers(number, *head(f"/big/{CREDIT * 2}")), headers(number + 2, *head("/cut/CANCEL/x", method="POST"), end=False))
-        c.until(lambda: c.stream(number).data and c.stream(number + 2).over)
-        c.until(lambda: c.may[0] >= 16384)
-        c.may[0] -= 16384
-        c.send(reset(number), data(number + 2, bytes(16384)))
-    c.send(headers(101, *head("/echo", method="POST"), end=False))
-    c.body(101, pattern(200000))
-    c.answered(101, pattern(200000))
-    c.ask(103, *head("/big/200000"))
-    c.answered(103, pattern(200000))
 
 
 @scene
@@ -440,13 +311,29 @@ def an_answer_that_is_only_a_head_and_then_reset(c):
 
 
 @scene
-def both_ways_at_once(c):
-    body = pattern(3 << 20)
-    c.send(headers(1, *head("/echo", method="POST"), end=False))
-    c.body(1, body)
-    c.send(headers(3, *head(f"/big/{3 << 20}")))
-    c.answered(1, body)
-    c.answered(3, body)
+def an_answer_with_a_head_of_100_kB(c):
+    c.ask(1, *head("/fields/96"))
+    c.answered(1, b"ok")
+    equal("fields", 97, len(c.stream(1).heads[0]))
+
+
+@scene
+def a_header_table_that_changes(c):
+    for number, size in ((1, 4096), (5, 100), (9, 0), (13, 4096)):
+        c.send(settings((HEADER_TABLE_SIZE, size)))
+        for more in (0, 2):
+            equal(f"x, with a table of {size}", "y" * 50, c.ask(number + more, *head("/echo", ("x", "y" * 50))).field(b"x"))
+        equal("the table", True, c.decoder.header_table_size <= size)
+
+
+@scene
+def a_request_that_is_cut_is_not_seen_as_whole(c):
+    name = f"/silent/{c.sock.getsockname()[1]}"
+    with h2frames.connect(c.port, c.safe) as sock:
+        other = Client(sock)
+        other.send(headers(1, *head(name, method="POST"), end=False), data(1, b"some"))
+        other.sees("bytes", "some", lambda seen: seen["streams"].get(name, {}).get("data"))
+    c.sees("that it is gone", [False, 4], lambda seen: seen["gone"].get(name))
 
 
 def act(scene, port, tls):
@@ -455,6 +342,7 @@ def act(scene, port, tls):
     try:
         with h2frames.connect(port, tls) as sock:
             c = Client(sock, *ours, **{k: v for k, v in how.items() if k != "port"})
+            c.port, c.safe = port, tls
             play(c)
         return [f"{name}: {fault}" for fault in c.faults]
     except Wrong as wrong:

@@ -11,6 +11,9 @@ sys.dont_write_bytecode = True
 from h2frames import *
 
 
+GONE = {}  # of connections that have ended: how much came of a request's body, and whether its end did
+
+
 class Server(Peer):
     held, refuses, pings = (), False, ()
 
@@ -122,6 +125,13 @@ class Server(Peer):
         self.send(headers(number, (":status", "103"), end=False), headers(number, (":status", "200"), end=False),
                   reset(number, "INTERNAL_ERROR"))
 
+    def on_fields(self, number, path):
+        payload = block((":status", "200"), *((f"x-{n}", "v" * 1000) for n in range(int(path.split("/")[2]))))
+        self.send(frame(HEADERS, 0, number, payload[:16384]), *(
+            frame(CONTINUATION, 0, number, payload[at:at + 16384]) for at in range(16384, len(payload), 16384)),
+            frame(CONTINUATION, END_HEADERS, number))
+        self.body(number, b"ok")
+
     def on_status(self, number, path):
         self.reply(number, ("content-length", "5"), status=path.split("/")[2], end=True)
 
@@ -137,7 +147,7 @@ class Server(Peer):
     def on_seen(self, number, _):
         self.reply(number, ("content-type", "application/json"))
         self.body(number, json.dumps({
-            "settings": self.settings, "pings": self.pings, "faults": self.faults, "goaway": self.goaway,
+            "settings": self.settings, "gone": GONE, "pings": self.pings, "faults": self.faults, "goaway": self.goaway,
             "sent": {n: s.credit for n, s in self.streams.items()}, "waits": sum(len(w) for w, *_ in self.bodies.values()),
             "priorities": [(got.kind, got.payload[:5].hex()) for got in self.frames
                            if got.kind == PRIORITY or got.kind == HEADERS and got.flags & PRIORITISED],
@@ -158,6 +168,7 @@ def behave(sock, *ours):
     peer = Server(sock, (MAX_STREAMS, 2000), *ours, server=True)
     while peer.read():
         pass
+    GONE.update((stream.field(b":path", 0), (stream.ended, len(stream.data))) for stream in peer.streams.values())
     for fault in peer.faults:
         print("at the server:", fault, file=sys.stderr, flush=True)
 
