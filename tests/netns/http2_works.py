@@ -1,9 +1,10 @@
-"""What is right in HTTP/2, but rare, done by a client with frames made by hand: http2_works.py PORTS...
+"""What is right in HTTP/2, but rare, done by a client with frames made by hand: http2_works.py PORTS... [full]
 
-The server is http2_works_origin.py. Tells on stderr what was not as it must be."""
+The server is http2_works_origin.py. Tells on stderr what was not as it must be. Full: what takes a minute, too."""
 import concurrent.futures
 import os
 import sys
+import time
 import traceback
 
 sys.dont_write_bytecode = True
@@ -336,12 +337,37 @@ def a_request_that_is_cut_is_not_seen_as_whole(c):
     c.sees("that it is gone", [False, 4], lambda seen: seen["gone"].get(name))
 
 
+def ends_in_time(c):
+    start = time.monotonic()
+    c.until(lambda: c.closed, 90)
+    if not 55 < time.monotonic() - start < 75:
+        raise Wrong(f"it is closed after {time.monotonic() - start:.1f} s: {c.closed}")
+
+
+@scene_with(port="tls", greet=False, polite=False, full=True)
+def a_preface_that_stops(c):
+    c.send(PREFACE[:10])
+    ends_in_time(c)
+
+
+@scene_with(port="tls", polite=False, full=True)
+def a_head_that_stops(c):
+    c.send(headers(1, *head("/x"), done=False))
+    ends_in_time(c)
+
+
+@scene_with(port="mute", full=True)
+def a_server_that_says_nothing(c):
+    c.send(headers(1, *head("/x")))
+    ends_in_time(c)
+
+
 def act(scene, port, tls):
     play, ours, how = scene
     name = f"{play.__name__}{'' if tls else ' (plain)'}"
     try:
         with h2frames.connect(port, tls) as sock:
-            c = Client(sock, *ours, **{k: v for k, v in how.items() if k != "port"})
+            c = Client(sock, *ours, **{k: v for k, v in how.items() if k not in ("port", "full")})
             c.port, c.safe = port, tls
             play(c)
         return [f"{name}: {fault}" for fault in c.faults]
@@ -353,9 +379,11 @@ def act(scene, port, tls):
 
 if __name__ == "__main__":
     only = os.environ.get("ONLY", "")
-    ports = dict(zip(("tls", "plain", "connect", "one"), (int(port) for port in sys.argv[1:])))
+    ports = dict(zip(("tls", "plain", "connect", "one", "mute"), (int(port) for port in sys.argv[1:6])))
     jobs = []
     for one in SCENES:
+        if one[2].get("full") and sys.argv[-1] != "full":
+            continue
         own = one[2].get("port")
         jobs += ((one, ports[port], port != "plain") for port in ((own,) if own else ("tls", "plain"))
                  if only in one[0].__name__)

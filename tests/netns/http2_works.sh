@@ -11,7 +11,7 @@ background /usr/bin/python3 "$HERE/http2_works_origin.py" "$T/origin.pem" "$T/or
 origin=$!
 wait_for 10 test -s "$T/ports"
 read -ra ports <"$T/ports"
-exec_local -- /usr/bin/python3 "$HERE/http2_works.py" "${ports[@]}" 2>"$T/client.err" ||
+exec_local -- /usr/bin/python3 "$HERE/http2_works.py" "${ports[@]}" ${FULL:+full} 2>"$T/client.err" ||
     fail "the client: $(cat "$T/client.err")"
 wait_for 30 dead "$origin"
 cat "$T/client.err" "$T/origin.err" >"$T/faults"
@@ -23,3 +23,6 @@ expect_eq "the other authority" "421 deny other.test" \
 expect_eq "what is said of resets" true "$(events '[.[].process_http.error // empty] as $told
     | [$told[] | select(test("reset the stream: CANCEL"))] | length > 0')"
 expect_all_seq
+[ -z "$FULL" ] || expect_eq "heads that did not end" "2 1" "$(events 'map(.process_close.error // empty) as $told
+    | "\([$told[] | select(. == "the program took over 60 s for a head")] | length) \(
+        [$told[] | select(. == "the server took over 60 s for a head")] | length)"')"

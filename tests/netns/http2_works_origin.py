@@ -1,7 +1,7 @@
 """The server of http2_works.py, which does what its path says: http2_works_origin.py CERT KEY
 
-Prints its ports: by TLS, plain, by TLS with extended CONNECT, and with one stream at a time. /seen answers with what it
-has met on that connection; ends when it is asked for /done."""
+Prints its ports: by TLS, plain, by TLS with extended CONNECT, with one stream at a time, and of one that says nothing. /seen
+answers with what it has met on that connection; ends when it is asked for /done."""
 import json
 import os
 import sys
@@ -166,16 +166,23 @@ def pattern(size):
 
 def behave(sock, *ours):
     peer = Server(sock, (MAX_STREAMS, 2000), *ours, server=True)
-    while peer.read():
+    while peer.read(120):
         pass
     GONE.update((stream.field(b":path", 0), (stream.ended, len(stream.data))) for stream in peer.streams.values())
     for fault in peer.faults:
         print("at the server:", fault, file=sys.stderr, flush=True)
 
 
+def say_nothing(sock):
+    sock.settimeout(None)
+    while sock.recv(65536):
+        pass
+
+
 if __name__ == "__main__":
     certificate = sys.argv[1:]
     print(serve(*listen(*certificate), behave), serve(*listen(), behave),
           serve(*listen(*certificate), lambda sock: behave(sock, (ENABLE_CONNECT, 1))),
-          serve(*listen(*certificate), lambda sock: behave(sock, (MAX_STREAMS, 1))), flush=True)
+          serve(*listen(*certificate), lambda sock: behave(sock, (MAX_STREAMS, 1))),
+          serve(*listen(*certificate), say_nothing), flush=True)
     time.sleep(3600)
