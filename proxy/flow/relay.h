@@ -69,6 +69,7 @@ struct relay {
     bool cut;               /* upstream broke: reset when what came before was passed on */
     bool parting;           /* the answer under way is the last one: not asked for, or refused */
     struct lookups lookups; /* of RELAY_DNS */
+    bool left;              /* of RELAY_HTTP2: the program was the first to end */
     struct http2 *http2;    /* of RELAY_HTTP2, whose pipelines have but bytes to be written */
 };
 

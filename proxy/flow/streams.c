@@ -119,6 +119,8 @@ static const char *error_of(const struct flow *flow, const struct http2_end *end
                  http2_code_name(end->code));
     else if (flow->why.text[0] || fault)
         snprintf(out, ERROR_MAX, "%s", flow->why.text[0] ? flow->why.text : fault);
+    else if (flow->relay.left)
+        snprintf(out, ERROR_MAX, "the program left before the end");
     else if (flow->relay.down.ended)
         snprintf(out, ERROR_MAX, "the server closed without an answer");
     else
@@ -248,6 +250,7 @@ static ssize_t pull(struct flow *flow, enum http2_side from)
         return 0;
     if (from == HTTP2_POD && leg->ssl)
         refusal_note(flow);
+    relay->left = relay->left || (from == HTTP2_POD && !relay->down.ended);
     line->ended = true;
     line->ended_well = n == 0 && leg->ended_well;
     http2_ended(relay->http2, from);
