@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "certs/err_tls.h"
 #include "proxy/flow/flow.h"
+#include "proxy/flow/streams.h"
 #include "proxy/limits.h"
 
 enum { PRODUCER_EVENTS = 16384, EARLY_DATA_MAX = 1 << 18, SECURITY_LEVEL = 2 };
@@ -33,7 +34,7 @@ struct handover {
     pthread_mutex_t lock;
     struct given *first, **last; /* under lock */
     struct worker_visit *visits; /* under lock */
-    bool stop;                   /* under lock */
+    bool stop, retire;           /* under lock */
     int wake;                    /* eventfd */
     struct event *on_wake;
     atomic_uint load;
@@ -124,7 +125,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     struct given *given;
     struct worker_visit *visits;
     eventfd_t count;
-    bool stop;
+    bool stop, retire;
 
     (void)what;
     eventfd_read(fd, &count);
@@ -134,6 +135,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     handovers->last = &handovers->first;
     visits = TAKE(handovers->visits);
     stop = handovers->stop;
+    retire = handovers->retire;
     pthread_mutex_unlock(&handovers->lock);
     while (given) {
         struct given *next = given->next;
@@ -146,6 +148,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 
         visits = visit->next; /* fn may free it */
         visit->fn(worker, visit);
+    }
+    if (retire && !worker->retired) {
+        worker->retired = true;
+        for (struct flow *flow = worker->flows; flow; flow = flow->next)
+            streams_retire(flow);
     }
     if (stop)
         event_base_loopbreak(worker->base);
@@ -302,6 +309,16 @@ void worker_visit(struct worker *worker, struct worker_visit *visit)
     pthread_mutex_lock(&handovers->lock);
     visit->next = handovers->visits;
     handovers->visits = visit;
+    pthread_mutex_unlock(&handovers->lock);
+    eventfd_write(handovers->wake, 1);
+}
+
+void worker_retire(struct worker *worker)
+{
+    struct handover *handovers = worker->handovers;
+
+    pthread_mutex_lock(&handovers->lock);
+    handovers->retire = true;
     pthread_mutex_unlock(&handovers->lock);
     eventfd_write(handovers->wake, 1);
 }

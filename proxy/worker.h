@@ -73,6 +73,7 @@ struct worker {
     struct bus_producer *producer;
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */
+    bool retired;       /* see worker_retire() */
     struct event *reaper;
     uint8_t *spare[WORKER_SPARE_BUFFERS];
     size_t spare_len;
@@ -97,6 +98,9 @@ int worker_give(struct worker *worker, int fd, int upstream, const struct origin
 /* Has visit->fn called once, on the worker's thread, between its flows' turns; borrows visit until
  * then. Any thread, while the worker lives: worker_free() waits for it. */
 void worker_visit(struct worker *worker, struct worker_visit *visit);
+/* No more flows will come: programs that can are asked to go on over new connections, which are
+ * another agent's. Any thread. */
+void worker_retire(struct worker *worker);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

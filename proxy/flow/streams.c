@@ -222,6 +222,8 @@ static int begin(struct flow *flow)
         return err_set(&flow->why, -ENOMEM, "refused: not enough memory to read HTTP/2");
     hold_little(&flow->pod);
     hold_little(&flow->upstream);
+    if (flow->worker->retired)
+        http2_retire(flow->relay.http2);
     feed_read(flow, HTTP2_POD);
     feed_read(flow, HTTP2_UPSTREAM);
     return 0;
@@ -386,6 +388,14 @@ enum flow_state streams_run(struct flow *flow)
     if (moved >= TURN_BYTES)
         event_active(&flow->again, EV_TIMEOUT, 0);
     return FLOW_RELAYING;
+}
+
+void streams_retire(struct flow *flow)
+{
+    if (flow->state != FLOW_RELAYING || !flow->relay.http2)
+        return;
+    http2_retire(flow->relay.http2);
+    event_active(&flow->again, EV_TIMEOUT, 0);
 }
 
 void streams_end(struct flow *flow)

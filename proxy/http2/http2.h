@@ -100,6 +100,9 @@ bool http2_has(const struct http2 *http2, enum http2_side to);
 size_t http2_pull(struct http2 *http2, enum http2_side to, uint8_t *out, size_t size);
 /* What was pulled is written: who sent it gets his credit. */
 void http2_written(struct http2 *http2, enum http2_side to);
+/* The pod is asked to open no more streams here (GOAWAY, RFC 9113 section 6.8); those that are open
+ * go on. */
+void http2_retire(struct http2 *http2);
 /* A side's bytes are at their end. */
 void http2_ended(struct http2 *http2, enum http2_side from);
 /* With nothing to pull: nothing more will come for this side, so its leg may be shut. */
