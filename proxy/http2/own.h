@@ -57,6 +57,8 @@ struct http2_stream {
     uint32_t reset_code;
     const char *fault; /* what was wrong with what a side sent, */
     enum http2_side fault_by;
+    int64_t heads; /* bytes of all that it had */
+    int64_t room;  /* what hooks->room() gave for it and them */
     struct http2_end end;
     struct http2_stream *next, **link; /* http2->streams */
     /* session->owed of the side that bytes were pulled for */
@@ -87,7 +89,7 @@ struct session {
     const char *fault;      /* the latest that nghttp2 found */
     bool ended;             /* its bytes are at their end */
     bool broken;            /* nghttp2 has given up: it may not be called */
-    uint8_t last_words[17]; /* then: a GOAWAY frame, */
+    uint8_t last_words[26]; /* then: a GOAWAY frame, behind SETTINGS if need be, */
     size_t last_words_len;  /* until it was pulled */
 };
 

@@ -59,25 +59,36 @@ const char *session_reason(uint32_t code)
     }
 }
 
-/* RFC 9113 section 6.8. */
+/* RFC 9113 sections 3.4 and 6.8. */
 static void write_goaway(struct session *session, uint32_t code)
 {
-    uint8_t frame[17] = {0, 0, 8, NGHTTP2_GOAWAY};
+    static const uint8_t settings[9] = {0, 0, 0, NGHTTP2_SETTINGS};
+    static const uint8_t goaway[17] = {0, 0, 8, NGHTTP2_GOAWAY};
+    uint8_t *at = session->last_words;
 
-    frame[13] = (uint8_t)(code >> 24);
-    frame[14] = (uint8_t)(code >> 16);
-    frame[15] = (uint8_t)(code >> 8);
-    frame[16] = (uint8_t)code;
-    memcpy(session->last_words, frame, sizeof(frame));
-    session->last_words_len = sizeof(frame);
+    if (session->side == HTTP2_POD && !session->http2->greeted)
+        at = mempcpy(at, settings, sizeof(settings));
+    at = mempcpy(at, goaway, sizeof(goaway));
+    at[-4] = (uint8_t)(code >> 24);
+    at[-3] = (uint8_t)(code >> 16);
+    at[-2] = (uint8_t)(code >> 8);
+    at[-1] = (uint8_t)code;
+    session->last_words_len = (size_t)(at - session->last_words);
 }
 
 static void say_goodbye(struct session *session, uint32_t code)
 {
-    if (session->broken)
+    struct http2 *http2 = session->http2;
+
+    if (session->broken) {
         write_goaway(session, code);
-    else
-        nghttp2_session_terminate_session(session->ng, code);
+        return;
+    }
+    if (session->side == HTTP2_POD && !http2->greeting) { /* also now, the first it hears */
+        http2->greeting = true;
+        nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, NULL, 0);
+    }
+    nghttp2_session_terminate_session(session->ng, code);
 }
 
 void session_fail(struct session *session, uint32_t code, const char *reason)

@@ -10,6 +10,7 @@
 enum {
     FRAME_HEAD = 9,
     RESET_FRAME = 13,
+    HEADS_MAX = 4 * HTTP2_LIST_MAX, /* a stream's: those of request and answer, their trailers */
     ROOM_MIN = 1024, /* a DATA frame that is cut shorter than that costs more than it brings */
 };
 
@@ -30,18 +31,39 @@ static struct session *leg(const struct http2_stream *stream, enum http2_side si
 
 /* ---- its life ---- */
 
-static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
+/* Room for a head, kept until the stream is over: a few bytes of HPACK may make a large one, which
+ * waits for the other side. Those of most streams are within half of what each takes anyway. */
+static bool take_room(struct http2_stream *stream, const struct fields *fields)
 {
+    struct http2 *http2 = stream->http2;
+    int64_t heads = stream->heads + (int64_t)fields->bytes;
+    int64_t more = HTTP2_STREAM_BYTES / 2 + heads - stream->room;
+
+    if (heads > HEADS_MAX || (more > 0 && !http2->hooks->room(http2->arg, more)))
+        return false;
+    stream->heads = heads;
+    if (more > 0)
+        stream->room += more;
+    return true;
+}
+
+static struct http2_stream *stream_new(struct session *pod, int32_t id)
+{
+    struct http2 *http2 = pod->http2;
     struct http2_stream *stream;
 
     if (http2->open >= HTTP2_STREAMS_MAX || !http2->hooks->room(http2->arg, HTTP2_STREAM_BYTES))
         return NULL;
     stream = calloc(1, sizeof(*stream));
-    if (!stream) {
+    if (stream) {
+        stream->http2 = http2;
+        stream->room = HTTP2_STREAM_BYTES;
+    }
+    if (!stream || !take_room(stream, &pod->fields)) {
         http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
+        free(stream);
         return NULL;
     }
-    stream->http2 = http2;
     stream->id[HTTP2_POD] = id;
     stream->open[HTTP2_POD] = true;
     stream->half[HTTP2_POD].window = stream->half[HTTP2_UPSTREAM].window = HTTP2_WINDOW;
@@ -144,7 +166,7 @@ void stream_free(struct http2_stream *stream)
     http2->open--;
     if (stream->reset_due)
         leg(stream, stream->reset_to)->resets--;
-    http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
+    http2->hooks->room(http2->arg, -stream->room);
     free(stream);
 }
 
@@ -245,7 +267,7 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
         http2->hooks->malformed(http2->arg, id, &head, 431, reason);
         return;
     }
-    stream = stream_new(http2, id);
+    stream = stream_new(pod, id);
     if (!stream) {
         reset_pod(pod, id);
         return;
@@ -306,8 +328,10 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
 
     fields_head(&upstream->fields, regular, &head);
     head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    if (upstream->fields.status != FIELDS_FINE) {
-        stream_blame(stream, HTTP2_UPSTREAM, "a header list past the limit");
+    if (upstream->fields.status != FIELDS_FINE || !take_room(stream, &upstream->fields)) {
+        stream_blame(stream, HTTP2_UPSTREAM,
+                     upstream->fields.status != FIELDS_FINE ? "a header list past the limit"
+                                                            : "no memory for its heads");
         nghttp2_submit_rst_stream(upstream->ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                   NGHTTP2_CANCEL);
         return;
@@ -360,7 +384,7 @@ void stream_trailers(struct http2_stream *stream, struct session *from)
     head.end = true; /* or nghttp2 had not taken it (RFC 9113 section 8.1) */
     if (half->dropping)
         return;
-    if (from->fields.status == FIELDS_FINE)
+    if (from->fields.status == FIELDS_FINE && take_room(stream, &from->fields))
         half->trailers = fields_copy(&from->fields);
     if (!half->trailers) {
         stream_blame(stream, from->side,
