@@ -99,7 +99,7 @@ static inline void block_add_random(struct block *block, uint32_t seed)
 
     for (unsigned i = 0; i < len; i++) {
         const char *name = names[next_random(&seed) % ARRAY_SIZE(names)];
-        char value[2048];
+        char value[600];
         size_t value_len = next_random(&seed) % 8 ? next_random(&seed) % 40
                                                   : next_random(&seed) % (sizeof(value) - 1);
 

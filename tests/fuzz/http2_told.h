@@ -10,7 +10,7 @@ static bool on_room(void *arg, int64_t bytes)
 {
     struct site *site = arg;
 
-    if (bytes > 0 && site->room_fails) {
+    if (bytes >= HTTP2_STREAM_BYTES && site->room_fails) { /* a stream or a window; not a head */
         site->room_fails--;
         site->refusing = true;
         return false;
