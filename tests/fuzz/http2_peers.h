@@ -36,6 +36,7 @@ struct site {
     unsigned room_fails; /* so many times more */
     bool refusing;       /* something happened after which streams may be refused */
     bool ending;         /* a side has left */
+    bool narrow;         /* windows may have been shut */
     int32_t last;        /* of the server's GOAWAY */
 };
 

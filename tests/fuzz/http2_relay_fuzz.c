@@ -102,6 +102,7 @@ static void say_more(struct run *run, enum http2_side side)
     if (!exchange || exchange->by[side].ends || run->bytes + bytes > BODIES_MAX)
         return;
     run->bytes += bytes;
+    run->site.narrow |= run->bytes > HTTP2_WINDOW;
     exchange->by[side].target += bytes;
     resume(&run->site, exchange, side);
 }
@@ -178,6 +179,7 @@ static void say_settings(struct run *run, enum http2_side side)
 
     if (run->settings[side]++ > 30)
         return;
+    run->site.narrow = true;
     switch (how % 4) {
     case 1:
         entry.settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS;
@@ -199,6 +201,7 @@ static void stall(struct site *site, struct exchange *exchange, enum http2_side 
     struct message *message = &exchange->by[other(side)];
 
     message->stalled = stalled;
+    site->narrow = true;
     if (stalled || !message->untaken)
         return;
     if (!exchange->by[side].closed)
@@ -240,6 +243,7 @@ static void other_frames(struct run *run, enum http2_side side)
     if (how % 3 == 0 && run->pings[side]++ < 50) {
         nghttp2_submit_ping(ng, NGHTTP2_FLAG_NONE, NULL);
     } else if (how % 3 == 1 && run->windows++ < 100) {
+        run->site.narrow = true;
         if (exchange)
             nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE,
                                                   how & 64 ? 0 : exchange->id[side],
@@ -340,6 +344,8 @@ static void finish(struct run *run)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 65535},
     };
 
+    bool narrow = site->narrow;
+
     site->room_fails = 0;
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++) {
         nghttp2_session *ng = site->peers[side].ng;
@@ -366,6 +372,7 @@ static void finish(struct run *run)
         }
         pump(site);
     }
+    site->narrow = narrow;
 }
 
 /* All that a side said has arrived. */
@@ -378,14 +385,17 @@ static void check_whole(const struct exchange *exchange, enum http2_side by)
 }
 
 /* The other side was told how it ended. */
-static void check_reset(const struct exchange *exchange, enum http2_side by)
+static void check_reset(const struct site *site, const struct exchange *exchange,
+                        enum http2_side by)
 {
     const struct message *message = &exchange->by[other(by)];
     bool whole = exchange->by[HTTP2_POD].end_sent && exchange->by[HTTP2_UPSTREAM].end_sent;
 
     CHECK(message->closed_code == exchange->by[by].code ||
           (whole && message->closed_code == NGHTTP2_NO_ERROR));
-    check_whole(exchange, by);
+    /* behind a shut window, it would not have left before the reset */
+    if (!site->narrow || exchange->by[by].end_sent)
+        check_whole(exchange, by);
 }
 
 static void check_exchange(const struct site *site, const struct exchange *exchange)
@@ -411,11 +421,11 @@ static void check_exchange(const struct site *site, const struct exchange *excha
         if (!request->reset)
             CHECK(request->closed_code == NGHTTP2_REFUSED_STREAM);
     } else if (reply->reset) {
-        check_reset(exchange, HTTP2_UPSTREAM);
+        check_reset(site, exchange, HTTP2_UPSTREAM);
     } else if (exchange->id[HTTP2_UPSTREAM] > site->last || !request->heads_got) {
         CHECK(request->reset || (site->refusing && request->closed_code == NGHTTP2_REFUSED_STREAM));
     } else if (request->reset) {
-        check_reset(exchange, HTTP2_POD);
+        check_reset(site, exchange, HTTP2_POD);
     } else {
         check_whole(exchange, HTTP2_POD);
         check_whole(exchange, HTTP2_UPSTREAM);
