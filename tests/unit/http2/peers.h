@@ -344,6 +344,7 @@ static inline void peer_begin(struct peers *peers, enum http2_side side)
     assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
     assert_int_equal(nghttp2_option_new(&option), 0);
     nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_max_send_header_block_length(option, 1 << 20);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, heard_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, heard_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, heard_data);
