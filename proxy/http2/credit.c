@@ -101,6 +101,7 @@ void credit_written(struct session *to)
     }
     if (from->owed_bytes && !from->broken)
         credit_connection(from);
+    credit_widen(from); /* what is left may wait for a window that this has shut */
 }
 
 /* Bytes that wait for streams whose windows the other side keeps shut. */

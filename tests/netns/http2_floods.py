@@ -81,7 +81,8 @@ UPSTREAM = (
     Flood("PINGs", b"", lambda n: frame(PING, 0, 0, struct.pack(">Q", n)), (CALM,)),
     Flood("answers to PINGs", b"", frame(PING, ACK, 0, bytes(8)), (CALM, "PROTOCOL_ERROR", "taken")),
     Flood("DATA of nothing", opened, data(S), (CALM,)),
-    Flood("interim answers", b"", headers(S, (":status", "103"), end=False), (CALM, "taken")),
+    # after so many the stream is reset, the program answered, and gone
+    Flood("interim answers", b"", headers(S, (":status", "103"), end=False), (CALM, "taken", "none")),
     Flood("windows of 1 for a stream", b"", window(S, 1), (CALM,)),
     Flood("windows of 1 for the connection", b"", window(0, 1), (CALM,)),
     Flood("PRIORITYs", b"", frame(PRIORITY, 0, S, u32(0) + b"\7"), (CALM, "PROTOCOL_ERROR")),

@@ -46,6 +46,7 @@ struct peers {
     struct http2 *http2;
     struct peer peer[HTTP2_SIDES];
     uint64_t now_ns;
+    uint64_t tick_ns; /* how long each of pump()'s rounds takes */
     int64_t room, room_max;
     unsigned requests, answers, closed, malformed, malformed_code;
     size_t told[HTTP2_SIDES]; /* bytes */
@@ -319,6 +320,7 @@ static inline void pump(struct peers *peers)
 
     while (moved) {
         moved = 0;
+        peers->now_ns += peers->tick_ns;
         for (enum http2_side side = 0; side < HTTP2_SIDES; side++) {
             moved += feed(peers, side);
             moved += pull(peers, side);
