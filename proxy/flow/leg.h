@@ -93,6 +93,8 @@ ssize_t leg_look(struct leg *leg, void *data, size_t len);
 int leg_unread(struct leg *leg, struct span bytes);
 /* > 0 bytes; 0: the end (leg->ended_well says how). */
 ssize_t leg_read(struct leg *leg, void *data, size_t len);
+/* TLS: bytes that were received wait in memory, so that the next read need not ask the kernel. */
+bool leg_holds(const struct leg *leg);
 ssize_t leg_write(struct leg *leg, const void *data, size_t len);
 /* Sends our end: close_notify where there is TLS and `well`, then FIN. 0 when sent (now or before),
  * -EAGAIN when the peer must first take what it was sent: try again at the next edge, for FIN

@@ -81,6 +81,13 @@ ssize_t leg_transmit(struct leg *leg, const void *data, size_t len)
 
 /* ---- the BIO ---- */
 
+bool leg_holds(const struct leg *leg)
+{
+    const struct inbox *inbox = &leg->worker->inbox;
+
+    return leg->stash || (inbox->owner == leg && inbox->at < inbox->len);
+}
+
 /* Makes the worker's inbox ours; what another leg left there moves to that leg's own memory. */
 static bool inbox_claim(struct leg *leg)
 {

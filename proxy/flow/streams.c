@@ -178,6 +178,8 @@ static const struct http2_hooks hooks = {
 
 /* ---- the legs ---- */
 
+enum { TOGETHER_MAX = 8192 }; /* more is worth a write of its own */
+
 static struct leg *leg_of(struct flow *flow, enum http2_side side)
 {
     return side == HTTP2_POD ? &flow->pod : &flow->upstream;
@@ -229,27 +231,32 @@ static int begin(struct flow *flow)
     return 0;
 }
 
-/* One read. > 0: bytes came or the end was read; 0: nothing to do; < 0: broken. */
+/* One read, and what came with it: servers write a record for each answer, and several that came
+ * together are to go on as one. > 0: bytes came or the end was read; 0: nothing to do; < 0: broken.
+ */
 static ssize_t pull(struct flow *flow, enum http2_side from)
 {
     struct relay *relay = &flow->relay;
     struct worker *worker = flow->worker;
     struct pipeline *line = line_of(flow, from);
     struct leg *leg = leg_of(flow, from);
+    size_t len = 0;
     ssize_t n;
 
     if (line->ended || leg->connecting || !http2_wants(relay->http2, from))
         return 0;
-    n = leg_read(leg, worker->scratch, sizeof(worker->scratch));
-    if (n > 0) {
+    do {
+        n = leg_read(leg, worker->scratch + len, sizeof(worker->scratch) - len);
+        len += n > 0 ? (size_t)n : 0;
+    } while (n > 0 && leg_holds(leg) && len < TOGETHER_MAX);
+    if (len) {
         if (flow->taps && from == HTTP2_POD)
-            tap_bytes(flow, TAP_PROGRAM, worker->scratch, (size_t)n);
+            tap_bytes(flow, TAP_PROGRAM, worker->scratch, len);
         relay->said = true;
-        http2_feed(relay->http2, from, span_of(worker->scratch, (size_t)n), clock_ns());
-        return n;
+        http2_feed(relay->http2, from, span_of(worker->scratch, len), clock_ns());
     }
-    if (n == -EAGAIN)
-        return 0;
+    if (n > 0 || n == -EAGAIN)
+        return (ssize_t)len;
     if (from == HTTP2_POD && leg->ssl)
         refusal_note(flow);
     relay->left = relay->left || (from == HTTP2_POD && !relay->down.ended);
