@@ -254,10 +254,7 @@ static void free_buffers(struct leg *leg)
 /* Nothing can be read without an edge, which OpenSSL would find out at some length. */
 static bool drained(const struct leg *leg)
 {
-    const struct inbox *inbox = &leg->worker->inbox;
-
-    return !leg->readable && !leg->stash && !leg->chatters &&
-           !(inbox->owner == leg && inbox->at < inbox->len) && !SSL_has_pending(leg->ssl);
+    return !leg->readable && !leg_holds(leg) && !leg->chatters && !SSL_has_pending(leg->ssl);
 }
 
 ssize_t leg_peek(struct leg *leg)

@@ -54,11 +54,9 @@ static struct http2_stream *stream_new(struct session *pod, int32_t id)
 
     if (http2->open >= HTTP2_STREAMS_MAX || !http2->hooks->room(http2->arg, HTTP2_STREAM_BYTES))
         return NULL;
-    stream = calloc(1, sizeof(*stream));
-    if (stream) {
-        stream->http2 = http2;
-        stream->room = HTTP2_STREAM_BYTES;
-    }
+    stream = malloc(sizeof(*stream)); /* calloc(3) takes none of those just freed */
+    if (stream)
+        *stream = (struct http2_stream){.http2 = http2, .room = HTTP2_STREAM_BYTES};
     if (!stream || !take_room(stream, &pod->fields)) {
         http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
         free(stream);
