@@ -1,7 +1,35 @@
 /* credit: what a side may send (RFC 9113 section 5.2): as much as the other side takes. */
 #include "proxy/http2/own.h"
 
-#define FAR_NS UINT64_C(1000000)
+#define FAR_NS  UINT64_C(1000000)
+#define RATE_NS UINT64_C(1000000000)
+
+void credit_forget(struct http2_stream *stream, enum http2_side to)
+{
+    struct http2_stream *next = stream->owed_next[to];
+
+    if (!stream->owed_link[to])
+        return;
+    *stream->owed_link[to] = next;
+    if (next)
+        next->owed_link[to] = stream->owed_link[to];
+    stream->owed_link[to] = NULL;
+}
+
+void credit_owe(struct http2_stream *stream, struct session *to, size_t len)
+{
+    enum http2_side from = opposite(to->side);
+
+    stream->half[from].owed += len;
+    stream_leg(stream, from)->owed_bytes += len;
+    if (stream->owed_link[to->side])
+        return;
+    stream->owed_next[to->side] = to->owed;
+    stream->owed_link[to->side] = &to->owed;
+    if (to->owed)
+        to->owed->owed_link[to->side] = &stream->owed_next[to->side];
+    to->owed = stream;
+}
 
 /* Who takes all that he is sent as it comes may be sent more at a time: as much as his own window
  * says, for what lies on the way beyond that would only keep others waiting, here as between the
@@ -81,6 +109,10 @@ static void credit_connection(struct session *from)
     size_t bytes = from->owed_bytes;
 
     from->owed_bytes = 0;
+    if (from->http2->now_ns - from->taken_ns > RATE_NS) { /* in hours, any window would be filled */
+        from->taken = 0;
+        from->taken_ns = from->http2->now_ns;
+    }
     from->taken += bytes;
     nghttp2_session_consume_connection(from->ng, bytes);
     if (!to->broken)
@@ -95,7 +127,7 @@ void credit_written(struct session *to)
     while (to->owed) {
         struct http2_stream *stream = to->owed;
 
-        stream_unlink_owed(stream, to->side);
+        credit_forget(stream, to->side);
         if (!from->broken)
             credit_stream(stream, from);
     }
@@ -122,6 +154,7 @@ void credit_widen(struct session *from)
     const struct session *to = session_of(from->http2, opposite(from->side));
     int32_t half = from->window / 2;
 
+    from->widen_due = false;
     if (from->broken || to->broken || from->window >= HTTP2_WINDOW_MAX ||
         nghttp2_session_get_effective_recv_data_length(from->ng) <= half ||
         nghttp2_session_get_remote_window_size(to->ng) <= 0)

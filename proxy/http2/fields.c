@@ -9,6 +9,10 @@ enum {
     FIELD_OVERHEAD = 32, /* RFC 9113 section 6.5.2 */
     FIELDS_FIRST = 32,   /* entries: more than most heads have */
     BOMB = 4,            /* times HTTP2_LIST_MAX */
+    /* What was never on the wire with this block can stand in the tables, and each entry is wanted
+     * once: 4 kB of the dynamic one (our SETTINGS_HEADER_TABLE_SIZE), little of the static one. */
+    TABLES = 12 << 10,
+    SQUEEZED = 4, /* literals, by Huffman and the overhead of short fields */
 };
 
 static void forget(struct fields *fields)
@@ -67,6 +71,12 @@ enum fields_status fields_add(struct fields *fields, nghttp2_rcbuf *name, nghttp
     if (text.len && text.base[0] == ':')
         fields->pseudo = fields->len;
     return FIELDS_FINE;
+}
+
+void fields_weigh(struct fields *fields, size_t wire)
+{
+    if (fields->status == FIELDS_FINE && fields->bytes > TABLES + SQUEEZED * wire)
+        fields->status = FIELDS_TOO_LONG;
 }
 
 void fields_done(struct fields *fields)

@@ -30,6 +30,9 @@ struct fields {
 void fields_begin(struct fields *fields);
 enum fields_status fields_add(struct fields *fields, nghttp2_rcbuf *name, nghttp2_rcbuf *value,
                               uint8_t flags);
+/* The block is whole, and this long on the wire: what decodes to far more than it, by naming the
+ * same few entries again and again, is too long, too. */
+void fields_weigh(struct fields *fields, size_t wire);
 /* The block is done with; memory that was much goes back. */
 void fields_done(struct fields *fields);
 void fields_fini(struct fields *fields);

@@ -15,9 +15,9 @@ int http2_new(struct http2 **out, const struct http2_hooks *hooks, void *arg)
         return -ENOMEM;
     http2->hooks = hooks;
     http2->arg = arg;
-    if (!hooks->room(arg, HTTP2_BYTES))
-        return -ENOMEM;
-    http2->room = HTTP2_BYTES;
+    /* what is promised to each connection goes a long way: not having more is no reason to refuse
+     */
+    http2->room = hooks->room(arg, HTTP2_BYTES) ? HTTP2_BYTES : 0;
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
         if (session_init(&http2->sessions[side], http2, side) < 0)
             return -ENOMEM;
@@ -73,6 +73,8 @@ bool http2_feed(struct http2 *http2, enum http2_side from, struct span bytes, ui
     n = nghttp2_session_mem_recv(session->ng, bytes.data, bytes.len);
     if (n < 0)
         break_off(session, (int)n);
+    if (session->widen_due)
+        credit_widen(session);
     return !http2->fault[0];
 }
 
@@ -182,7 +184,7 @@ bool http2_finished(const struct http2 *http2, enum http2_side to)
     if (!other->ended)
         return false;
     for (const struct http2_stream *stream = http2->streams; stream; stream = stream->next)
-        if (stream_pends(stream, other->side))
+        if (body_pends(stream, other->side))
             return false;
     return true;
 }

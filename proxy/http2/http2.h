@@ -22,7 +22,7 @@ enum {
     HTTP2_WINDOW = 65535,       /* a stream's and a connection's, until they prove to need more */
     HTTP2_STREAM_WINDOW_NEAR = 256 << 10, /* a stream's, at most, ... */
     HTTP2_STREAM_WINDOW_MAX = 4 << 20,    /* ... and that of who is far away */
-    HTTP2_WINDOW_MAX = 16 << 20,
+    HTTP2_WINDOW_MAX = 8 << 20,
     HTTP2_BYTES = 64 << 10,       /* what a connection takes of memory, about, */
     HTTP2_STREAM_BYTES = 4 << 10, /* and what each open stream does */
     HTTP2_PULL_MIN = 8 << 10,     /* the least room that http2_pull() is to be given */

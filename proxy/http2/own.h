@@ -3,7 +3,8 @@
  *   http2.c    the connection: its two sessions made, fed, pulled from, ended
  *   session.c  one leg: nghttp2's callbacks, which note and hand on
  *   stream.c   one request and its answer, from one leg to the other
- *   credit.c   windows
+ *   body.c     their bytes and trailers
+ *   credit.c   windows: what each side may send
  *   frames.c   what concerns a connection: SETTINGS, PING, GOAWAY, priorities
  *   fields.c   a header block */
 #pragma once
@@ -17,12 +18,13 @@
 enum {
     PINGS_MAX = 64,      /* passed on and not answered yet */
     GREETING_ACKS = 100, /* SETTINGS that came before our own went out */
+    ROOM_MIN = 1024,     /* a DATA frame that is cut shorter than that costs more than it brings */
     FAULT_MAX = 160,
 };
 
 struct chunk {
     struct chunk *next;
-    size_t at, len;
+    size_t at, len, size; /* [at, len) waits; up to size there is room */
     uint8_t data[];
 };
 
@@ -78,11 +80,13 @@ struct session {
     size_t room;
     struct http2_stream *owed; /* with bytes pulled for this side, not written */
     size_t owed_bytes;         /* of this side's, pulled for the other, not written */
-    size_t taken;              /* of this side's, written since the window was looked at */
-    int32_t window, theirs;    /* as in struct half */
-    unsigned resets;           /* streams whose reset is due to this side */
-    unsigned pings;            /* of this side's, not answered */
-    bool goaway_due;           /* the pod's, to go on behind its requests */
+    size_t taken;              /* of this side's, written since taken_ns */
+    uint64_t taken_ns;
+    bool widen_due;         /* streams of this side's may be stalled */
+    int32_t window, theirs; /* as in struct half */
+    unsigned resets;        /* streams whose reset is due to this side */
+    unsigned pings;         /* of this side's, not answered */
+    bool goaway_due;        /* the pod's, to go on behind its requests */
     uint32_t goaway_code;
     unsigned goaways;       /* ours to submit, not sent yet */
     bool met;               /* its first SETTINGS came */
@@ -119,6 +123,11 @@ static inline struct session *session_of(struct http2 *http2, enum http2_side si
     return &http2->sessions[side];
 }
 
+static inline struct session *stream_leg(const struct http2_stream *stream, enum http2_side side)
+{
+    return session_of(stream->http2, side);
+}
+
 /* ---- session.c ---- */
 
 /* With its SETTINGS submitted (of the pod's: not yet). 0, or -ENOMEM. */
@@ -135,12 +144,11 @@ const char *session_reason(uint32_t code);
 
 /* ---- stream.c ---- */
 
-/* A header block is whole. */
+/* A request's, or an answer's, header block is whole. */
 void stream_request(struct session *pod, const nghttp2_frame *frame);
 void stream_answer(struct session *upstream, const nghttp2_frame *frame);
-void stream_trailers(struct http2_stream *stream, struct session *from);
-void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
-void stream_ended(struct http2_stream *stream, enum http2_side from);
+/* Room for a head, kept until the stream is over. False: there is none, or it had too many. */
+bool stream_take_room(struct http2_stream *stream, const struct fields *fields);
 /* A side sent what makes no sense. The first fault is the one that counts. */
 void stream_blame(struct http2_stream *stream, enum http2_side by, const char *reason);
 /* nghttp2 has closed it on that side. */
@@ -148,23 +156,32 @@ void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t c
 /* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */
 void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason);
 /* Resets that are due to that side and have nothing before them any more: submits as many as there
- * is room for, nghttp2 having nothing else to send. False: none. */
+ * is room for, when nghttp2 sends nothing else. False: none. */
 bool stream_resets(struct session *to);
 /* Frees it, in whatever state. Tells its end. */
 void stream_free(struct http2_stream *stream);
-/* Nothing is owed any more for what was pulled for that side. */
-void stream_unlink_owed(struct http2_stream *stream, enum http2_side to);
-/* Something that came from `from` waits for the other side, or will. */
-bool stream_pends(const struct http2_stream *stream, enum http2_side from);
 
+/* ---- body.c ---- */
+
+void body_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
+void body_trailers(struct http2_stream *stream, struct session *from);
+void body_ended(struct http2_stream *stream, enum http2_side from);
+/* Nobody takes what that side sends. */
+void body_drop(struct http2_stream *stream, enum http2_side from);
+/* Something that came from `from` waits for the other side, or will. */
+bool body_pends(const struct http2_stream *stream, enum http2_side from);
 /* nghttp2 wants bytes, and has them written into session->out. */
-ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
-                    nghttp2_data_source *source, void *arg);
-int stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
-                nghttp2_data_source *source, void *arg);
+ssize_t body_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
+                  nghttp2_data_source *source, void *arg);
+int body_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
+              nghttp2_data_source *source, void *arg);
 
 /* ---- credit.c ---- */
 
+/* Bytes were pulled for that side: when they are written, who sent them is owed credit. */
+void credit_owe(struct http2_stream *stream, struct session *to, size_t len);
+/* No more for this stream. */
+void credit_forget(struct http2_stream *stream, enum http2_side to);
 /* Bytes that were pulled for this side are written: who sent them may send more. */
 void credit_written(struct session *to);
 /* Streams that the other side does not take are not to use up what its others need: the

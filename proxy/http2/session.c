@@ -166,6 +166,7 @@ static void on_headers(struct session *session, const nghttp2_frame *frame)
 {
     struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
 
+    fields_weigh(&session->fields, frame->hd.length); /* its CONTINUATIONs' included */
     if (session->side == HTTP2_POD && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
         stream_request(session, frame);
     else if (!stream)
@@ -173,7 +174,7 @@ static void on_headers(struct session *session, const nghttp2_frame *frame)
     else if (session->side == HTTP2_UPSTREAM && !stream->half[HTTP2_UPSTREAM].begun)
         stream_answer(session, frame);
     else
-        stream_trailers(stream, session);
+        body_trailers(stream, session);
     fields_done(&session->fields);
 }
 
@@ -185,7 +186,7 @@ static void on_data(struct session *session, const nghttp2_frame *frame)
     if (!end && frame->hd.length <= frame->data.padlen && !session_spend(session, FLOOD_EMPTY))
         return;
     if (end && stream)
-        stream_ended(stream, session->side);
+        body_ended(stream, session->side);
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
@@ -237,7 +238,7 @@ static int on_bytes(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_
 
     (void)flags;
     if (stream)
-        stream_bytes(stream, session, span_of(data, len));
+        body_bytes(stream, session, span_of(data, len));
     else
         nghttp2_session_consume(ng, id, len);
     return 0;
@@ -341,7 +342,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_before_frame_send_callback(callbacks, before_sent);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
-    nghttp2_session_callbacks_set_send_data_callback(callbacks, stream_send);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, body_send);
     return callbacks;
 }
 

@@ -8,10 +8,8 @@
 #include "proxy/wire/grpc_call.h"
 
 enum {
-    FRAME_HEAD = 9,
     RESET_FRAME = 13,
     HEADS_MAX = 4 * HTTP2_LIST_MAX, /* a stream's: those of request and answer, their trailers */
-    ROOM_MIN = 1024, /* a DATA frame that is cut shorter than that costs more than it brings */
 };
 
 void *http2_stream_user(const struct http2_stream *stream)
@@ -24,16 +22,11 @@ void http2_stream_set_user(struct http2_stream *stream, void *user)
     stream->user = user;
 }
 
-static struct session *leg(const struct http2_stream *stream, enum http2_side side)
-{
-    return session_of(stream->http2, side);
-}
-
 /* ---- its life ---- */
 
 /* Room for a head, kept until the stream is over: a few bytes of HPACK may make a large one, which
  * waits for the other side. Those of most streams are within half of what each takes anyway. */
-static bool take_room(struct http2_stream *stream, const struct fields *fields)
+bool stream_take_room(struct http2_stream *stream, const struct fields *fields)
 {
     struct http2 *http2 = stream->http2;
     int64_t heads = stream->heads + (int64_t)fields->bytes;
@@ -57,7 +50,7 @@ static struct http2_stream *stream_new(struct session *pod, int32_t id)
     stream = malloc(sizeof(*stream)); /* calloc(3) takes none of those just freed */
     if (stream)
         *stream = (struct http2_stream){.http2 = http2, .room = HTTP2_STREAM_BYTES};
-    if (!stream || !take_room(stream, &pod->fields)) {
+    if (!stream || !stream_take_room(stream, &pod->fields)) {
         http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
         free(stream);
         return NULL;
@@ -74,57 +67,10 @@ static struct http2_stream *stream_new(struct session *pod, int32_t id)
     return stream;
 }
 
-/* Nobody writes it: its sender has his credit back. */
-static void drop(struct http2_stream *stream, enum http2_side from)
-{
-    struct half *half = &stream->half[from];
-    struct session *session = leg(stream, from);
-
-    while (half->first) {
-        struct chunk *chunk = half->first;
-
-        half->first = chunk->next;
-        free(chunk);
-    }
-    half->last = NULL;
-    free(TAKE(half->trailers));
-    half->dropping = true;
-    if (!half->queued || session->broken)
-        return;
-    if (stream->open[from])
-        nghttp2_session_consume(session->ng, stream->id[from], half->queued);
-    else
-        nghttp2_session_consume_connection(session->ng, half->queued);
-    half->queued = 0;
-}
-
-void stream_unlink_owed(struct http2_stream *stream, enum http2_side to)
-{
-    struct http2_stream *next = stream->owed_next[to];
-
-    if (!stream->owed_link[to])
-        return;
-    *stream->owed_link[to] = next;
-    if (next)
-        next->owed_link[to] = stream->owed_link[to];
-    stream->owed_link[to] = NULL;
-}
-
-static void link_owed(struct http2_stream *stream, struct session *to)
-{
-    if (stream->owed_link[to->side])
-        return;
-    stream->owed_next[to->side] = to->owed;
-    stream->owed_link[to->side] = &to->owed;
-    if (to->owed)
-        to->owed->owed_link[to->side] = &stream->owed_next[to->side];
-    to->owed = stream;
-}
-
 static void detach(struct http2_stream *stream, enum http2_side side)
 {
-    if (stream->open[side] && !leg(stream, side)->broken)
-        nghttp2_session_set_stream_user_data(leg(stream, side)->ng, stream->id[side], NULL);
+    if (stream->open[side] && !stream_leg(stream, side)->broken)
+        nghttp2_session_set_stream_user_data(stream_leg(stream, side)->ng, stream->id[side], NULL);
     stream->open[side] = false;
 }
 
@@ -155,15 +101,15 @@ void stream_free(struct http2_stream *stream)
     http2->hooks->closed(http2->arg, stream, &stream->end);
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++) {
         detach(stream, side);
-        drop(stream, side);
-        stream_unlink_owed(stream, side);
+        body_drop(stream, side);
+        credit_forget(stream, side);
     }
     *stream->link = stream->next;
     if (stream->next)
         stream->next->link = stream->link;
     http2->open--;
     if (stream->reset_due)
-        leg(stream, stream->reset_to)->resets--;
+        stream_leg(stream, stream->reset_to)->resets--;
     http2->hooks->room(http2->arg, -stream->room);
     free(stream);
 }
@@ -223,8 +169,8 @@ static int forward(struct http2_stream *stream, struct session *pod, const nghtt
     nghttp2_nv fields[HTTP2_FIELDS_MAX];
     size_t len = fields_nv(&pod->fields, fields);
     nghttp2_priority_spec priority = frames_priority_spec(pod, &frame->headers.pri_spec);
-    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
-    struct session *upstream = leg(stream, HTTP2_UPSTREAM);
+    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = body_read};
+    struct session *upstream = stream_leg(stream, HTTP2_UPSTREAM);
     int32_t id = nghttp2_submit_request(upstream->ng,
                                         frame->hd.flags & NGHTTP2_FLAG_PRIORITY ? &priority : NULL,
                                         fields, len, end ? NULL : &body, stream);
@@ -263,6 +209,7 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
 
         stream_refuse(pod, id, is_grpc(&head), 431, reason);
         http2->hooks->malformed(http2->arg, id, &head, 431, reason);
+        session_spend(pod, FLOOD_RESET); /* each is told at length */
         return;
     }
     stream = stream_new(pod, id);
@@ -288,20 +235,14 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
     }
 }
 
-/* What upstream said cannot go on. The pod is answered in its place, if it has nothing of it yet.
+/* What upstream said cannot go on, and the pod has nothing of it yet: it is answered in its place.
  */
-static void blame_upstream(struct http2_stream *stream, uint32_t code)
+static void blame_upstream(struct http2_stream *stream)
 {
-    struct session *pod = leg(stream, HTTP2_POD);
+    struct session *pod = stream_leg(stream, HTTP2_POD);
 
-    if (!stream->open[HTTP2_POD])
-        return;
-    if (stream->half[HTTP2_UPSTREAM].begun) {
-        nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD], code);
-        return;
-    }
     stream_refuse(pod, stream->id[HTTP2_POD], stream->grpc, 502, stream->fault);
-    drop(stream, HTTP2_POD);
+    body_drop(stream, HTTP2_POD);
     detach(stream, HTTP2_POD);
 }
 
@@ -317,7 +258,7 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
     struct http2 *http2 = upstream->http2;
     struct half *half = &stream->half[HTTP2_UPSTREAM];
     struct session *pod = session_of(http2, HTTP2_POD);
-    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = stream_read};
+    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = body_read};
     nghttp2_nv fields[HTTP2_FIELDS_MAX];
     struct facts_field regular[HTTP2_FIELDS_MAX];
     struct http2_head head;
@@ -326,7 +267,7 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
 
     fields_head(&upstream->fields, regular, &head);
     head.end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    if (upstream->fields.status != FIELDS_FINE || !take_room(stream, &upstream->fields)) {
+    if (upstream->fields.status != FIELDS_FINE || !stream_take_room(stream, &upstream->fields)) {
         stream_blame(stream, HTTP2_UPSTREAM,
                      upstream->fields.status != FIELDS_FINE ? "a header list past the limit"
                                                             : "no memory for its heads");
@@ -352,179 +293,6 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame)
                                   NGHTTP2_INTERNAL_ERROR);
 }
 
-/* ---- bytes ---- */
-
-/* Something is there for who asked in vain. */
-static void wake(struct http2_stream *stream, enum http2_side from)
-{
-    enum http2_side to = opposite(from);
-    struct half *half = &stream->half[from];
-
-    if (half->waiting && stream->open[to])
-        nghttp2_session_resume_data(leg(stream, to)->ng, stream->id[to]);
-    half->waiting = false;
-}
-
-void stream_ended(struct http2_stream *stream, enum http2_side from)
-{
-    stream->half[from].ended = true;
-    wake(stream, from);
-}
-
-void stream_trailers(struct http2_stream *stream, struct session *from)
-{
-    struct http2 *http2 = stream->http2;
-    struct half *half = &stream->half[from->side];
-    struct facts_field regular[HTTP2_FIELDS_MAX];
-    struct http2_head head;
-
-    fields_head(&from->fields, regular, &head);
-    head.end = true; /* or nghttp2 had not taken it (RFC 9113 section 8.1) */
-    if (half->dropping)
-        return;
-    if (from->fields.status == FIELDS_FINE && take_room(stream, &from->fields))
-        half->trailers = fields_copy(&from->fields);
-    if (!half->trailers) {
-        stream_blame(stream, from->side,
-                     from->fields.status == FIELDS_TOO_LONG ? "a header list past the limit"
-                                                            : "no memory for the trailers");
-        nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
-                                  NGHTTP2_CANCEL);
-        return;
-    }
-    http2->hooks->trailers(http2->arg, stream, from->side, &head);
-    stream_ended(stream, from->side);
-}
-
-void stream_bytes(struct http2_stream *stream, struct session *from, struct span bytes)
-{
-    struct half *half = &stream->half[from->side];
-    struct chunk *chunk;
-
-    if (half->dropping) {
-        nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
-        return;
-    }
-    credit_received(half, bytes.len, stream->http2->now_ns);
-    stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes);
-    chunk = malloc(sizeof(*chunk) + bytes.len);
-    if (!chunk) { /* a hole must not look like a message */
-        stream_blame(stream, from->side, "no memory for its bytes");
-        drop(stream, from->side);
-        nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
-        nghttp2_submit_rst_stream(from->ng, NGHTTP2_FLAG_NONE, stream->id[from->side],
-                                  NGHTTP2_INTERNAL_ERROR);
-        return;
-    }
-    chunk->next = NULL;
-    chunk->at = 0;
-    chunk->len = bytes.len;
-    memcpy(chunk->data, bytes.data, bytes.len);
-    if (half->last)
-        half->last->next = chunk;
-    else
-        half->first = chunk;
-    half->last = chunk;
-    half->queued += bytes.len;
-    wake(stream, from->side);
-    if (half->queued > bytes.len) /* it did not go on at once */
-        credit_widen(from);
-}
-
-/* The end is about to go on: trailers, if there are any, carry it. */
-static void send_end(struct http2_stream *stream, struct session *to, uint32_t *flags)
-{
-    struct half *half = &stream->half[opposite(to->side)];
-    int32_t id = stream->id[to->side];
-
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    half->sent = true;
-    if (half->trailers) {
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(to->ng, id, half->trailers->nv, half->trailers->len) != 0)
-            nghttp2_submit_rst_stream(to->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
-        free(TAKE(half->trailers));
-    }
-}
-
-ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *out, size_t len, uint32_t *flags,
-                    nghttp2_data_source *source, void *arg)
-{
-    struct session *to = arg;
-    struct http2_stream *stream = source->ptr;
-    struct half *half = &stream->half[opposite(to->side)];
-
-    (void)ng, (void)id, (void)out;
-    if (half->queued) {
-        if (to->room < ROOM_MIN)
-            return NGHTTP2_ERR_PAUSE;
-        if (len > half->queued)
-            len = half->queued;
-        if (len > to->room - FRAME_HEAD)
-            len = to->room - FRAME_HEAD;
-        *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (len == half->queued && half->ended)
-            send_end(stream, to, flags);
-        return (ssize_t)len;
-    }
-    if (half->ended) {
-        send_end(stream, to, flags);
-        return 0;
-    }
-    half->waiting = true;
-    return NGHTTP2_ERR_DEFERRED;
-}
-
-static void copy_out(struct half *half, struct session *to, size_t len)
-{
-    half->queued -= len;
-    while (len) {
-        struct chunk *chunk = half->first;
-        size_t n = chunk->len - chunk->at < len ? chunk->len - chunk->at : len;
-
-        memcpy(to->out, chunk->data + chunk->at, n);
-        to->out += n;
-        to->room -= n;
-        chunk->at += n;
-        len -= n;
-        if (chunk->at == chunk->len) {
-            half->first = chunk->next;
-            if (!half->first)
-                half->last = NULL;
-            free(chunk);
-        }
-    }
-}
-
-int stream_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t len,
-                nghttp2_data_source *source, void *arg)
-{
-    struct session *to = arg;
-    struct http2_stream *stream = source->ptr;
-    enum http2_side from = opposite(to->side);
-    struct half *half = &stream->half[from];
-
-    (void)ng;
-    (void)frame; /* never padded: no select_padding callback is set */
-    if (to->room < FRAME_HEAD + len)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    memcpy(to->out, head, FRAME_HEAD);
-    to->out += FRAME_HEAD;
-    to->room -= FRAME_HEAD;
-    copy_out(half, to, len);
-    half->owed += len;
-    leg(stream, from)->owed_bytes += len;
-    link_owed(stream, to);
-    return 0;
-}
-
-bool stream_pends(const struct http2_stream *stream, enum http2_side from)
-{
-    const struct half *half = &stream->half[from];
-
-    return stream->open[opposite(from)] && (half->queued || (half->ended && !half->sent));
-}
-
 /* ---- ends ---- */
 
 /* The other side is to know, when it has all that came before. Not sooner: of a stream for which it
@@ -533,13 +301,17 @@ bool stream_pends(const struct http2_stream *stream, enum http2_side from)
 static void pass_reset(struct http2_stream *stream, enum http2_side by, uint32_t code)
 {
     enum http2_side to = opposite(by);
-    struct session *session = leg(stream, to);
+    struct session *session = stream_leg(stream, to);
 
     if (stream->fault && by == HTTP2_UPSTREAM) {
-        blame_upstream(stream, NGHTTP2_PROTOCOL_ERROR);
-        return;
+        if (!stream->half[by].begun) {
+            blame_upstream(stream);
+            return;
+        }
+        code = NGHTTP2_PROTOCOL_ERROR;
     }
-    if (stream->fault || !nghttp2_session_find_stream(session->ng, stream->id[to])) {
+    if ((stream->fault && by == HTTP2_POD) ||
+        !nghttp2_session_find_stream(session->ng, stream->id[to])) {
         nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, stream->id[to],
                                   stream->fault ? NGHTTP2_CANCEL : code);
         return;
@@ -560,7 +332,7 @@ static bool reset_is_next(struct http2_stream *stream, const struct session *to)
     if (!stream->reset_due || stream->reset_to != to->side || (half->ended && !half->sent))
         return false;
     if (half->queued && to->room >= ROOM_MIN)
-        drop(stream, opposite(to->side));
+        body_drop(stream, opposite(to->side));
     return !half->queued;
 }
 
@@ -599,7 +371,7 @@ static void note_found(struct http2_stream *stream, enum http2_side by, uint32_t
     if (!reason)
         return;
     stream_blame(stream, by, reason);
-    session_spend(leg(stream, by), FLOOD_RESET);
+    session_spend(stream_leg(stream, by), FLOOD_RESET);
 }
 
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code)
@@ -610,10 +382,10 @@ void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t c
     if (!stream->was_reset && !stream->over && !stream->fault)
         note_found(stream, side, code);
     stream->open[side] = false;
-    drop(stream, other);
+    body_drop(stream, other);
     if (!whole) {
         note_end(stream, side, code);
-        if (stream->open[other] && !leg(stream, other)->broken)
+        if (stream->open[other] && !stream_leg(stream, other)->broken)
             pass_reset(stream, side, code);
     }
     if (!stream->open[other])
