@@ -148,6 +148,11 @@ bool limits_take(struct limits *limits, enum limit what, uint64_t amount)
                 atomic_load(&limits->shared) ? most - most / LIMITS_ASIDE : most);
 }
 
+bool limits_take_spare(struct limits *limits, enum limit what, uint64_t amount)
+{
+    return take(limits, what, amount, limits->most[what] / 2);
+}
+
 void limits_give(struct limits *limits, enum limit what, uint64_t amount)
 {
     atomic_fetch_sub(&limits->used[what], amount);

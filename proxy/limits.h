@@ -8,7 +8,7 @@
  *
  * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
  * Called by:  attempts.c, acceptor.c (a connection), doors.c (a namespace), worker.c (its
- * buffers), flow/splice.c (its pipes). */
+ * buffers), flow/splice.c (its pipes), flow/streams.c (what HTTP/2 keeps). */
 #pragma once
 
 #include <stdatomic.h>
@@ -78,6 +78,8 @@ bool limits_ebbed(struct limits *limits);
 
 /* Further files or bytes of an admitted one, until given back. */
 bool limits_take(struct limits *limits, enum limit what, uint64_t amount);
+/* The same for what is of use and not needed: only of the half that others do not want yet. */
+bool limits_take_spare(struct limits *limits, enum limit what, uint64_t amount);
 void limits_give(struct limits *limits, enum limit what, uint64_t amount);
 
 /* Something was refused: counts it, and once a second says how much was since the last time, and

@@ -14,12 +14,12 @@
 
 enum { ERROR_MAX = sizeof(((struct err *)NULL)->text) };
 
-static bool on_room(void *arg, int64_t bytes)
+static bool on_room(void *arg, int64_t bytes, bool needed)
 {
     struct limits *limits = ((struct flow *)arg)->worker->parts.limits;
 
     if (bytes > 0)
-        return limits_take(limits, LIMIT_MEMORY, (uint64_t)bytes);
+        return (needed ? limits_take : limits_take_spare)(limits, LIMIT_MEMORY, (uint64_t)bytes);
     limits_give(limits, LIMIT_MEMORY, (uint64_t)-bytes);
     return true;
 }

@@ -95,7 +95,7 @@ static void widen(struct session *from, int32_t window)
 {
     struct http2 *http2 = from->http2;
 
-    if (window == from->window || !http2->hooks->room(http2->arg, window - from->window))
+    if (window == from->window || !http2->hooks->room(http2->arg, window - from->window, false))
         return;
     http2->room += window - from->window;
     from->window = window;

@@ -17,7 +17,7 @@ int http2_new(struct http2 **out, const struct http2_hooks *hooks, void *arg)
     http2->arg = arg;
     /* what is promised to each connection goes a long way: not having more is no reason to refuse
      */
-    http2->room = hooks->room(arg, HTTP2_BYTES) ? HTTP2_BYTES : 0;
+    http2->room = hooks->room(arg, HTTP2_BYTES, true) ? HTTP2_BYTES : 0;
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
         if (session_init(&http2->sessions[side], http2, side) < 0)
             return -ENOMEM;
@@ -35,7 +35,7 @@ void http2_free(struct http2 **http2)
         stream_free(gone->streams);
     *http2 = NULL;
     if (gone->room)
-        gone->hooks->room(gone->arg, -gone->room);
+        gone->hooks->room(gone->arg, -gone->room, true);
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
         session_fini(&gone->sessions[side]);
     free(gone);

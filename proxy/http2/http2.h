@@ -57,8 +57,9 @@ struct http2_end {
 
 /* All are called from within http2_feed(), http2_pull() and http2_free(). */
 struct http2_hooks {
-    /* So many bytes more, or given back (< 0), of the memory that connections may take. */
-    bool (*room)(void *arg, int64_t bytes);
+    /* So many bytes more, or given back (< 0), of the memory that connections may take. needed:
+     * else it would only go faster with them. */
+    bool (*room)(void *arg, int64_t bytes, bool needed);
     /* A request's head: nothing of it has gone on. id: on the pod's leg. Refuses it by filling
      * *refusal. False: no memory, the stream is reset as if it had never been looked at. */
     bool (*request)(void *arg, struct http2_stream *stream, int32_t id,

@@ -32,7 +32,7 @@ bool stream_take_room(struct http2_stream *stream, const struct fields *fields)
     int64_t heads = stream->heads + (int64_t)fields->bytes;
     int64_t more = HTTP2_STREAM_BYTES / 2 + heads - stream->room;
 
-    if (heads > HEADS_MAX || (more > 0 && !http2->hooks->room(http2->arg, more)))
+    if (heads > HEADS_MAX || (more > 0 && !http2->hooks->room(http2->arg, more, true)))
         return false;
     stream->heads = heads;
     if (more > 0)
@@ -45,13 +45,14 @@ static struct http2_stream *stream_new(struct session *pod, int32_t id)
     struct http2 *http2 = pod->http2;
     struct http2_stream *stream;
 
-    if (http2->open >= HTTP2_STREAMS_MAX || !http2->hooks->room(http2->arg, HTTP2_STREAM_BYTES))
+    if (http2->open >= HTTP2_STREAMS_MAX ||
+        !http2->hooks->room(http2->arg, HTTP2_STREAM_BYTES, true))
         return NULL;
     stream = malloc(sizeof(*stream)); /* calloc(3) takes none of those just freed */
     if (stream)
         *stream = (struct http2_stream){.http2 = http2, .room = HTTP2_STREAM_BYTES};
     if (!stream || !stream_take_room(stream, &pod->fields)) {
-        http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES);
+        http2->hooks->room(http2->arg, -HTTP2_STREAM_BYTES, true);
         free(stream);
         return NULL;
     }
@@ -110,7 +111,7 @@ void stream_free(struct http2_stream *stream)
     http2->open--;
     if (stream->reset_due)
         stream_leg(stream, stream->reset_to)->resets--;
-    http2->hooks->room(http2->arg, -stream->room);
+    http2->hooks->room(http2->arg, -stream->room, true);
     free(stream);
 }
 

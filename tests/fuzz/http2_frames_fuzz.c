@@ -94,10 +94,11 @@ static uint8_t take(struct input *input)
 
 /* ---- hooks ---- */
 
-static bool on_room(void *arg, int64_t bytes)
+static bool on_room(void *arg, int64_t bytes, bool needed)
 {
     struct run *run = arg;
 
+    (void)needed;
     if (bytes > 0 && (run->refuses || run->room + bytes > ROOM_MAX))
         return false;
     run->room += bytes;

@@ -6,10 +6,11 @@
 
 /* ---- hooks ---- */
 
-static bool on_room(void *arg, int64_t bytes)
+static bool on_room(void *arg, int64_t bytes, bool needed)
 {
     struct site *site = arg;
 
+    (void)needed;
     if (bytes >= HTTP2_STREAM_BYTES && site->room_fails) { /* a stream or a window; not a head */
         site->room_fails--;
         site->refusing = true;

@@ -56,10 +56,11 @@ struct peers {
 
 /* ---- hooks ---- */
 
-static inline bool hook_room(void *arg, int64_t bytes)
+static inline bool hook_room(void *arg, int64_t bytes, bool needed)
 {
     struct peers *peers = arg;
 
+    (void)needed;
     if (bytes > 0 && peers->room_max && peers->room + bytes > peers->room_max)
         return false;
     peers->room += bytes;

@@ -65,6 +65,9 @@ static void what_is_taken_on_top_is_not_there_for_others(void **state)
 
     (void)state;
     limits_init(&limits, &small);
+    assert_false(limits_take_spare(&limits, LIMIT_MEMORY, 16 * MB + 1));
+    assert_true(limits_take_spare(&limits, LIMIT_MEMORY, 16 * MB));
+    limits_give(&limits, LIMIT_MEMORY, 16 * MB);
     assert_true(limits_take(&limits, LIMIT_MEMORY, 32 * MB - LIMITS_FLOW_BYTES));
     assert_int_equal(limits_admit(&limits, NULL), LIMIT_NONE);
     assert_false(limits_take(&limits, LIMIT_MEMORY, 1));
