@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/err.h"
 #include "base/span.h"
 #include "proxy/dns/lookups.h"
 #include "proxy/flow/exchange.h"
@@ -71,6 +72,7 @@ struct relay {
     struct lookups lookups; /* of RELAY_DNS */
     bool left;              /* of RELAY_HTTP2: the program was the first to end */
     struct http2 *http2;    /* of RELAY_HTTP2, whose pipelines have but bytes to be written */
+    struct err late;        /* ... what first went wrong behind an answer's head, in one stream */
 };
 
 void relay_init(struct relay *relay, enum relay_kind kind);

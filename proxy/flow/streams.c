@@ -128,6 +128,21 @@ static const char *error_of(const struct flow *flow, const struct http2_end *end
     return out;
 }
 
+/* What was wrong with what was said. Where the answer's head was told, what is left to tell it with
+ * is the close, as long as the connection has no fault of its own; to other streams it is nothing.
+ */
+static void tell_fault(struct flow *flow, struct exchange *exchange, const struct http2_end *end,
+                       const char *error)
+{
+    const struct exchange_decision decision = {VERDICT_DENY, end->by == HTTP2_UPSTREAM ? 502 : 0,
+                                               error};
+
+    if (exchange->event)
+        exchange_refused(flow, exchange, &decision);
+    else if (!flow->relay.late.text[0])
+        err_set(&flow->relay.late, -EPROTO, "%s", error);
+}
+
 static void on_closed(void *arg, struct http2_stream *stream, const struct http2_end *end)
 {
     struct flow *flow = arg;
@@ -138,12 +153,8 @@ static void on_closed(void *arg, struct http2_stream *stream, const struct http2
     if (!exchange)
         return;
     error = error_of(flow, end, text);
-    if (end->reason && !end->whole) {
-        const struct exchange_decision decision = {VERDICT_DENY,
-                                                   end->by == HTTP2_UPSTREAM ? 502 : 0, error};
-
-        exchange_refused(flow, exchange, &decision);
-    }
+    if (end->reason && !end->whole)
+        tell_fault(flow, exchange, end, error);
     exchange_end(flow, exchange, error);
     free(exchange);
 }
@@ -407,7 +418,11 @@ void streams_retire(struct flow *flow)
 
 void streams_end(struct flow *flow)
 {
+    if (!flow->relay.http2)
+        return;
     http2_free(&flow->relay.http2);
+    if (!flow->why.text[0])
+        flow->why = flow->relay.late;
 }
 
 bool streams_last(const struct flow *flow)

@@ -245,6 +245,10 @@ class Speaker(Peer):
         path = self.stream(got.stream).field(b":path", 0)
         if path == "/next":
             self.send(headers(got.stream, (":status", "200"), end=False), data(got.stream, b"ok", True))
+        elif path == "/lie":
+            self.send(answer(("content-length", "1"), number=got.stream), data(got.stream, b"ok", True))
+        elif path == "/quit":
+            self.sock.close()
         elif path == "/done":
             os._exit(0)
         elif not self.case:
@@ -331,6 +335,27 @@ def act(number, case, port, tls):
     return here, name, met, not {"nothing", "connection none"} & set(case.server)
 
 
+LATE = "faults behind the heads of answers, among good ones, and the connection's end"
+LATE_ASKS = {1: "/lie", 3: "/next", 5: "/lie", 7: "/next", 9: "/quit"}
+
+
+def late(port, tls):
+    with connect(port, tls) as sock:
+        here = ends(sock)
+        peer = Peer(sock)
+        for number, path in LATE_ASKS.items():
+            peer.send(headers(number, *head(path)))
+            peer.until(lambda: peer.closed or peer.stream(number).over)
+    return here, LATE, None, True
+
+
+def late_told(close, streams):
+    """One stream's fault is no other's."""
+    told = [(streams[number].get("code"), streams[number].get("error")) for number in LATE_ASKS]
+    return close.get("error", "").startswith("the upstream's HTTP/2: ") and told == 4 * [(200, None)] + [
+        (None, "the server closed without an answer")]
+
+
 def guarded(number, case, port, tls):
     try:
         return act(number, case, port, tls)
@@ -349,6 +374,8 @@ def client(path, tls, plain, *rude):
         jobs += ((number, case, *port) for port in ports if only in f"{case.section} {case.name}")
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         went = list(pool.map(lambda job: guarded(*job), jobs))
+    if not only:
+        went += [late(tls, True), late(plain, False)]
     with open(path, "w", encoding="utf-8") as file:
         json.dump([one for one in went if one], file)
     Peer(connect(tls, True)).ask(1, *head("/done"))
@@ -365,6 +392,8 @@ def check(path, events_path):
         stream, close = streams.get((here, 1)), closes.get((here, None), {})
         told = (stream or {}).get("error", "") + close.get("error", "")
         right = faulty == ("the upstream's HTTP/2: " in told) and "the program's" not in told
+        if name == LATE:
+            right = late_told(close, {number: streams.get((here, number), {}) for number in LATE_ASKS})
         if not right or stream is None and not name.startswith("3.4"):
             wrong += 1
             print(f"{name}: met {met}, told {close.get('error')} {stream}")
