@@ -86,6 +86,16 @@ static void append_url(struct buffer *out, const char *key, const char *url)
     out->failed |= storage.failed;
 }
 
+/* A request's target, or its Host. */
+static void append_target(struct buffer *out, const char *key, const char *target)
+{
+    CLEANUP(buffer_fini) struct buffer storage = {0};
+
+    if (target)
+        json_text(out, key, redact_target(target, &storage));
+    out->failed |= storage.failed;
+}
+
 static void append_headers(struct buffer *out, const char *key,
                            const struct flow_event_header *headers, size_t len)
 {
@@ -98,8 +108,10 @@ static void append_headers(struct buffer *out, const char *key,
             continue;
         mark = json_begin(out, NULL, '{');
         json_text(out, "key", headers[i].key);
-        if (redact_header(headers[i].key))
+        if (redact_field(headers[i].key, headers[i].value))
             json_text(out, "value", REDACTED);
+        else if (strcasecmp(headers[i].key, "host") == 0)
+            append_target(out, "value", headers[i].value);
         else
             append_url(out, "value", headers[i].value);
         json_end(out, mark, '}');
@@ -111,8 +123,8 @@ static void append_http(struct buffer *out, const struct flow_event *event)
 {
     json_text(out, "host", event->http.host);
     json_text(out, "method", event->http.method);
-    append_url(out, "url", event->http.url);
-    append_url(out, "path", event->http.path);
+    append_target(out, "url", event->http.url);
+    append_target(out, "path", event->http.path);
     json_text(out, "protocol", event->http.protocol);
     json_number(out, "stream", event->http.stream);
     append_headers(out, "request_headers", event->http.request_headers,

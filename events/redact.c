@@ -1,6 +1,7 @@
 #include "events/redact.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 
@@ -54,6 +55,14 @@ bool redact_header(const char *name)
     return redact_name(name, strlen(name));
 }
 
+bool redact_field(const char *name, const char *value)
+{
+    if (redact_header(name))
+        return true;
+    return value && strcasecmp(name, "sec-websocket-protocol") == 0 &&
+           (redact_header(value) || strstr(value, "eyJ")); /* how every JWT begins */
+}
+
 /* The authority's first byte, behind "scheme://" (RFC 3986 section 3.1), or NULL. */
 static const char *find_authority(const char *text)
 {
@@ -67,15 +76,30 @@ static const char *find_authority(const char *text)
     return colon + 3;
 }
 
-const char *redact_url(const char *text, struct buffer *storage)
+/* at: where the user information behind authority ends; NULL: there is none. */
+static const char *without_user(const char *text, const char *authority, const char *at,
+                                struct buffer *storage)
 {
-    const char *authority = find_authority(text);
-    const char *at = authority ? memrchr(authority, '@', strcspn(authority, "/?#")) : NULL;
-
     if (!at)
         return text;
     buffer_append(storage, text, (size_t)(authority - text));
     buffer_text(storage, REDACTED);
     buffer_append(storage, at, strlen(at) + 1);
     return storage->failed ? "" : storage->data;
+}
+
+const char *redact_url(const char *text, struct buffer *storage)
+{
+    const char *authority = find_authority(text);
+
+    return without_user(text, authority,
+                        authority ? memrchr(authority, '@', strcspn(authority, "/?#")) : NULL,
+                        storage);
+}
+
+const char *redact_target(const char *text, struct buffer *storage)
+{
+    if (*text == '/' || find_authority(text))
+        return redact_url(text, storage);
+    return without_user(text, text, strrchr(text, '@'), storage);
 }

@@ -9,12 +9,19 @@
 
 /* Whether the values of headers of this name are secrets: credentials, cookies, tokens, keys. */
 bool redact_header(const char *name);
-/* The same for the first len bytes of name, whatever it names: an option, a variable. */
+/* Whether this header's value is one: by its name, or since browsers, who may set no other header
+ * of a WebSocket's, put their tokens among the protocols that they ask for. */
+bool redact_field(const char *name, const char *value);
+/* The same as redact_header() for the first len bytes of name, whatever it names: an option, a
+ * variable. */
 bool redact_name(const char *name, size_t len);
 
 /* The text, or, where it begins as a URL with user information ("https://user:secret@host"), a
  * copy of it in storage with that replaced. Ends in a NUL; "" when out of memory. */
 const char *redact_url(const char *text, struct buffer *storage);
+
+/* The same for a request's target or its Host: "user:secret@host" is no URL, but has one, too. */
+const char *redact_target(const char *text, struct buffer *storage);
 
 /* The same for a process's arguments: user information in any URL, values of headers and options
  * whose names say that they are secrets, passwords of logins ("-u me:secret"). */

@@ -101,13 +101,14 @@ static void column(struct buffer *out, const char *text)
     field(out, text && *text ? text : "-");
 }
 
-/* field(), for what may be an URL with a password in it. */
-static void url(struct buffer *out, const char *text)
+/* field(), for what may have a password in it, without that. */
+static void redacted(struct buffer *out, const char *text,
+                     const char *redact(const char *text, struct buffer *storage))
 {
     CLEANUP(buffer_fini) struct buffer storage = {0};
 
     if (text)
-        field(out, redact_url(text, &storage));
+        field(out, redact(text, &storage));
     out->failed |= storage.failed;
 }
 
@@ -117,7 +118,7 @@ static void append_http(struct buffer *out, const struct flow_event *event)
 
     column(out, event->http.host ? event->http.host : addr_format(&event->dst, dst));
     column(out, event->http.method);
-    url(out, event->http.path && *event->http.path ? event->http.path : "-");
+    redacted(out, event->http.path && *event->http.path ? event->http.path : "-", redact_target);
     if (event->http.code)
         buffer_format(out, "%" PRIu32 " ", event->http.code);
     else
@@ -160,7 +161,8 @@ static void append_websocket(struct buffer *out, const struct flow_event *event)
     char dst[ADDR_TEXT_MAX];
 
     column(out, event->websocket.host ? event->websocket.host : addr_format(&event->dst, dst));
-    url(out, event->websocket.path && *event->websocket.path ? event->websocket.path : "-");
+    redacted(out, event->websocket.path && *event->websocket.path ? event->websocket.path : "-",
+             redact_target);
     if (event->websocket.close_code)
         buffer_format(out, "%" PRIu32 " ", event->websocket.close_code);
     else
@@ -283,9 +285,9 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
     if (event->kind == FLOW_EVENT_HTTP && event->http.verdict == VERDICT_DENY)
         field(out, "denied");
     if (event->kind == FLOW_EVENT_GRPC)
-        url(out, event->grpc.message);
+        redacted(out, event->grpc.message, redact_url);
     if (event->kind == FLOW_EVENT_WEBSOCKET)
-        url(out, event->websocket.close_reason);
+        redacted(out, event->websocket.close_reason, redact_url);
     if (event->error) {
         field(out, "error:");
         field(out, event->error);

@@ -50,6 +50,56 @@ static void knows_the_headers_that_hold_secrets(void **state)
 }
 
 static const struct {
+    const char *name, *value;
+    bool secret;
+} fields[] = {
+    {"Cookie", "a", true},
+    {"Cookie", NULL, true},
+    {"Accept", "token", false},
+    {"Sec-WebSocket-Protocol", "graphql-ws", false},
+    {"Sec-WebSocket-Protocol", "v4.channel.k8s.io, mqtt", false},
+    {"Sec-WebSocket-Protocol", NULL, false},
+    {"sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2VjcmV0, v4.channel.k8s.io",
+     true},
+    {"Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.sk-abc", true},
+    {"Sec-WebSocket-Protocol", "access_token, abc", true},
+    {"Sec-WebSocket-Protocol", "graphql-ws, eyJhbGciOiJIUzI1NiJ9.e30.c2ln", true},
+};
+
+static void knows_the_values_that_are_secrets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        print_message("  %s: %s\n", fields[i].name, fields[i].value ? fields[i].value : "");
+        assert_int_equal(redact_field(fields[i].name, fields[i].value), fields[i].secret);
+    }
+}
+
+static const struct {
+    const char *text, *want;
+} targets[] = {
+    {"/a@b?c=d", "/a@b?c=d"},
+    {"*", "*"},
+    {"", ""},
+    {"a.example:443", "a.example:443"},
+    {"user:hunter2@a.example:443", "*****@a.example:443"},
+    {"user:hun/t@er2@a.example", "*****@a.example"},
+    {"http://user:hunter2@a.example/b@c", "http://*****@a.example/b@c"},
+    {"http://a.example/b@c", "http://a.example/b@c"},
+};
+
+static void hides_user_information_in_targets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+        CLEANUP(buffer_fini) struct buffer storage = {0};
+
+        print_message("  %s\n", targets[i].text);
+        assert_string_equal(redact_target(targets[i].text, &storage), targets[i].want);
+    }
+}
+
+static const struct {
     const char *name, *text, *want;
 } urls[] = {
     {"a path", "/a@b?c=d", "/a@b?c=d"},
@@ -147,7 +197,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hides_secrets_in_arguments),
         cmocka_unit_test(knows_the_headers_that_hold_secrets),
+        cmocka_unit_test(knows_the_values_that_are_secrets),
         cmocka_unit_test(hides_user_information_in_urls),
+        cmocka_unit_test(hides_user_information_in_targets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
