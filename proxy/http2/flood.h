@@ -15,7 +15,7 @@ enum flood_kind {
     FLOOD_SETTINGS, /* 100, 10 a second */
     FLOOD_PING,     /* 1000, 100 a second, FLOOD_EARN_PING for each DATA frame that it was sent:
                      * gRPC measures the way of what comes by a PING to each */
-    FLOOD_EMPTY, /* DATA without payload or end, unknown frames and the like: 1000, 100 a second */
+    FLOOD_EMPTY,    /* DATA without payload or end: 1000, 100 a second */
     FLOOD_PRIORITY, /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens */
     FLOOD_WINDOW,   /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens,
                      * FLOOD_EARN_DATA for each DATA frame that it was sent */

@@ -2,7 +2,7 @@
  *
  * An observer: what makes no sense ends its reading, never the bytes' way. Pure: bytes in any cut,
  * messages out. Plain gRPC allocates nothing; gRPC-web its trailers (at most GRPC_TRAILERS_MAX)
- * and, where it is base64, room for what is decoded. Called by:  flow/exchange.c, with bodies as
+ * and, where it is base64, room for what is decoded. Called by:  flow/carried.c, with bodies as
  * they go by. Heads and trailers of a call: grpc_call.h. */
 #pragma once
 

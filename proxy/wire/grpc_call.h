@@ -1,7 +1,7 @@
 /* grpc_call: what the heads and the trailers of a call say: is it gRPC, what was called, how did it
  * end?
  *
- * Pure, no allocation. Called by:  flow/exchange.c, for HTTP/1 and HTTP/2 alike; grpc.c. */
+ * Pure, no allocation. Called by:  flow/carried.c, for HTTP/1 and HTTP/2 alike; grpc.c. */
 #pragma once
 
 #include "base/span.h"

@@ -4,7 +4,7 @@
  * An observer: what makes no sense ends its reading, never the bytes' way. Pure: bytes in any cut,
  * counts and messages out. Allocates only what it keeps of the message at hand, bounded by what
  * websocket_init() was told.
- * Called by:  flow/exchange.c, with what goes by once HTTP was left. */
+ * Called by:  flow/carried.c, with what goes by once HTTP was left. */
 #pragma once
 
 #include "base/span.h"
