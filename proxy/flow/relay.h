@@ -71,6 +71,7 @@ struct relay {
     bool parting;           /* the answer under way is the last one: not asked for, or refused */
     struct lookups lookups; /* of RELAY_DNS */
     bool left;              /* of RELAY_HTTP2: the program was the first to end */
+    bool unread;            /* ... and what followed a CONNECT in one of its streams is no HTTP */
     struct http2 *http2;    /* of RELAY_HTTP2, whose pipelines have but bytes to be written */
     struct err late;        /* ... what first went wrong behind an answer's head, in one stream */
 };

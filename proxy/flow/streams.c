@@ -9,9 +9,17 @@
 #include "proxy/http2/http2.h"
 #include "proxy/limits.h"
 #include "proxy/wire/authority.h"
+#include "proxy/wire/websocket.h"
 
 /* ---- what is told ---- */
 
+/* A stream, as it is told. */
+struct asked {
+    struct exchange exchange;
+    bool connect; /* to what nobody here reads: what follows a 2xx is no HTTP */
+};
+
+enum { REFUSED_STREAM = 7 }; /* RFC 9113 section 7 */
 enum { ERROR_MAX = sizeof(((struct err *)NULL)->text) };
 
 static bool on_room(void *arg, int64_t bytes, bool needed)
@@ -38,7 +46,10 @@ static bool facts_of(int32_t id, const struct http2_head *head, struct authority
         .stream = (uint32_t)id,
         .method = head->method,
         .scheme = head->scheme,
-        .url = head->path.data ? head->path : head->authority, /* of CONNECT */
+        /* of CONNECT; who put a password into it is refused, and that is not told */
+        .url = head->path.data ? head->path
+               : named         ? head->authority
+                               : (struct span){0},
         .upgrade = head->protocol,
         .host = named ? authority->host : NULL,
         .fields = head->fields,
@@ -52,30 +63,34 @@ static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
                        const struct http2_head *head, struct http2_refusal *refusal)
 {
     struct flow *flow = arg;
-    struct exchange *exchange = malloc(sizeof(*exchange));
+    struct asked *asked = calloc(1, sizeof(*asked));
     struct exchange_decision decision = {VERDICT_DENY, 400, "an authority that makes no sense"};
     struct authority_parts authority;
     struct facts_request request;
     char address[ADDR_TEXT_MAX];
 
-    if (!exchange)
+    if (!asked)
         return false;
     flow->relay.requests++;
-    http2_stream_set_user(stream, exchange);
+    http2_stream_set_user(stream, asked);
     if (facts_of(id, head, &authority, &request)) {
         exchange_name(flow, &request, address);
         decision = exchange_judge(&flow->facts, &request);
     }
-    exchange_begin(flow, exchange, &request);
+    asked->connect =
+        span_equal(request.method, BYTES("CONNECT")) && !websocket_asked(request.upgrade);
+    exchange_begin(flow, &asked->exchange, &request);
     if (decision.verdict != VERDICT_DENY)
         return true;
-    exchange_refused(flow, exchange, &decision);
+    exchange_refused(flow, &asked->exchange, &decision);
     *refusal = (struct http2_refusal){decision.code, decision.reason};
     return true;
 }
 
 static void on_answer(void *arg, struct http2_stream *stream, const struct http2_head *head)
 {
+    struct flow *flow = arg;
+    struct asked *asked = http2_stream_user(stream);
     const struct facts_answer answer = {
         .code = head->code,
         .body = !head->end,
@@ -83,20 +98,25 @@ static void on_answer(void *arg, struct http2_stream *stream, const struct http2
         .fields_len = head->fields_len,
     };
 
-    exchange_answered(arg, http2_stream_user(stream), &answer);
+    exchange_answered(flow, &asked->exchange, &answer);
+    flow->relay.unread = flow->relay.unread || (asked->connect && answer.code / 100 == 2);
 }
 
 static void on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes)
 {
+    struct asked *asked = http2_stream_user(stream);
+
     (void)arg;
-    exchange_body(http2_stream_user(stream), from == HTTP2_POD, bytes);
+    exchange_body(&asked->exchange, from == HTTP2_POD, bytes);
 }
 
 static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
                         const struct http2_head *head)
 {
+    struct asked *asked = http2_stream_user(stream);
+
     (void)arg;
-    exchange_trailers(http2_stream_user(stream), from == HTTP2_POD, head->fields, head->fields_len);
+    exchange_trailers(&asked->exchange, from == HTTP2_POD, head->fields, head->fields_len);
 }
 
 static const char *whose(enum http2_side side)
@@ -114,6 +134,9 @@ static const char *error_of(const struct flow *flow, const struct http2_end *end
         return NULL;
     if (end->reason)
         snprintf(out, ERROR_MAX, "%s's HTTP/2: %s", whose(end->by), end->reason);
+    else if (end->by == HTTP2_UPSTREAM && end->code == REFUSED_STREAM) /* by GOAWAY, too */
+        snprintf(out, ERROR_MAX, "the upstream did not take the request: %s",
+                 http2_code_name(end->code));
     else if (flow->state != FLOW_CLOSED)
         snprintf(out, ERROR_MAX, "%s reset the stream: %s", whose(end->by),
                  http2_code_name(end->code));
@@ -146,17 +169,17 @@ static void tell_fault(struct flow *flow, struct exchange *exchange, const struc
 static void on_closed(void *arg, struct http2_stream *stream, const struct http2_end *end)
 {
     struct flow *flow = arg;
-    struct exchange *exchange = http2_stream_user(stream);
+    struct asked *asked = http2_stream_user(stream);
     char text[ERROR_MAX];
     const char *error;
 
-    if (!exchange)
+    if (!asked)
         return;
     error = error_of(flow, end, text);
     if (end->reason && !end->whole)
-        tell_fault(flow, exchange, end, error);
-    exchange_end(flow, exchange, error);
-    free(exchange);
+        tell_fault(flow, &asked->exchange, end, error);
+    exchange_end(flow, &asked->exchange, error);
+    free(asked);
 }
 
 static void on_malformed(void *arg, int32_t id, const struct http2_head *head, uint16_t code,
@@ -423,11 +446,14 @@ void streams_end(struct flow *flow)
     http2_free(&flow->relay.http2);
     if (!flow->why.text[0])
         flow->why = flow->relay.late;
+    if (flow->relay.unread) /* only now: the others of its requests were read */
+        facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
 }
 
 bool streams_last(const struct flow *flow)
 {
     const struct relay *relay = &flow->relay;
 
-    return relay->http2 && http2_open(relay->http2) && !relay->up.ended && !relay->down.ended;
+    return relay->http2 && http2_open(relay->http2) && !http2_fault(relay->http2) &&
+           !relay->up.ended && !relay->down.ended;
 }

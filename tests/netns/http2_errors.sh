@@ -19,6 +19,7 @@ for side in pod origin; do
     cat "$T/client.err" "$T/origin.err" >"$T/faults"
     expect_eq "what was against the table" "" "$(cat "$T/faults")"
     "${errors[@]}" check "$T/went" "$EVENTS" || fail "see above"
+    expect_eq "events that tell a password" '' "$(grep hunter2 "$EVENTS" || true)"
     expect_all_seq
     rm "$T/ports"
 done

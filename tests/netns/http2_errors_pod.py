@@ -270,11 +270,14 @@ section("8.3.1",
                (PATH, "*"), (METHOD, ""), (METHOD, "GE T"), (METHOD, "GET / HTTP/1.1\r\nx: y\r\n\r\n"),
                (SCHEME, ""), (SCHEME, "ht tp"), (SCHEME, "https\r\n"))),
         *((f":authority: {value!r}", nil(authority=value), MALFORMED + ("answer 421",)) for value in (
-            "", "local host", "localhost\r\n", "me@localhost", "localhost:x", "localhost/nil")),
+            "", "local host", "localhost\r\n", "me@localhost", "localhost:x", "localhost/nil",
+            "user:hunter2@localhost")),
         (":authority and a host that differ", nil(("host", "other")), MALFORMED + ("answer 421",)),
+        (":authority and a host with a password", nil(("host", "user:hunter2@localhost")), MALFORMED + ("answer 421",)),
         ("two hosts", fields(METHOD, SCHEME, PATH, ("host", "localhost"), ("host", "other")), MALFORMED + ("answer 421",)))
 section("8.5",
         ("CONNECT with :scheme and :path", fields((":method", "CONNECT"), SCHEME, AUTHORITY, PATH), MALFORMED),
+        ("CONNECT with a password", fields((":method", "CONNECT"), (":authority", "user:hunter2@localhost:443")), MALFORMED),
         ("CONNECT without :authority", fields((":method", "CONNECT")), MALFORMED),
         ("RFC 8441: :protocol that was not announced", fields(
             (":method", "CONNECT"), (":protocol", "websocket"), SCHEME, AUTHORITY, PATH), MALFORMED))

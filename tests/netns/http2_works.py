@@ -56,6 +56,15 @@ def connect(c):
         c.until(lambda: piece in c.stream(1).data)
     c.send(data(1, b"three", True))
     c.answered(1, b"onetwothree")
+    c.ask(3, *head("/echo"))
+    c.answered(3, b"")
+
+
+@scene_with(port="connect")
+def extended_connect_to_what_nobody_knows(c):
+    c.until(lambda: ENABLE_CONNECT in c.settings)
+    c.send(headers(1, (":method", "CONNECT"), (":protocol", "what"), *head("/what")[1:], end=False), data(1, b"hi", True))
+    c.answered(1, b"hi")
 
 
 @scene_with(port="connect")

@@ -20,6 +20,12 @@ expect_eq "a request that is not told as it was" '[]' "$(events '[.[].process_ht
     | select(.protocol != "HTTP/2" or .stream % 2 != 1 or (.code == null) == (.error == null) and .code != 421)]')"
 expect_eq "the other authority" "421 deny other.test" \
     "$(events '[.[].process_http // empty | select(.code == 421) | "\(.code) \(.verdict) \(.host)"] | unique[]')"
+expect_eq "connections where a stream left HTTP" '["/what other.test:80",["opaque other protocol"],"plaintext terminated"]' "$(events '
+    map(.process_http // empty) as $told | [$told[] | select(.path == "other.test:80" or .path == "/what")] as $left
+    | ($left | map(.socket.cookie)) as $cookies | [([$left[].path] | unique | join(" ")),
+        ([.[].process_close // empty | select(IN(.socket.cookie; $cookies[]) or .visibility == "opaque")
+          | "\(.visibility) \(.visibility_reason)"] | unique),
+        ([$told[] | select(IN(.socket.cookie; $cookies[])) | .visibility] | unique | join(" "))] | tojson')"
 expect_eq "what is said of resets" true "$(events '[.[].process_http.error // empty] as $told
     | [$told[] | select(test("reset the stream: CANCEL"))] | length > 0')"
 expect_all_seq
