@@ -35,7 +35,8 @@ struct site {
     int64_t room;
     unsigned room_fails; /* so many times more */
     bool refusing;       /* something happened after which streams may be refused */
-    bool ending;         /* a side has left */
+    bool ending;         /* a side has left, in the middle of everything */
+    bool left;           /* a side has left behind a GOAWAY, with all done that it took on */
     bool narrow;         /* windows may have been shut */
     int32_t last;        /* of the server's GOAWAY */
 };
@@ -332,9 +333,10 @@ static inline bool feed(struct peer *peer, size_t most)
         pipe_add(&peer->out, data, (size_t)n);
     }
     /* behind a GOAWAY and with no stream left, nghttp2 takes nothing more */
-    peer->shut |= !nghttp2_session_want_read(peer->ng) && !nghttp2_session_want_write(peer->ng);
+    if (!nghttp2_session_want_read(peer->ng) && !nghttp2_session_want_write(peer->ng))
+        peer->shut = peer->site->left = true;
     if (!waiting && peer->shut && peer->in.start == peer->in.len && !peer->ended) {
-        peer->ended = peer->site->ending = true;
+        peer->ended = true;
         http2_ended(http2, peer->side);
         return true;
     }
@@ -407,7 +409,7 @@ static inline bool pull(struct peer *peer, size_t size)
     free(out);
     if (!n && http2_finished(peer->site->http2, peer->side)) {
         CHECK(peer->site->ending || peer->site->refusing); /* or nobody said goodbye */
-        peer->shut = true;
+        peer->shut = peer->site->left = true;
         return true;
     }
     return n > 0;
