@@ -48,6 +48,19 @@ class Client(Peer):
             number += 2
         equal(what, wanted, got)
 
+    def settles(self, figure):
+        """What figure says of /seen, once five more requests have come back and it was the same: a pause of the machine's
+        keeps them waiting, too."""
+        number, got, same, deadline = 70001, None, 0, time.monotonic() + PATIENCE
+        while same < 5:
+            if time.monotonic() > deadline:
+                raise Wrong(f"it does not settle: {got}")
+            before, got = got, figure(self.seen(number))
+            same = same + 1 if got == before else 0
+            number += 2
+            time.sleep(0.1)
+        return got
+
 
 def scene(act, *ours, **how):
     SCENES.append((act, ours, how))

@@ -10,8 +10,7 @@ def credit_goes_where_bytes_went(c):  # 8 MB into a server that takes nothing, a
     c.send(headers(1, *head("/deaf", method="POST"), end=False))
     c.until(lambda: c.settings)
     c.body(1, bytes(8 << 20))
-    c.until(lambda: False, 1)
-    sent = (8 << 20) - len(c.bodies.get(1, [b""])[0])
+    sent = c.settles(lambda _: (8 << 20) - len(c.bodies.get(1, [b""])[0]))
     if not CREDIT <= sent <= 4 * CREDIT:
         raise Wrong(f"{sent} bytes were taken of the client")
 
@@ -20,10 +19,15 @@ def credit_goes_where_bytes_went(c):  # 8 MB into a server that takes nothing, a
 def who_takes_nothing_stops_the_server(c):
     c.send(headers(1, *head(f"/big/{8 << 20}")))
     c.until(lambda: c.credit == 0)
-    c.until(lambda: False, 1)
     equal("came", CREDIT, len(c.stream(1).data))
+
+    def waits(seen):
+        c.give(0, len(c.stream(max(c.streams)).data))
+        return seen["waits"]
+
     c.give(0, CREDIT)
-    left = c.seen()["waits"]
+    left = c.settles(waits)
+    equal("came", CREDIT, len(c.stream(1).data))
     if not 0 < (8 << 20) - left <= 4 * CREDIT:
         raise Wrong(f"{(8 << 20) - left} bytes were taken of the server")
 
