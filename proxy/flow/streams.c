@@ -124,6 +124,13 @@ static const char *whose(enum http2_side side)
     return side == HTTP2_POD ? "the program" : "the upstream";
 }
 
+static const char *how(const struct http2_end *end)
+{
+    bool refused = end->by == HTTP2_UPSTREAM && end->code == REFUSED_STREAM; /* by GOAWAY, too */
+
+    return refused ? "did not take the request" : "reset the stream";
+}
+
 /* Why a stream ended before its time; NULL: it did not. */
 static const char *error_of(const struct flow *flow, const struct http2_end *end,
                             char out[ERROR_MAX])
@@ -134,12 +141,8 @@ static const char *error_of(const struct flow *flow, const struct http2_end *end
         return NULL;
     if (end->reason)
         snprintf(out, ERROR_MAX, "%s's HTTP/2: %s", whose(end->by), end->reason);
-    else if (end->by == HTTP2_UPSTREAM && end->code == REFUSED_STREAM) /* by GOAWAY, too */
-        snprintf(out, ERROR_MAX, "the upstream did not take the request: %s",
-                 http2_code_name(end->code));
     else if (flow->state != FLOW_CLOSED)
-        snprintf(out, ERROR_MAX, "%s reset the stream: %s", whose(end->by),
-                 http2_code_name(end->code));
+        snprintf(out, ERROR_MAX, "%s %s: %s", whose(end->by), how(end), http2_code_name(end->code));
     else if (flow->why.text[0] || fault)
         snprintf(out, ERROR_MAX, "%s", flow->why.text[0] ? flow->why.text : fault);
     else if (flow->relay.left)

@@ -392,6 +392,8 @@ def check(path, events_path):
         stream, close = streams.get((here, 1)), closes.get((here, None), {})
         told = (stream or {}).get("error", "") + close.get("error", "")
         right = faulty == ("the upstream's HTTP/2: " in told) and "the program's" not in told
+        if "leaves it out" in name:
+            right &= told == "the upstream did not take the request: REFUSED_STREAM"
         if name == LATE:
             right = late_told(close, {number: streams.get((here, number), {}) for number in LATE_ASKS})
         if not right or stream is None and not name.startswith("3.4"):
