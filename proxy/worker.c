@@ -118,6 +118,20 @@ static void begin(struct worker *worker, struct given *given)
     free(given);
 }
 
+/* Who is told has until the next time to hear of it, which on one machine is long; those that begin
+ * in between are told then. */
+static const struct timeval retire_interval = {.tv_sec = 1};
+
+static void retire_flows(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *worker = arg;
+
+    (void)fd;
+    (void)what;
+    for (struct flow *flow = worker->flows; flow; flow = flow->next)
+        streams_retire(flow);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *worker = arg;
@@ -149,10 +163,9 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         visits = visit->next; /* fn may free it */
         visit->fn(worker, visit);
     }
-    if (retire && !worker->retired) {
-        worker->retired = true;
-        for (struct flow *flow = worker->flows; flow; flow = flow->next)
-            streams_retire(flow);
+    if (retire && !event_pending(worker->retirer, EV_TIMEOUT, NULL)) {
+        event_add(worker->retirer, &retire_interval);
+        retire_flows(-1, 0, worker);
     }
     if (stop)
         event_base_loopbreak(worker->base);
@@ -187,12 +200,14 @@ static int start(struct worker *worker, unsigned number, struct err *err)
     if (!worker->base || handovers->wake < 0 || worker->errors < 0)
         return err_set(err, -ENOMEM, "event loop of worker %u", number);
     worker->reaper = evtimer_new(worker->base, reap, worker);
+    worker->retirer = event_new(worker->base, -1, EV_PERSIST, retire_flows, worker);
     handovers->on_wake =
         event_new(worker->base, handovers->wake, EV_READ | EV_PERSIST, on_wake, worker);
     worker->on_error =
         event_new(worker->base, worker->errors, EV_READ | EV_PERSIST, leg_on_errors, NULL);
-    if (!worker->reaper || !handovers->on_wake || event_add(handovers->on_wake, NULL) < 0 ||
-        !worker->on_error || event_add(worker->on_error, NULL) < 0)
+    if (!worker->reaper || !worker->retirer || !handovers->on_wake ||
+        event_add(handovers->on_wake, NULL) < 0 || !worker->on_error ||
+        event_add(worker->on_error, NULL) < 0)
         return err_set(err, -ENOMEM, "event loop of worker %u", number);
     snprintf(name, sizeof(name), "worker %u", number);
     result = bus_producer_new(&worker->producer, worker->parts.bus, name, PRODUCER_EVENTS, err);
@@ -258,6 +273,8 @@ void worker_free(struct worker **worker)
     }
     if (gone->reaper)
         event_free(gone->reaper);
+    if (gone->retirer)
+        event_free(gone->retirer);
     if (gone->on_error)
         event_free(gone->on_error);
     fd_close(&gone->errors);

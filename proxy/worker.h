@@ -73,8 +73,8 @@ struct worker {
     struct bus_producer *producer;
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */
-    bool retired;       /* see worker_retire() */
     struct event *reaper;
+    struct event *retirer; /* pending since worker_retire() */
     uint8_t *spare[WORKER_SPARE_BUFFERS];
     size_t spare_len;
     struct inbox inbox;

@@ -261,8 +261,6 @@ static int begin(struct flow *flow)
         return err_set(&flow->why, -ENOMEM, "refused: not enough memory to read HTTP/2");
     hold_little(&flow->pod);
     hold_little(&flow->upstream);
-    if (flow->worker->retired)
-        http2_retire(flow->relay.http2);
     feed_read(flow, HTTP2_POD);
     feed_read(flow, HTTP2_UPSTREAM);
     return 0;

@@ -13,7 +13,8 @@ enum flow_state;
 
 /* The step of FLOW_RELAYING, for HTTP/2. */
 enum flow_state streams_run(struct flow *flow);
-/* The program is asked to go on over another connection, where this one is HTTP/2's. */
+/* The program is asked to go on over another connection, where this one is HTTP/2's; called again,
+ * it has to: what is open ends first. */
 void streams_retire(struct flow *flow);
 /* Tells what was not told; before relay_fini. */
 void streams_end(struct flow *flow);

@@ -169,6 +169,23 @@ void frames_goaway(struct session *from, const nghttp2_frame *frame)
     to->goaway_code = goaway->error_code;
 }
 
+void frames_retire(struct session *pod)
+{
+    struct http2 *http2 = pod->http2;
+    int32_t last = nghttp2_session_get_last_proc_stream_id(pod->ng);
+
+    if (http2->pod_left)
+        return; /* it was told, by upstream or by us */
+    if (!http2->retiring) {
+        http2->retiring = true;
+        if (nghttp2_submit_shutdown_notice(pod->ng) == 0)
+            pod->goaways++;
+        return;
+    }
+    http2->pod_left = last + 1;
+    submit_goaway(pod, last, NGHTTP2_NO_ERROR, span_of(NULL, 0));
+}
+
 bool frames_goodbye(struct session *to)
 {
     if (!to->goaway_due || nghttp2_session_get_outbound_queue_size(to->ng))

@@ -163,8 +163,8 @@ void http2_written(struct http2 *http2, enum http2_side to)
 
 void http2_retire(struct http2 *http2)
 {
-    if (!http2->fault[0]) /* as a notice of one to come: what is on its way is served, too */
-        nghttp2_submit_shutdown_notice(session_of(http2, HTTP2_POD)->ng);
+    if (!http2->fault[0])
+        frames_retire(session_of(http2, HTTP2_POD));
 }
 
 void http2_ended(struct http2 *http2, enum http2_side from)

@@ -102,7 +102,8 @@ size_t http2_pull(struct http2 *http2, enum http2_side to, uint8_t *out, size_t 
 /* What was pulled is written: who sent it gets his credit. */
 void http2_written(struct http2 *http2, enum http2_side to);
 /* The pod is asked to open no more streams here (GOAWAY, RFC 9113 section 6.8); those that are open
- * go on. */
+ * go on. Called again, when it has had the time to hear of it: what it opens from then on is not
+ * looked at, and with the last open one it is finished. */
 void http2_retire(struct http2 *http2);
 /* A side's bytes are at their end. */
 void http2_ended(struct http2 *http2, enum http2_side from);

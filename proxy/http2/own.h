@@ -105,6 +105,7 @@ struct http2 {
     unsigned open;
     int32_t pod_last; /* the number of the latest request that went on */
     int32_t pod_left; /* the pod was told that none but those below it are looked at */
+    bool retiring;    /* the pod was told that this will come */
     int64_t room;     /* what hooks->room() gave, but for streams */
     uint64_t now_ns;
     nghttp2_settings_entry told[3]; /* what of upstream's SETTINGS the pod was told */
@@ -201,6 +202,9 @@ nghttp2_priority_spec frames_priority_spec(struct session *pod, const nghttp2_pr
 /* The pod's GOAWAY: goes on when its requests have; false: there is none, or it must wait. For who
  * heard it and has no stream open, requests that come behind it need not be looked at. */
 bool frames_goodbye(struct session *to);
+/* GOAWAY of our own to the pod: first the notice of one to come, for what is on its way, then that.
+ */
+void frames_retire(struct session *pod);
 /* A GOAWAY is about to be sent. False: it was not ours, so nghttp2 has found a fault. */
 bool frames_goaway_sent(struct session *to);
 /* The first bytes for the pod, into session->out: our SETTINGS, before acknowledgements of its own.
