@@ -69,7 +69,7 @@ static bool same_host(const char *name, const char *host)
 void exchange_name(const struct flow *flow, struct facts_request *request,
                    char scratch[ADDR_TEXT_MAX])
 {
-    const X509 *cert = flow->by_its_names && flow->upstream.ssl
+    const X509 *cert = !flow->facts.where.host[0] && flow->upstream.ssl
                            ? SSL_get0_peer_certificate(flow->upstream.ssl)
                            : NULL;
     char host[HOST_MAX];

@@ -1,6 +1,7 @@
 #include "proxy/flow/row.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "proxy/flow/flow.h"
 
@@ -39,6 +40,8 @@ void flow_row_init(struct flow_row *row, const struct flow *flow)
     };
     snprintf(row->host, sizeof(row->host), "%s", host);
     describe_tls(row, flow->upstream.ssl);
+    if (!flow->upstream.ssl && flow->relay.http2)
+        strcpy(row->alpn, "h2c");
 }
 
 void flow_row_fini(struct flow_row *row)

@@ -331,7 +331,7 @@ static ssize_t push(struct flow *flow, enum http2_side to)
         return n;
     http2_written(http2, to);
     relay_release(line, flow->worker);
-    if (!n && http2_finished(http2, to))
+    if (!n && http2_finished(http2, to) && !(flow->relay.cut && to == HTTP2_POD))
         return leg_shut(leg, line->ended ? line->ended_well : true) == 0 ? 1 : 0;
     return n;
 }
@@ -372,7 +372,6 @@ static bool lost(struct flow *flow, const ssize_t n[4])
 
     relay_note_failure(flow, n[1], &flow->upstream);
     relay_note_failure(flow, n[0] < 0 ? n[0] : n[3], &flow->pod);
-    relay->cut = relay->cut || n[1] < 0;
     if (n[2] < 0) { /* what it said before may say why */
         relay->stuck = true;
         flow->upstream.readable = true;
@@ -394,15 +393,17 @@ enum flow_state streams_run(struct flow *flow)
         return FLOW_CLOSING;
     }
     do {
-        n[0] = pull(flow, HTTP2_POD);
+        /* upstream's first: its SETTINGS may be there, and say how many streams it takes */
         n[1] = pull(flow, HTTP2_UPSTREAM);
+        n[0] = pull(flow, HTTP2_POD);
         /* tickets before the answer, as servers do */
         if (flow->resume.due && resume_tickets(flow) < 0) {
             flow->reset = true;
             return FLOW_CLOSING;
         }
-        n[2] = relay->stuck ? 0 : push(flow, HTTP2_UPSTREAM);
-        n[3] = push(flow, HTTP2_POD);
+        relay->cut = relay->cut || n[1] < 0;
+        n[2] = relay->stuck || n[0] < 0 ? 0 : push(flow, HTTP2_UPSTREAM); /* no FIN before an RST */
+        n[3] = n[0] < 0 ? 0 : push(flow, HTTP2_POD);
         note_fault(flow);
         if (lost(flow, n)) {
             flow->reset = n[0] < 0 || n[3] < 0 || http2_open(relay->http2);

@@ -9,7 +9,7 @@ static const struct {
     const char *reason;
     uint64_t burst, token_ns;
 } buckets[] = {
-    [FLOOD_RESET] = {"too many resets", 1000, SECOND_NS / 33},
+    [FLOOD_RESET] = {"too many resets", 1000, SECOND_NS / 500},
     [FLOOD_SETTINGS] = {"too many SETTINGS", 100, SECOND_NS / 10},
     [FLOOD_PING] = {"too many PINGs", 1000, SECOND_NS / 100},
     [FLOOD_EMPTY] = {"too many empty frames", 1000, SECOND_NS / 100},

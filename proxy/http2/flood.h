@@ -9,13 +9,16 @@
 #include <stdint.h>
 
 enum flood_kind {
-    FLOOD_RESET,    /* RST_STREAM, and streams that its faults made us reset: 1000, 33 a second,
-                     * FLOOD_EARN_STREAM for each stream that was opened to it: a server that
-                     * answers before it has all of a request may end each of them so */
+    FLOOD_RESET, /* RST_STREAM, and streams that its faults made us reset: 1000, 500 a second, since
+                  * deadlines that are over are many; FLOOD_EARN_STREAM for each stream that was
+                  * opened to it: a server that answers before it has all of a request may end each
+                  * of them so */
     FLOOD_SETTINGS, /* 100, 10 a second */
     FLOOD_PING,     /* 1000, 100 a second, FLOOD_EARN_PING for each DATA frame that it was sent:
                      * gRPC measures the way of what comes by a PING to each */
-    FLOOD_EMPTY,    /* DATA without payload or end: 1000, 100 a second */
+    FLOOD_EMPTY, /* DATA without payload or end, and RST_STREAM of what is over: 1000, 100 a second,
+                  * FLOOD_EARN_ANSWER for each DATA frame that it was sent: a server may reset
+                  * what it wants no more of at each that was on its way */
     FLOOD_PRIORITY, /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens */
     FLOOD_WINDOW,   /* 1000, 100 a second, FLOOD_EARN_STREAM for each stream that it opens,
                      * FLOOD_EARN_DATA for each DATA frame that it was sent */
@@ -26,6 +29,7 @@ enum {
     FLOOD_EARN_STREAM = 1,
     FLOOD_EARN_DATA = 10,
     FLOOD_EARN_PING = 1,
+    FLOOD_EARN_ANSWER = 1,
     FLOOD_EARNED_MAX = 1 << 17, /* two for each of the frames that fit into a window of 64 kB */
 };
 

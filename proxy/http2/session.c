@@ -218,7 +218,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
         stream = stream_of(session, frame->hd.stream_id);
         if (stream)
             stream->was_reset = true;
-        session_spend(session, FLOOD_RESET);
+        /* of one that is over, it answers what was on its way to it: a server may to each frame */
+        session_spend(session, stream ? FLOOD_RESET : FLOOD_EMPTY);
         break;
     case NGHTTP2_WINDOW_UPDATE:
         if (session_spend(session, FLOOD_WINDOW) && !frame->hd.stream_id)
@@ -305,6 +306,7 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
     case NGHTTP2_DATA:
         flood_earn(&session->flood, FLOOD_WINDOW, FLOOD_EARN_DATA);
         flood_earn(&session->flood, FLOOD_PING, FLOOD_EARN_PING);
+        flood_earn(&session->flood, FLOOD_EMPTY, FLOOD_EARN_ANSWER);
         break;
     default:
         break;
@@ -355,6 +357,7 @@ static nghttp2_option *option_new(enum http2_side side)
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_auto_ping_ack(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_stream_reset_rate_limit(option, UINT32_MAX, UINT32_MAX); /* ours: flood.h */
     nghttp2_option_set_max_send_header_block_length(option, BLOCK_SEND_MAX);
     if (side == HTTP2_POD) /* whatever kind of priorities the pod uses, our leg heeds */
         nghttp2_option_set_server_fallback_rfc7540_priorities(option, 1);

@@ -15,7 +15,7 @@ static const struct {
     const char *reason;
     unsigned burst, per_second;
 } kinds[] = {
-    {FLOOD_RESET, "too many resets", 1000, 33},
+    {FLOOD_RESET, "too many resets", 1000, 500},
     {FLOOD_SETTINGS, "too many SETTINGS", 100, 10},
     {FLOOD_PING, "too many PINGs", 1000, 100},
     {FLOOD_EMPTY, "too many empty frames", 1000, 100},
