@@ -1,4 +1,4 @@
-/* retire: an agent that ends asks its pods to go on over other connections (RFC 9113 section 6.8). */
+/* retire: an agent that ends asks its pods to go on elsewhere (RFC 9113 section 6.8). */
 #include "tests/unit/http2/peers.h"
 
 static void a_pod_that_is_retired_ends_what_it_has_begun(void **state)
