@@ -90,8 +90,8 @@ expect_eq "what is told of requests" "$requests $small $slow $requests 0" "$(htt
 expect_eq "connects told" "$connections" "$(told '.process_connect.process.pod.name == "load"')"
 expect_eq "closes told" "$connections" "$(told '.process_close.process.pod.name == "load"')"
 # Go dials for each request that waits for a connection, and leaves those that it then needs no more
-expect_eq "closes with an error" 0 "$(told '.process_close.process.pod.name == "load" and
-    (.process_close.error // "client left without" | startswith("client left without") | not)')"
+expect_eq "closes with an error, of connections that were used" 0 "$(jq -s '(map(.process_http.socket.cookie // empty) | unique) as $used |
+    map(.process_close // empty | select(.error and (.socket.cookie | IN($used[])))) | length' "$EVENTS")"
 
 # ---- no successor, and a client that stays ------------------------------------------------------------------
 
