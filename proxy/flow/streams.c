@@ -404,6 +404,10 @@ enum flow_state streams_run(struct flow *flow)
         relay->cut = relay->cut || n[1] < 0;
         n[2] = relay->stuck || n[0] < 0 ? 0 : push(flow, HTTP2_UPSTREAM); /* no FIN before an RST */
         n[3] = n[0] < 0 ? 0 : push(flow, HTTP2_POD);
+        if (n[3] < 0 && n[0] >= 0 && !relay->up.ended) { /* how did it leave? */
+            flow->pod.readable = true;
+            n[0] = pull(flow, HTTP2_POD);
+        }
         note_fault(flow);
         if (lost(flow, n)) {
             flow->reset = n[0] < 0 || n[3] < 0 || http2_open(relay->http2);
