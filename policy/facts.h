@@ -139,7 +139,7 @@ struct facts_field {
 struct facts_request {
     const char *protocol; /* "HTTP/1.1", "HTTP/2"; static; NULL: the head was not whole */
     uint32_t stream;      /* of HTTP/1: the number of the request on its connection, from 1 */
-    struct span method, scheme;
+    struct span method;
     struct span url;     /* the target as sent, of HTTP/2: ":path" */
     struct span path;    /* the same without query */
     struct span upgrade; /* what it asks to become: Upgrade's value, of HTTP/2: ":protocol" */

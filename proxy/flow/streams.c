@@ -45,7 +45,6 @@ static bool facts_of(int32_t id, const struct http2_head *head, struct authority
         .protocol = "HTTP/2",
         .stream = (uint32_t)id,
         .method = head->method,
-        .scheme = head->scheme,
         /* of CONNECT; who put a password into it is refused, and that is not told */
         .url = head->path.data ? head->path
                : named         ? head->authority

@@ -3,7 +3,8 @@
  * Each leg is a connection of its own: an nghttp2_session with its own HPACK contexts, SETTINGS,
  * stream numbers and windows. What is passed on is requests and answers, re-encoded, not frames.
  * Nothing is gathered: a side is given credit for its bytes only when they were written to the
- * other side, or dropped, so what waits here is bounded by the windows.
+ * other side, or dropped, so what waits here is bounded by the windows; heads, by what room()
+ * gives.
  *
  * Pure: no socket, no flow, no clock of its own but http2_feed()'s argument. One thread.
  * Called by:  flow/streams.c, with what the legs read, and for what they are to write.

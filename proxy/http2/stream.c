@@ -121,11 +121,11 @@ static uint32_t grpc_status(uint16_t code)
 {
     switch (code) {
     case 431:
-        return 8; /* RESOURCE_EXHAUSTED */
+        return GRPC_STATUS_RESOURCE_EXHAUSTED;
     case 502:
-        return 14; /* UNAVAILABLE */
+        return GRPC_STATUS_UNAVAILABLE;
     default:
-        return 7; /* PERMISSION_DENIED */
+        return GRPC_STATUS_PERMISSION_DENIED;
     }
 }
 

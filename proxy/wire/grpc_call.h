@@ -14,7 +14,12 @@ enum grpc_kind {
     _GRPC_KIND_MAX,
 };
 
-enum { GRPC_STATUS_OK = 0, GRPC_STATUS_UNKNOWN = 2, GRPC_STATUS_PERMISSION_DENIED = 7 };
+enum {
+    GRPC_STATUS_UNKNOWN = 2,
+    GRPC_STATUS_PERMISSION_DENIED = 7,
+    GRPC_STATUS_RESOURCE_EXHAUSTED = 8,
+    GRPC_STATUS_UNAVAILABLE = 14,
+};
 
 /* By a Content-Type: in any case, with or without a message format (+proto) and parameters. */
 enum grpc_kind grpc_kind_of(struct span content_type);
