@@ -19,7 +19,7 @@ static const struct {
     {"ws", FLOW_EVENT_WEBSOCKET},      {"websocket", FLOW_EVENT_WEBSOCKET},
     {"socket", FLOW_EVENT_SOCK_STATS}, {"sock_stats", FLOW_EVENT_SOCK_STATS},
     {"close", FLOW_EVENT_CLOSE},       {"capture", FLOW_EVENT_CAPTURE},
-    {"lost", FLOW_EVENT_LOST},
+    {"policy", FLOW_EVENT_POLICY},     {"lost", FLOW_EVENT_LOST},
 };
 
 struct patterns {
@@ -78,7 +78,7 @@ static int add_type(struct filter *filter, const char *text, struct err *err)
         }
     return err_set(err, -EINVAL,
                    "there are no events of type '%s'; say exec, exit, connect, dns, tls, http, "
-                   "grpc, ws, socket, close, capture or lost",
+                   "grpc, ws, socket, close, policy, capture or lost",
                    text);
 }
 

@@ -30,6 +30,7 @@ static const char *const kind_names[] = {
     [FLOW_EVENT_WEBSOCKET] = "process_websocket",
     [FLOW_EVENT_SOCK_STATS] = "process_sock_stats",
     [FLOW_EVENT_CLOSE] = "process_close",
+    [FLOW_EVENT_POLICY] = "process_policy",
     [FLOW_EVENT_CAPTURE] = "capture",
     [FLOW_EVENT_LOST] = "lost_events",
 };

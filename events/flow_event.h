@@ -23,6 +23,7 @@ enum flow_event_kind {
     FLOW_EVENT_WEBSOCKET,  /* process_websocket: it is over */
     FLOW_EVENT_SOCK_STATS, /* process_sock_stats: bytes so far, before the close */
     FLOW_EVENT_CLOSE,      /* process_close */
+    FLOW_EVENT_POLICY,     /* process_policy: a policy denied something, or tells of it */
     FLOW_EVENT_CAPTURE,    /* capture: somebody is given what a pod says, or its keys, or no more */
     FLOW_EVENT_LOST,       /* events that could not be delivered: how many, and why */
     FLOW_EVENT_MAX
@@ -51,6 +52,10 @@ struct flow_event {
     const char *error;   /* why it failed or was refused, a sentence; NULL when it did not */
     const char **names;  /* CONNECT, CLOSE: what the pod was told dst is called: "ebpf.io." */
     size_t names_len;
+    /* CONNECT, DNS, TLS, HTTP, POLICY: what was decided, and by whose rule: "shop/cart",
+     * "egress[0].toPorts[0]"; NULL: no policy had a say. flow_event_set_verdict() sets them. */
+    enum verdict verdict;
+    const char *policy, *rule;
     /* Set: another agent saw it and has rendered it (forward.h), and what else there is serves
      * filters only. The member of the JSON line with its comma, the text line. */
     const char *rendered_json, *rendered_text;
@@ -92,7 +97,6 @@ struct flow_event {
             uint64_t request_bytes, response_bytes; /* body bytes relayed so far */
             struct flow_event_header *request_headers, *response_headers;
             size_t request_headers_len, response_headers_len;
-            enum verdict verdict;
         } http;
         struct {
             const char *host, *protocol; /* as its request's */
@@ -118,6 +122,22 @@ struct flow_event {
             uint64_t tx, rx;      /* bytes the program wrote and read on the socket */
             uint64_t duration_ns; /* connect -> close; not of SOCK_STATS */
         } close;                  /* and SOCK_STATS */
+        struct {
+            /* in words, static: "http", "enforce", "reject" (NULL: nothing is done), ... */
+            const char *point, *mode, *action;
+            const char *reason; /* "no rule allows GET /admin" */
+            /* what it was about, as far as it is known, else NULL */
+            const char *host, *method, *path; /* of a request: as in its event */
+            const char *name;      /* asked for: of the DNS ("ebpf.io."), or in a ClientHello */
+            const char *qtype;     /* of the DNS */
+            const char *pattern;   /* what was found in a body: "payment-card"; NULL: nothing */
+            const char *direction; /* ... of a "request" or a "response", static */
+            const char *sha256;    /* ... salted, never the bytes themselves */
+            uint64_t offset;       /* ... where it begins */
+            /* whose service account's token it is; pod NULL: it names none; namespace NULL: it is
+             * not about a token */
+            const char *token_namespace, *token_service_account, *token_pod;
+        } decision; /* POLICY */
         struct {
             const char *what;                    /* "keys" or "pcap", static */
             const char *ended;                   /* why it is over; NULL: it begins */

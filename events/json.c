@@ -30,6 +30,15 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
     json_text(out, "route", route_name(event->route));
 }
 
+/* Of what no policy had a say in: nothing. */
+static void append_decided(struct buffer *out, const struct flow_event *event)
+{
+    if (event->policy || event->verdict != VERDICT_ALLOW)
+        json_text(out, "verdict", verdict_name(event->verdict));
+    json_text(out, "policy", event->policy);
+    json_text(out, "rule", event->rule);
+}
+
 static void append_exit(struct buffer *out, const struct flow_event *event)
 {
     char name[FLOW_EVENT_SIGNAL_MAX];
@@ -55,6 +64,7 @@ static void append_dns(struct buffer *out, const struct flow_event *event)
         json_number(out, "ttl", event->dns.ttl);
     json_end(out, mark, '}');
     json_list(out, "stripped", event->dns.stripped, event->dns.stripped_len);
+    append_decided(out, event);
 }
 
 static void append_tls(struct buffer *out, const struct flow_event *event)
@@ -75,25 +85,28 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     json_text(out, "sha256", event->tls.sha256);
     json_end(out, mark, '}');
     json_text(out, "client_certificate", event->tls.client_certificate);
+    append_decided(out, event);
+}
+
+static void append_redacted(struct buffer *out, const char *key, const char *text,
+                            const char *redact(const char *text, struct buffer *storage))
+{
+    CLEANUP(buffer_fini) struct buffer storage = {0};
+
+    if (text)
+        json_text(out, key, redact(text, &storage));
+    out->failed |= storage.failed;
 }
 
 static void append_url(struct buffer *out, const char *key, const char *url)
 {
-    CLEANUP(buffer_fini) struct buffer storage = {0};
-
-    if (url)
-        json_text(out, key, redact_url(url, &storage));
-    out->failed |= storage.failed;
+    append_redacted(out, key, url, redact_url);
 }
 
 /* A request's target, or its Host. */
 static void append_target(struct buffer *out, const char *key, const char *target)
 {
-    CLEANUP(buffer_fini) struct buffer storage = {0};
-
-    if (target)
-        json_text(out, key, redact_target(target, &storage));
-    out->failed |= storage.failed;
+    append_redacted(out, key, target, redact_target);
 }
 
 static void append_headers(struct buffer *out, const char *key,
@@ -137,7 +150,9 @@ static void append_http(struct buffer *out, const struct flow_event *event)
         json_long(out, "latency_ns", event->http.latency_ns);
     json_long(out, "request_bytes", event->http.request_bytes);
     json_long(out, "response_bytes", event->http.response_bytes);
-    json_text(out, "verdict", verdict_name(event->http.verdict));
+    json_text(out, "verdict", verdict_name(event->verdict));
+    json_text(out, "policy", event->policy);
+    json_text(out, "rule", event->rule);
 }
 
 static void append_grpc(struct buffer *out, const struct flow_event *event)
@@ -189,6 +204,41 @@ static void append_close(struct buffer *out, const struct flow_event *event)
     json_long(out, "duration_ns", event->close.duration_ns);
 }
 
+static void append_token(struct buffer *out, const struct flow_event *event)
+{
+    size_t mark = json_begin(out, "token", '{');
+
+    json_text(out, "namespace", event->decision.token_namespace);
+    json_text(out, "service_account", event->decision.token_service_account);
+    json_text(out, "pod", event->decision.token_pod);
+    json_end(out, mark, '}');
+}
+
+static void append_policy(struct buffer *out, const struct flow_event *event)
+{
+    if (event->dst.port) /* else of a socket that had no address yet */
+        append_socket(out, event);
+    json_text(out, "policy", event->policy);
+    json_text(out, "rule", event->rule);
+    json_text(out, "verdict", verdict_name(event->verdict));
+    json_text(out, "action", event->decision.action);
+    json_text(out, "point", event->decision.point);
+    json_text(out, "mode", event->decision.mode);
+    append_redacted(out, "reason", event->decision.reason, redact_sentence);
+    append_target(out, "host", event->decision.host);
+    json_text(out, "method", event->decision.method);
+    append_target(out, "path", event->decision.path);
+    json_text(out, "name", event->decision.name);
+    json_text(out, "qtype", event->decision.qtype);
+    json_text(out, "pattern", event->decision.pattern);
+    json_text(out, "direction", event->decision.direction);
+    if (event->decision.pattern)
+        json_long(out, "offset", event->decision.offset);
+    json_text(out, "sha256", event->decision.sha256);
+    append_token(out, event);
+    json_text(out, "route", route_name(event->route));
+}
+
 static void append_capture(struct buffer *out, const struct flow_event *event)
 {
     size_t mark = json_begin(out, "asked_by", '{');
@@ -220,7 +270,7 @@ static const struct {
 } kinds[] = {
     [FLOW_EVENT_EXEC] = {false, NULL},
     [FLOW_EVENT_EXIT] = {false, append_exit},
-    [FLOW_EVENT_CONNECT] = {true, NULL},
+    [FLOW_EVENT_CONNECT] = {true, append_decided},
     [FLOW_EVENT_DNS] = {true, append_dns},
     [FLOW_EVENT_TLS] = {true, append_tls},
     [FLOW_EVENT_HTTP] = {true, append_http},
@@ -228,6 +278,7 @@ static const struct {
     [FLOW_EVENT_WEBSOCKET] = {true, append_websocket},
     [FLOW_EVENT_SOCK_STATS] = {true, append_sock_stats},
     [FLOW_EVENT_CLOSE] = {true, append_close},
+    [FLOW_EVENT_POLICY] = {false, append_policy},
     [FLOW_EVENT_CAPTURE] = {false, append_capture},
     [FLOW_EVENT_LOST] = {false, append_lost},
 };

@@ -37,6 +37,7 @@ struct metrics {
     counter_t handshakes[METRICS_VERSION_MAX][2];
     counter_t failures[METRICS_LEG_MAX][METRICS_FAILURE_MAX];
     counter_t refusals[METRICS_REFUSAL_MAX];
+    counter_t decisions[METRICS_POINT_MAX][VERDICT_MAX][METRICS_ACTION_MAX][METRICS_MODE_MAX];
     counter_t questions, answers[METRICS_RCODE_MAX], unanswered;
 };
 
@@ -117,8 +118,8 @@ static void count_http(struct metrics *metrics, const struct flow_event *event)
     unsigned class = event->http.code / 100;
     size_t bucket = 0;
 
-    add(&metrics->requests[class < CLASSES ? class : 0][event->http.verdict], 1);
-    if (event->http.verdict == VERDICT_DENY)
+    add(&metrics->requests[class < CLASSES ? class : 0][event->verdict], 1);
+    if (event->verdict == VERDICT_DENY && !event->policy) /* a policy's is no fault of HTTP */
         count_fault(metrics, event->error);
     if (!event->http.code || !event->http.latency_ns)
         return; /* no server took its time */
@@ -140,6 +141,15 @@ static void count_websocket(struct metrics *metrics, const struct flow_event *ev
     add(&metrics->websockets, 1);
     add(&metrics->websocket_messages[SENT], event->websocket.request_messages);
     add(&metrics->websocket_messages[RECEIVED], event->websocket.response_messages);
+}
+
+static void count_policy(struct metrics *metrics, const struct flow_event *event)
+{
+    unsigned point = metrics_point(event->decision.point);
+    unsigned action = metrics_action(event->decision.action);
+    unsigned mode = metrics_mode(event->decision.mode);
+
+    add(&metrics->decisions[point][event->verdict][action][mode], 1);
 }
 
 static void on_event(void *arg, struct flow_event *event)
@@ -170,6 +180,9 @@ static void on_event(void *arg, struct flow_event *event)
         break;
     case FLOW_EVENT_WEBSOCKET:
         count_websocket(metrics, event);
+        break;
+    case FLOW_EVENT_POLICY:
+        count_policy(metrics, event);
         break;
     case FLOW_EVENT_LOST:
         add(&metrics->lost[metrics_lost(event->lost.reason)], event->lost.count);
@@ -336,6 +349,24 @@ static void render_dns(const struct metrics *metrics, struct buffer *out)
             metrics_rcode_word);
 }
 
+/* What never happened is left out. */
+static void render_policy(const struct metrics *metrics, struct buffer *out)
+{
+    head(out, "sallyport_policy_decisions_total", "counter",
+         "What policies denied or told of, by where and by what was done.");
+    for (unsigned p = 0; p < METRICS_POINT_MAX; p++)
+        for (unsigned v = 0; v < VERDICT_MAX; v++)
+            for (unsigned a = 0; a < METRICS_ACTION_MAX; a++)
+                for (unsigned m = 0; m < METRICS_MODE_MAX; m++)
+                    if (get(&metrics->decisions[p][v][a][m]))
+                        buffer_format(out,
+                                      "sallyport_policy_decisions_total{point=\"%s\",verdict="
+                                      "\"%s\",action=\"%s\",mode=\"%s\"} %" PRIu64 "\n",
+                                      metrics_point_word(p), verdict_name(v),
+                                      metrics_action_word(a), metrics_mode_word(m),
+                                      get(&metrics->decisions[p][v][a][m]));
+}
+
 static void render_number(struct buffer *out, double number)
 {
     if (number == floor(number) && fabs(number) < 9e15)
@@ -381,5 +412,6 @@ void metrics_render(const struct metrics *metrics, const struct metrics_reading 
     render_streams(metrics, out);
     render_tls(metrics, out);
     render_dns(metrics, out);
+    render_policy(metrics, out);
     render_readings(readings, readings_len, out);
 }

@@ -238,3 +238,49 @@ const char *metrics_rcode_word(unsigned rcode)
 {
     return rcodes[rcode];
 }
+
+/* The last one, where it is none of them. */
+static unsigned find_word(const char *const *words, unsigned len, const char *word)
+{
+    unsigned at = 0;
+
+    while (at < len - 1 && (!word || strcmp(words[at], word) != 0))
+        at++;
+    return at;
+}
+
+static const char *const points[METRICS_POINT_MAX] = {
+    "connect", "dns", "tls", "certificate", "http", "body", "token", "visibility", "other"};
+static const char *const actions[METRICS_ACTION_MAX] = {"reject", "reset", "sigkill", "freeze",
+                                                        "none"};
+static const char *const modes[METRICS_MODE_MAX] = {"monitor", "enforce"};
+
+unsigned metrics_point(const char *word)
+{
+    return find_word(points, METRICS_POINT_MAX, word);
+}
+
+const char *metrics_point_word(unsigned point)
+{
+    return points[point];
+}
+
+unsigned metrics_action(const char *word)
+{
+    return find_word(actions, METRICS_ACTION_MAX, word);
+}
+
+const char *metrics_action_word(unsigned action)
+{
+    return actions[action];
+}
+
+unsigned metrics_mode(const char *word)
+{
+    return find_word(modes, METRICS_MODE_MAX, word);
+}
+
+const char *metrics_mode_word(unsigned mode)
+{
+    return modes[mode];
+}

@@ -68,6 +68,16 @@ enum { METRICS_REFUSAL_MAX = 12 }; /* the words of flow/refusal.c, and "other" *
 unsigned metrics_refusal(const char *word);
 const char *metrics_refusal_word(unsigned refusal);
 
+/* Of policies' decisions: the points of policy/decide.h, and "other"; what was done, and "none";
+ * how the policy is meant. word: NULL: there is none. */
+enum { METRICS_POINT_MAX = 9, METRICS_ACTION_MAX = 5, METRICS_MODE_MAX = 2 };
+unsigned metrics_point(const char *word);
+unsigned metrics_action(const char *word);
+unsigned metrics_mode(const char *word);
+const char *metrics_point_word(unsigned point);
+const char *metrics_action_word(unsigned action);
+const char *metrics_mode_word(unsigned mode);
+
 enum { METRICS_RCODE_MAX = 12 }; /* those with names, and "other" */
 unsigned metrics_rcode(const char *rcode);
 const char *metrics_rcode_word(unsigned rcode);

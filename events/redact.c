@@ -103,3 +103,22 @@ const char *redact_target(const char *text, struct buffer *storage)
         return redact_url(text, storage);
     return without_user(text, text, strrchr(text, '@'), storage);
 }
+
+const char *redact_sentence(const char *text, struct buffer *storage)
+{
+    if (!strstr(text, "://"))
+        return text;
+    for (const char *at = text; *at;) {
+        CLEANUP(buffer_fini) struct buffer word = {0}, clean = {0};
+        size_t len = strcspn(at, " "), blanks = strspn(at + len, " ");
+
+        buffer_append(&word, at, len);
+        buffer_append(&word, "", 1);
+        buffer_text(storage, word.failed ? "" : redact_url(word.data, &clean));
+        buffer_append(storage, at + len, blanks);
+        storage->failed |= word.failed || clean.failed;
+        at += len + blanks;
+    }
+    buffer_append(storage, "", 1);
+    return storage->failed ? "" : storage->data;
+}

@@ -23,6 +23,9 @@ const char *redact_url(const char *text, struct buffer *storage);
 /* The same for a request's target or its Host: "user:secret@host" is no URL, but has one, too. */
 const char *redact_target(const char *text, struct buffer *storage);
 
+/* The same for a sentence of ours that may have a request's target in it: each word for itself. */
+const char *redact_sentence(const char *text, struct buffer *storage);
+
 /* The same for a process's arguments: user information in any URL, values of headers and options
  * whose names say that they are secrets, passwords of logins ("-u me:secret"). */
 const char *redact_arguments(const char *text, struct buffer *storage);

@@ -189,6 +189,15 @@ static void append_close(struct buffer *out, const struct flow_event *event)
     append_unread(out, event);
 }
 
+static void append_policy(struct buffer *out, const struct flow_event *event)
+{
+    column(out, event->policy);
+    field(out, verdict_name(event->verdict));
+    column(out, event->verdict == VERDICT_DENY ? event->decision.action : event->decision.mode);
+    column(out, event->decision.point);
+    redacted(out, event->decision.reason, redact_sentence);
+}
+
 /* The binary before it is of who asked, not of the pod. */
 static void append_capture(struct buffer *out, const struct flow_event *event)
 {
@@ -223,6 +232,7 @@ static const struct {
     [FLOW_EVENT_WEBSOCKET] = {"💬 ws     ", append_websocket},
     [FLOW_EVENT_SOCK_STATS] = {"📄 socket ", append_counts},
     [FLOW_EVENT_CLOSE] = {"🧹 close  ", append_close},
+    [FLOW_EVENT_POLICY] = {"🚫 policy ", append_policy},
     [FLOW_EVENT_CAPTURE] = {"🎥 capture", append_capture},
     [FLOW_EVENT_LOST] = {"⚠️ lost   ", append_lost},
 };
@@ -274,6 +284,17 @@ static void append_details(struct buffer *out, const struct flow_event *event)
     kinds[event->kind].details(out, event);
 }
 
+/* "denied by shop/cart "; of what was allowed: nothing. */
+static void append_decided(struct buffer *out, const struct flow_event *event)
+{
+    if (event->verdict == VERDICT_ALLOW || event->kind == FLOW_EVENT_POLICY)
+        return;
+    field(out, event->verdict == VERDICT_DENY ? "denied" : "alert");
+    if (event->policy)
+        buffer_text(out, "by ");
+    field(out, event->policy);
+}
+
 static void append_outcome(struct buffer *out, const struct flow_event *event)
 {
     char name[FLOW_EVENT_SIGNAL_MAX];
@@ -282,8 +303,7 @@ static void append_outcome(struct buffer *out, const struct flow_event *event)
         field(out, flow_event_signal(event->exit.signal, name));
     else if (event->kind == FLOW_EVENT_EXIT)
         buffer_format(out, "%" PRIu32 " ", event->exit.status);
-    if (event->kind == FLOW_EVENT_HTTP && event->http.verdict == VERDICT_DENY)
-        field(out, "denied");
+    append_decided(out, event);
     if (event->kind == FLOW_EVENT_GRPC)
         redacted(out, event->grpc.message, redact_url);
     if (event->kind == FLOW_EVENT_WEBSOCKET)

@@ -158,7 +158,6 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
     event->http.path = copy(event, request->path);
     event->http.protocol = request->protocol;
     event->http.stream = request->stream;
-    event->http.verdict = VERDICT_ALLOW;
     event->http.request_headers =
         copy_fields(event, request->fields, request->fields_len, &event->http.request_headers_len);
 }
@@ -179,7 +178,7 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
             err_set(&flow->why, -EPROTO, "%s", decision->reason);
         return;
     }
-    event->http.verdict = decision->verdict;
+    event->verdict = decision->verdict;
     event->http.code = decision->code;
     event->error = flow_event_text(event, span_of_text(decision->reason));
     tell(flow, exchange);

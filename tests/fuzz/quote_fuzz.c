@@ -83,6 +83,20 @@ static void fill_dns(struct flow_event *event, struct texts *texts, bool none, c
     event->dns.cnames_len = 3;
 }
 
+static void fill_policy(struct flow_event *event, struct texts *texts, bool none)
+{
+    event->verdict = VERDICT_DENY;
+    event->policy = next(texts);
+    event->rule = next_or_none(texts, none);
+    event->decision.reason = next(texts);
+    event->decision.host = next_or_none(texts, none);
+    event->decision.path = next(texts);
+    event->decision.name = next(texts);
+    event->decision.pattern = next_or_none(texts, none);
+    event->decision.token_namespace = next(texts);
+    event->decision.token_pod = next_or_none(texts, none);
+}
+
 /* RFC 3629; the line was found to be UTF-8 before. */
 static uint32_t take_code(struct span *line)
 {
@@ -169,6 +183,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fill_tls(&event, &texts, none);
     else if (event.kind == FLOW_EVENT_DNS)
         fill_dns(&event, &texts, none, list);
+    else if (event.kind == FLOW_EVENT_POLICY)
+        fill_policy(&event, &texts, none);
     else if (event.kind == FLOW_EVENT_LOST)
         event.lost.reason = "our own words";
     if (event.kind == FLOW_EVENT_CONNECT || event.kind == FLOW_EVENT_CLOSE) {

@@ -48,6 +48,16 @@ static const struct flow_event events[] = {
               .code = 200,
               .request_headers = headers,
               .request_headers_len = ARRAY_SIZE(headers)}},
+    {.kind = FLOW_EVENT_POLICY,
+     .process = &secretive,
+     .src = SRC,
+     .dst = DST,
+     .verdict = VERDICT_DENY,
+     .policy = "shop/cart",
+     .decision = {.point = "http",
+                  .mode = "enforce",
+                  .reason = "no rule allows GET http://me:" SECRET "@a.example/",
+                  .path = "http://me:" SECRET "@a.example/"}},
     {.kind = FLOW_EVENT_EXIT, .process = &secretive},
 };
 

@@ -15,6 +15,7 @@ static const struct flow_event cart_exec = {.kind = FLOW_EVENT_EXEC, .process = 
 static const struct flow_event cart_dns = {.kind = FLOW_EVENT_DNS, .pod = &cart_pod};
 static const struct flow_event cart_grpc = {.kind = FLOW_EVENT_GRPC, .process = &cart};
 static const struct flow_event cart_websocket = {.kind = FLOW_EVENT_WEBSOCKET, .process = &cart};
+static const struct flow_event cart_policy = {.kind = FLOW_EVENT_POLICY, .process = &cart};
 static const struct flow_event stranger = {.kind = FLOW_EVENT_CLOSE};
 static const struct flow_event lost = {.kind = FLOW_EVENT_LOST};
 
@@ -35,6 +36,8 @@ static void matches(void **state)
         {"a call is no request", {{FILTER_TYPES, "http"}}, &cart_grpc, false},
         {"WebSockets by the compact line's word", {{FILTER_TYPES, "ws"}}, &cart_websocket, true},
         {"... by their name", {{FILTER_TYPES, "websocket"}}, &cart_websocket, true},
+        {"what policies deny", {{FILTER_TYPES, "process_policy"}}, &cart_policy, true},
+        {"... by the compact line's word", {{FILTER_TYPES, "policy"}}, &cart_policy, true},
         {"another type", {{FILTER_TYPES, "process_dns"}}, &curl_http, false},
         {"one of a list", {{FILTER_TYPES, "dns,tls,http"}}, &curl_http, true},
         {"none of a list", {{FILTER_TYPES, "dns,tls"}}, &curl_http, false},

@@ -210,12 +210,8 @@ static const struct {
      {.kind = FLOW_EVENT_HTTP,
       .process = &cart,
       FLOW,
-      .http = {.method = "GET",
-               .url = "/",
-               .path = "/",
-               .protocol = "HTTP/1.1",
-               .stream = 2,
-               .verdict = VERDICT_DENY}},
+      .http = {.method = "GET", .url = "/", .path = "/", .protocol = "HTTP/1.1", .stream = 2},
+      .verdict = VERDICT_DENY},
      "{\"process_http\":{" CART "," SOCKET
      ",\"method\":\"GET\",\"url\":\"/\",\"path\":\"/\",\"protocol\":\"HTTP/1.1\",\"stream\":2,"
      "\"request_bytes\":\"0\",\"response_bytes\":\"0\",\"verdict\":\"deny\","
@@ -275,6 +271,77 @@ static const struct {
      "{\"process_close\":{" CART "," SOCKET
      ",\"destination_names\":[\"ebpf.io.\"],\"tx\":\"706\",\"rx\":\"9223372036854775808\","
      "\"duration_ns\":\"31000000\",\"visibility\":\"pre-existing\",\"route\":\"proxy\"}" TAIL},
+    {"a question that a policy denied",
+     {.kind = FLOW_EVENT_DNS,
+      .process = &cart,
+      FLOW,
+      .verdict = VERDICT_DENY,
+      .policy = "shop/cart",
+      .rule = "egress",
+      .dns = {.name = "ebpf.io.", .qtype = "A"}},
+     "{\"process_dns\":{" CART "," SOCKET ",\"dns\":{\"names\":[\"ebpf.io.\"],"
+     "\"qtypes\":[\"A\"],\"response\":false},\"verdict\":\"deny\",\"policy\":\"shop/cart\","
+     "\"rule\":\"egress\",\"route\":\"proxy\"}" TAIL},
+    {"a connection that a policy allowed",
+     {.kind = FLOW_EVENT_CONNECT,
+      .process = &cart,
+      FLOW,
+      .policy = "shop/cart",
+      .rule = "egress[0]"},
+     "{\"process_connect\":{" CART "," SOCKET ",\"verdict\":\"allow\",\"policy\":\"shop/cart\","
+     "\"rule\":\"egress[0]\",\"route\":\"proxy\"}" TAIL},
+    {"tls denied as there was no memory",
+     {.kind = FLOW_EVENT_TLS, .process = &cart, FLOW, .verdict = VERDICT_DENY},
+     "{\"process_tls\":{" CART "," SOCKET ",\"verdict\":\"deny\",\"route\":\"proxy\"}" TAIL},
+    {"a policy denies a request",
+     {.kind = FLOW_EVENT_POLICY,
+      .process = &cart,
+      FLOW,
+      .names = names,
+      .names_len = 1,
+      .verdict = VERDICT_DENY,
+      .policy = "shop/cart",
+      .rule = "egress",
+      .decision = {.point = "http",
+                   .mode = "enforce",
+                   .action = "reject",
+                   .reason = "no rule allows GET http://u:p@a.example/b",
+                   .host = "u:p@a.example",
+                   .method = "GET",
+                   .path = "http://u:p@a.example/b"}},
+     "{\"process_policy\":{" CART "," SOCKET ",\"destination_names\":[\"ebpf.io.\"],"
+     "\"policy\":\"shop/cart\",\"rule\":\"egress\",\"verdict\":\"deny\",\"action\":\"reject\","
+     "\"point\":\"http\",\"mode\":\"enforce\","
+     "\"reason\":\"no rule allows GET http://*****@a.example/b\",\"host\":\"*****@a.example\","
+     "\"method\":\"GET\",\"path\":\"http://*****@a.example/b\",\"route\":\"proxy\"}" TAIL},
+    {"a policy tells of a body, and of a socket without an address",
+     {.kind = FLOW_EVENT_POLICY,
+      .process = &cart,
+      .time_ns = SAMPLE_TIME,
+      .verdict = VERDICT_ALERT,
+      .policy = "shop/cart",
+      .rule = "inspect.bodies[0]",
+      .decision = {.point = "body",
+                   .mode = "enforce",
+                   .reason = "r",
+                   .pattern = "payment-card",
+                   .direction = "request",
+                   .sha256 = "ab"}},
+     "{\"process_policy\":{" CART ",\"policy\":\"shop/cart\",\"rule\":\"inspect.bodies[0]\","
+     "\"verdict\":\"alert\",\"point\":\"body\",\"mode\":\"enforce\",\"reason\":\"r\","
+     "\"pattern\":\"payment-card\",\"direction\":\"request\",\"offset\":\"0\",\"sha256\":\"ab\","
+     "\"route\":\"proxy\"}" TAIL},
+    {"a policy tells of a token",
+     {.kind = FLOW_EVENT_POLICY,
+      .process = &cart,
+      FLOW,
+      .verdict = VERDICT_DENY,
+      .decision = {.point = "token",
+                   .token_namespace = "shop",
+                   .token_service_account = "default"}},
+     "{\"process_policy\":{" CART "," SOCKET ",\"verdict\":\"deny\",\"point\":\"token\","
+     "\"token\":{\"namespace\":\"shop\",\"service_account\":\"default\"},"
+     "\"route\":\"proxy\"}" TAIL},
     {"a capture begins",
      {.kind = FLOW_EVENT_CAPTURE,
       .time_ns = SAMPLE_TIME,

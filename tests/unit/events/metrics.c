@@ -23,7 +23,19 @@ static struct flow_event answered(uint32_t code, uint64_t latency_ns, enum verdi
     event.http.path = "/secret";
     event.http.code = code;
     event.http.latency_ns = latency_ns;
-    event.http.verdict = verdict;
+    event.verdict = verdict;
+    return event;
+}
+
+static struct flow_event decided(enum verdict verdict, const char *point, const char *action,
+                                 const char *mode)
+{
+    struct flow_event event = {.kind = FLOW_EVENT_POLICY, .verdict = verdict, .policy = "secret"};
+
+    event.decision.point = point;
+    event.decision.action = action;
+    event.decision.mode = mode;
+    event.decision.path = "/secret";
     return event;
 }
 
@@ -79,7 +91,7 @@ static const char *const counted[] = {
     "sallyport_flow_sent_bytes_total{protocol=\"TCP\"} 15\n",
     "sallyport_flow_received_bytes_total{protocol=\"TCP\"} 1500\n",
     "sallyport_http_requests_total{status=\"2xx\",verdict=\"allow\"} 2\n",
-    "sallyport_http_requests_total{status=\"4xx\",verdict=\"deny\"} 2\n",
+    "sallyport_http_requests_total{status=\"4xx\",verdict=\"deny\"} 3\n",
     "sallyport_http_refused_total{leg=\"pod\",reason=\"authority\"} 1\n",
     "sallyport_http_refused_total{leg=\"pod\",reason=\"other\"} 1\n",
     "sallyport_http_refused_total{leg=\"pod\",reason=\"resets\"} 1\n",
@@ -109,6 +121,14 @@ static const char *const counted[] = {
     "sallyport_dns_failed_questions_total 1\n",
     "sallyport_dns_answers_total{rcode=\"NXDOMAIN\"} 1\n",
     "sallyport_dns_answers_total{rcode=\"other\"} 1\n",
+    "sallyport_policy_decisions_total{point=\"http\",verdict=\"deny\",action=\"reject\","
+    "mode=\"enforce\"} 2\n",
+    "sallyport_policy_decisions_total{point=\"body\",verdict=\"alert\",action=\"none\","
+    "mode=\"enforce\"} 1\n",
+    "sallyport_policy_decisions_total{point=\"dns\",verdict=\"alert\",action=\"sigkill\","
+    "mode=\"monitor\"} 1\n",
+    "sallyport_policy_decisions_total{point=\"other\",verdict=\"deny\",action=\"none\","
+    "mode=\"enforce\"} 1\n",
     "# HELP sallyport_things Things.\n# TYPE sallyport_things gauge\n"
     "sallyport_things{kind=\"a\"} 7\nsallyport_things{kind=\"b\"} 0.5\n"
     "# HELP sallyport_turns_total Turns.\n# TYPE sallyport_turns_total counter\n"
@@ -142,10 +162,12 @@ static void counts(void **state)
         answered(403, 0, VERDICT_DENY),            /* our own: nobody's time */
         answered(0, 0, VERDICT_ALLOW),
         {.kind = FLOW_EVENT_HTTP,
-         .http = {.code = 421, .verdict = VERDICT_DENY},
+         .verdict = VERDICT_DENY,
+         .http = {.code = 421},
          .error = "the authority is not whom the connection is with"},
         {.kind = FLOW_EVENT_HTTP,
-         .http = {.code = 502, .verdict = VERDICT_DENY},
+         .verdict = VERDICT_DENY,
+         .http = {.code = 502},
          .error = "the upstream's answer was refused: two Content-Length fields"},
         {.kind = FLOW_EVENT_HTTP, .error = "the program's HTTP/2: too many resets"},
         {.kind = FLOW_EVENT_CLOSE,
@@ -158,7 +180,16 @@ static void counts(void **state)
          .grpc = {.status_name = "NOT_FOUND", .request_messages = 2, .response_messages = 3}},
         {.kind = FLOW_EVENT_GRPC, .grpc = {.method = "secret", .request_messages = 1}},
         {.kind = FLOW_EVENT_WEBSOCKET, .websocket = {.path = "/secret", .request_messages = 7}},
-        answered(999, 1, VERDICT_ALLOW), /* no class that there is */
+        {.kind = FLOW_EVENT_HTTP, /* a policy's: not what is wrong with HTTP */
+         .verdict = VERDICT_DENY,
+         .policy = "secret",
+         .http = {.code = 403}},
+        decided(VERDICT_DENY, "http", "reject", "enforce"),
+        decided(VERDICT_DENY, "http", "reject", "enforce"),
+        decided(VERDICT_ALERT, "body", NULL, "enforce"),
+        decided(VERDICT_ALERT, "dns", "sigkill", "monitor"),
+        decided(VERDICT_DENY, "secret", "secret", NULL), /* a word that is none of ours */
+        answered(999, 1, VERDICT_ALLOW),                 /* no class that there is */
         {.kind = FLOW_EVENT_LOST, .lost = {.count = 41, .reason = "worker 3 ring full"}},
         {.kind = FLOW_EVENT_LOST, .lost = {.count = 1, .reason = "control ring full"}},
     };
@@ -219,7 +250,7 @@ static void what_pods_say_makes_no_lines(void **state)
             break;
         case 4:
             events[i] = (struct flow_event){
-                .kind = FLOW_EVENT_HTTP, .http.verdict = VERDICT_DENY, .error = "whatever"};
+                .kind = FLOW_EVENT_HTTP, .verdict = VERDICT_DENY, .error = "whatever"};
             break;
         default:
             events[i] = (struct flow_event){.kind = FLOW_EVENT_LOST, .lost = {.count = 1}};

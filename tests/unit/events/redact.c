@@ -127,6 +127,28 @@ static void hides_user_information_in_urls(void **state)
 
 static const struct {
     const char *text, *want;
+} sentences[] = {
+    {"", ""},
+    {"no rule allows GET /a@b", "no rule allows GET /a@b"},
+    {"no rule allows  GET http://u:hunter2@a.example/ now",
+     "no rule allows  GET http://*****@a.example/ now"},
+    {"http://a.example/ and ftp://u:hunter2@b.example",
+     "http://a.example/ and ftp://*****@b.example"},
+};
+
+static void hides_user_information_in_sentences(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(sentences); i++) {
+        CLEANUP(buffer_fini) struct buffer storage = {0};
+
+        print_message("  %s\n", sentences[i].text);
+        assert_string_equal(redact_sentence(sentences[i].text, &storage), sentences[i].want);
+    }
+}
+
+static const struct {
+    const char *text, *want;
 } arguments[] = {
     {"", ""},
     {"https://ebpf.io/tetragon", "https://ebpf.io/tetragon"},
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(knows_the_headers_that_hold_secrets),
         cmocka_unit_test(knows_the_values_that_are_secrets),
         cmocka_unit_test(hides_user_information_in_urls),
+        cmocka_unit_test(hides_user_information_in_sentences),
         cmocka_unit_test(hides_user_information_in_targets),
     };
 

@@ -268,7 +268,7 @@ static struct process child;
 #define SOCKET                                                                                     \
     .time_ns = SAMPLE_TIME, .process = &child, .src = SRC, .dst = DST, .socket_cookie = 1,         \
     .visibility = VISIBILITY_OPAQUE, .opaque = OPAQUE_STARTTLS, .error = "a reason",               \
-    .client_refused = "unknown_ca"
+    .client_refused = "unknown_ca", .policy = "shop/cart", .rule = "egress[0]"
 
 static const struct flow_event full[] = {
     {.kind = FLOW_EVENT_EXEC, .time_ns = SAMPLE_TIME, .process = &child},
@@ -334,6 +334,26 @@ static const struct flow_event full[] = {
                    .close_reason = "bye"}},
     {.kind = FLOW_EVENT_SOCK_STATS, SOCKET, .close = {.tx = 50, .rx = 131}},
     {.kind = FLOW_EVENT_CLOSE, SOCKET, .names = names, .names_len = 1},
+    {.kind = FLOW_EVENT_POLICY,
+     SOCKET,
+     .names = names,
+     .names_len = 1,
+     .verdict = VERDICT_DENY,
+     .decision = {.point = "http",
+                  .mode = "enforce",
+                  .action = "reject",
+                  .reason = "no rule allows GET /admin",
+                  .host = "ebpf.io",
+                  .method = "GET",
+                  .path = "/admin",
+                  .name = "ebpf.io.",
+                  .qtype = "A",
+                  .pattern = "payment-card",
+                  .direction = "request",
+                  .sha256 = "ab",
+                  .token_namespace = "shop",
+                  .token_service_account = "default",
+                  .token_pod = "cart-7d4b"}},
     {.kind = FLOW_EVENT_CAPTURE,
      .time_ns = SAMPLE_TIME,
      .pod = &labelled_pod,
@@ -354,6 +374,9 @@ static const struct flow_event bare[] = {
     {.kind = FLOW_EVENT_WEBSOCKET},
     {.kind = FLOW_EVENT_SOCK_STATS},
     {.kind = FLOW_EVENT_CLOSE},
+    {.kind = FLOW_EVENT_POLICY,
+     .verdict = VERDICT_DENY,
+     .decision = {.point = "http", .mode = "enforce", .reason = "r"}},
     {.kind = FLOW_EVENT_CAPTURE, .capture.what = "keys"},
     {.kind = FLOW_EVENT_LOST, .lost.reason = "r"},
 };
