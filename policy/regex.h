@@ -1,8 +1,8 @@
 /* regex: POSIX extended regular expressions, in time linear in the text, whatever the expression.
  *
- * No back-references, so nothing to go back for. As Cilium's (RE2) \d \w \s and (?i) are known, too.
- * What is compiled never changes: any thread may match by it.
- * Called by:  compile.c (fields of http rules: the whole text must match), scanner for bodies. */
+ * No back-references, so nothing to go back for. As Cilium's (RE2) \d \w \s and (?i) are known,
+ * too. What is compiled never changes: any thread may match by it. Called by:  compile.c (fields of
+ * http rules: the whole text must match), scanner for bodies. */
 #pragma once
 
 #include <stdbool.h>
