@@ -87,8 +87,6 @@ static uint16_t emit(struct emitter *emitter, uint32_t place, uint16_t next)
         return emit_node(emitter, (struct program_node){PROGRAM_BEGIN, next, 0});
     case TREE_END:
         return emit_node(emitter, (struct program_node){PROGRAM_END, next, 0});
-    case TREE_EMPTY:
-        break;
     }
     return next;
 }

@@ -48,7 +48,6 @@ void byte_sets_fini(struct byte_sets *sets);
 int byte_sets_add(struct byte_sets *sets, const struct byte_set *set);
 
 enum tree_kind {
-    TREE_EMPTY,
     TREE_SET,    /* one byte of a set */
     TREE_CAT,    /* children one after the other */
     TREE_ALT,    /* one of the children */
