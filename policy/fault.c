@@ -72,7 +72,7 @@ static struct span skip(struct span from, size_t n)
     return span_of(from.data + n, from.len - n);
 }
 
-static struct span line_of(struct span bytes, unsigned number)
+struct span fault_line(struct span bytes, unsigned number)
 {
     struct span line;
 
@@ -138,7 +138,7 @@ static void tell_one(FILE *out, const struct fault *fault, const char *file, str
         return;
     }
     fprintf(out, "%s:%u:%u: error: %s\n", file, fault->mark.line, fault->mark.column, fault->text);
-    show_line(out, line_of(bytes, fault->mark.line), fault->mark.column);
+    show_line(out, fault_line(bytes, fault->mark.line), fault->mark.column);
 }
 
 char *faults_tell(struct faults *faults, const char *file, struct span bytes)

@@ -34,6 +34,9 @@ void faults_fini(struct faults *faults);
 void faults_add(struct faults *faults, struct mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
 size_t faults_count(const struct faults *faults);
 
+/* A line of a file, from 1, without its end; empty: there is none. */
+struct span fault_line(struct span bytes, unsigned number);
+
 /* All of them, in the order of their places, a line's end behind each line. bytes: the file's, for
  * the lines that are shown. The caller's; NULL without memory. */
 char *faults_tell(struct faults *faults, const char *file, struct span bytes);

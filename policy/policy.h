@@ -167,6 +167,7 @@ struct policy_egress { /* of egress or egressDeny. A destination fits when one o
     bool nowhere; /* `toFQDNs: []` and the like: fits no destination */
 };
 
+enum { POLICY_BODIES_MAX_BYTES = 1 << 20 }; /* unless maxBytes says otherwise */
 enum policy_direction { POLICY_REQUEST = 1 << 0, POLICY_RESPONSE = 1 << 1, POLICY_BOTH = 3 };
 struct policy_body_pattern { /* one of a body's: built in (name) or the user's own */
     char *name;              /* "payment-card", or what the user calls it */
@@ -182,12 +183,17 @@ struct policy_bodies {
     uint64_t max_bytes;  /* so much of a body is looked at */
 };
 
+/* What Cilium's selectors call the pod's namespace, as if it were a label. */
+#define POLICY_NAMESPACE_LABEL "io.kubernetes.pod.namespace"
+
 struct policy {
     atomic_uint refs;
     char *name, *space; /* metadata; space "" when none: pods of every namespace */
-    char *id;           /* "shop/cart", or "cart": what events call it */
+    char *id;           /* "shop/cart", or "cart": what events call it. Of one of several `specs`
+                           "shop/cart[1]" */
     char *file;         /* where it was read; "" for none */
-    struct policy_place place;
+    struct mark mark;   /* where its name stands there */
+    struct policy_place place; /* of egress (what says that all else is denied), else of spec */
     struct policy_requirement *selector; /* none: every pod */
     size_t selector_len;
     struct policy_binaries *binaries; /* none: every process */
