@@ -19,6 +19,7 @@ static const struct {
     {"getevents", command_events, "the same as events"},
     {"keeper", command_keeper, NULL}, /* run's own */
     {"pods", command_pods, "tell, add and remove the pods of the running agent"},
+    {"policy", command_policy, "check policy files"},
     {"probe", command_probe, "tell what this machine offers of what we need"},
     {"run", command_run, "the agent of this machine"},
     {"sessions", command_sessions, "the connections that are open in the running agent"},

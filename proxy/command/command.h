@@ -7,6 +7,7 @@ int command_events(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_keeper(int argc, char **argv);
 int command_pods(int argc, char **argv);
+int command_policy(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_sessions(int argc, char **argv);

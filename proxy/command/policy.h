@@ -1,0 +1,5 @@
+/* policy: what command/policy.c picks from; one file a verb. Each gets its own arguments, argv[0]
+ * being "sallyport policy VERB", and returns the process's exit status. */
+#pragma once
+
+int command_policy_check(int argc, char **argv);
