@@ -8,6 +8,45 @@
 
 enum { SHOWN_MAX = 100, SHOWN_BEFORE = 60 }; /* characters of a line; of these, before its fault */
 
+/* ---- characters ---- */
+
+static size_t character(struct span at)
+{
+    size_t len = 1;
+
+    while (len < at.len && len < 4 && (at.data[len] & 0xc0) == 0x80)
+        len++;
+    return len;
+}
+
+/* What a terminal would take for a command of its own, or what is no whole character. */
+static bool is_odd(struct span at, size_t len)
+{
+    uint8_t first = at.data[0];
+    size_t want = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    return (first < 0x20 && first != '\t') || first == 0x7f || len != want ||
+           (first == 0xc2 && at.data[1] < 0xa0);
+}
+
+/* What is told of a file holds texts out of it. */
+static void make_printable(char *text)
+{
+    struct span rest = span_of_text(text);
+
+    while (rest.len) {
+        size_t len = character(rest);
+
+        if (is_odd(rest, len) || *text == '\t')
+            memset(text, '?', len);
+        text += len;
+        rest.data += len;
+        rest.len -= len;
+    }
+}
+
+/* ---- a list of them ---- */
+
 void faults_fini(struct faults *faults)
 {
     while (faults->len)
@@ -23,6 +62,7 @@ void faults_add(struct faults *faults, struct mark mark, const char *format, ...
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    make_printable(text);
     if (faults->len == FAULTS_MAX || !(faults->list[faults->len].text = strdup(text))) {
         faults->untold++;
         return;
@@ -61,6 +101,8 @@ static size_t line_end(struct span at)
                                        BYTES("\r"),           BYTES("\xc2\x85"),
                                        BYTES("\xe2\x80\xa8"), BYTES("\xe2\x80\xa9")};
 
+    if (at.data[0] != '\n' && at.data[0] != '\r' && at.data[0] != 0xc2 && at.data[0] != 0xe2)
+        return 0; /* nearly always */
     for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
         if (at.len >= ends[i].len && memcmp(at.data, ends[i].data, ends[i].len) == 0)
             return ends[i].len;
@@ -72,39 +114,27 @@ static struct span skip(struct span from, size_t n)
     return span_of(from.data + n, from.len - n);
 }
 
-struct span fault_line(struct span bytes, unsigned number)
+static size_t line_len(struct span from)
 {
-    struct span line;
+    size_t len = 0;
 
-    while (--number && bytes.len) {
-        size_t end = 0;
-
-        while (bytes.len && (end = line_end(bytes)) == 0)
-            bytes = skip(bytes, 1);
-        bytes = skip(bytes, end);
-    }
-    line = bytes;
-    while (bytes.len && line_end(bytes) == 0)
-        bytes = skip(bytes, 1);
-    line.len -= bytes.len;
-    return line;
-}
-
-static size_t character(struct span at)
-{
-    size_t len = 1;
-
-    while (len < at.len && len < 4 && (at.data[len] & 0xc0) == 0x80)
+    while (len < from.len && line_end(skip(from, len)) == 0)
         len++;
     return len;
 }
 
-/* What a terminal would take for a command of its own. */
-static bool is_control(struct span at, size_t len)
+static struct span next_line(struct span from)
 {
-    return (at.data[0] < 0x20 && at.data[0] != '\t') || at.data[0] == 0x7f ||
-           (len == 2 && at.data[0] == 0xc2 && at.data[1] < 0xa0) ||
-           (len == 1 && at.data[0] >= 0x80);
+    struct span rest = skip(from, line_len(from));
+
+    return rest.len ? skip(rest, line_end(rest)) : rest;
+}
+
+struct span fault_line(struct span bytes, unsigned number)
+{
+    while (--number && bytes.len)
+        bytes = next_line(bytes);
+    return span_of(bytes.data, line_len(bytes));
 }
 
 /* The line, or the part of it about the fault, and a caret below; a tab stays one in both. */
@@ -121,7 +151,7 @@ static void show_line(FILE *out, struct span line, unsigned column)
         if (at >= from) {
             if (at < column)
                 below[below_len++] = line.data[0] == '\t' ? '\t' : ' ';
-            if (is_control(line, len))
+            if (is_odd(line, len))
                 fputc('?', out);
             else
                 fwrite(line.data, 1, len, out);
@@ -131,14 +161,18 @@ static void show_line(FILE *out, struct span line, unsigned column)
     fprintf(out, "\n    %.*s^\n", (int)below_len, below);
 }
 
-static void tell_one(FILE *out, const struct fault *fault, const char *file, struct span bytes)
+/* rest: of the file, from line *at on; the faults come in the order of their lines. */
+static void tell_one(FILE *out, const struct fault *fault, const char *file, struct span *rest,
+                     unsigned *at)
 {
     if (!fault->mark.line) {
         fprintf(out, "%s: error: %s\n", file, fault->text);
         return;
     }
     fprintf(out, "%s:%u:%u: error: %s\n", file, fault->mark.line, fault->mark.column, fault->text);
-    show_line(out, fault_line(bytes, fault->mark.line), fault->mark.column);
+    for (; *at < fault->mark.line && rest->len; ++*at)
+        *rest = next_line(*rest);
+    show_line(out, span_of(rest->data, line_len(*rest)), fault->mark.column);
 }
 
 char *faults_tell(struct faults *faults, const char *file, struct span bytes)
@@ -146,13 +180,14 @@ char *faults_tell(struct faults *faults, const char *file, struct span bytes)
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    unsigned line = 1;
     bool ok;
 
     if (!out)
         return NULL;
     sort(faults);
     for (size_t i = 0; i < faults->len; i++)
-        tell_one(out, &faults->list[i], file, bytes);
+        tell_one(out, &faults->list[i], file, &bytes, &line);
     if (faults->untold)
         fprintf(out, "%s: error: and %zu more faults\n", file, faults->untold);
     ok = !ferror(out);

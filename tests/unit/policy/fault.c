@@ -92,6 +92,19 @@ static void sums_up_one(void **state)
     assert_int_equal(err.code, -EINVAL);
 }
 
+/* They hold what the file holds, and that may be an escape sequence, or cut inside a letter. */
+static void tells_nothing_to_a_terminal(void **state)
+{
+    CLEANUP(faults_fini) struct faults faults = {0};
+    CLEANUP(text_free) char *told = NULL;
+
+    (void)state;
+    faults_add(&faults, (struct mark){0}, "%s; '%.1s' %s", "\x1b[2J\n\t\x7f\xc2\x9b", "\xc3\xbc",
+               "\xc3\xbc");
+    told = faults_tell(&faults, "f", BYTES(""));
+    assert_string_equal(told, "f: error: ?[2J?????; '?' \xc3\xbc\n");
+}
+
 static void counts_those_that_are_too_many(void **state)
 {
     CLEANUP(faults_fini) struct faults faults = {0};
@@ -111,6 +124,7 @@ int main(void)
         cmocka_unit_test(shows_the_line_and_a_caret),
         cmocka_unit_test(tells_them_by_place),
         cmocka_unit_test(sums_up_one),
+        cmocka_unit_test(tells_nothing_to_a_terminal),
         cmocka_unit_test(counts_those_that_are_too_many),
     };
 
