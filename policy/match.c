@@ -151,7 +151,8 @@ bool match_cidr_parse(const char *text, struct match_cidr *out)
 bool match_cidr(const struct match_cidr *cidr, const struct addr *address)
 {
     unsigned whole = cidr->bits / 8, rest = cidr->bits % 8;
+    bool of_v4 = cidr->bits >= 96 && addr_is_v4(&cidr->network);
 
-    return memcmp(cidr->network.ip, address->ip, whole) == 0 &&
+    return addr_is_v4(address) == of_v4 && memcmp(cidr->network.ip, address->ip, whole) == 0 &&
            (!rest || (cidr->network.ip[whole] ^ address->ip[whole]) >> (8 - rest) == 0);
 }

@@ -26,4 +26,5 @@ struct match_cidr {
 /* "203.0.113.0/24", "2001:db8::/32", or an address alone; false: it is neither. Bits beyond the
  * prefix must be zero: who writes 203.0.113.7/24 means something else than we would do. */
 bool match_cidr_parse(const char *text, struct match_cidr *out);
+/* A network of IPv6 holds no address of IPv4: ::/0 is all of IPv6 alone. */
 bool match_cidr(const struct match_cidr *cidr, const struct addr *address);
