@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/suggest.h"
-
 enum { LABEL_MAX = 63, NAME_MAX_LEN = 253 };
 
 void policy_list_fini(struct policy_list *list)
@@ -58,7 +56,7 @@ static bool is_name(const char *text, size_t most, bool dots)
 static void read_name(struct compile *c, const struct node *node, const struct key *key, void *into)
 {
     bool space = strcmp(key->name, "namespace") == 0;
-    char *copy = NULL;
+    char *copy;
 
     if (!is_name(node->text, space ? LABEL_MAX : NAME_MAX_LEN, !space))
         faults_add(c->faults, node->mark,
@@ -74,12 +72,12 @@ static const struct key metadata_keys[] = {
     {.name = "name",
      .kind = NODE_TEXT,
      .read = read_name,
-     .field = offsetof(struct policy, name),
+     .field = offsetof(struct title, name),
      .must = true},
     {.name = "namespace",
      .kind = NODE_TEXT,
      .read = read_name,
-     .field = offsetof(struct policy, space)},
+     .field = offsetof(struct title, space)},
     {.name = "labels", .read = compile_ignore},
     {.name = "annotations", .read = compile_ignore},
     {.name = "uid", .read = compile_ignore},
@@ -93,59 +91,52 @@ static const struct key metadata_keys[] = {
 };
 static const struct shape metadata_shape = {"metadata", metadata_keys, ARRAY_SIZE(metadata_keys)};
 
-static void read_metadata(struct compile *c, const struct node *node, const struct key *key,
-                          void *into)
+void compile_metadata(struct compile *c, const struct node *node, const struct key *key, void *into)
 {
     const struct node *name = compile_find(node, "name");
+    struct title *title = into;
 
     (void)key;
-    compile_map(c, node, &metadata_shape, into);
-    c->policy->mark = name ? name->mark : node->mark;
+    title->mark = name ? name->mark : node->mark;
+    compile_map(c, node, &metadata_shape, title);
 }
 
-/* ---- a TrafficPolicy ---- */
-
-static void read_spec(struct compile *c, const struct node *node, const struct key *key, void *into)
+void title_fini(struct title *title)
 {
-    (void)key;
-    (void)into;
-    compile_spec(c, node);
+    free(title->name);
+    free(title->space);
 }
 
-static const struct key root_keys[] = {
-    {.name = "apiVersion", .read = compile_ignore},
-    {.name = "kind", .read = compile_ignore},
-    {.name = "metadata", .kind = NODE_MAP, .read = read_metadata, .must = true},
-    {.name = "spec", .kind = NODE_MAP, .read = read_spec, .must = true},
-};
-static const struct shape root_shape = {"a TrafficPolicy", root_keys, ARRAY_SIZE(root_keys)};
+/* ---- a policy ---- */
 
-/* What it is called, once that is known; false: no memory. */
-static bool complete(struct compile *c, const struct node *where)
+/* What it is called and where it stands; false: no memory. */
+static bool complete(struct compile *c, const struct title *title, const char *suffix,
+                     const struct node *spec)
 {
+    const struct node *egress = compile_find(spec, "egress");
     struct policy *policy = c->policy;
+    size_t before = compile_enter(c, policy->has_egress ? "egress" : "spec");
 
-    if (!policy->name)
-        policy->name = compile_copy(c, "");
-    if (!policy->space)
-        policy->space = compile_copy(c, "");
+    compile_place(c, &policy->place, egress ? egress->mark : spec->mark);
+    compile_leave(c, before);
+    policy->name = compile_copy(c, title->name ? title->name : "");
+    policy->space = compile_copy(c, title->space ? title->space : "");
     policy->file = compile_copy(c, c->file);
-    policy->place = (struct policy_place){
-        .rule = compile_copy(c, policy->has_egress ? "egress" : "spec"), .mark = where->mark};
+    policy->mark = title->mark;
     if (c->no_memory)
         return false;
-    if (asprintf(&policy->id, "%s%s%s", policy->space, policy->space[0] ? "/" : "", policy->name) >=
-        0)
+    if (asprintf(&policy->id, "%s%s%s%s", policy->space, policy->space[0] ? "/" : "", policy->name,
+                 suffix) >= 0)
         return true;
     policy->id = NULL;
     c->no_memory = true;
     return false;
 }
 
-static void compile_traffic(struct compile *c, const struct node *root, struct policy_list *made)
+void compile_policy(struct compile *c, const struct title *title, const char *suffix,
+                    const struct node *spec, struct policy_list *made)
 {
     CLEANUP(policy_unref) struct policy *policy = calloc(1, sizeof(*policy));
-    const struct node *spec = compile_find(root, "spec"), *egress;
 
     if (!policy) {
         c->no_memory = true;
@@ -153,9 +144,11 @@ static void compile_traffic(struct compile *c, const struct node *root, struct p
     }
     atomic_init(&policy->refs, 1);
     c->policy = policy;
-    compile_map(c, root, &root_shape, policy);
-    egress = spec ? compile_find(spec, "egress") : NULL;
-    if (!complete(c, egress ? egress : spec ? spec : root))
+    if (c->cilium)
+        cilium_spec(c, spec);
+    else
+        compile_spec(c, spec);
+    if (!complete(c, title, suffix, spec))
         return;
     if (reserve(made, 1))
         made->list[made->len++] = TAKE(policy);
@@ -163,57 +156,109 @@ static void compile_traffic(struct compile *c, const struct node *root, struct p
         c->no_memory = true;
 }
 
+static const struct key root_keys[] = {
+    {.name = "apiVersion", .read = compile_ignore},
+    {.name = "kind", .read = compile_ignore},
+    {.name = "metadata", .kind = NODE_MAP, .read = compile_metadata, .must = true},
+    {.name = "spec", .kind = NODE_MAP, .read = compile_keep, .must = true},
+};
+static const struct shape root_shape = {"a TrafficPolicy", root_keys, ARRAY_SIZE(root_keys)};
+
+static void compile_traffic(struct compile *c, const struct node *root, struct policy_list *made)
+{
+    CLEANUP(title_fini) struct title title = {0};
+    const struct node *spec = compile_find(root, "spec");
+
+    compile_map(c, root, &root_shape, &title);
+    if (spec && spec->kind == NODE_MAP)
+        compile_policy(c, &title, "", spec, made);
+}
+
 /* ---- kinds ---- */
 
-static const char ours[] = "sallyport.io/v1";
-static const char *const kinds[] = {"TrafficPolicy", NULL};
+static const struct {
+    const char *name, *version;
+    void (*compile)(struct compile *c, const struct node *root, struct policy_list *made);
+    const char *why; /* others know it, but we do not */
+} kinds[] = {
+    {"TrafficPolicy", "sallyport.io/v1", compile_traffic, NULL},
+    {"CiliumNetworkPolicy", "cilium.io/v2", cilium_compile, NULL},
+    {"CiliumClusterwideNetworkPolicy", "cilium.io/v2", cilium_compile, NULL},
+    {"NetworkPolicy", NULL, NULL, "its egress can be said as that of a TrafficPolicy"},
+    {"TracingPolicy", NULL, NULL, "what programs do with files and kernel is Tetragon's to judge"},
+    {"TracingPolicyNamespaced", NULL, NULL,
+     "what programs do with files and kernel is Tetragon's to judge"},
+    {"List", NULL, NULL, "write its items as documents of their own, with '---' between"},
+};
+
+static void compile_kind(struct compile *c, const struct node *root, const struct node *kind,
+                         struct policy_list *made)
+{
+    const struct node *version = compile_find(root, "apiVersion");
+    const char *known[ARRAY_SIZE(kinds) + 1] = {NULL};
+    size_t at = 0, len = 0;
+
+    while (at < ARRAY_SIZE(kinds) && strcmp(kinds[at].name, kind->text) != 0)
+        at++;
+    if (at < ARRAY_SIZE(kinds) && kinds[at].why) {
+        faults_add(c->faults, kind->mark, "the kind %s is not supported: %s", kind->text,
+                   kinds[at].why);
+        return;
+    }
+    if (at == ARRAY_SIZE(kinds)) {
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+            if (kinds[i].compile)
+                known[len++] = kinds[i].name;
+        compile_unknown(c, kind->mark, "kind", kind->text, known);
+        return;
+    }
+    if (!version)
+        faults_add(c->faults, root->mark, "apiVersion is missing; that of a %s is %s", kind->text,
+                   kinds[at].version);
+    else if (version->kind != NODE_TEXT || strcmp(version->text, kinds[at].version) != 0)
+        faults_add(c->faults, version->mark, "the apiVersion of a %s is %s", kind->text,
+                   kinds[at].version);
+    c->cilium = kinds[at].compile == cilium_compile;
+    kinds[at].compile(c, root, made);
+}
 
 static void compile_document(struct compile *c, const struct node *root, struct policy_list *made)
 {
-    const struct node *kind, *version;
+    const struct node *kind = compile_find(root, "kind");
 
-    if (root->kind != NODE_MAP) {
+    if (root->kind != NODE_MAP)
         faults_add(c->faults, root->mark,
-                   "%s stands where a policy should: apiVersion, kind, "
-                   "metadata and spec",
+                   "%s stands where a policy should: apiVersion, kind, metadata and spec",
                    node_kind_name(root->kind));
-        return;
-    }
-    kind = compile_find(root, "kind");
-    version = compile_find(root, "apiVersion");
-    if (!kind || kind->kind != NODE_TEXT) {
+    else if (!kind || kind->kind != NODE_TEXT || node_is_null(kind))
         faults_add(c->faults, kind ? kind->mark : root->mark,
                    "kind is missing; say kind: TrafficPolicy");
-        return;
-    }
-    if (strcmp(kind->text, kinds[0]) != 0) {
-        compile_unknown(c, kind->mark, "kind", kind->text, kinds);
-        return;
-    }
-    if (!version || version->kind != NODE_TEXT || strcmp(version->text, ours) != 0)
-        faults_add(c->faults, version ? version->mark : root->mark,
-                   "the apiVersion of a TrafficPolicy is %s", ours);
-    compile_traffic(c, root, made);
+    else
+        compile_kind(c, root, kind, made);
 }
 
 /* ---- the file ---- */
 
-/* Two of one name: which of them an event is about nobody could say. */
+/* Two of one name: which of them an event is about nobody could say. Those of one document have
+ * one. */
 static void check_twins(struct compile *c, const struct policy_list *known,
                         const struct policy_list *made, size_t from)
 {
-    const struct policy_list *lists[] = {known, made};
+    const struct policy *policy = from < made->len ? made->list[from] : NULL;
 
-    for (size_t i = from; i < made->len; i++)
-        for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-            for (size_t j = 0; j < (lists[l] == made ? from : known->len); j++) {
-                const struct policy *other = lists[l]->list[j], *policy = made->list[i];
+    for (size_t i = 0; policy && i < known->len + from; i++) {
+        const struct policy *other = i < known->len ? known->list[i] : made->list[i - known->len];
 
-                if (strcmp(other->id, policy->id) == 0 && policy->name[0])
-                    faults_add(c->faults, policy->mark,
-                               "the policy '%.100s' stands already in %.200s, line %u", policy->id,
-                               other->file, other->mark.line);
-            }
+        if (strcmp(other->name, policy->name) != 0 || strcmp(other->space, policy->space) != 0 ||
+            !policy->name[0])
+            continue;
+        faults_add(c->faults, policy->mark,
+                   "a policy '%.100s%s%.100s' stands already in %.200s, "
+                   "line %u",
+                   policy->space, policy->space[0] ? "/" : "", policy->name, other->file,
+                   other->mark.line);
+        return;
+    }
 }
 
 int policy_compile(struct policy_list *list, struct span bytes, const char *file,

@@ -247,6 +247,7 @@ void compile_egress(struct compile *c, const struct node *node, size_t i, const 
     if (made) {
         compile_place(c, &made->place, node->mark);
         compile_map(c, node, deny ? &deny_shape : &egress_shape, made);
+        compile_check_rule(c, node, made, deny);
         made->nowhere = (says_where(node) && !made->names_len && !made->cidrs_len) || !node->len;
     }
     /* to Cilium a rule without anything is for nowhere */

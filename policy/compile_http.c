@@ -190,42 +190,30 @@ static void read_header(struct compile *c, const struct node *node, size_t i, co
     add_header(c, into, node->text, len, *value ? value : NULL);
 }
 
-static void read_header_match(struct compile *c, const struct node *node, size_t i,
-                              const struct key *key, void *into);
-
 #define ONLY_REJECT                                                                                \
     "requests go on as they came, or not at all; leave it out to refuse those that lack the "      \
     "header"
 static const struct key match_keys[] = {
-    {.name = "name", .kind = NODE_TEXT, .read = compile_ignore, .must = true},
-    {.name = "value", .kind = NODE_TEXT, .read = compile_ignore},
+    {.name = "name", .kind = NODE_TEXT, .read = compile_keep, .must = true},
+    {.name = "value", .kind = NODE_TEXT, .read = compile_keep},
     {.name = "mismatch", .why = ONLY_REJECT},
     {.name = "secret", .why = "secrets are not read of Kubernetes; say value, or the name alone"},
 };
 static const struct shape match_shape = {"an item of headerMatches", match_keys,
                                          ARRAY_SIZE(match_keys)};
 
-/* NULL: it is not said, or no text. */
-static const char *text_of(struct compile *c, const struct node *map, const char *key)
-{
-    const struct node *node = compile_find(map, key);
-
-    if (node && node->kind != NODE_TEXT)
-        faults_add(c->faults, node->mark, "%s takes a text, not %s", key,
-                   node_kind_name(node->kind));
-    return node && node->kind == NODE_TEXT ? node->text : NULL;
-}
-
 static void read_header_match(struct compile *c, const struct node *node, size_t i,
                               const struct key *key, void *into)
 {
-    const char *name = text_of(c, node, "name"), *value = text_of(c, node, "value");
+    const struct node *name = compile_find_text(node, "name");
+    const struct node *value = compile_find_text(node, "value");
+    size_t len = name ? strlen(name->text) : 0;
 
     (void)i;
     (void)key;
     compile_map(c, node, &match_shape, NULL);
-    if (name && check_header_name(c, compile_find(node, "name"), name, strlen(name)))
-        add_header(c, into, name, strlen(name), value && *value ? value : NULL);
+    if (name && check_header_name(c, name, name->text, len))
+        add_header(c, into, name->text, len, value && *value->text ? value->text : NULL);
 }
 
 /* ---- the rules ---- */

@@ -41,27 +41,17 @@ static struct policy_body_pattern *add_pattern(struct compile *c, struct policy_
 }
 
 static const struct key pattern_keys[] = {
-    {.name = "name", .kind = NODE_TEXT, .read = compile_ignore, .must = true},
-    {.name = "regex", .kind = NODE_TEXT, .read = compile_ignore, .must = true},
+    {.name = "name", .kind = NODE_TEXT, .read = compile_keep, .must = true},
+    {.name = "regex", .kind = NODE_TEXT, .read = compile_keep, .must = true},
 };
 static const struct shape pattern_shape = {"a pattern of one's own", pattern_keys,
                                            ARRAY_SIZE(pattern_keys)};
 
-/* NULL: it is not said as a text. */
-static const struct node *text_of(struct compile *c, const struct node *map, const char *key)
-{
-    const struct node *node = compile_find(map, key);
-
-    if (!node || node->kind == NODE_TEXT)
-        return node;
-    faults_add(c->faults, node->mark, "%s takes a text, not %s", key, node_kind_name(node->kind));
-    return NULL;
-}
-
 static void read_own_pattern(struct compile *c, const struct node *node,
                              struct policy_bodies *bodies)
 {
-    const struct node *name = text_of(c, node, "name"), *regex = text_of(c, node, "regex");
+    const struct node *name = compile_find_text(node, "name");
+    const struct node *regex = compile_find_text(node, "regex");
     struct policy_body_pattern *made = NULL;
     struct regex *compiled = NULL;
     struct regex_fault fault = {0};

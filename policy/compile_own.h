@@ -45,13 +45,17 @@ struct shape {
 void compile_map(struct compile *c, const struct node *map, const struct shape *shape, void *into);
 /* NULL: the map has no such key. */
 const struct node *compile_find(const struct node *map, const char *key);
+/* ... NULL, too, when its value is no text. */
+const struct node *compile_find_text(const struct node *map, const char *key);
 
 /* Readers. */
 void compile_word(struct compile *c, const struct node *node, const struct key *key,
                   void *into); /* field: an enum */
 void compile_truth(struct compile *c, const struct node *node, const struct key *key,
                    void *into); /* field: a bool */
+/* Of what is read elsewhere, or never: any kind of value; the second checks the kind. */
 void compile_ignore(struct compile *c, const struct node *node, const struct key *key, void *into);
+void compile_keep(struct compile *c, const struct node *node, const struct key *key, void *into);
 
 /* Says that text is no word of what, and which one may be meant. */
 void compile_unknown(struct compile *c, struct mark mark, const char *what, const char *text,
@@ -75,8 +79,18 @@ struct mark compile_mark_in(const struct compile *c, const struct node *node, si
 
 /* ---- what policies are made of ---- */
 
-/* compile.c */
-void compile_policy(struct compile *c, const struct node *root, struct policy_list *made);
+struct title { /* metadata; owned */
+    char *name, *space;
+    struct mark mark;
+};
+void title_fini(struct title *title);
+
+/* compile.c. compile_metadata: into a struct title. compile_policy adds the one that spec says to
+ * made; suffix tells it from others of the same document. */
+void compile_metadata(struct compile *c, const struct node *node, const struct key *key,
+                      void *into);
+void compile_policy(struct compile *c, const struct title *title, const char *suffix,
+                    const struct node *spec, struct policy_list *made);
 /* compile_names.c: out is filled, or a fault added. */
 bool compile_name(struct compile *c, const struct node *node, bool pattern,
                   struct policy_name *out);
@@ -104,7 +118,10 @@ void compile_dns(struct compile *c, const struct node *node, size_t i, const str
 void compile_inspect(struct compile *c, const struct node *node, const struct key *key, void *into);
 /* compile_spec.c */
 void compile_spec(struct compile *c, const struct node *node);
-/* compile_check.c: what each rule alone allows, but all together do not. */
+/* compile_check.c: what each part alone allows, but all together do not. */
+void compile_check_rule(struct compile *c, const struct node *node,
+                        const struct policy_egress *egress, bool deny);
 void compile_check(struct compile *c, const struct node *spec);
 /* cilium.c */
 void cilium_compile(struct compile *c, const struct node *root, struct policy_list *made);
+void cilium_spec(struct compile *c, const struct node *node);

@@ -120,7 +120,7 @@ static const char *const operators[] = {[POLICY_IN] = "In",
                                         [POLICY_DOES_NOT_EXIST + 1] = NULL};
 
 static const struct key requirement_keys[] = {
-    {.name = "key", .kind = NODE_TEXT, .read = compile_ignore, .must = true},
+    {.name = "key", .kind = NODE_TEXT, .read = compile_keep, .must = true},
     {.name = "operator",
      .kind = NODE_TEXT,
      .read = compile_word,
@@ -135,31 +135,25 @@ static const struct shape requirement_shape = {"a requirement of matchExpression
 static void read_requirement(struct compile *c, const struct node *node, size_t i,
                              const struct key *key, void *into)
 {
-    const struct node *label = compile_find(node, "key"), *values = compile_find(node, "values");
-    struct policy_requirement none = {0}, *made = NULL;
+    const struct node *label = compile_find_text(node, "key");
+    const struct node *values = compile_find(node, "values");
+    struct policy_requirement none = {0}, *made = label ? add(c, label->mark, label->text) : NULL;
     bool listed;
 
     (void)i;
     (void)key;
     (void)into;
-    if (label && label->kind == NODE_TEXT)
-        made = add(c, label->mark, label->text);
-    else if (label)
-        faults_add(c->faults, label->mark, "key takes a text, not %s", node_kind_name(label->kind));
-    compile_map(c, node, &requirement_shape, made ? made : &none);
-    if (!made) {
+    if (!made)
         made = &none;
-    }
+    compile_map(c, node, &requirement_shape, made);
     listed = made->operator== POLICY_IN || made->operator== POLICY_NOT_IN;
     if (compile_find(node, "operator") && listed != (made->values_len > 0))
         faults_add(c->faults, values ? values->key_mark : node->mark,
                    listed ? "the operators In and NotIn take values"
                           : "the operators Exists and DoesNotExist take no values");
-    if (made == &none) {
-        while (none.values_len)
-            free(none.values[--none.values_len]);
-        free(none.values);
-    }
+    while (none.values_len)
+        free(none.values[--none.values_len]);
+    free(none.values);
 }
 
 static const struct key selector_keys[] = {

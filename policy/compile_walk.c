@@ -52,6 +52,13 @@ const struct node *compile_find(const struct node *map, const char *key)
     return NULL;
 }
 
+const struct node *compile_find_text(const struct node *map, const char *key)
+{
+    const struct node *node = compile_find(map, key);
+
+    return node && node->kind == NODE_TEXT && !node_is_null(node) ? node : NULL;
+}
+
 static void tell_unknown(struct compile *c, const struct node *entry, const struct shape *shape)
 {
     const char *names[WORDS_MAX], *meant;
@@ -137,6 +144,11 @@ void compile_ignore(struct compile *c, const struct node *node, const struct key
     (void)node;
     (void)key;
     (void)into;
+}
+
+void compile_keep(struct compile *c, const struct node *node, const struct key *key, void *into)
+{
+    compile_ignore(c, node, key, into);
 }
 
 void compile_word(struct compile *c, const struct node *node, const struct key *key, void *into)
