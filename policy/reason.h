@@ -1,0 +1,13 @@
+/* reason: why something was decided, in words that are safe to print, whoever chose their parts.
+ *
+ * Pure. Called by:  decide.c, unseen.c, explain.c. */
+#pragma once
+
+#include "base/span.h"
+
+/* Appends to the text in out, as far as there is room. */
+void reason_add(char *out, size_t size, const char *words);
+/* What a stranger chose: what is not printable ASCII as \xNN, and no more than most bytes of it,
+ * with
+ * "..." for the others. */
+void reason_add_foreign(char *out, size_t size, struct span text, size_t most);

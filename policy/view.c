@@ -1,0 +1,192 @@
+#include "policy/view.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "policy/view_parts.h"
+
+struct policy_view *policy_view_new(struct policy_set *set, const struct pod *pod)
+{
+    CLEANUP(policy_view_unref) struct policy_view *view = calloc(1, sizeof(*view));
+
+    if (!view)
+        return NULL;
+    view->refs = 1;
+    view->set = policy_set_ref(set);
+    view->list = calloc(set->len + 1, sizeof(*view->list));
+    if (!view->list)
+        return NULL;
+    for (size_t i = 0; i < set->len; i++) {
+        static char egress[] = "egress";
+        const struct policy *policy = set->list[i];
+
+        if (policy_selects(policy, pod))
+            view->list[view->len++] =
+                (struct view_policy){policy, {.rule = egress, .mark = policy->place.mark}};
+    }
+    return TAKE(view);
+}
+
+struct policy_view *policy_view_ref(struct policy_view *view)
+{
+    if (view)
+        atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    return view;
+}
+
+void policy_view_unref(struct policy_view **view)
+{
+    struct policy_view *gone = TAKE(*view);
+
+    if (!gone || atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    free(gone->list);
+    policy_set_unref(&gone->set);
+    free(gone);
+}
+
+bool policy_view_is_empty(const struct policy_view *view)
+{
+    return !view->len;
+}
+
+size_t policy_view_len(const struct policy_view *view)
+{
+    return view->len;
+}
+
+const struct policy *policy_view_at(const struct policy_view *view, size_t i)
+{
+    return view->list[i].policy;
+}
+
+enum policy_agent_down policy_view_agent_down(const struct policy_view *view)
+{
+    enum policy_agent_down said = POLICY_DOWN_DEFAULT;
+
+    for (size_t i = 0; i < view->len; i++) {
+        enum policy_agent_down one = view->list[i].policy->on_agent_down;
+
+        if (one == POLICY_DOWN_CLOSED || said == POLICY_DOWN_DEFAULT)
+            said = one;
+    }
+    return said;
+}
+
+/* ---- the ports ---- */
+
+/* Whether what is said on these ports must be read. */
+static bool is_read(const struct policy_to_ports *to_ports)
+{
+    return to_ports->http_len || to_ports->dns_len || to_ports->server_names_len || to_ports->tls;
+}
+
+static int add_port(uint8_t *seen, const struct policy_port *port, bool *all)
+{
+    if (!(port->protocols & POLICY_TCP))
+        return 0;
+    if (port->first == 0 && port->last == UINT16_MAX)
+        *all = true;
+    for (unsigned n = port->first; n <= port->last; n++)
+        seen[n / 8] |= (uint8_t)(1 << n % 8);
+    return 0;
+}
+
+static void add_rules(uint8_t *seen, const struct policy_egress *list, size_t len, bool *all)
+{
+    for (size_t i = 0; i < len; i++) {
+        const struct policy_egress *egress = &list[i];
+
+        if (egress->names_len && !egress->to_ports_len)
+            *all = true;
+        for (size_t j = 0; j < egress->to_ports_len; j++) {
+            const struct policy_to_ports *to_ports = &egress->to_ports[j];
+
+            if (!is_read(to_ports) && !egress->names_len)
+                continue;
+            if (!to_ports->ports_len)
+                *all = true;
+            for (size_t k = 0; k < to_ports->ports_len; k++)
+                add_port(seen, &to_ports->ports[k], all);
+        }
+    }
+}
+
+int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **ports, size_t *len)
+{
+    CLEANUP(text_free) char *seen = calloc(1, 65536 / 8);
+    uint16_t *list;
+    size_t n = 0;
+
+    if (!seen)
+        return -ENOMEM;
+    *all = false;
+    for (size_t i = 0; i < view->len; i++) {
+        const struct policy *policy = view->list[i].policy;
+
+        add_rules((uint8_t *)seen, policy->egress, policy->egress_len, all);
+        add_rules((uint8_t *)seen, policy->egress_deny, policy->egress_deny_len, all);
+    }
+    for (unsigned port = 1; port < 65536 && !*all; port++)
+        n += (uint8_t)seen[port / 8] >> port % 8 & 1;
+    list = malloc((n + 1) * sizeof(*list));
+    if (!list)
+        return -ENOMEM;
+    *len = 0;
+    for (unsigned port = 1; *len < n; port++)
+        if ((uint8_t)seen[port / 8] >> port % 8 & 1)
+            list[(*len)++] = (uint16_t)port;
+    *ports = list;
+    return 0;
+}
+
+/* ---- scopes ---- */
+
+struct policy_scope *policy_scope_new(struct policy_view *view, const struct process *process)
+{
+    CLEANUP(policy_scope_free) struct policy_scope *scope = calloc(1, sizeof(*scope));
+
+    if (!scope)
+        return NULL;
+    scope->view = policy_view_ref(view);
+    scope->list = calloc(view->len + 1, sizeof(const struct view_policy *));
+    if (!scope->list)
+        return NULL;
+    for (size_t i = 0; i < view->len; i++) {
+        const struct view_policy *one = &view->list[i];
+
+        if (!policy_is_for(one->policy, process))
+            continue;
+        scope->list[scope->len++] = one;
+        scope->monitors |= one->policy->mode == POLICY_MONITOR;
+        if (one->policy->has_egress && !scope->closed[one->policy->mode])
+            scope->closed[one->policy->mode] = one;
+    }
+    return TAKE(scope);
+}
+
+void policy_scope_free(struct policy_scope **scope)
+{
+    struct policy_scope *gone = TAKE(*scope);
+
+    if (!gone)
+        return;
+    free(gone->list);
+    policy_view_unref(&gone->view);
+    free(gone);
+}
+
+bool policy_scope_is_empty(const struct policy_scope *scope)
+{
+    return !scope || !scope->len;
+}
+
+size_t policy_scope_len(const struct policy_scope *scope)
+{
+    return scope ? scope->len : 0;
+}
+
+const struct policy *policy_scope_at(const struct policy_scope *scope, size_t i)
+{
+    return scope->list[i]->policy;
+}
