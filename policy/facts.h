@@ -62,7 +62,7 @@ struct pod {
     struct pod_label *labels; /* by key, each once */
     size_t labels_len;
     uint64_t netns_cookie;   /* of the network namespace it was registered with; 0: with none */
-    bool tls_read;           /* its connections to port 443 come to us */
+    atomic_bool tls_read;    /* its connections to port 443 come to us */
     atomic_uint connections; /* admitted: proxy/limits.c */
     atomic_uint attempts;    /* that have no answer yet: proxy/doors/attempts.c */
     atomic_bool removed;     /* it is registered no more, though flows of it may go on */

@@ -5,6 +5,7 @@
 #include "proxy/capture/captures.h"
 #include "proxy/doors/doors.h"
 #include "proxy/doors/gate.h"
+#include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/limits.h"
@@ -187,6 +188,25 @@ void agent_settle(struct agent *agent, unsigned ms)
 int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err)
 {
     return passthrough_set(agent->passthrough, servers, len, err);
+}
+
+/* ---- policies ---- */
+
+int agent_on_view(void *arg, const struct pod *pod, struct policy_view *view, struct err *err)
+{
+    struct agent *agent = arg;
+
+    return agent->pods ? pods_use_view(agent->pods, pod->cgroup_id, view, err) : 0;
+}
+
+int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err)
+{
+    return policies_use(agent->policies, set, err);
+}
+
+struct policy_set *agent_policies(struct agent *agent)
+{
+    return policies_set(agent->policies);
 }
 
 void agent_flush(struct agent *agent)

@@ -17,6 +17,7 @@
 
 struct agent;
 struct control;
+struct policy_set;
 struct status;
 
 struct agent_settings {              /* all borrowed, all outlive the agent */
@@ -83,6 +84,12 @@ void agent_use_credentials(struct agent *agent, struct credentials *credentials)
 
 /* From now on connections to these servers (passthrough.h) are passed on unread. */
 int agent_pass_through(struct agent *agent, char *const *servers, size_t len, struct err *err);
+
+/* From now on these policies are in force, all of them and no others; flows under way are judged by
+ * them from their next request on. Takes a reference; nothing changes on failure. */
+int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err);
+/* Those in force: a reference. */
+struct policy_set *agent_policies(struct agent *agent);
 
 struct agent_stats {
     size_t pods, namespaces, workers;

@@ -7,6 +7,7 @@
 #include "proxy/capture/captures.h"
 #include "proxy/doors/doors.h"
 #include "proxy/doors/gate.h"
+#include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/pods/lifecycle.h"
@@ -46,6 +47,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .session_cache = agent->session_cache,
         .tickets = agent->tickets,
         .passthrough = agent->passthrough,
+        .policies = agent->policies,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -79,6 +81,7 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
             .keeper = agent->keeper,
             .identity = agent->identity,
             .pods = agent->pods,
+            .policies = agent->policies,
             .names = agent->names,
             .producer = agent->producer,
         };
@@ -152,6 +155,7 @@ static int follow_pods(struct agent *agent, struct err *err)
     const struct lifecycle_parts parts = {
         .base = agent->base,
         .pods = agent->pods,
+        .policies = agent->policies,
         .doors = agent->doors,
         .identity = agent->identity,
         .names = agent->names,
@@ -215,8 +219,12 @@ static int open_gate(struct agent *agent, const struct agent_settings *settings,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
-    int result = gate_new(&agent->gate, &parts, settings->listen, settings->listen_len, err);
+    CLEANUP(pod_unref) struct pod *whoever = pod_new(0, "", "", NULL, 0);
+    int result = whoever ? policies_add_pod(agent->policies, whoever, err)
+                         : err_set(err, -ENOMEM, "--listen");
 
+    if (result == 0)
+        result = gate_new(&agent->gate, &parts, settings->listen, settings->listen_len, err);
     if (result < 0)
         return result;
     agent->on_flow_done = watch(agent, sockets_wake_fd(agent->sockets));
@@ -224,6 +232,15 @@ static int open_gate(struct agent *agent, const struct agent_settings *settings,
     if (!agent->on_flow_done || !agent->step_due)
         return err_set(err, -ENOMEM, "the control loop");
     return 0;
+}
+
+static int take_policies(struct agent *agent, struct err *err)
+{
+    int result = policies_new(&agent->policies, err);
+
+    if (result == 0)
+        policies_on_view(agent->policies, agent_on_view, agent);
+    return result;
 }
 
 static int build(struct agent *agent, const struct agent_settings *settings, struct err *err)
@@ -241,6 +258,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = bus_producer_new(&agent->producer, agent->bus, "control", CONTROL_EVENTS, err);
     if (result == 0)
         result = names_new(&agent->names, err);
+    if (result == 0)
+        result = take_policies(agent, err);
     if (result == 0 && steers)
         result = settings->runtime_dir
                      ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
@@ -360,6 +379,7 @@ void agent_free(struct agent **agent)
     resolver_free(&gone->resolver);
     names_free(&gone->names);
     identity_free(&gone->identity);
+    policies_free(&gone->policies);
     pods_free(&gone->pods);
     keeper_free(&gone->keeper);
     if (gone->base)

@@ -19,6 +19,7 @@ struct agent {
     struct session_cache *session_cache;
     struct tickets *tickets;
     struct passthrough *passthrough;
+    struct policies *policies;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;
@@ -42,5 +43,7 @@ struct agent {
 /* Handles and tells what has come so far. */
 void agent_step(struct agent *agent);
 void agent_on_step(evutil_socket_t fd, short what, void *agent);
+/* For policies_on_view(). */
+int agent_on_view(void *agent, const struct pod *pod, struct policy_view *view, struct err *err);
 /* For identity_before_exits(). */
 void agent_before_exits(void *agent);

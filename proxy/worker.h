@@ -32,6 +32,7 @@ struct leg;
 struct limits;
 struct names;
 struct passthrough;
+struct policies;
 struct worker;
 
 /* Something to be done with what a worker owns. */
@@ -49,6 +50,7 @@ struct worker_parts {
     struct tickets *tickets;             /* of pods */
     struct names *names;
     struct passthrough *passthrough;
+    struct policies *policies;
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;

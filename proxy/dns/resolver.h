@@ -24,6 +24,7 @@ struct keeper_net;
 struct identity;
 struct pod;
 struct pods;
+struct policies;
 struct names;
 struct bus_producer;
 
@@ -33,6 +34,7 @@ struct resolver_parts {
     struct keeper *keeper;
     struct identity *identity;
     struct pods *pods;
+    struct policies *policies;
     struct names *names;
     struct bus_producer *producer;
 };

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "proxy/pods/cgroups.h"
 #include "proxy/doors/doors.h"
+#include "proxy/enforce/policies.h"
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
 #include "proxy/limits.h"
@@ -60,6 +61,26 @@ static void meet_all(struct lifecycle *lifecycle, int cgroup_fd, struct pod *pod
 
 /* ---- one comes ---- */
 
+/* Its policies are there before anybody is steered by them. */
+static int steer(struct lifecycle *lifecycle, const struct agent_pod *wanted, struct pod *pod,
+                 struct err *err)
+{
+    const struct lifecycle_parts *parts = &lifecycle->parts;
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    int result;
+
+    if (pods_find(parts->pods, pod->cgroup_id)) /* which pods_add() refuses */
+        return pods_add(parts->pods, pod, wanted->settings, NULL, err);
+    result = policies_add_pod(parts->policies, pod, err);
+    if (result < 0)
+        return result;
+    view = policies_view(parts->policies, pod->cgroup_id);
+    result = pods_add(parts->pods, pod, wanted->settings, view, err);
+    if (result < 0)
+        policies_remove_pod(parts->policies, pod->cgroup_id);
+    return result;
+}
+
 /* Before the pod is registered, so that the programs in it find a listener when they are steered;
  * and after that once more, for those that came in between, and for who they are. */
 static int enter(struct lifecycle *lifecycle, const struct agent_pod *wanted, struct pod *pod,
@@ -73,7 +94,7 @@ static int enter(struct lifecycle *lifecycle, const struct agent_pod *wanted, st
         result = cgroups_watch(lifecycle->cgroups, wanted->cgroup_fd, wanted->cgroup_id, err);
     if (result < 0)
         return result;
-    result = pods_add(pods, pod, wanted->settings, err);
+    result = steer(lifecycle, wanted, pod, err);
     if (result < 0) {
         cgroups_unwatch(lifecycle->cgroups, wanted->cgroup_id);
         return result;
@@ -114,6 +135,7 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
 
     atomic_store(&pod->removed, true);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
+    policies_remove_pod(parts->policies, pod->cgroup_id);
     names_forget(parts->names, pod->cgroup_id);
     identity_forget_pod(parts->identity, pod);
     if (pod->netns_cookie)

@@ -18,12 +18,14 @@ struct lifecycle;
 struct limits;
 struct names;
 struct pods;
+struct policies;
 struct resolver;
 struct worker;
 
 struct lifecycle_parts { /* all borrowed, all outlive it */
     struct event_base *base;
     struct pods *pods;
+    struct policies *policies;
     struct doors *doors;
     struct identity *identity;
     struct names *names;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bpf/abi.h"
 #include "certs/credentials.h"
+#include "policy/view.h"
 #include "sallyport.skel.h"
 
 const uint16_t pods_default_ports[] = {443, 8443, 853, 80, 8080};
@@ -19,6 +20,7 @@ struct registered {
     struct pod *pod;                 /* a reference */
     struct credentials *credentials; /* likewise; NULL: the agent's */
     struct pod_trust trust;          /* what those are made by; without roots: they are not */
+    struct pods_settings wanted;     /* whatever policies say; its ports are owned */
     int ports_fd;                    /* borrowed */
     uint16_t *ports;                 /* those the kernel was told */
     size_t ports_len;
@@ -38,22 +40,33 @@ static int by_cgroup(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void forget_ports(struct registered *entry)
+static bool has_port(const uint16_t *ports, size_t len, uint16_t port)
 {
-    for (size_t i = 0; i < entry->ports_len; i++) {
-        struct abi_port key = {.pod = entry->cgroup_id, .port = entry->ports[i]};
+    for (size_t i = 0; i < len; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
 
-        bpf_map_delete_elem(entry->ports_fd, &key);
+/* Those of the ports that are not among the others. */
+static void forget_ports(const struct registered *entry, const uint16_t *ports, size_t len,
+                         const uint16_t *others, size_t others_len)
+{
+    for (size_t i = 0; i < len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = ports[i]};
+
+        if (!has_port(others, others_len, ports[i]))
+            bpf_map_delete_elem(entry->ports_fd, &key);
     }
-    entry->ports_len = 0;
 }
 
 static void entry_free(struct registered **entry)
 {
     if (!*entry)
         return;
-    forget_ports(*entry);
+    forget_ports(*entry, (*entry)->ports, (*entry)->ports_len, NULL, 0);
     free((*entry)->ports);
+    free((uint16_t *)(*entry)->wanted.ports);
     pod_unref(&(*entry)->pod);
     credentials_unref(&(*entry)->credentials);
     pod_trust_fini(&(*entry)->trust);
@@ -132,58 +145,114 @@ size_t pods_count(const struct pods *pods)
     return pods->len;
 }
 
-static bool steers(const struct pods_settings *settings, uint16_t port)
-{
-    bool listed = settings->all_ports;
-
-    for (size_t i = 0; i < settings->ports_len; i++)
-        listed = listed || settings->ports[i] == port;
-    return listed;
-}
-
 static int entry_new(struct registered **out, const struct pods *pods, struct pod *pod,
                      const struct pods_settings *settings, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = calloc(1, sizeof(*entry));
+    uint16_t *ports = calloc(settings->ports_len + 1, sizeof(*ports));
 
-    if (!entry)
+    if (!entry || !ports) {
+        free(ports);
         return err_set(err, -ENOMEM, "pod %s", pod->name);
+    }
+    for (size_t i = 0; i < settings->ports_len; i++)
+        ports[i] = settings->ports[i];
     entry->cgroup_id = pod->cgroup_id;
     entry->ports_fd = pods->ports_fd;
-    entry->ports = calloc(settings->ports_len + 1, sizeof(*entry->ports));
-    if (!entry->ports)
-        return err_set(err, -ENOMEM, "pod %s", pod->name);
-    pod->tls_read = steers(settings, 443);
+    entry->wanted = *settings;
+    entry->wanted.ports = ports;
     entry->pod = pod_ref(pod);
     *out = TAKE(entry);
     return 0;
 }
 
-static int tell_ports(struct registered *entry, const struct pods_settings *settings,
+/* ---- how it is steered ---- */
+
+struct steering {
+    bool all_ports, open_when_down;
+    uint16_t *ports; /* else; owned */
+    size_t len;
+};
+
+static void steering_fini(struct steering *steering)
+{
+    free(TAKE(steering->ports));
+}
+
+/* As it is wanted, and policies: of theirs the ports that they have something to say about. */
+static int find_steering(struct steering *out, const struct registered *entry,
+                         const struct policy_view *view, struct err *err)
+{
+    const struct pods_settings *wanted = &entry->wanted;
+    enum policy_agent_down down = view ? policy_view_agent_down(view) : POLICY_DOWN_DEFAULT;
+    uint16_t *more = NULL;
+    size_t more_len = 0;
+    int code = view ? policy_view_ports(view, &out->all_ports, &more, &more_len) : 0;
+
+    out->all_ports |= wanted->all_ports;
+    out->open_when_down =
+        down == POLICY_DOWN_DEFAULT ? wanted->open_when_down : down == POLICY_DOWN_OPEN;
+    if (code == 0 && !out->all_ports) {
+        out->ports = calloc(wanted->ports_len + more_len + 1, sizeof(*out->ports));
+        code = out->ports ? 0 : -ENOMEM;
+        for (size_t i = 0; code == 0 && i < wanted->ports_len + more_len; i++)
+            out->ports[out->len++] =
+                i < wanted->ports_len ? wanted->ports[i] : more[i - wanted->ports_len];
+    }
+    free(more);
+    return code < 0 ? err_set(err, code, "the ports of pod %s", entry->pod->name) : 0;
+}
+
+static int tell_ports(const struct registered *entry, const struct steering *steering,
                       struct err *err)
 {
     uint8_t present = 1;
 
-    for (size_t i = 0; i < settings->ports_len; i++) {
-        struct abi_port key = {.pod = entry->cgroup_id, .port = settings->ports[i]};
+    for (size_t i = 0; i < steering->len; i++) {
+        struct abi_port key = {.pod = entry->cgroup_id, .port = steering->ports[i]};
         int code = bpf_map_update_elem(entry->ports_fd, &key, &present, BPF_ANY);
 
-        if (code < 0)
-            return err_sys(err, code, "telling the kernel port %u of pod %s", settings->ports[i],
+        if (code < 0) {
+            forget_ports(entry, steering->ports, i, entry->ports, entry->ports_len);
+            return err_sys(err, code, "telling the kernel port %u of pod %s", steering->ports[i],
                            entry->pod->name);
-        entry->ports[entry->ports_len++] = settings->ports[i];
+        }
     }
     return 0;
 }
 
 /* The ports first: from the moment the pod itself is in its map it is steered by them. */
+static int steer(const struct pods *pods, struct registered *entry, const struct policy_view *view,
+                 struct err *err)
+{
+    CLEANUP(steering_fini) struct steering fresh = {0};
+    int code = find_steering(&fresh, entry, view, err);
+    struct abi_pod told = {.flags = (fresh.all_ports ? ABI_POD_ALL_PORTS : 0u) |
+                                    (entry->wanted.loopback ? ABI_POD_LOOPBACK : 0u) |
+                                    (fresh.open_when_down ? ABI_POD_OPEN : 0u)};
+
+    if (code == 0)
+        code = tell_ports(entry, &fresh, err);
+    if (code < 0)
+        return code;
+    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
+    if (code < 0) {
+        forget_ports(entry, fresh.ports, fresh.len, entry->ports, entry->ports_len);
+        return err_sys(err, code, "telling the kernel pod %s", entry->pod->name);
+    }
+    forget_ports(entry, entry->ports, entry->ports_len, fresh.ports, fresh.len);
+    free(entry->ports);
+    entry->ports = TAKE(fresh.ports);
+    entry->ports_len = fresh.len;
+    atomic_store(&entry->pod->tls_read,
+                 fresh.all_ports || has_port(entry->ports, entry->ports_len, 443));
+    return 0;
+}
+
 int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
-             struct err *err)
+             const struct policy_view *view, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = NULL;
-    struct abi_pod told = {.flags = (settings->all_ports ? ABI_POD_ALL_PORTS : 0u) |
-                                    (settings->loopback ? ABI_POD_LOOPBACK : 0u) |
-                                    (settings->open_when_down ? ABI_POD_OPEN : 0u)};
     const struct registered *same = find(pods, pod->cgroup_id);
     int code;
 
@@ -194,20 +263,26 @@ int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *set
         return err_set(err, -ENOSPC, "there are %d pods already, which is all we have room for",
                        ABI_PODS_MAX);
     code = entry_new(&entry, pods, pod, settings, err);
-    if (code == 0 && !settings->all_ports)
-        code = tell_ports(entry, settings, err);
     if (code < 0)
         return code;
     if (!tsearch(entry, &pods->tree, by_cgroup))
         return err_set(err, -ENOMEM, "pod %s", pod->name);
-    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
+    code = steer(pods, entry, view, err);
     if (code < 0) {
         tdelete(entry, &pods->tree, by_cgroup);
-        return err_sys(err, code, "telling the kernel pod %s", pod->name);
+        return code;
     }
     pods->len++;
     TAKE(entry); /* the tree's now */
     return 0;
+}
+
+int pods_use_view(struct pods *pods, uint64_t cgroup_id, const struct policy_view *view,
+                  struct err *err)
+{
+    struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? steer(pods, entry, view, err) : 0;
 }
 
 static int not_registered(uint64_t cgroup_id, struct err *err)
@@ -225,14 +300,6 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
     tdelete(entry, &pods->tree, by_cgroup);
     pods->len--;
     return 0;
-}
-
-static bool has_port(const struct registered *entry, uint16_t port)
-{
-    for (size_t i = 0; i < entry->ports_len; i++)
-        if (entry->ports[i] == port)
-            return true;
-    return false;
 }
 
 void pods_sweep(struct pods *pods)
@@ -254,7 +321,7 @@ void pods_sweep(struct pods *pods)
         port = next_port;
         code = bpf_map_get_next_key(pods->ports_fd, &port, &next_port);
         entry = find(pods, port.pod);
-        if (!entry || !has_port(entry, port.port))
+        if (!entry || !has_port(entry->ports, entry->ports_len, port.port))
             bpf_map_delete_elem(pods->ports_fd, &port);
     }
 }

@@ -10,6 +10,7 @@
 struct credentials;
 struct pod_trust;
 struct pods;
+struct policy_view;
 struct sallyport_bpf;
 
 struct pods_settings {
@@ -34,10 +35,13 @@ void pods_sweep(struct pods *pods);
 void pods_leave(struct pods *pods);
 
 /* Registers the pod's cgroup (its id is the inode of its directory) with all below it, but for what
- * has a pod of its own. Takes a reference; nobody else may have the pod yet, as what it is by its
- * settings is noted in it. From the return on its connects are steered. */
+ * has a pod of its own. Takes a reference. From the return on its connects are steered, as settings
+ * have it, and, where they say more, its policies (view, NULL: none). */
 int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
-             struct err *err);
+             const struct policy_view *view, struct err *err);
+/* It has other policies; all stays as it was on failure. */
+int pods_use_view(struct pods *pods, uint64_t cgroup_id, const struct policy_view *view,
+                  struct err *err);
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */

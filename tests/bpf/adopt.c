@@ -41,7 +41,7 @@ static void register_pod(bool open)
     struct pod *pod = pod_new(bed_cgroup_id(&fx.bed, "pod"), "", "pod", NULL, 0);
 
     assert_non_null(pod);
-    assert_ok(pods_add(fx.pods, pod, &settings, &fx.err));
+    assert_ok(pods_add(fx.pods, pod, &settings, NULL, &fx.err));
 }
 
 /* As a killed one: nothing is taken back. */

@@ -203,7 +203,7 @@ static void register_pod(struct pods_settings settings)
     assert_non_null(pod);
     settings.ports = pods_default_ports;
     settings.ports_len = pods_default_ports_len;
-    assert_ok(pods_add(fx.pods, pod, &settings, &fx.err));
+    assert_ok(pods_add(fx.pods, pod, &settings, NULL, &fx.err));
 }
 
 int unregister(void **state)
