@@ -26,6 +26,9 @@ static const char usage_text[] =
     "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
     "*.name,\n"
     "                             **.name (deeper, too), an address or its network; repeatable\n"
+    "      --policy FILE          what CMD may do: policies in FILE, or in the directory's "
+    "*.yaml;\n"
+    "                             repeatable\n"
     "      --agent                run CMD as a pod of the agent that runs ('sallyport run'), with\n"
     "                             its CA, roots and servers to pass through, instead of one here\n"
     "      --runtime-dir DIR      where that is ($RUNTIME_DIRECTORY, else /run/sallyport)\n"
@@ -86,6 +89,17 @@ static int add_passthrough(struct exec_options *options, char *server)
     return -EINVAL;
 }
 
+static int add_policy(struct exec_options *options, const char *path)
+{
+    if (options->policies_len == EXEC_POLICIES_MAX) {
+        fprintf(stderr, "sallyport: --policy: at most %d can be named; a directory counts once\n",
+                EXEC_POLICIES_MAX);
+        return -EINVAL;
+    }
+    options->policies[options->policies_len++] = path;
+    return 0;
+}
+
 /* What counts for all pods of an agent cannot be chosen for one. */
 static int check_agent(const struct exec_options *options)
 {
@@ -93,6 +107,7 @@ static int check_agent(const struct exec_options *options)
                          : options->upstream_ca     ? "--upstream-ca"
                          : options->client_certs    ? "--client-certificates"
                          : options->passthrough_len ? "--passthrough"
+                         : options->policies_len    ? "--policy"
                                                     : NULL;
 
     if (!options->agent && options->runtime_dir)
@@ -113,6 +128,7 @@ enum {
     PORTS,
     LOOPBACK,
     PASSTHROUGH,
+    POLICY,
     AGENT,
     RUNTIME_DIR,
     USER
@@ -152,6 +168,8 @@ static int take_option(struct exec_options *options, int option)
         return 0;
     case PASSTHROUGH:
         return add_passthrough(options, optarg);
+    case POLICY:
+        return add_policy(options, optarg);
     case AGENT:
         options->agent = true;
         return 0;
@@ -177,6 +195,7 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
         {"passthrough", required_argument, NULL, PASSTHROUGH},
+        {"policy", required_argument, NULL, POLICY},
         {"agent", no_argument, NULL, AGENT},
         {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
         {"user", required_argument, NULL, USER},

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXEC_PORTS_MAX = 64, EXEC_PASSTHROUGH_MAX = 64 };
+enum { EXEC_PORTS_MAX = 64, EXEC_PASSTHROUGH_MAX = 64, EXEC_POLICIES_MAX = 64 };
 
 struct exec_options { /* texts borrow from argv */
     bool json;
@@ -15,6 +15,8 @@ struct exec_options { /* texts borrow from argv */
     size_t ports_len; /* 0: the default ones */
     char *passthrough[EXEC_PASSTHROUGH_MAX];
     size_t passthrough_len;
+    const char *policies[EXEC_POLICIES_MAX]; /* files, or directories of them */
+    size_t policies_len;
     char **argv;
 };
 

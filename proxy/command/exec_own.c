@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "base/log.h"
 #include "proxy/agent.h"
 #include "proxy/command/exec_run.h"
 #include "proxy/command/signing.h"
+#include "proxy/enforce/policy_files.h"
 #include "proxy/host.h"
 
 static int load_trust(struct exec_run *run, struct err *err)
@@ -23,6 +25,17 @@ static int load_trust(struct exec_run *run, struct err *err)
     if (result == 0)
         result = anchors_show(&shown, &run->credentials->anchors, err);
     return result < 0 ? result : exec_show(run, &shown, err);
+}
+
+static int load_policies(struct policy_set **out, const struct exec_options *options,
+                         struct err *err)
+{
+    CLEANUP(policy_story_fini) struct policy_story story = {0};
+    int result = policy_files_load(out, options->policies, options->policies_len, &story, err);
+
+    if (story.text)
+        log_story(story.text);
+    return result;
 }
 
 int exec_own_start(struct exec_run *run, struct err *err)
@@ -47,10 +60,12 @@ int exec_own_start(struct exec_run *run, struct err *err)
         .sinks_len = 1,
         .node_name = run->node_name,
     };
+    CLEANUP(policy_set_unref) struct policy_set *policies = NULL;
     char pin_dir[128];
-    int result;
+    int result = load_policies(&policies, options, err);
 
-    result = load_trust(run, err);
+    if (result == 0)
+        result = load_trust(run, err);
     if (result < 0)
         return result;
     snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);
@@ -58,6 +73,8 @@ int exec_own_start(struct exec_run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0)
+        result = agent_use_policies(run->agent, policies, err);
     if (result == 0)
         result =
             agent_pass_through(run->agent, options->passthrough, options->passthrough_len, err);
