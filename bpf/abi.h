@@ -15,10 +15,13 @@ enum {
     ABI_DEPTH_MAX = 32,  /* cgroup levels searched for a registered ancestor */
     ABI_PODS_MAX = 4096,
     ABI_NETS_MAX = 4096,
-    ABI_ORIGINS_MAX = 65536, /* connections steered and not yet accepted */
-    ABI_ASKERS_MAX = 8192,   /* sockets that ask name servers through us */
-    ABI_SYN_MAX = 120,       /* bytes of a SYN's headers: the most that IPv4 and TCP can have */
-    ABI_PEERS = 4,           /* destinations that one datagram socket is followed to at a time */
+    ABI_ORIGINS_MAX = 65536,    /* connections steered and not yet accepted */
+    ABI_ASKERS_MAX = 8192,      /* sockets that ask name servers through us */
+    ABI_SYN_MAX = 120,          /* bytes of a SYN's headers: the most that IPv4 and TCP can have */
+    ABI_PEERS = 4,              /* destinations that one datagram socket is followed to at a time */
+    ABI_PROCESSES_MAX = 131072, /* of all pods, whose programs are noted for policies */
+    ABI_RULES_MAX = 2 * ABI_PODS_MAX, /* before a pod's rules go the next ones are there */
+    ABI_BINARY_MAX = 256, /* bytes of a path or of its end that policies can tell apart */
     /* SO_PRIORITY of every agent's listeners, by which other agents know them. It is not inherited
      * by what is accepted, and routes nothing. To set it takes CAP_NET_RAW or CAP_NET_ADMIN, so a
      * pod that has one could mark a server of its own, and what connects to it by an address of
@@ -27,7 +30,8 @@ enum {
     ABI_PRIORITY = 0x53616c6c,
 };
 
-/* pods: cgroup id -> how this pod is steered. Written by proxy/pods/pods.c, read by every program. */
+/* pods: cgroup id -> how this pod is steered. Written by proxy/pods/pods.c, read by every program.
+ */
 enum abi_pod_flags {
     ABI_POD_ALL_PORTS = 1 << 0, /* every TCP port, not only those in `ports` */
     ABI_POD_LOOPBACK = 1 << 1,  /* loopback destinations too */
@@ -35,7 +39,7 @@ enum abi_pod_flags {
 };
 struct abi_pod {
     __u32 flags; /* enum abi_pod_flags */
-    __u32 pad;
+    __u32 rules; /* by which its connects are judged; 0: by none */
 };
 _Static_assert(sizeof(struct abi_pod) == 8, "abi_pod: see proxy/pods/pods.c");
 
@@ -47,10 +51,94 @@ struct abi_port {
 };
 _Static_assert(sizeof(struct abi_port) == 16, "abi_port: see proxy/pods/pods.c");
 
+/* ---- rules: what the policies of a pod say of a connect ---- */
+
+/* All by a number that abi_pod has: nothing is taken from under it while a pod has it, so a pod
+ * goes from one set of rules to the next in one step. Written by proxy/enforce/kernel_rules.c, read
+ * by judge.h. A key that is not found leaves the decision to the agent. */
+enum abi_rules_flags {
+    ABI_RULES_NAMES = 1 << 0, /* what an address was resolved from matters */
+    ABI_RULES_AGENT = 1 << 1, /* they are too many for here: the agent decides everything */
+};
+struct abi_rules {
+    __u32 flags; /* enum abi_rules_flags */
+    __u32 pad;
+    __u64 binaries; /* of a process's abi_image: what they look at */
+    __u64 family;   /* ... and for which of these an ancestor counts as the process itself */
+};
+_Static_assert(sizeof(struct abi_rules) == 24, "abi_rules: see proxy/enforce/kernel_rules.c");
+
+/* policy_images: a process of a pod -> of which lists of binaries it, or any before it, is. */
+struct abi_life {
+    __u32 pid; /* thread group id, initial namespace */
+    __u32 pad;
+    __u64 start_ns; /* boot clock */
+};
+struct abi_image {
+    __u64 own;    /* the image it runs */
+    __u64 family; /* that, those it ran before, and its ancestors' */
+};
+
+/* policy_whos: what is known of a process -> its number among those these rules tell apart. */
+struct abi_who {
+    __u32 rules;
+    __u32 pad;
+    __u64 binaries; /* of abi_image, as abi_rules has it */
+};
+
+/* policy_nets, the longest prefix: address -> number of its class; the class of all that the same
+ * rules lead to. */
+struct abi_prefix {
+    __u32 bits; /* that count: 32 of rules, and those of ip */
+    __u32 rules;
+    __u8 ip[16];
+};
+/* policy_names: the same for what was resolved; holds until then (monotonic clock). */
+struct abi_resolved {
+    __u64 pod;
+    __u32 rules;
+    __u32 pad;
+    __u8 ip[16];
+};
+struct abi_class {
+    __u32 class;
+    __u32 pad;
+    __u64 until_ns;
+};
+
+/* policy_ports, the longest prefix -> enum abi_verdict. */
+enum { ABI_WHERE_BITS = 96, ABI_ANY_CLASS = 0xffffffff, ABI_ANY_PROTOCOL = 0 };
+struct abi_where {
+    __u32 bits; /* that count: ABI_WHERE_BITS, and those of port */
+    __u32 rules;
+    __u32 class;
+    __u16 who;
+    __u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP; ABI_ANY_PROTOCOL with ABI_ANY_CLASS: sockets of
+                      other kinds */
+    __u8 pad;
+    __u8 port[2]; /* network order */
+    __u8 pad2[2]; /* never counts */
+};
+_Static_assert(sizeof(struct abi_where) == 20, "abi_where: see proxy/enforce/kernel_rules.c");
+enum abi_verdict {
+    ABI_VERDICT_DENY = 1 << 0,
+    ABI_VERDICT_RESET = 1 << 1, /* ... with ECONNREFUSED instead of EPERM */
+    ABI_VERDICT_LOOK = 1 << 2,  /* only if it is looked into */
+    ABI_VERDICT_AGENT = 1 << 3, /* not known here: the agent decides, if it is one to look into */
+    ABI_VERDICT_TELL = 1 << 4,  /* sockets of other kinds: allowed, but told */
+};
+
+/* policy_exact: path -> which lists of binaries it is on. policy_begins and policy_ends: the same
+ * for paths that begin, or end, so (the end is written backwards). */
+struct abi_path {
+    __u32 bits; /* of text that count; of policy_exact: all */
+    char text[ABI_BINARY_MAX];
+};
+
 /* nets: network namespace cookie -> our listeners there, and what the namespace can reach.
- * Written by proxy/keeper/reach.c. One wildcard listener a family, both on the same port; and as many for
- * datagrams as a socket has peers: by the port it was turned to, a datagram tells whom it was for,
- * and by the port it comes from, an answer tells whom it is from. */
+ * Written by proxy/keeper/reach.c. One wildcard listener a family, both on the same port; and as
+ * many for datagrams as a socket has peers: by the port it was turned to, a datagram tells whom it
+ * was for, and by the port it comes from, an answer tells whom it is from. */
 enum abi_net_flags {
     ABI_NET_ROUTE4 = 1 << 0, /* it can reach something beyond loopback by IPv4 */
     ABI_NET_ROUTE6 = 1 << 1, /* ... by IPv6 (link-local alone does not count) */
@@ -76,9 +164,9 @@ struct abi_own {
 _Static_assert(sizeof(struct abi_own) == 24, "abi_own: see proxy/keeper/reach.c");
 
 /* origins: (namespace, source, local) -> where a steered connection meant to go and who made it.
- * Filed by sockops before the SYN leaves, taken once by proxy/doors/origin.c at accept. Without `local` a
- * program could have two connections under one key: it may bind the same source twice, and loopback
- * and own destinations keep their address when they are steered. */
+ * Filed by sockops before the SYN leaves, taken once by proxy/doors/origin.c at accept. Without
+ * `local` a program could have two connections under one key: it may bind the same source twice,
+ * and loopback and own destinations keep their address when they are steered. */
 struct abi_tuple {
     __u64 netns_cookie;
     __u8 ip[16];      /* source address, IPv4-mapped or IPv6 */
@@ -116,6 +204,7 @@ enum abi_record_kind {
     ABI_SOCKET_CONNECT, /* struct abi_socket: its first packet is about to leave */
     ABI_SOCKET_STATS,   /* a long exchange of datagrams goes on */
     ABI_SOCKET_CLOSE,   /* the program has let go of it, or of this destination */
+    ABI_SOCKET_DENIED,  /* rules refused it; tx: how many more were not told since the last one */
     ABI_SYN_HELD,    /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
     ABI_SYN_GONE,    /* ... without packet: its socket has given up, or was told */
     ABI_NET_UNKNOWN, /* struct abi_entered: what would be steered is where nobody listens */
@@ -132,14 +221,17 @@ struct abi_socket {
     __u64 time_ns;            /* when this happened, boot clock */
     __u8 src[16], dst[16];    /* as the program sees them: IPv4-mapped or IPv6 */
     __u16 src_port, dst_port; /* host order */
-    __u8 protocol;            /* IPPROTO_TCP or IPPROTO_UDP */
+    __u8 protocol;            /* IPPROTO_TCP or IPPROTO_UDP; of a KIND: 255 for those beyond */
     __u8 flags;               /* enum abi_socket_flags */
-    __u16 error;              /* CLOSE of a connection: the errno it ended with, or 0 */
+    __u16 error;              /* CLOSE of a connection: the errno it ended with, or 0; DENIED */
     __u64 tx, rx;             /* bytes the program wrote and read so far */
 };
 enum abi_socket_flags {
     ABI_SOCKET_STEERED = 1 << 0, /* it comes to one of our listeners */
     ABI_SOCKET_REFUSED = 1 << 1, /* QUIC: its datagrams get EPERM */
+    ABI_SOCKET_KIND = 1 << 2,   /* DENIED: for what it is (src_port: its type), not where it goes */
+    ABI_SOCKET_UNSEEN = 1 << 3, /* DENIED: it is allowed only if looked into, and cannot be */
+    ABI_SOCKET_ALLOWED = 1 << 4, /* DENIED: only told */
 };
 _Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
 

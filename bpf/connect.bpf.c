@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 
 #include "bpf/exchange.h"
+#include "bpf/judge.h"
 #include "bpf/socket.h"
 #include "bpf/turn.h"
 
@@ -38,7 +39,8 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     struct request request = {.ctx = ctx, .protocol = IPPROTO_TCP};
     struct bpf_sock *sk = SOCK(ctx);
     enum outcome outcome = UNTOUCHED;
-    bool loopback, looked_into;
+    bool loopback, looked_into, here;
+    __u32 verdict = 0;
     struct ip bound;
 
     request.pod = pod_of_current(&origin.pod);
@@ -56,8 +58,16 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     if (loopback && !(request.pod->flags & ABI_POD_LOOPBACK) && to->port != DNS_PORT)
         looked_into = false;
     fill_origin(ctx, to, &bound, &origin);
+    here = loopback || is_own(origin.netns_cookie, &to->ip);
+    if (request.pod->rules && !here)
+        verdict = judge(request.pod->rules, &origin, IPPROTO_TCP);
+    if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
+        looked_into = looked_into && to->port == DNS_PORT;
+    else if (verdict)
+        looked_into = !is_beyond_us(&to->ip);
     if (looked_into)
-        outcome = turn(&request, origin.netns_cookie, loopback, to);
+        outcome = turn(&request, origin.netns_cookie, here, to);
+    outcome = permit(&request, &origin, verdict, outcome, looked_into);
     if (outcome != REFUSED && !note(sk, &origin, outcome == STEERED) && outcome == STEERED)
         return REFUSED; /* out of memory: it would arrive without its origin */
     return outcome;
@@ -119,6 +129,43 @@ int tell_peer6(struct bpf_sock_addr *ctx)
     return show6(ctx, peer_asked_for(ctx));
 }
 
+/* Rules are for what can be judged by address and port. */
+enum { SOCK_STREAM = 1, SOCK_DGRAM = 2 }; /* <sys/socket.h> needs a libc for the target */
+
+static __always_inline bool is_judged(__u32 type, __u32 protocol)
+{
+    return (type == SOCK_STREAM && protocol == IPPROTO_TCP) ||
+           (type == SOCK_DGRAM && protocol == IPPROTO_UDP);
+}
+
+/* Raw sockets, pings, SCTP, MPTCP and the like. A program that is refused MPTCP goes on with TCP,
+ * as it does where the kernel has none. */
+SEC("cgroup/sock_create")
+int refuse_kind(struct bpf_sock *ctx)
+{
+    __u32 type = WORD(ctx->type), protocol = WORD(ctx->protocol), verdict;
+    struct abi_origin origin = {};
+    const struct abi_pod *pod;
+
+    if (is_judged(type, protocol))
+        return ALLOW;
+    pod = pod_of_current(&origin.pod);
+    if (!pod || !pod->rules)
+        return ALLOW;
+    fill_asker(&origin);
+    origin.family = WORD(ctx->family);
+    origin.cookie = bpf_get_socket_cookie(ctx);
+    origin.netns_cookie = bpf_get_netns_cookie(ctx);
+    verdict = judge(pod->rules, &origin, ABI_ANY_PROTOCOL);
+    if (!verdict)
+        return ALLOW;
+    tell_kind(&origin, type, protocol, verdict);
+    if (verdict & ABI_VERDICT_TELL)
+        return ALLOW;
+    fail_with(protocol == IPPROTO_MPTCP ? EPROTONOSUPPORT : EPERM);
+    return REFUSE;
+}
+
 /* The listeners' ports are the agent's even while the agent is gone: else a pod could listen there
  * and be taken for it. */
 static __always_inline bool takes_our_port(struct bpf_sock_addr *ctx)
@@ -142,16 +189,37 @@ static __always_inline bool takes_our_port(struct bpf_sock_addr *ctx)
     return false;
 }
 
+/* Who sends to a datagram socket that a program bound may be answered: see judge.h. */
+static __always_inline void note_bound(struct bpf_sock_addr *ctx)
+{
+    struct datagrams *all;
+    __u64 pod;
+
+    if (WORD(ctx->protocol) != IPPROTO_UDP || !WORD(ctx->user_port) || !pod_of_current(&pod))
+        return;
+    all = bpf_sk_storage_get(&datagrams, SOCK(ctx), NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (all)
+        all->serves = true;
+}
+
+static __always_inline int guard_bind(struct bpf_sock_addr *ctx)
+{
+    if (takes_our_port(ctx))
+        return REFUSE;
+    note_bound(ctx);
+    return ALLOW;
+}
+
 SEC("cgroup/bind4")
 int guard_bind4(struct bpf_sock_addr *ctx)
 {
-    return takes_our_port(ctx) ? REFUSE : ALLOW;
+    return guard_bind(ctx);
 }
 
 SEC("cgroup/bind6")
 int guard_bind6(struct bpf_sock_addr *ctx)
 {
-    return takes_our_port(ctx) ? REFUSE : ALLOW;
+    return guard_bind(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -6,9 +6,14 @@
  * all places are taken the one that had its turn longest ago is told as closed and given away, but
  * not the one the socket is connected to. A socket that has had very many destinations is a
  * server's: then they share one place and are counted together, or each of its clients would be
- * told. Those that are more than counted, name servers and QUIC, never share. */
+ * told. Those that are more than counted, name servers and QUIC, never share.
+ *
+ * Rules refuse a datagram that names its destination here; what a connected socket sends, where it
+ * leaves (sockets.bpf.c): connect() alone sends nothing, and the C library connects datagram
+ * sockets just to see which address the kernel would choose. */
 #pragma once
 
+#include "bpf/judge.h"
 #include "bpf/socket.h"
 #include "bpf/turn.h"
 
@@ -96,7 +101,7 @@ static __always_inline void bring_to_connected(struct datagrams *all, const stru
         return;
     peer = peer_at(all, number);
     known = peer->flags;
-    if (flags & PEER_STEERED || (known ^ flags) & ~(PEER_TOLD | PEER_CONNECTED)) {
+    if (flags & PEER_STEERED || (known ^ flags) & ~PEER_PASSING) {
         make_way(all, peer);
         return;
     }
@@ -119,7 +124,7 @@ __weak __noinline int settle(struct datagrams *all, __u32 number, const struct a
     if (flags & PEER_CONNECTED)
         bring_to_connected(all, &asked, flags);
     peer = peer_at(all, number);
-    if (!is_at(peer, &asked) || (peer->flags ^ flags) & ~(PEER_TOLD | PEER_CONNECTED))
+    if (!is_at(peer, &asked) || (peer->flags ^ flags) & ~PEER_PASSING)
         take_place(all, peer, origin, wire, flags);
     else if (flags & ~peer->flags)
         peer->flags |= flags;
@@ -133,6 +138,25 @@ static __always_inline void share_place(struct datagrams *all, struct abi_origin
     __builtin_memset(origin->ip, 0, sizeof(origin->ip));
     origin->port = 0;
     settle(all, REST_PEER, origin, &everywhere, PEER_USED | PEER_REST);
+}
+
+/* A datagram that names its destination; of one that does not, sockets.bpf.c. Told once for as long
+ * as the destination has its place. */
+static __always_inline enum outcome deny_datagram(struct peer *peer,
+                                                  const struct abi_origin *origin, __u32 verdict,
+                                                  enum outcome outcome)
+{
+    if (outcome == NO_WAY) {
+        fail_with(ENETUNREACH);
+        return REFUSED;
+    }
+    if (!peer || !(peer->flags & PEER_SAID))
+        tell_denied(origin, IPPROTO_UDP, error_of(verdict),
+                    verdict & ABI_VERDICT_DENY ? 0 : ABI_SOCKET_UNSEEN);
+    if (peer)
+        peer->flags |= PEER_SAID;
+    fail_with(error_of(verdict));
+    return REFUSED;
 }
 
 static __always_inline __u32 quic_of(const struct abi_pod *pod, __u64 id)
@@ -153,8 +177,8 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     struct datagrams *all;
     struct peer *peer;
     struct ip bound;
-    bool loopback, asks, quic, may_share;
-    __u32 settings, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
+    bool loopback, asks, quic, may_share, here;
+    __u32 settings, verdict = 0, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
 
     request.pod = pod_of_current(&origin.pod);
     if (!request.pod)
@@ -168,8 +192,8 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     settings = quic_of(request.pod, origin.pod);
     quic = quic_is_refused(settings, &to->ip, to->port);
     all = bpf_sk_storage_get(&datagrams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-    if (!all && quic) /* out of memory, which a program can bring about for its socket: no datagram
-                         could be refused later */
+    if (!all && (quic || request.pod->rules)) /* out of memory, which a program can bring about for
+                                                 its socket: no datagram could be refused later */
         return REFUSED;
     if (!all) /* a question would arrive without its asker */
         return asks ? agent_down(request.pod) : UNTOUCHED;
@@ -180,17 +204,29 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     peer = peer_at(all, request.peer);
     if (!connects && is_at(peer, to))
         flags |= peer->flags & PEER_CONNECTED; /* it names the destination it is connected to */
+    here = loopback || is_own(origin.netns_cookie, &to->ip);
+    if (request.pod->rules && !here && !quic)
+        verdict = judge_datagram(request.pod->rules, &origin);
     if (asks)
-        outcome = turn(&request, origin.netns_cookie, loopback, to);
+        outcome = turn(&request, origin.netns_cookie, here, to);
     if (outcome == REFUSED)
         return REFUSED;
+    if (outcome == STEERED || (outcome == UNTOUCHED && asks && !(verdict & ABI_VERDICT_DENY)))
+        verdict = 0; /* the agent's to judge; or nobody is there, and this pod may go unseen */
     if (outcome == STEERED)
         flags |= PEER_STEERED;
     if (quic)
         flags |= PEER_REFUSED;
-    if (may_share && request.peer == REST_PEER && all->turned_out >= MANY)
+    if (verdict)
+        flags |= PEER_DENIED;
+    all->asker = origin;
+    if (may_share && request.peer == REST_PEER && all->turned_out >= MANY) {
         share_place(all, &origin);
-    else
-        settle(all, request.peer, &origin, to, flags);
-    return outcome;
+        return verdict ? deny_datagram(NULL, &all->asker, verdict, outcome) : UNTOUCHED;
+    }
+    settle(all, request.peer, &origin, to, flags);
+    peer->rules = request.pod->rules;
+    if (verdict && !connects)
+        return deny_datagram(peer, &origin, verdict, outcome);
+    return outcome == NO_WAY ? UNTOUCHED : outcome;
 }

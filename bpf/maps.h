@@ -19,7 +19,8 @@ struct {
     __type(value, struct abi_pod);
 } pods SEC(".maps") __weak;
 
-/* Which ports of a pod: presence is all that counts. Written by proxy/pods/pods.c, read by connect. */
+/* Which ports of a pod: presence is all that counts. Written by proxy/pods/pods.c, read by connect.
+ */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -28,7 +29,8 @@ struct {
     __type(value, __u8);
 } ports SEC(".maps") __weak;
 
-/* Network namespace cookie -> our listener there. Written by proxy/keeper/reach.c, read by connect. */
+/* Network namespace cookie -> our listener there. Written by proxy/keeper/reach.c, read by connect.
+ */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -37,7 +39,8 @@ struct {
     __type(value, struct abi_net);
 } nets SEC(".maps") __weak;
 
-/* A namespace's own addresses: presence counts. Written by proxy/keeper/reach.c, read by connect. */
+/* A namespace's own addresses: presence counts. Written by proxy/keeper/reach.c, read by connect.
+ */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -108,6 +111,68 @@ struct {
     __type(key, __u32);
     __type(value, __u64);
 } records_lost SEC(".maps") __weak;
+
+/* How much was told of what rules refused, by pod. judge.h's alone. */
+struct told_of_pod {
+    __u64 since_ns; /* monotonic clock */
+    __u32 told;     /* since then */
+    __u32 missed;   /* since the last one that was told */
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, ABI_PODS_MAX);
+    __type(key, __u64);
+    __type(value, struct told_of_pod);
+} policy_told SEC(".maps") __weak;
+
+/* The rules of pods (abi.h). */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, ABI_RULES_MAX);
+    __type(key, __u32);
+    __type(value, struct abi_rules);
+} policy_rules SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, ABI_PROCESSES_MAX);
+    __type(key, struct abi_life);
+    __type(value, struct abi_image);
+} policy_images SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16 * ABI_RULES_MAX);
+    __type(key, struct abi_who);
+    __type(value, __u32);
+} policy_whos SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 20);
+    __type(key, struct abi_prefix);
+    __type(value, __u32);
+} policy_nets SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 20);
+    __type(key, struct abi_resolved);
+    __type(value, struct abi_class);
+} policy_names SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 21);
+    __type(key, struct abi_where);
+    __type(value, __u32);
+} policy_ports SEC(".maps") __weak;
 
 static __always_inline void count_lost(void)
 {

@@ -37,6 +37,10 @@ enum peer_flags {
     PEER_REFUSED = 1 << 3, /* QUIC */
     PEER_TOLD = 1 << 4,    /* a datagram left */
     PEER_REST = 1 << 5,    /* all destinations that have no place of their own */
+    PEER_DENIED = 1 << 6,  /* by rules */
+    PEER_SAID = 1 << 7,    /* ... and that was told */
+    PEER_PASSING =
+        PEER_CONNECTED | PEER_TOLD | PEER_SAID, /* what changes while it stays the same */
 };
 struct peer {
     struct abi_origin origin;
@@ -44,6 +48,7 @@ struct peer {
     __u8 src[16];
     __u16 wire_port, src_port; /* host order */
     __u32 flags;
+    __u32 rules; /* by which it was judged */
     __u64 tx, rx;
     __u64 told_ns; /* boot clock */
 };
@@ -55,6 +60,9 @@ struct datagrams {
     struct peer peers[ABI_PEERS];
     __u32 turned_out; /* how many had to make way for others */
     __u32 quic; /* enum quic_flags, as the pod's settings were at the last destination named */
+    struct abi_origin asker; /* who named it: of this pod, pid, start, cookie, netns_cookie */
+    __u8 serves;             /* a program bound it: who sends to it may be answered */
+    __u8 pad[7];
 };
 
 struct {

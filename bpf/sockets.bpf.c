@@ -5,8 +5,9 @@
  * a datagram, before it is cut into fragments and after they were put together, in the sender's
  * own context. An exchange begins with its first datagram: a connect() sends none, and the C
  * library connects datagram sockets just to see which address the kernel would choose. So here is
- * where it is told, where QUIC is refused (EPERM: programs fall back to TCP), and where a question
- * to a name server is filed for proxy/dns/resolver.c, for only now it has a source port.
+ * where it is told, where QUIC and what rules deny is refused (EPERM: programs fall back to TCP),
+ * and where a question to a name server is filed for proxy/dns/resolver.c, for only now it has a
+ * source port.
  *
  * sock_release comes when the last descriptor is closed, with nobody at the socket any more. */
 #include <linux/bpf.h>
@@ -15,6 +16,7 @@
 #include <linux/udp.h>
 
 #include "bpf/hold.h"
+#include "bpf/judge.h"
 #include "bpf/socket.h"
 
 enum {
@@ -157,6 +159,48 @@ static __always_inline int refuse_quic(struct peer *peer, const struct datagram 
     return REFUSE;
 }
 
+/* By rules that are newer than what was decided, or for a destination that has no place: a socket's
+ * threads may take them from each other. */
+static __always_inline __u32 judge_again(const struct datagrams *all, struct peer *peer,
+                                         const struct datagram *datagram, __u32 rules)
+{
+    struct abi_origin origin = all->asker;
+    __u32 verdict;
+
+    ip_store(origin.ip, &datagram->dst);
+    origin.port = datagram->dst_port;
+    if (ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst))
+        return 0;
+    verdict = judge_datagram(rules, &origin);
+    if (!peer || peer->flags & PEER_REST)
+        return verdict;
+    peer->rules = rules;
+    peer->flags = (peer->flags & ~(PEER_DENIED | PEER_SAID)) | (verdict ? PEER_DENIED : 0);
+    return verdict;
+}
+
+static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
+                                      const struct datagram *datagram)
+{
+    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &all->asker.pod);
+    __u32 rules = pod ? pod->rules : 0, verdict;
+
+    if (!rules || (peer && peer->flags & PEER_STEERED))
+        return false;
+    if (peer && peer->rules == rules && !(peer->flags & PEER_REST))
+        verdict = peer->flags & PEER_DENIED ? ABI_VERDICT_DENY : 0;
+    else
+        verdict = judge_again(all, peer, datagram, rules);
+    if (!verdict)
+        return false;
+    if (peer && !(peer->flags & (PEER_SAID | PEER_REST))) {
+        ip_store(peer->origin.bound, &datagram->src);
+        tell_record(&peer->origin, IPPROTO_UDP, datagram->src_port, EPERM, 0);
+        peer->flags |= PEER_SAID;
+    }
+    return true;
+}
+
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
@@ -175,6 +219,8 @@ int count_egress(struct __sk_buff *skb)
     peer = find_peer(all, &datagram.dst, datagram.dst_port);
     if (quic_is_refused(all->quic, &datagram.dst, datagram.dst_port))
         return refuse_quic(peer, &datagram);
+    if (is_denied(all, peer, &datagram))
+        return REFUSE;
     if (!peer)
         return ALLOW; /* its place was given away meanwhile */
     if (peer->flags & PEER_STEERED)
@@ -184,6 +230,17 @@ int count_egress(struct __sk_buff *skb)
     __sync_fetch_and_add(&peer->tx, datagram.len);
     tell_now_and_then(peer);
     return ALLOW;
+}
+
+static __always_inline void note_heard(struct __sk_buff *skb, const struct datagram *datagram)
+{
+    struct heard from = {.cookie = bpf_get_socket_cookie(skb), .port = datagram->src_port};
+    __u8 present = 1;
+
+    ip_store(from.ip, &datagram->src);
+    if (!bpf_map_lookup_elem(&policy_heard,
+                             &from)) /* which is cheap; who is read stays young, too */
+        bpf_map_update_elem(&policy_heard, &from, &present, BPF_ANY);
 }
 
 SEC("cgroup_skb/ingress")
@@ -196,7 +253,11 @@ int count_ingress(struct __sk_buff *skb)
     if (!read_datagram(skb, &datagram))
         return ALLOW;
     all = datagrams_of(skb);
-    peer = all ? find_peer(all, &datagram.src, datagram.src_port) : NULL;
+    if (!all)
+        return ALLOW;
+    if (all->serves)
+        note_heard(skb, &datagram);
+    peer = find_peer(all, &datagram.src, datagram.src_port);
     if (peer)
         __sync_fetch_and_add(&peer->rx, datagram.len);
     return ALLOW;

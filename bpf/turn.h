@@ -15,8 +15,9 @@
 
 enum outcome {
     UNTOUCHED, /* as if we were not there */
-    REFUSED,   /* EPERM */
+    REFUSED,   /* EPERM, or as fail_with() says */
     STEERED,
+    NO_WAY, /* ENETUNREACH, if nothing is done about it */
 };
 
 enum { DNS_PORT = 53, UNKNOWN_NS = 10000000 };
@@ -108,22 +109,27 @@ static __always_inline void name_this_host(struct ip *ip, const struct ip *bound
         *ip = ip_of_v4(bpf_htonl(0x7f000001));
 }
 
+static __always_inline void fill_asker(struct abi_origin *origin)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+
+    origin->cgroup = bpf_get_current_cgroup_id();
+    origin->pid = bpf_get_current_pid_tgid() >> 32;
+    origin->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+    origin->time_ns = bpf_ktime_get_ns();
+}
+
 /* Who asks for *to: all of an origin but the pod. */
 static __always_inline void fill_origin(struct bpf_sock_addr *ctx, const struct place *to,
                                         const struct ip *bound, struct abi_origin *origin)
 {
-    struct task_struct *task = (void *)bpf_get_current_task();
-
     ip_store(origin->ip, &to->ip);
     if (!ip_is_any(bound))
         ip_store(origin->bound, bound);
     origin->port = to->port;
     origin->cookie = bpf_get_socket_cookie(ctx);
     origin->netns_cookie = bpf_get_netns_cookie(ctx);
-    origin->cgroup = bpf_get_current_cgroup_id();
-    origin->pid = bpf_get_current_pid_tgid() >> 32;
-    origin->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-    origin->time_ns = bpf_ktime_get_ns();
+    fill_asker(origin);
 }
 
 /* Nobody would see this: each pod's own setting says whether it may be. */
@@ -170,20 +176,18 @@ static __always_inline __u16 datagram_port(const struct abi_net *net, __u64 peer
     return net->datagram_ports[peer];
 }
 
-/* Decides about a destination that is to be looked into, and moves *to to our listener. `loopback`:
- * it is this very host. */
+/* Decides about a destination that is to be looked into, and moves *to to our listener. `here`: it
+ * is this very host. */
 static __always_inline enum outcome turn(const struct request *request, __u64 netns_cookie,
-                                         bool loopback, struct place *to)
+                                         bool here, struct place *to)
 {
     const struct abi_net *net = bpf_map_lookup_elem(&nets, &netns_cookie);
     struct place listener;
-    bool here;
 
     if (!net) { /* a namespace nobody listens in, or not yet: from the next connect on */
         tell_entered(request->pod_id, netns_cookie);
         return agent_down(request->pod);
     }
-    here = loopback || is_own(netns_cookie, &to->ip);
     listener.port =
         request->protocol == IPPROTO_TCP ? net->port : datagram_port(net, request->peer);
     if (here)
@@ -199,7 +203,7 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
     if (here && who_listens(request, to) != SOMEBODY)
         return UNTOUCHED;
     if (!here && !(net->flags & (ip_is_v4(&to->ip) ? ABI_NET_ROUTE4 : ABI_NET_ROUTE6)))
-        return UNTOUCHED; /* ENETUNREACH, on which dual-stack programs go on to the other */
+        return NO_WAY; /* ENETUNREACH, on which dual-stack programs go on to the other */
     *to = listener;
     return STEERED;
 }

@@ -58,9 +58,16 @@ static void report_names(struct report *report)
     getsockopt(report->fd, SOL_SOCKET, SO_COOKIE, &report->cookie, &len);
 }
 
-static void do_dial(const void *arg, struct report *report)
+static int name_in_datagram(int fd, const struct dial *dial)
 {
-    const struct dial *dial = arg;
+    struct sockaddr_storage at;
+    socklen_t len = place(dial->family, dial->to, dial->port, &at);
+
+    return sendto(fd, "hello", 5, 0, (struct sockaddr *)&at, len) == 5 ? 0 : -errno;
+}
+
+static void dial_once(const struct dial *dial, struct report *report)
+{
     struct linger abort = {.l_onoff = 1};
     struct sockaddr_storage at;
     int fd = socket(dial->family, dial->type | SOCK_CLOEXEC, 0), one = 1;
@@ -80,7 +87,9 @@ static void do_dial(const void *arg, struct report *report)
         report->code = connect_to(fd, dial->family, dial->first_to, dial->first_port);
         connect(fd, &nothing, sizeof(nothing));
     }
-    if (report->code == 0)
+    if (report->code == 0 && dial->then == NAME_AND_CLOSE)
+        report->code = name_in_datagram(fd, dial);
+    else if (report->code == 0)
         report->code = connect_to(fd, dial->family, dial->to, dial->port);
     report_names(report);
     if (report->code == 0 && dial->then == SEND_AND_CLOSE && send(fd, "hello", 5, 0) != 5)
@@ -90,6 +99,16 @@ static void do_dial(const void *arg, struct report *report)
     if (report->code < 0 || dial->then != STAY) {
         close(fd);
         report->fd = -1;
+    }
+}
+
+static void do_dial(const void *arg, struct report *report)
+{
+    const struct dial *dial = arg;
+
+    for (unsigned i = 0; i <= dial->again; i++) {
+        fd_close(&report->fd);
+        dial_once(dial, report);
     }
 }
 

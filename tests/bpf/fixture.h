@@ -44,7 +44,13 @@ struct dial {
     uint16_t bind_port;  /* 0: any; else one that others may use, too */
     const char *to;
     uint16_t port;
-    enum { STAY, SEND_AND_CLOSE, RESET } then;
+    enum {
+        STAY,
+        SEND_AND_CLOSE,
+        RESET,
+        NAME_AND_CLOSE /* a datagram that names where it goes; there is no connect */
+    } then;
+    unsigned again;       /* how many more times it does all that */
     const char *first_to; /* or NULL: connected to, and disconnected from, before */
     uint16_t first_port;
 };

@@ -1,0 +1,216 @@
+/* judge: what a pod's policies say of where one of its programs wants to go: found here by address,
+ * port and program, with nobody asked.
+ *
+ * proxy/enforce/kernel_rules.c has written down what policy_decide_connect() answers for every kind
+ * of destination and program. What it did not write down is not decided here: a connection goes to
+ * the agent, which knows more, and a datagram does not go. This very host is nobody's to judge:
+ * what a pod says to itself has not left it.
+ *
+ * Also here: the telling of what was refused, bounded for each pod. */
+#pragma once
+
+#include <linux/bpf.h>
+
+#include "bpf/socket.h"
+#include "bpf/turn.h"
+
+enum {
+    TOLD_MAX = 500,
+    OTHER_PROTOCOL = 255,
+    EPERM = 1,
+    EPROTONOSUPPORT = 93,
+    ENETUNREACH = 101,
+    ECONNREFUSED = 111,
+};
+static const __u64 told_window_ns = 1000000000;
+
+/* ---- who, where ---- */
+
+/* Which of the kinds of programs that these rules tell apart; negative: nobody knows. */
+static __always_inline long who_is(__u32 id, const struct abi_rules *rules,
+                                   const struct abi_origin *origin)
+{
+    struct abi_life life = {.pid = origin->pid, .start_ns = origin->start_ns};
+    struct abi_who key = {.rules = id};
+    const struct abi_image *image;
+    const __u32 *who;
+
+    if (!rules->binaries)
+        return 0;
+    image = bpf_map_lookup_elem(&policy_images, &life);
+    if (!image)
+        return -1;
+    key.binaries =
+        (image->own & rules->binaries & ~rules->family) | (image->family & rules->family);
+    who = bpf_map_lookup_elem(&policy_whos, &key);
+    return who ? *who & 0xffff : -1;
+}
+
+/* What class of destination it is; negative: nobody knows. */
+static __always_inline __s64 class_of(__u32 id, const struct abi_rules *rules,
+                                      const struct abi_origin *origin)
+{
+    struct abi_resolved name = {.pod = origin->pod, .rules = id};
+    struct abi_prefix prefix = {.bits = 32 + 128, .rules = id};
+    const struct abi_class *resolved;
+    const __u32 *class;
+
+    __builtin_memcpy(name.ip, origin->ip, sizeof(name.ip));
+    __builtin_memcpy(prefix.ip, origin->ip, sizeof(prefix.ip));
+    if (rules->flags & ABI_RULES_NAMES) {
+        resolved = bpf_map_lookup_elem(&policy_names, &name);
+        if (resolved && bpf_ktime_get_ns() < resolved->until_ns)
+            return resolved->class;
+    }
+    class = bpf_map_lookup_elem(&policy_nets, &prefix);
+    return class ? *class : -1;
+}
+
+/* enum abi_verdict. For the verifier a function of its own, as find_place() is. */
+__weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 protocol)
+{
+    const struct abi_rules *rules = bpf_map_lookup_elem(&policy_rules, &id);
+    struct abi_where where = {.bits = ABI_WHERE_BITS + 16, .rules = id, .protocol = protocol};
+    const __u32 *verdict;
+    __s64 class = ABI_ANY_CLASS;
+    long who;
+
+    if (!origin || !rules || rules->flags & ABI_RULES_AGENT)
+        return ABI_VERDICT_AGENT;
+    who = who_is(id, rules, origin);
+    if (protocol != ABI_ANY_PROTOCOL)
+        class = class_of(id, rules, origin);
+    if (who < 0 || class < 0)
+        return ABI_VERDICT_AGENT;
+    where.who = who;
+    where.class = class;
+    where.port[0] = origin->port >> 8;
+    where.port[1] = origin->port;
+    verdict = bpf_map_lookup_elem(&policy_ports, &where);
+    return verdict ? *verdict : ABI_VERDICT_AGENT;
+}
+
+/* ---- what follows ---- */
+
+/* REFUSE, with another errno than EPERM where the kernel has the helper. */
+static __always_inline void fail_with(int error)
+{
+    if (error != EPERM && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_set_retval))
+        bpf_set_retval(-error);
+}
+
+static __always_inline int error_of(__u32 verdict)
+{
+    return verdict & ABI_VERDICT_RESET ? ECONNREFUSED : EPERM;
+}
+
+/* Whether there may be one more record of this pod's, and how many were not. */
+static __always_inline bool may_tell(__u64 pod, __u64 *missed)
+{
+    struct told_of_pod first = {.since_ns = bpf_ktime_get_ns(), .told = 1};
+    struct told_of_pod *told = bpf_map_lookup_elem(&policy_told, &pod);
+
+    *missed = 0;
+    if (!told) {
+        bpf_map_update_elem(&policy_told, &pod, &first, BPF_ANY);
+        return true;
+    }
+    if (first.since_ns - told->since_ns >= told_window_ns) {
+        told->since_ns = first.since_ns;
+        told->told = 0;
+    }
+    if (told->told >= TOLD_MAX) {
+        __sync_fetch_and_add(&told->missed, 1);
+        return false;
+    }
+    told->told++;
+    *missed = told->missed;
+    told->missed = 0;
+    return true;
+}
+
+static __always_inline void tell_record(const struct abi_origin *origin, __u8 protocol,
+                                        __u16 src_port, __u16 error, __u8 flags)
+{
+    struct abi_socket *record;
+    __u64 missed;
+
+    if (!may_tell(origin->pod, &missed))
+        return;
+    record = begin_record(ABI_SOCKET_DENIED, origin);
+    if (!record)
+        return;
+    __builtin_memcpy(record->src, origin->bound, sizeof(record->src));
+    record->src_port = src_port;
+    record->protocol = protocol;
+    record->flags = flags;
+    record->error = error;
+    record->tx = missed;
+    record->rx = 0;
+    bpf_ringbuf_submit(record, 0);
+}
+
+static __always_inline void tell_denied(const struct abi_origin *origin, __u8 protocol, __u16 error,
+                                        __u8 flags)
+{
+    tell_record(origin, protocol, 0, error, flags);
+}
+
+/* A socket of a kind that cannot be judged. */
+static __always_inline void tell_kind(const struct abi_origin *origin, __u32 type, __u32 protocol,
+                                      __u32 verdict)
+{
+    bool allowed = verdict & ABI_VERDICT_TELL;
+
+    tell_record(origin, protocol < OTHER_PROTOCOL ? protocol : OTHER_PROTOCOL, type,
+                allowed ? 0 : EPERM, ABI_SOCKET_KIND | (allowed ? ABI_SOCKET_ALLOWED : 0));
+}
+
+/* Steered to the agent, or not: what becomes of a connect that is judged so. `looked_into`: it was
+ * to be steered. */
+static __always_inline enum outcome permit(const struct request *request,
+                                           const struct abi_origin *origin, __u32 verdict,
+                                           enum outcome outcome, bool looked_into)
+{
+    bool unseen = !(verdict & ABI_VERDICT_DENY);
+
+    if (outcome == STEERED || outcome == REFUSED || !verdict)
+        return outcome;
+    if (outcome == NO_WAY) { /* by what we know, which may be late: so it is not tried */
+        fail_with(ENETUNREACH);
+        return REFUSED;
+    }
+    if (unseen && looked_into)
+        return outcome; /* nobody is there, and this pod may then go unseen */
+    tell_denied(origin, request->protocol, error_of(verdict), unseen ? ABI_SOCKET_UNSEEN : 0);
+    fail_with(error_of(verdict));
+    return REFUSED;
+}
+
+/* ---- datagrams ---- */
+
+/* Who sent to a socket that a program of a pod bound: it is answered whatever rules say, for the
+ * exchange is not the pod's. */
+struct heard {
+    __u64 cookie;
+    __u8 ip[16];
+    __u16 port;
+    __u16 pad[3];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct heard);
+    __type(value, __u8);
+} policy_heard SEC(".maps") __weak;
+
+static __always_inline __u32 judge_datagram(__u32 rules, const struct abi_origin *origin)
+{
+    struct heard from = {.cookie = origin->cookie, .port = origin->port};
+    __u32 verdict = judge(rules, origin, IPPROTO_UDP);
+
+    if (!verdict)
+        return 0;
+    __builtin_memcpy(from.ip, origin->ip, sizeof(from.ip));
+    return bpf_map_lookup_elem(&policy_heard, &from) ? 0 : verdict;
+}
