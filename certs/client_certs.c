@@ -70,7 +70,7 @@ const struct client_cert *client_certs_find(const struct client_certs *certs, co
 
 /* ---- loading ---- */
 
-static void cert_fini(struct client_cert *cert)
+void client_cert_fini(struct client_cert *cert)
 {
     free(cert->name);
     X509_free(cert->cert);
@@ -86,7 +86,7 @@ void client_certs_free(struct client_certs **certs)
     if (!gone)
         return;
     for (size_t i = 0; i < gone->len; i++)
-        cert_fini(&gone->list[i]);
+        client_cert_fini(&gone->list[i]);
     free(gone->list);
     free(gone->names);
     free(gone);
@@ -99,7 +99,7 @@ struct pair {
 
 static void pair_fini(struct pair *pair)
 {
-    cert_fini(&pair->cert);
+    client_cert_fini(&pair->cert);
 }
 
 static int read_pair(void *arg, const char *dir, const char *version, struct err *err)
@@ -109,7 +109,7 @@ static int read_pair(void *arg, const char *dir, const char *version, struct err
     int rc;
 
     (void)dir, (void)version;
-    cert_fini(cert);
+    client_cert_fini(cert);
     cert->chain = sk_X509_new_null();
     if (!cert->chain)
         return err_set(err, -ENOMEM, "cannot read %s", pair->cert_path);
@@ -118,6 +118,30 @@ static int read_pair(void *arg, const char *dir, const char *version, struct err
         return rc;
     cert->cert = sk_X509_shift(cert->chain);
     return pem_read_key(&cert->key, cert->cert, pair->key_path, pair->cert_path, err);
+}
+
+int client_cert_load(struct client_cert *out, const char *path, struct err *err)
+{
+    CLEANUP(pair_fini) struct pair pair = {0};
+    struct stat st;
+    bool is_dir;
+    int rc;
+
+    if (stat(path, &st) < 0)
+        return err_sys(err, -errno, "cannot read %s", path);
+    is_dir = S_ISDIR(st.st_mode);
+    if (snprintf(pair.cert_path, PATH_MAX, "%s%s", path, is_dir ? "/tls.crt" : "") >= PATH_MAX ||
+        snprintf(pair.key_path, PATH_MAX, "%s%s", path, is_dir ? "/tls.key" : "") >= PATH_MAX)
+        return err_set(err, -ENAMETOOLONG, "%.200s: name too long", path);
+    rc = is_dir ? file_set_read(path, read_pair, &pair, err) : read_pair(&pair, path, "", err);
+    if (rc < 0)
+        return rc;
+    pair.cert.name = strdup(path);
+    if (!pair.cert.name)
+        return err_set(err, -ENOMEM, "cannot keep %s", path);
+    *out = pair.cert;
+    pair.cert = (struct client_cert){0};
+    return 0;
 }
 
 /* "*.Example.com" -> "*.example.com"; NULL: nothing that a server could be called. */

@@ -17,6 +17,11 @@ struct client_cert {
     STACK_OF(X509) *chain; /* what stands behind cert; may be empty */
 };
 
+/* The one of a directory that has tls.crt and tls.key, or of a file that holds both. name becomes
+ * path; refused as those below. Nothing is left in *out on failure. */
+int client_cert_load(struct client_cert *out, const char *path, struct err *err);
+void client_cert_fini(struct client_cert *cert); /* at ease with a zeroed one */
+
 struct client_certs; /* immutable */
 
 /* Refused, with a sentence that names the file: a key that does not fit, that others may read, or

@@ -144,6 +144,7 @@ struct facts_request {
     struct span path;    /* the same without query */
     struct span upgrade; /* what it asks to become: Upgrade's value, of HTTP/2: ":protocol" */
     const char *host;    /* as wire/authority.h has it; NULL: none was named */
+    uint16_t port;       /* ... behind it; 0: none was written */
     const char *name;    /* whom TLS is with, and so all that may be asked for; NULL: anybody */
     bool fits;           /* ... or this, as upstream's certificate has it, too */
     const struct facts_field *fields; /* without pseudo-headers, in order */

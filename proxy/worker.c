@@ -282,6 +282,7 @@ void worker_free(struct worker **worker)
         event_base_free(gone->base);
     while (gone->spare_len)
         free(gone->spare[--gone->spare_len]);
+    tls_rules_forget(gone);
     SSL_CTX_free(gone->upstream_ctx);
     SSL_CTX_free(gone->pod_ctx);
     BIO_meth_free(gone->leg_bio);

@@ -33,6 +33,7 @@ struct limits;
 struct names;
 struct passthrough;
 struct policies;
+struct rule_file;
 struct worker;
 
 /* Something to be done with what a worker owns. */
@@ -77,6 +78,7 @@ struct worker {
     struct flow *dead;  /* freed at the end of the loop's turn */
     struct event *reaper;
     struct event *retirer; /* pending since worker_retire() */
+    struct rule_file *rule_files; /* of flow/tls_rules.c */
     uint8_t *spare[WORKER_SPARE_BUFFERS];
     size_t spare_len;
     struct inbox inbox;

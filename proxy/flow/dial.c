@@ -44,12 +44,13 @@ int dial_connected(struct flow *flow)
 static int secure(struct flow *flow)
 {
     const char *host = flow->facts.where.host;
+    X509_STORE *trust = tls_rules_trust(&flow->tls_rules);
     SSL *ssl = SSL_new(flow->worker->upstream_ctx);
 
     if (!ssl || leg_secure(&flow->upstream, ssl, false) < 0)
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (SSL_set_app_data(ssl, flow) != 1 ||
-        !SSL_set1_verify_cert_store(ssl, flow->credentials->roots))
+        !SSL_set1_verify_cert_store(ssl, trust ? trust : flow->credentials->roots))
         return err_set(&flow->why, -ENOMEM, "TLS with the upstream: out of memory");
     if (host[0] && !SSL_set_tlsext_host_name(ssl, host))
         return err_set(&flow->why, -EINVAL, "'%s' cannot be asked for by TLS", host);
@@ -96,13 +97,16 @@ int dial_alert(const struct dial_failure *failure)
 int dial_choose_certificate(SSL *ssl, void *arg)
 {
     struct flow *flow = SSL_get_app_data(ssl);
+    const struct client_cert *of_rule = tls_rules_client(&flow->tls_rules);
     char address[ADDR_TEXT_MAX];
 
     (void)arg;
     flow->wants_certificate = true;
-    flow->shown = flow->by_its_names
-                      ? NULL
-                      : client_certs_find(flow->credentials->clients, asked_name(flow, address));
+    flow->shown = NULL;
+    if (!flow->by_its_names)
+        flow->shown =
+            of_rule ? of_rule
+                    : client_certs_find(flow->credentials->clients, asked_name(flow, address));
     return !flow->shown ||
            SSL_use_cert_and_key(ssl, flow->shown->cert, flow->shown->key, flow->shown->chain, 1);
 }
@@ -160,6 +164,8 @@ static enum flow_state leave_alone(struct flow *flow, enum opaque why)
 {
     flow->why = (struct err){0}; /* nothing of theirs has failed yet */
     facts_set_opaque(&flow->facts, why);
+    if (!verdict_unseen_opaque(flow, why))
+        return verdict_refused(flow);
     flow->facts.route = ROUTE_PASSTHROUGH;
     report_tls(flow);
     if (flow_redial(flow) == 0)
@@ -240,5 +246,5 @@ enum flow_state dial(struct flow *flow)
     if (result < 0)
         return failed(flow, result);
     resume_learn(flow, flow->upstream.ssl);
-    return FLOW_OPENING;
+    return verdict_session(flow) ? FLOW_OPENING : verdict_refused(flow);
 }

@@ -254,10 +254,11 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     flow->upstream.fd = upstream;
     splice_init(&flow->splice);
     tap_look(flow);
+    verdict_begin(flow);
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
     if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || arm(flow) < 0 ||
-        dial_begin(flow) < 0 ||
+        !verdict_connect(flow) || dial_begin(flow) < 0 ||
         leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow) < 0) {
         flow->reset = true;
         flow_move(flow, FLOW_CLOSING);
@@ -279,6 +280,8 @@ void flow_free(struct flow **flow)
 {
     if (!*flow)
         return;
+    tls_rules_fini(&(*flow)->tls_rules);
+    verdict_end(*flow);
     pod_unref(&(*flow)->facts.who.pod);
     credentials_unref(&(*flow)->credentials);
     free((*flow)->alpn);

@@ -2,7 +2,7 @@
  *
  * Everything about a flow happens on its worker's thread. Its path, file by file:
  *   peek.c   what does the pod say?            meeting   (the upstream connect is under way)
- *   judge.c  what to do with it?               judging
+ *   judge.c  what to do with it?               judging   (verdict.c: what its policies say)
  *   dial.c   TLS with the upstream             dialling  (suites.c: which ciphers; verify.c: whom
  *                                                        to trust)
  *   open.c   TLS with the pod                  opening
@@ -24,7 +24,9 @@
 #include "proxy/flow/resume.h"
 #include "proxy/flow/splice.h"
 #include "proxy/flow/tap.h"
+#include "proxy/flow/tls_rules.h"
 #include "proxy/flow/tunnel.h"
+#include "proxy/flow/verdict.h"
 #include "proxy/doors/origin.h"
 
 enum flow_state {
@@ -43,6 +45,7 @@ struct flow {
     struct worker *worker;
     enum flow_state state;
     struct facts facts;
+    struct verdicts verdicts;
     struct origin origin;
     struct credentials *credentials; /* a reference on those in force when it was accepted */
     struct leg pod, upstream;
@@ -56,8 +59,10 @@ struct flow {
     size_t alpn_len;
     bool asks_status; /* ... asks for an OCSP response, so upstream is asked, too */
     bool needs_rsa;   /* ... has no use for a P-256 certificate */
-    uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more */
+    uint16_t version_min, version_max; /* ... offers these, so upstream's shall not more; max 0:
+                                          there was none */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
+    struct tls_rules tls_rules;        /* what its policies want of this */
     enum relay_kind speaks;            /* in the clear */
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
     bool wants_certificate; /* upstream asked for the client's */

@@ -93,11 +93,26 @@ static bool spared(const struct flow *flow)
                                 : resolved_to_spared(flow);
 }
 
+/* Nothing can be read of it, or nothing is to be. */
+static enum flow_state leave(struct flow *flow)
+{
+    if (flow->facts.visibility == VISIBILITY_OPAQUE &&
+        !verdict_unseen_opaque(flow, flow->facts.opaque))
+        return verdict_refused(flow);
+    flow->facts.route = ROUTE_PASSTHROUGH;
+    if (flow->facts.where.host[0] || flow->facts.visibility == VISIBILITY_PASSTHROUGH)
+        report_tls(flow); /* the name was seen, the rest was not */
+    return pass_on(flow);
+}
+
 enum flow_state judge(struct flow *flow)
 {
     char address[ADDR_TEXT_MAX];
 
-    if (flow->facts.visibility != VISIBILITY_OPAQUE && flow->speaks != RELAY_DNS && spared(flow))
+    if (flow->speaks != RELAY_DNS && !verdict_hello(flow))
+        return verdict_refused(flow);
+    if (flow->facts.visibility != VISIBILITY_OPAQUE && flow->speaks != RELAY_DNS &&
+        ((spared(flow) && verdict_may_pass(flow)) || verdict_passes(flow)))
         flow->facts.visibility = VISIBILITY_PASSTHROUGH;
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:
@@ -106,7 +121,7 @@ enum flow_state judge(struct flow *flow)
             break;
         }
         if (mint_name_ok(asked_name(flow, address)))
-            return FLOW_DIALLING;
+            return tls_rules_apply(flow) ? FLOW_DIALLING : verdict_refused(flow);
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         break;
     case VISIBILITY_PLAINTEXT:
@@ -117,8 +132,5 @@ enum flow_state judge(struct flow *flow)
     default:
         break;
     }
-    flow->facts.route = ROUTE_PASSTHROUGH;
-    if (flow->facts.where.host[0] || flow->facts.visibility == VISIBILITY_PASSTHROUGH)
-        report_tls(flow); /* the name was seen, the rest was not */
-    return pass_on(flow);
+    return leave(flow);
 }

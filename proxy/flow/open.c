@@ -52,12 +52,13 @@ int open_staple(SSL *ssl, void *arg)
 static int staple(struct flow *flow, SSL *ssl, bool *revoked)
 {
     const struct session_facts *shown = &flow->resume.shown;
+    X509_STORE *trust = tls_rules_trust(&flow->tls_rules);
 
     *revoked = false;
     if (!flow->asks_status)
         return 0;
     switch (store_use_staple(shown->authority, ssl, flow->upstream.ssl, shown->issuer,
-                             flow->credentials->roots, &flow->why)) {
+                             trust ? trust : flow->credentials->roots, &flow->why)) {
     case STAPLE_FAILED:
         return -EIO;
     case STAPLE_REVOKED:
@@ -68,6 +69,14 @@ static int staple(struct flow *flow, SSL *ssl, bool *revoked)
     default:
         return 0;
     }
+}
+
+/* What its rules want of versions holds on this leg, too. */
+static bool keep_versions(const struct tls_rules *rules, SSL *ssl)
+{
+    return (rules->version_min <= TLS1_2_VERSION ||
+            SSL_set_min_proto_version(ssl, rules->version_min)) &&
+           (!rules->version_max || SSL_set_max_proto_version(ssl, rules->version_max));
 }
 
 /* 0, or why not. */
@@ -88,7 +97,7 @@ static int secure(struct flow *flow, enum leaf_kind kind)
 
     if (!ssl || leg_secure(&flow->pod, ssl, true) < 0)
         result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
-    else if (SSL_set_app_data(ssl, flow) != 1)
+    else if (SSL_set_app_data(ssl, flow) != 1 || !keep_versions(&flow->tls_rules, ssl))
         result = err_set(&flow->why, -ENOMEM, "TLS with the program: out of memory");
     else
         result = store_use_leaf(worker->parts.store, ssl, &order, &flow->why);
@@ -130,8 +139,13 @@ static enum flow_state agreed(struct flow *flow)
 
     SSL_get0_alpn_selected(flow->pod.ssl, &chosen, &len);
     kind = open_relay_kind(span_of(chosen, len));
-    if (kind == RELAY_RAW)
+    if (kind == RELAY_RAW) {
         facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+        if (!verdict_unseen_opaque(flow, OPAQUE_OTHER_PROTOCOL)) {
+            report_tls(flow);
+            return verdict_refused(flow);
+        }
+    }
     report_tls(flow);
     flow->why = (struct err){0}; /* a revocation is told; what fails from here on is not that */
     free(TAKE(flow->alpn));
@@ -179,6 +193,8 @@ enum flow_state open_pod(struct flow *flow)
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);
+    if (flow->refused && !verdict_unseen(flow, "the program refused our certificate"))
+        return verdict_refused(flow);
     flow->reset = result == -ECONNRESET && !flow->pod.at_end;
     return FLOW_CLOSING;
 }

@@ -97,6 +97,8 @@ static int note_alpn(struct flow *flow, struct span offer)
  * worker's buffers. 0, or why not. */
 static int note_hello(struct flow *flow, const struct hello *hello)
 {
+    flow->version_min = hello->version_min;
+    flow->version_max = hello->version_max;
     (void)ja4_of(hello, sha256, flow->facts.ja4); /* without memory, or too long: not told */
     if (!span_to_text(hello->server_name, flow->facts.where.host, sizeof(flow->facts.where.host))) {
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
@@ -105,8 +107,6 @@ static int note_hello(struct flow *flow, const struct hello *hello)
     flow->asks_status = hello->status;
     flow->needs_rsa = !hello_takes_p256(hello);
     flow->suites = suites_shared(hello->ciphers);
-    flow->version_min = hello->version_min;
-    flow->version_max = hello->version_max;
     facts_set_opaque(&flow->facts, judge_unopenable(hello));
     if (flow->facts.opaque)
         return 0;

@@ -22,11 +22,15 @@ void query_init(struct flow *flow)
     };
 }
 
-static void to_raw(struct flow *flow)
+/* False: it is not to pass unread. */
+static bool to_raw(struct flow *flow)
 {
+    enum opaque why = flow->relay.up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST;
+
     flow->relay.kind = RELAY_RAW;
     if (!flow->relay.lookups.asked)
-        facts_set_opaque(&flow->facts, flow->relay.up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+        facts_set_opaque(&flow->facts, why);
+    return verdict_unseen_opaque(flow, why);
 }
 
 static bool next_message(const struct pipeline *line, struct span *message)
@@ -50,10 +54,8 @@ static bool feed_up(struct flow *flow)
 
     while (next_message(up, &message)) {
         result = lookups_ask(&flow->relay.lookups, message);
-        if (result == -EBADMSG) {
-            to_raw(flow);
-            return true;
-        }
+        if (result == -EBADMSG)
+            return to_raw(flow);
         if (result < 0) {
             err_sys(&flow->why, result, "a question to a name server");
             return false;
@@ -121,6 +123,6 @@ bool query_feed(struct flow *flow)
     if (!feed_up(flow))
         return false;
     if (!relay->lookups.asked && relay->down.len) /* the server speaks first: no DNS */
-        to_raw(flow);
+        return to_raw(flow);
     return relay->kind != RELAY_DNS || feed_down(flow);
 }

@@ -10,6 +10,6 @@
 struct flow;
 
 void query_init(struct flow *flow);
-/* What turns out to be something else becomes RELAY_RAW. False: an answer of ours has no room,
- * reset the flow. */
+/* What turns out to be something else becomes RELAY_RAW. False: an answer of ours has no room, or
+ * that is not to pass unread: reset the flow. */
 bool query_feed(struct flow *flow);

@@ -189,8 +189,11 @@ static bool think(struct flow *flow)
         return false;
     if (relay->kind == RELAY_RAW) { /* also from inside the calls above */
         if (!relay->requests && flow->facts.visibility != VISIBILITY_OPAQUE &&
-            (relay->up.len || relay->down.len))
+            (relay->up.len || relay->down.len)) {
             facts_set_opaque(&flow->facts, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+            if (!verdict_unseen_opaque(flow, flow->facts.opaque))
+                return false;
+        }
         pass_raw(flow, &relay->up);
         pass_raw(flow, &relay->down);
     }

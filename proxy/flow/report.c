@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "events/verdict.h"
 #include "proxy/flow/steps.h"
 
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)
@@ -160,6 +161,26 @@ void report_tls(const struct flow *flow)
         if (flow->upstream.ssl)
             fill_tls(event, flow->upstream.ssl, flow->shown);
         event->error = why(flow, event);
+        verdict_onto(flow, event);
+    }
+    report_emit(flow, &event);
+}
+
+void report_policy(const struct flow *flow, enum policy_point point,
+                   const struct policy_verdict *verdict, const struct facts_request *request)
+{
+    struct flow_event *event = report_new(flow, FLOW_EVENT_POLICY);
+
+    if (event) {
+        flow_event_set_verdict(event, point, verdict);
+        if (flow->facts.where.host[0])
+            event->decision.name = flow_event_text(event, span_of_text(flow->facts.where.host));
+        if (request) {
+            event->decision.host =
+                request->host ? flow_event_text(event, span_of_text(request->host)) : NULL;
+            event->decision.method = flow_event_text(event, request->method);
+            event->decision.path = flow_event_text(event, request->path);
+        }
     }
     report_emit(flow, &event);
 }

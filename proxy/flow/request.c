@@ -31,7 +31,7 @@ static uint32_t next_stream(struct flow *flow)
 
 static struct facts_request facts_of(const struct http1_head *head, const uint8_t *base,
                                      struct facts_field fields[HTTP1_FIELDS_MAX],
-                                     char host[AUTHORITY_HOST_MAX])
+                                     struct authority_parts *authority)
 {
     struct facts_request request = {
         .protocol = head->minor ? "HTTP/1.1" : "HTTP/1.0",
@@ -42,8 +42,10 @@ static struct facts_request facts_of(const struct http1_head *head, const uint8_
     };
 
     request.path = exchange_path(request.url);
-    if (http1_authority(head, base, host, AUTHORITY_HOST_MAX))
-        request.host = host;
+    if (http1_authority_parts(head, base, authority)) {
+        request.host = authority->host;
+        request.port = authority->port;
+    }
     if (head->upgrade && !span_equal(request.method, BYTES("CONNECT")))
         request.upgrade = facts_find_field(fields, request.fields_len, "upgrade");
     return request;
@@ -51,7 +53,7 @@ static struct facts_request facts_of(const struct http1_head *head, const uint8_
 
 /* ---- refusing ---- */
 
-enum { ANSWER_MAX = 512, ANSWER_WORDS = 320 }; /* the status and the fields need 150 at most */
+enum { ANSWER_MAX = 640, ANSWER_WORDS = 400 }; /* the status and the fields need 150 at most */
 
 /* What is ready are the last bytes for the pod: of what came behind them nothing goes on. */
 static void end_here(struct relay *relay)
@@ -89,7 +91,7 @@ static void answer(struct flow *flow, const struct exchange_decision *decision)
 {
     struct pipeline *down = &flow->relay.down;
     char text[ANSWER_MAX], words[ANSWER_WORDS];
-    int said = snprintf(words, sizeof(words), "sallyport: %.300s\n", decision->reason);
+    int said = snprintf(words, sizeof(words), "sallyport: %.380s\n", decision->reason);
     int len = snprintf(text, sizeof(text),
                        "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
                        "Connection: close\r\n\r\n%s",
@@ -215,14 +217,17 @@ static bool request_seen(struct flow *flow)
     const struct http1_head *head = http1_head(relay->request);
     const uint8_t *base = relay->up.data + relay->up.ready;
     struct facts_field fields[HTTP1_FIELDS_MAX];
-    char host[AUTHORITY_HOST_MAX];
-    struct facts_request request = facts_of(head, base, fields, host);
+    struct authority_parts authority;
+    struct facts_request request = facts_of(head, base, fields, &authority);
     struct exchange_decision decision = exchange_judge(&flow->facts, &request);
     struct pending *pending;
 
     request.stream = next_stream(flow);
+    if (decision.verdict != VERDICT_DENY)
+        verdict_request(flow, &request, &decision);
     if (decision.verdict == VERDICT_DENY) {
         refuse(flow, &request, decision);
+        verdict_onto(flow, flow->relay.refusal.event);
         return false;
     }
     pending = &relay->pending[(relay->pending_at + relay->pending_len++) % RELAY_PENDING_MAX];
@@ -230,6 +235,7 @@ static bool request_seen(struct flow *flow)
     pending->connect = span_equal(request.method, BYTES("CONNECT"));
     pending->upgrade = head->upgrade;
     exchange_begin(flow, &pending->exchange, &request);
+    verdict_onto(flow, pending->exchange.event);
     http1_on_body(relay->request, pending->exchange.carried ? on_body_up : NULL, flow);
     if (pending->connect)
         tunnel_asked(&flow->tunnel, head, base);
@@ -266,7 +272,7 @@ bool request_feed_up(struct flow *flow)
             return true;
         case HTTP1_HEAD:
             if (!request_seen(flow))
-                break;
+                return !flow->verdicts.over;
             up->in_head = false;
             up->ready = up->parsed;
             break;
@@ -288,13 +294,15 @@ bool request_feed_up(struct flow *flow)
     return true;
 }
 
-/* What follows 101 is not HTTP/1 any more. */
-static void note_upgrade(struct flow *flow, const struct http1_head *head, const uint8_t *base)
+/* What follows 101 is not HTTP/1 any more. False: then it is not to follow. */
+static bool note_upgrade(struct flow *flow, const struct http1_head *head, const uint8_t *base)
 {
     struct span to;
 
-    if (!http1_find(head, base, "upgrade", &to) || !span_equal_nocase(to, "websocket"))
-        facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+    if (http1_find(head, base, "upgrade", &to) && span_equal_nocase(to, "websocket"))
+        return true;
+    facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
+    return verdict_unseen_opaque(flow, OPAQUE_OTHER_PROTOCOL);
 }
 
 static void on_body_down(void *arg, struct span bytes)
@@ -325,8 +333,8 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
     http1_on_body(relay->response, exchange->carried ? on_body_down : NULL, flow);
 }
 
-/* An answer's head: told, and what it settles. */
-static void answer_seen(struct flow *flow)
+/* An answer's head: told, and what it settles. False: the flow ends here. */
+static bool answer_seen(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
     const struct http1_head *head = http1_head(relay->response);
@@ -334,12 +342,12 @@ static void answer_seen(struct flow *flow)
     bool upgraded, led;
 
     if (!relay->pending_len || (head->code < 200 && head->code != 101))
-        return; /* unasked, or an interim answer: it goes on, its request is still open */
+        return true; /* unasked, or an interim answer: it goes on, its request is still open */
     upgraded = pending->upgrade && head->code == 101;
     led = pending->connect && head->code / 100 == 2;
     tell_answered(flow, head, relay->down.data + relay->down.ready);
-    if (upgraded)
-        note_upgrade(flow, head, relay->down.data + relay->down.ready);
+    if (upgraded && !note_upgrade(flow, head, relay->down.data + relay->down.ready))
+        return false;
     if (upgraded || led) {
         to_raw(relay);
         if (led)
@@ -350,6 +358,7 @@ static void answer_seen(struct flow *flow)
         relay->settling = false;
         http1_upgraded(relay->request, false);
     }
+    return true;
 }
 
 /* Why an answer's head must not go on, or NULL.
@@ -443,8 +452,8 @@ bool request_feed_down(struct flow *flow)
             refuse_answer(flow, reason);
             return true;
         }
-        if (status == HTTP1_HEAD)
-            answer_seen(flow);
+        if (status == HTTP1_HEAD && !answer_seen(flow))
+            return false;
         if (status == HTTP1_RAW)
             to_raw(relay);
         down->in_head = false;

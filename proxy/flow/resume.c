@@ -18,7 +18,7 @@ void resume_fini(struct resume *resume)
 bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
 {
     struct __attribute__((packed)) { /* no padding: it is compared as bytes */
-        uint64_t pod, netns, credentials;
+        uint64_t pod, netns, credentials, policies;
         struct addr dst;
         uint32_t suites;
         uint16_t tunnel_port, version_min, version_max;
@@ -28,6 +28,7 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
         .pod = flow->facts.who.pod ? flow->facts.who.pod->cgroup_id : 0,
         .netns = flow->origin.netns_cookie,
         .credentials = flow->credentials->generation,
+        .policies = flow->verdicts.scope ? flow->verdicts.generation : 0,
         .dst = flow->facts.where.dst,
         .suites = flow->suites,
         .tunnel_port = flow->tunnel.port,
@@ -52,7 +53,8 @@ void resume_offer(struct flow *flow, SSL *ssl)
 
     resume->learnt = resume->offered = false;
     session_facts_fini(&resume->shown);
-    resume->keyed = !resume->refused && resume_key(flow, resume->key);
+    /* what a rule has us show is the rule's own: no session of it outlives that */
+    resume->keyed = !resume->refused && !flow->tls_rules.client && resume_key(flow, resume->key);
     if (!resume->keyed)
         return;
     session = session_cache_take(flow->worker->parts.session_cache, resume->key, clock_ns(),
@@ -90,7 +92,9 @@ static void learn_anew(struct flow *flow, SSL *ssl)
     session_facts_fini(shown);
     shown->seen_ns = clock_ns();
     measure(shown, verified);
-    shown->authority = anchors_choose(&flow->credentials->anchors, ssl);
+    /* whom a rule trusts, the program is to trust, whatever its files say */
+    shown->authority = flow->tls_rules.trust ? flow->credentials->anchors.main
+                                             : anchors_choose(&flow->credentials->anchors, ssl);
     shown->by_its_names = flow->by_its_names;
     shown->client = flow->shown;
     if (sk_X509_num(verified) > 0) { /* alone, it is its own anchor */

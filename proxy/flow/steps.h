@@ -41,6 +41,8 @@ enum relay_kind open_relay_kind(struct span agreed);
 uint32_t suites_shared(struct span offered);
 /* Pure: whether one of them is for the version that a server would choose. */
 bool suites_fit(uint32_t shared, uint16_t version_max);
+/* Pure: those of ours that are so called, as IANA names them. */
+uint32_t suites_named(char *const *names, size_t len);
 /* Has a client offer these and no others; false when OpenSSL cannot. */
 bool suites_offer(SSL *ssl, uint32_t shared);
 
@@ -89,6 +91,9 @@ uint16_t asked_port(const struct flow *flow);
 
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
 void report_tls(const struct flow *flow);
+/* request: which one it is about, or NULL. */
+void report_policy(const struct flow *flow, enum policy_point point,
+                   const struct policy_verdict *verdict, const struct facts_request *request);
 /* The flow is over: sockets.c tells the close, with what became of it here. */
 void report_done(struct flow *flow);
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);

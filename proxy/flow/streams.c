@@ -51,6 +51,7 @@ static bool facts_of(int32_t id, const struct http2_head *head, struct authority
                                : (struct span){0},
         .upgrade = head->protocol,
         .host = named ? authority->host : NULL,
+        .port = named ? authority->port : 0,
         .fields = head->fields,
         .fields_len = head->fields_len,
     };
@@ -75,14 +76,17 @@ static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
     if (facts_of(id, head, &authority, &request)) {
         exchange_name(flow, &request, address);
         decision = exchange_judge(&flow->facts, &request);
+        if (decision.verdict != VERDICT_DENY)
+            verdict_request(flow, &request, &decision);
     }
     asked->connect =
         span_equal(request.method, BYTES("CONNECT")) && !websocket_asked(request.upgrade);
     exchange_begin(flow, &asked->exchange, &request);
+    verdict_onto(flow, asked->exchange.event);
     if (decision.verdict != VERDICT_DENY)
         return true;
     exchange_refused(flow, &asked->exchange, &decision);
-    *refusal = (struct http2_refusal){decision.code, decision.reason};
+    *refusal = (struct http2_refusal){decision.code ? decision.code : 403, decision.reason};
     return true;
 }
 
@@ -395,6 +399,10 @@ enum flow_state streams_run(struct flow *flow)
         /* upstream's first: its SETTINGS may be there, and say how many streams it takes */
         n[1] = pull(flow, HTTP2_UPSTREAM);
         n[0] = pull(flow, HTTP2_POD);
+        if (flow->verdicts.over) {
+            flow->reset = true;
+            return FLOW_CLOSING;
+        }
         /* tickets before the answer, as servers do */
         if (flow->resume.due && resume_tickets(flow) < 0) {
             flow->reset = true;

@@ -6,12 +6,45 @@
 #include "proxy/flow/steps.h"
 
 /* What OpenSSL offers by default at its security level 2. Without a suite of these we pass on. */
-static const uint16_t known[] = {
-    0xc02c, 0xc030, 0x009f, 0xcca9, 0xcca8, 0xccaa, 0xc02b, 0xc02f, 0x009e, /* AEAD */
-    0xc024, 0xc028, 0x006b, 0xc023, 0xc027, 0x0067,                         /* CBC, SHA-2 */
-    0xc00a, 0xc014, 0x0039, 0xc009, 0xc013, 0x0033,                         /* CBC, SHA-1 */
-    0x009d, 0x009c, 0x003d, 0x003c, 0x0035, 0x002f,                         /* RSA encrypts */
-    0x1301, 0x1302, 0x1303,                                                 /* TLS 1.3 */
+static const struct {
+    uint16_t number;
+    const char *name; /* IANA's */
+} known[] = {
+    /* AEAD */
+    {0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+    {0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+    {0x009f, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"},
+    {0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {0xccaa, "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+    {0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+    {0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+    {0x009e, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"},
+    /* CBC, SHA-2 */
+    {0xc024, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384"},
+    {0xc028, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"},
+    {0x006b, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"},
+    {0xc023, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"},
+    {0xc027, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"},
+    {0x0067, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"},
+    /* CBC, SHA-1 */
+    {0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"},
+    {0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"},
+    {0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"},
+    {0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"},
+    {0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"},
+    {0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"},
+    /* RSA encrypts */
+    {0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"},
+    {0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"},
+    {0x003d, "TLS_RSA_WITH_AES_256_CBC_SHA256"},
+    {0x003c, "TLS_RSA_WITH_AES_128_CBC_SHA256"},
+    {0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"},
+    {0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"},
+    /* TLS 1.3 */
+    {0x1301, "TLS_AES_128_GCM_SHA256"},
+    {0x1302, "TLS_AES_256_GCM_SHA384"},
+    {0x1303, "TLS_CHACHA20_POLY1305_SHA256"},
 };
 _Static_assert(ARRAY_SIZE(known) <= 32, "one bit each");
 enum { NAME_MAX_LEN = 32 }; /* ECDHE-ECDSA-CHACHA20-POLY1305: 29 */
@@ -27,15 +60,26 @@ uint32_t suites_shared(struct span offered)
 
     while (span_take_uint(&offered, 2, &suite))
         for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-            if (known[i] == suite)
+            if (known[i].number == suite)
                 shared |= UINT32_C(1) << i;
     return shared;
+}
+
+uint32_t suites_named(char *const *names, size_t len)
+{
+    uint32_t named = 0;
+
+    for (size_t n = 0; n < len; n++)
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+            if (strcmp(known[i].name, names[n]) == 0)
+                named |= UINT32_C(1) << i;
+    return named;
 }
 
 bool suites_fit(uint32_t shared, uint16_t version_max)
 {
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if ((shared >> i & 1) && of_tls13(known[i]) == (version_max >= TLS1_3_VERSION))
+        if ((shared >> i & 1) && of_tls13(known[i].number) == (version_max >= TLS1_3_VERSION))
             return true;
     return false;
 }
@@ -47,11 +91,12 @@ static void list(const SSL *ssl, uint32_t shared, bool tls13, char *out, size_t 
 
     out[0] = 0;
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        const unsigned char number[] = {(unsigned char)(known[i] >> 8), (unsigned char)known[i]};
+        const unsigned char number[] = {(unsigned char)(known[i].number >> 8),
+                                        (unsigned char)known[i].number};
         /* the library may have been built without one */
         const SSL_CIPHER *cipher = SSL_CIPHER_find((SSL *)ssl, number);
 
-        if (cipher && (shared >> i & 1) && of_tls13(known[i]) == tls13)
+        if (cipher && (shared >> i & 1) && of_tls13(known[i].number) == tls13)
             len += (size_t)snprintf(out + len, size - len, "%s%s", len ? ":" : "",
                                     SSL_CIPHER_get_name(cipher));
     }

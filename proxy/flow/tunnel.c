@@ -5,20 +5,26 @@
 
 #include "proxy/flow/steps.h"
 
+void tunnel_bare(const char *host, char out[AUTHORITY_HOST_MAX])
+{
+    size_t len = strlen(host);
+
+    if (host[0] == '[') {
+        host++;
+        len -= 2;
+    }
+    memcpy(out, host, len);
+    out[len] = 0;
+}
+
 void tunnel_asked(struct tunnel *tunnel, const struct http1_head *head, const uint8_t *base)
 {
     const uint8_t *end = base + head->target_at + head->target_len, *at = end;
     char host[sizeof(tunnel->host)];
-    size_t len;
 
     if (!http1_authority(head, base, host, sizeof(host)))
         return; /* http1_rules lets none through that has no host and port */
-    len = strlen(host);
-    if (host[0] == '[') {
-        memmove(host, host + 1, len -= 2);
-        host[len] = 0;
-    }
-    memcpy(tunnel->host, host, len + 1);
+    tunnel_bare(host, tunnel->host);
     while (at[-1] != ':')
         at--;
     for (tunnel->port = 0; at < end; at++)
@@ -50,6 +56,7 @@ enum flow_state tunnel_enter(struct flow *flow)
     memset(relay, 0, sizeof(*relay));
     flow->facts.where.host[0] = 0;
     flow->facts.ja4[0] = 0;
+    flow->version_max = 0;
     flow->facts.visibility = VISIBILITY_UNKNOWN;
     flow->facts.opaque = OPAQUE_NO_REASON;
     return FLOW_MEETING;

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/wire/authority.h"
+
 struct flow;
 struct http1_head;
 enum flow_state;
@@ -22,6 +24,8 @@ struct tunnel {
     uint32_t requests; /* told outside of it, which those inside are counted on from */
 };
 
+/* An authority's host without the brackets of an IPv6 address. */
+void tunnel_bare(const char *host, char out[AUTHORITY_HOST_MAX]);
 /* Notes where a CONNECT asks to be led. */
 void tunnel_asked(struct tunnel *tunnel, const struct http1_head *head, const uint8_t *base);
 /* Whether what follows a CONNECT can be met: not inside TLS, whose bytes have left the sockets. */

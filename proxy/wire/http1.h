@@ -88,6 +88,11 @@ bool http1_find(const struct http1_head *head, const uint8_t *base, const char *
  * lower case, one closing dot dropped; written into out. False when there is none. */
 bool http1_authority(const struct http1_head *head, const uint8_t *base, char *out, size_t size);
 
+/* The same in its parts. */
+struct authority_parts;
+bool http1_authority_parts(const struct http1_head *head, const uint8_t *base,
+                           struct authority_parts *out);
+
 /* The method and the target of a request line that was refused, as far as they are there: words,
  * however they are parted, and whether or not anybody should take them for those. For events. */
 void http1_words(struct span bytes, struct span *method, struct span *target);

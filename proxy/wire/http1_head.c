@@ -21,18 +21,24 @@ bool http1_find(const struct http1_head *head, const uint8_t *base, const char *
     return false;
 }
 
-bool http1_authority(const struct http1_head *head, const uint8_t *base, char *out, size_t size)
+bool http1_authority_parts(const struct http1_head *head, const uint8_t *base,
+                           struct authority_parts *out)
 {
     struct span target = span_of(base + head->target_at, head->target_len);
     bool connect = span_equal(span_of(base + head->method_at, head->method_len), BYTES("CONNECT"));
-    struct authority_parts authority;
     struct span text;
 
     if (!authority_in_target(target, connect, &text) && !http1_find(head, base, "host", &text))
         return false;
-    if (!authority_parse(text, &authority))
-        return false;
-    return span_to_text(span_of_text(authority.host), out, size);
+    return authority_parse(text, out);
+}
+
+bool http1_authority(const struct http1_head *head, const uint8_t *base, char *out, size_t size)
+{
+    struct authority_parts authority;
+
+    return http1_authority_parts(head, base, &authority) &&
+           span_to_text(span_of_text(authority.host), out, size);
 }
 
 /* ---- is this HTTP/1? ---- */
