@@ -132,6 +132,17 @@ void body_bytes(struct http2_stream *stream, struct session *from, struct span b
         from->widen_due = true;
 }
 
+bool body_own(struct http2_stream *stream, struct span text)
+{
+    struct half *half = &stream->half[HTTP2_UPSTREAM];
+
+    if (!put(half, text))
+        return false;
+    half->ours = half->begun = half->ended = true;
+    half->queued = text.len;
+    return true;
+}
+
 /* The end is about to go on: trailers, if there are any, carry it. */
 static void send_end(struct http2_stream *stream, struct session *to, uint32_t *flags)
 {
@@ -213,7 +224,8 @@ int body_send(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, si
     to->out += FRAME_HEAD;
     to->room -= FRAME_HEAD;
     copy_out(half, to, len);
-    credit_owe(stream, to, len);
+    if (!half->ours)
+        credit_owe(stream, to, len);
     return 0;
 }
 

@@ -43,6 +43,7 @@ struct half {
     bool sent;              /* and went on */
     bool waiting;           /* nghttp2 asked for bytes when there were none */
     bool dropping;          /* nobody is there to take them */
+    bool ours;              /* the bytes are our own: nobody is owed credit for them */
     struct fields_copy *trailers;
 };
 
@@ -167,6 +168,8 @@ void stream_free(struct http2_stream *stream);
 void body_bytes(struct http2_stream *stream, struct session *from, struct span bytes);
 void body_trailers(struct http2_stream *stream, struct session *from);
 void body_ended(struct http2_stream *stream, enum http2_side from);
+/* All that the pod shall have for an answer, in upstream's place. False: no memory. */
+bool body_own(struct http2_stream *stream, struct span text);
 /* Nobody takes what that side sends. */
 void body_drop(struct http2_stream *stream, enum http2_side from);
 /* Something that came from `from` waits for the other side, or will. */

@@ -134,9 +134,26 @@ static nghttp2_nv nv_of(const char *name, const char *value)
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0};
 }
 
+enum { WORDS_MAX = 400 };
+
+/* As gRPC over HTTP/2 has Status-Message: with '%' for what is not plain, so that one itself is
+ * not.
+ */
+static void encode(char out[3 * WORDS_MAX], const char *words)
+{
+    size_t len = 0;
+
+    for (; *words && len < 3 * WORDS_MAX - 4; words++)
+        if (*words == '%' || *words < ' ' || *words > '~')
+            len += (size_t)sprintf(out + len, "%%%02X", (unsigned char)*words);
+        else
+            out[len++] = *words;
+    out[len] = 0;
+}
+
 void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, const char *reason)
 {
-    char status[8], result[8], message[256];
+    char status[8], result[8], words[WORDS_MAX], message[3 * WORDS_MAX];
     nghttp2_nv fields[4];
     size_t len = 0;
 
@@ -144,13 +161,50 @@ void stream_refuse(struct session *pod, int32_t id, bool grpc, uint16_t code, co
     fields[len++] = nv_of(":status", status);
     if (grpc) { /* trailers only: gRPC over HTTP/2, "Responses" */
         snprintf(result, sizeof(result), "%u", grpc_status(code));
-        snprintf(message, sizeof(message), "sallyport: %s", reason);
+        snprintf(words, sizeof(words), "sallyport: %s", reason);
+        encode(message, words);
         fields[len++] = nv_of("content-type", "application/grpc");
         fields[len++] = nv_of("grpc-status", result);
         fields[len++] = nv_of("grpc-message", message);
     }
     if (nghttp2_submit_response(pod->ng, id, fields, len, NULL) != 0)
         nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* The same with the reason for a body. False: not so. */
+static bool refuse_in_words(struct http2_stream *stream, struct session *pod,
+                            const struct http2_refusal *refusal)
+{
+    const nghttp2_data_provider body = {.source.ptr = stream, .read_callback = body_read};
+    char status[8], length[8], words[WORDS_MAX];
+    int32_t id = stream->id[HTTP2_POD];
+    nghttp2_nv fields[3];
+
+    snprintf(words, sizeof(words), "sallyport: %s\n", refusal->reason);
+    snprintf(status, sizeof(status), "%u", refusal->code);
+    snprintf(length, sizeof(length), "%zu", strlen(words));
+    fields[0] = nv_of(":status", status);
+    fields[1] = nv_of("content-type", "text/plain");
+    fields[2] = nv_of("content-length", length);
+    return body_own(stream, span_of_text(words)) &&
+           nghttp2_submit_response(pod->ng, id, fields, ARRAY_SIZE(fields), &body) == 0;
+}
+
+/* Nothing of it goes on; what is still to come of it is nobody's. */
+static void refuse(struct http2_stream *stream, struct session *pod,
+                   const struct http2_refusal *refusal, const struct http2_head *head)
+{
+    int32_t id = stream->id[HTTP2_POD];
+
+    if (!stream->grpc && !span_equal(head->method, BYTES("HEAD")) &&
+        refuse_in_words(stream, pod, refusal)) {
+        nghttp2_session_set_stream_user_data(pod->ng, id, stream);
+        stream->half[HTTP2_POD].dropping = true;
+        stream->half[HTTP2_POD].ended = head->end;
+        return;
+    }
+    stream_refuse(pod, id, stream->grpc, refusal->code, refusal->reason);
+    stream_free(stream);
 }
 
 /* ---- heads ---- */
@@ -225,8 +279,7 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
         return;
     }
     if (refusal.code) {
-        stream_refuse(pod, id, stream->grpc, refusal.code, refusal.reason);
-        stream_free(stream); /* what is still to come of it is nobody's */
+        refuse(stream, pod, &refusal, &head);
         return;
     }
     nghttp2_session_set_stream_user_data(pod->ng, id, stream);

@@ -41,9 +41,10 @@ static const struct {
     bool grpc;
     unsigned code;
     const char *grpc_status;
+    size_t bytes; /* the reason */
 } refused[] = {
-    {"a request", "/denied", false, 403, ""},
-    {"a gRPC call", "/denied", true, 200, "7"},
+    {"a request", "/denied", false, 403, "", sizeof("sallyport: denied by policy\n") - 1},
+    {"a gRPC call", "/denied", true, 200, "7", 0},
 };
 
 static void what_is_refused_never_arrives(void **state)
@@ -61,7 +62,8 @@ static void what_is_refused_never_arrives(void **state)
         pump(peers);
         assert_int_equal(pod_heard(peers, id)->code, refused[i].code);
         assert_string_equal(pod_heard(peers, id)->grpc_status, refused[i].grpc_status);
-        assert_true(pod_heard(peers, id)->end && !pod_heard(peers, id)->bytes);
+        assert_true(pod_heard(peers, id)->end);
+        assert_int_equal(pod_heard(peers, id)->bytes, refused[i].bytes);
         assert_int_equal(pod_heard(peers, id)->to_send, 0);
         assert_int_equal(peers->told[HTTP2_POD], 1 << 18);
         /* upstream's number 1 is the neighbour's, which noticed nothing */
