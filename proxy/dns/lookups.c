@@ -269,8 +269,8 @@ static void bind_names(const struct lookups *lookups, const char *asked,
         const struct addr *address = &found->addresses[i];
 
         for (size_t j = found->cnames_len; j-- > 0;)
-            names_add(lookups->names, pod, found->cnames[j], address, found->ttl, now);
-        names_add(lookups->names, pod, asked, address, found->ttl, now);
+            names_add(lookups->names, pod, found->cnames[j], address, found->ttl, false, now);
+        names_add(lookups->names, pod, asked, address, found->ttl, false, now);
     }
 }
 

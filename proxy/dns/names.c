@@ -1,40 +1,11 @@
 /* A tree of pods, in each a tree of its addresses, in each a list of names, the newest first. All
  * names of a pod are in a second list in the order they were last answered: what must make way is
  * at its end. Trees, not hashes: who chooses the addresses is a stranger. */
-#include "proxy/dns/names.h"
+#include "proxy/dns/names_own.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <search.h>
-#include <stdbool.h>
 #include <string.h>
-
-struct binding {
-    struct binding *newer, *older;           /* of the pod */
-    struct binding *newer_here, *older_here; /* of the address */
-    struct place *place;
-    uint64_t until_ns;
-    size_t len;
-    char name[];
-};
-
-struct place {
-    uint8_t ip[16]; /* first: what the tree sorts by */
-    struct binding *newest, *oldest;
-    size_t len;
-};
-
-struct resolved {
-    uint64_t pod; /* first: what the tree sorts by */
-    void *places; /* tsearch(3) of struct place */
-    struct binding *newest, *oldest;
-    size_t len, bytes;
-};
-
-struct names {
-    pthread_mutex_t lock;
-    void *pods; /* tsearch(3) of struct resolved */
-};
 
 static int by_pod(const void *a, const void *b)
 {
@@ -117,7 +88,19 @@ static void drop_pod(struct names *names, struct resolved *pod)
     while (pod->oldest)
         drop(pod, pod->oldest);
     tdelete(pod, &names->pods, by_pod);
+    configured_free(&pod->configured);
     free(pod);
+}
+
+struct resolved *names_find_pod(struct names *names, uint64_t pod, bool make)
+{
+    return look_up(&names->pods, &pod, sizeof(pod), make ? sizeof(struct resolved) : 0, by_pod);
+}
+
+struct place *names_find_place(struct resolved *pod, const struct addr *address, bool make)
+{
+    return look_up(&pod->places, address->ip, sizeof(address->ip), make ? sizeof(struct place) : 0,
+                   by_ip);
 }
 
 /* ---- the calls ---- */
@@ -148,7 +131,7 @@ void names_forget(struct names *names, uint64_t pod_id)
     struct resolved *pod;
 
     pthread_mutex_lock(&names->lock);
-    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
+    pod = names_find_pod(names, pod_id, false);
     if (pod)
         drop_pod(names, pod);
     pthread_mutex_unlock(&names->lock);
@@ -178,23 +161,32 @@ static struct binding *bind_new(struct resolved *pod, struct place *place, const
     return binding;
 }
 
-static void add(struct names *names, uint64_t pod_id, const char *name, const struct addr *address,
-                uint64_t until_ns)
+/* Whether it is trusted for longer than it was. */
+static bool prolong(struct binding *binding, uint64_t until_ns, bool trusted)
 {
-    struct resolved *pod =
-        look_up(&names->pods, &pod_id, sizeof(pod_id), sizeof(struct resolved), by_pod);
-    struct place *place =
-        pod ? look_up(&pod->places, address->ip, sizeof(address->ip), sizeof(struct place), by_ip)
-            : NULL;
+    bool longer = trusted && until_ns > binding->trusted_until_ns;
+
+    if (until_ns > binding->until_ns)
+        binding->until_ns = until_ns;
+    if (longer)
+        binding->trusted_until_ns = until_ns;
+    return longer;
+}
+
+static bool add(struct names *names, uint64_t pod_id, const char *name, const struct addr *address,
+                uint64_t until_ns, bool trusted)
+{
+    struct resolved *pod = names_find_pod(names, pod_id, true);
+    struct place *place = pod ? names_find_place(pod, address, true) : NULL;
     struct binding *binding = place ? find_name(place, name) : NULL;
+    bool longer = false;
 
     if (binding)
         unlink_binding(pod, binding);
     else if (place)
         binding = bind_new(pod, place, name);
     if (binding) {
-        if (until_ns > binding->until_ns)
-            binding->until_ns = until_ns;
+        longer = prolong(binding, until_ns, trusted);
         link_newest(pod, binding);
         if (place->len > NAMES_OF_ADDRESS_MAX)
             drop(pod, place->oldest);
@@ -203,16 +195,21 @@ static void add(struct names *names, uint64_t pod_id, const char *name, const st
     } else if (place && !place->len) {
         drop_place(pod, place);
     }
+    return longer;
 }
 
 void names_add(struct names *names, uint64_t pod, const char *name, const struct addr *address,
-               uint32_t ttl, uint64_t now_ns)
+               uint32_t ttl, bool trusted, uint64_t now_ns)
 {
     uint64_t seconds = ttl > NAMES_KEPT_SECONDS ? ttl : NAMES_KEPT_SECONDS;
+    uint64_t until_ns = now_ns + seconds * 1000000000u;
+    bool longer;
 
     pthread_mutex_lock(&names->lock);
-    add(names, pod, name, address, now_ns + seconds * 1000000000u);
+    longer = add(names, pod, name, address, until_ns, trusted);
     pthread_mutex_unlock(&names->lock);
+    if (longer)
+        names_tell_one(names, pod, name, address, until_ns);
 }
 
 void names_find(struct names *names, uint64_t pod_id, const struct addr *address, uint64_t now_ns,
@@ -225,8 +222,8 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
 
     *out = (struct names_found){0};
     pthread_mutex_lock(&names->lock);
-    pod = look_up(&names->pods, &pod_id, sizeof(pod_id), 0, by_pod);
-    place = pod ? look_up(&pod->places, address->ip, sizeof(address->ip), 0, by_ip) : NULL;
+    pod = names_find_pod(names, pod_id, false);
+    place = pod ? names_find_place(pod, address, false) : NULL;
     for (binding = place ? place->newest : NULL; binding; binding = older) {
         older = binding->older_here;
         if (now_ns >= binding->until_ns)
@@ -244,10 +241,15 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
 
 struct visit {
     void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                  uint32_t seconds);
+                  uint32_t seconds, uint32_t trusted);
     void *arg;
     uint64_t now_ns;
 };
+
+static uint32_t seconds_left(uint64_t until_ns, uint64_t now_ns)
+{
+    return until_ns > now_ns ? (uint32_t)((until_ns - now_ns) / 1000000000u) : 0;
+}
 
 static void visit_pod(const void *node, VISIT when, void *closure)
 {
@@ -263,13 +265,14 @@ static void visit_pod(const void *node, VISIT when, void *closure)
             continue;
         memcpy(address.ip, binding->place->ip, sizeof(address.ip));
         visit->visit(visit->arg, pod->pod, binding->name, &address,
-                     (uint32_t)((binding->until_ns - visit->now_ns) / 1000000000u));
+                     seconds_left(binding->until_ns, visit->now_ns),
+                     seconds_left(binding->trusted_until_ns, visit->now_ns));
     }
 }
 
 void names_each(struct names *names, uint64_t now_ns,
                 void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                              uint32_t seconds),
+                              uint32_t seconds, uint32_t trusted),
                 void *arg)
 {
     struct visit closure = {visit, arg, now_ns};

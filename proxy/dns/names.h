@@ -2,6 +2,10 @@
  *
  * Filled by lookups.c before an answer is released to its program, so that a connect which follows
  * finds it; read when a connect is told. Bounded for each pod and address, the oldest goes first.
+ *
+ * A pod can ask whom it likes, and be told what it likes. So a name is trusted, which policies go
+ * by, only for as long as a server has said that counts: one of the pod's own, or one that a policy
+ * lists; and for ever where the pod's /etc/hosts had it (configured.h).
  * Any thread: small and locked for a look-up only. */
 #pragma once
 
@@ -11,6 +15,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "policy/decide.h"
 
 enum {
     NAMES_TOLD_MAX = 8,           /* names told with one connect, the newest first */
@@ -22,6 +27,7 @@ enum {
         60, /* at least, however short the TTL: programs connect when it is over, too */
 };
 
+struct configured;
 struct names;
 
 struct names_found {
@@ -30,20 +36,47 @@ struct names_found {
     bool incomplete; /* out of memory */
 };
 
+struct names_trusted {
+    struct policy_names names; /* as policies want them: without the closing dot */
+    void *memory;              /* of all of it */
+};
+
 int names_new(struct names **out, struct err *err);
 void names_free(struct names **names);
-/* The pod (cgroup id) was answered `address` for `name` ("ebpf.io."), for ttl seconds; its port
- * does not matter. now_ns: monotonic clock. Out of memory: not kept. */
+/* on_trusted(arg, pod, name, address, until_ns) shall be told of each name that is trusted from now
+ * on, or for longer, before what answered it is released; until_ns UINT64_MAX: for ever. Any
+ * thread. Before names are added. */
+void names_on_trusted(struct names *names,
+                      void (*on_trusted)(void *arg, uint64_t pod, const char *name,
+                                         const struct addr *address, uint64_t until_ns),
+                      void *arg);
+
+/* What the pod is set up with; takes it. Once for each pod. */
+void names_configure(struct names *names, uint64_t pod, struct configured **configured);
+bool names_is_configured(struct names *names, uint64_t pod);
+/* Whether this is one of the pod's own name servers. */
+bool names_serves(struct names *names, uint64_t pod, const struct addr *server);
+
+/* The pod (cgroup id) was answered `address` for `name` ("ebpf.io."), for ttl seconds, by a server
+ * that is trusted or not; its port does not matter. now_ns: monotonic clock. Out of memory: not
+ * kept. */
 void names_add(struct names *names, uint64_t pod, const char *name, const struct addr *address,
-               uint32_t ttl, uint64_t now_ns);
+               uint32_t ttl, bool trusted, uint64_t now_ns);
 void names_find(struct names *names, uint64_t pod, const struct addr *address, uint64_t now_ns,
                 struct names_found *out);
-/* Calls visit(arg, pod, name, address, seconds) for each that holds for `seconds` more, a pod's in
- * the order in which they were answered last. The lock is held meanwhile. */
+/* The names of this address that are trusted. Out of memory: none. */
+void names_find_trusted(struct names *names, uint64_t pod, const struct addr *address,
+                        uint64_t now_ns, struct names_trusted *out);
+/* Calls visit(arg, pod, name, address, seconds, trusted) for each that holds for `seconds` more, a
+ * pod's in the order in which they were answered last; and is trusted for as long or less. Not
+ * those of /etc/hosts. The lock is held meanwhile. */
 void names_each(struct names *names, uint64_t now_ns,
                 void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                              uint32_t seconds),
+                              uint32_t seconds, uint32_t trusted),
                 void *arg);
+/* Tells on_trusted() of all that are trusted for this pod. */
+void names_tell_trusted(struct names *names, uint64_t pod, uint64_t now_ns);
 /* The pod is no more. */
 void names_forget(struct names *names, uint64_t pod);
 void names_found_fini(struct names_found *found);
+void names_trusted_fini(struct names_trusted *trusted);

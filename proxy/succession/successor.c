@@ -96,13 +96,13 @@ static void flush_much(struct successor *successor)
 
 /* Under a lock that flows want, too: so nothing waits here. */
 static void tell_name(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                      uint32_t seconds)
+                      uint32_t seconds, uint32_t trusted)
 {
     char text[ADDR_TEXT_MAX];
 
-    add_line(arg,
-             json_pack("{s:{s:I, s:s, s:s, s:I}}", "name", "pod", (json_int_t)pod, "name", name,
-                       "address", addr_format_ip(address, text), "seconds", (json_int_t)seconds));
+    add_line(arg, json_pack("{s:{s:I, s:s, s:s, s:I, s:I}}", "name", "pod", (json_int_t)pod, "name",
+                            name, "address", addr_format_ip(address, text), "seconds",
+                            (json_int_t)seconds, "trusted", (json_int_t)trusted));
 }
 
 static void tell_process(void *arg, const struct process *process, bool told)

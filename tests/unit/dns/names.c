@@ -7,6 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "proxy/dns/configured.h"
+
 #define SECONDS(n) ((uint64_t)(n)*1000000000u)
 
 enum { POD = 7, OTHER = 8 };
@@ -37,7 +39,7 @@ static void add(uint64_t pod, const char *name, unsigned number, uint32_t ttl, u
 {
     struct addr at = address(number);
 
-    names_add(names, pod, name, &at, ttl, now_ns);
+    names_add(names, pod, name, &at, ttl, false, now_ns);
 }
 
 /* wanted: the names in order, a blank between two. */
@@ -53,6 +55,30 @@ static void expect(uint64_t pod, unsigned number, uint64_t now_ns, const char *w
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
                  found.text[i]);
     names_found_fini(&found);
+    assert_string_equal(text, wanted);
+}
+
+static void add_trusted(uint64_t pod, const char *name, unsigned number, uint32_t ttl,
+                        uint64_t now_ns)
+{
+    struct addr at = address(number);
+
+    names_add(names, pod, name, &at, ttl, true, now_ns);
+}
+
+/* Likewise, of those that policies go by. */
+static void expect_trusted(uint64_t pod, unsigned number, uint64_t now_ns, const char *wanted)
+{
+    struct names_trusted found;
+    struct addr at = address(number);
+    char text[1024] = "";
+
+    at.port = 443;
+    names_find_trusted(names, pod, &at, now_ns, &found);
+    for (size_t i = 0; i < found.names.len; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+                 found.names.list[i]);
+    names_trusted_fini(&found);
     assert_string_equal(text, wanted);
 }
 
@@ -203,7 +229,7 @@ static void *add_and_find(void *arg)
         struct addr at = address(i % SHARED);
 
         snprintf(name, sizeof(name), "n%u.test.", i % 7);
-        names_add(names, pod, name, &at, 60, 0);
+        names_add(names, pod, name, &at, 60, false, 0);
         names_find(names, pod, &at, 0, &found);
         names_found_fini(&found);
     }
@@ -224,13 +250,13 @@ static void threads_share_it(void **state)
     expect(POD, UNSHARED, 0, "last.test.");
 }
 
-static void note(void *arg, uint64_t pod, const char *name, const struct addr *at,
-                 uint32_t seconds)
+static void note(void *arg, uint64_t pod, const char *name, const struct addr *at, uint32_t seconds,
+                 uint32_t trusted)
 {
     char *text = arg;
 
-    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %us\n", (int)pod, name,
-             at->ip[15], seconds);
+    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %us %us\n", (int)pod, name,
+             at->ip[15], seconds, trusted);
 }
 
 static void all_that_hold_are_visited(void **state)
@@ -242,8 +268,109 @@ static void all_that_hold_are_visited(void **state)
     add(POD, "a.test.", 1, 300, 0);
     add(POD, "b.test.", 2, 120, 0);
     add(POD, "a.test.", 1, 300, 1);
-    names_each(names, 100 * 1000000000ull, note, text);
-    assert_string_equal(text, "7 b.test. .2 20s\n7 a.test. .1 200s\n");
+    add_trusted(POD, "b.test.", 2, 110, 0);
+    add_trusted(POD, "a.test.", 1, 70, 0);
+    names_each(names, SECONDS(100), note, text);
+    assert_string_equal(text, "7 b.test. .2 20s 10s\n7 a.test. .1 200s 0s\n");
+}
+
+static void a_name_is_trusted_as_long_as_a_trusted_answer(void **state)
+{
+    (void)state;
+    add(POD, "a.test.", 1, 300, 0);
+    expect_trusted(POD, 1, 0, "");
+    add_trusted(POD, "a.test.", 1, 100, 0);
+    add_trusted(POD, "b.test.", 1, 200, 0);
+    expect_trusted(POD, 1, 0, "b.test a.test");
+    add(POD, "a.test.", 1, 300, SECONDS(50)); /* whoever else says so prolongs nothing */
+    expect_trusted(POD, 1, SECONDS(99), "a.test b.test");
+    expect_trusted(POD, 1, SECONDS(100), "b.test");
+    expect(POD, 1, SECONDS(100), "a.test. b.test.");
+    add_trusted(POD, "a.test.", 1, 100, SECONDS(100));
+    expect_trusted(POD, 1, SECONDS(199), "a.test b.test");
+    expect_trusted(POD, 1, SECONDS(200), "");
+    expect_trusted(POD, 2, 0, "");
+    expect_trusted(OTHER, 1, 0, "");
+}
+
+static void the_root_has_no_name(void **state)
+{
+    (void)state;
+    add_trusted(POD, ".", 1, 100, 0);
+    expect_trusted(POD, 1, 0, "");
+    expect(POD, 1, 0, ".");
+}
+
+static void configure(uint64_t pod, const char *resolv_conf, const char *hosts)
+{
+    struct configured *configured =
+        configured_parse(span_of_text(resolv_conf), span_of_text(hosts));
+
+    assert_non_null(configured);
+    names_configure(names, pod, &configured);
+    assert_null(configured);
+}
+
+static void hosts_are_trusted_for_ever(void **state)
+{
+    (void)state;
+    configure(POD, "", "192.0.0.1 api.test db.test\n192.0.0.2 else.test\n");
+    add_trusted(POD, "a.test.", 1, 60, 0);
+    expect_trusted(POD, 1, 0, "a.test api.test db.test");
+    expect_trusted(POD, 1, UINT64_MAX, "api.test db.test");
+    expect_trusted(OTHER, 1, 0, "");
+    expect(POD, 1, 0, "a.test."); /* what is told is what was asked for */
+    names_forget(names, POD);
+    expect_trusted(POD, 1, 0, "");
+}
+
+static void a_pod_is_set_up_once(void **state)
+{
+    const struct addr ours = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 53}, .port = 53};
+    const struct addr other = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 54}, .port = 53};
+
+    (void)state;
+    assert_false(names_is_configured(names, POD));
+    assert_false(names_serves(names, POD, &ours));
+    configure(POD, "nameserver 192.0.2.53\n", "");
+    configure(POD, "nameserver 192.0.2.54\n", "192.0.0.1 evil.test\n");
+    assert_true(names_is_configured(names, POD));
+    assert_true(names_serves(names, POD, &ours));
+    assert_false(names_serves(names, POD, &other));
+    assert_false(names_serves(names, OTHER, &ours));
+    expect_trusted(POD, 1, 0, "");
+}
+
+static void hear(void *arg, uint64_t pod, const char *name, const struct addr *at,
+                 uint64_t until_ns)
+{
+    char *text = arg;
+
+    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %d\n", (int)pod, name, at->ip[15],
+             until_ns == UINT64_MAX ? -1 : (int)(until_ns / SECONDS(1)));
+}
+
+static void who_wants_to_know_is_told(void **state)
+{
+    char text[256] = "";
+
+    (void)state;
+    names_on_trusted(names, hear, text);
+    configure(POD, "", "192.0.0.9 api.test\n");
+    add(POD, "a.test.", 1, 300, 0);
+    add_trusted(POD, "a.test.", 1, 100, 0);
+    add_trusted(POD, "a.test.", 1, 90, 0); /* is known already */
+    add_trusted(POD, "a.test.", 1, 100, SECONDS(1));
+    add_trusted(OTHER, "b.test.", 2, 100, 0);
+    assert_string_equal(text, "7 api.test .9 -1\n7 a.test .1 100\n7 a.test .1 101\n"
+                              "8 b.test .2 100\n");
+    text[0] = 0;
+    names_tell_trusted(names, POD, SECONDS(100));
+    assert_string_equal(text, "7 a.test .1 101\n7 api.test .9 -1\n");
+    text[0] = 0;
+    names_tell_trusted(names, POD, SECONDS(101));
+    names_tell_trusted(names, 9, 0);
+    assert_string_equal(text, "7 api.test .9 -1\n");
 }
 
 int main(void)
@@ -261,6 +388,11 @@ int main(void)
         TEST(many_names_of_one_address_keep_to_the_bound),
         TEST(long_names_make_way_earlier),
         TEST(all_that_hold_are_visited),
+        TEST(a_name_is_trusted_as_long_as_a_trusted_answer),
+        TEST(the_root_has_no_name),
+        TEST(hosts_are_trusted_for_ever),
+        TEST(a_pod_is_set_up_once),
+        TEST(who_wants_to_know_is_told),
         TEST(threads_share_it),
     };
 

@@ -93,7 +93,7 @@ static void begin_flows(void)
     CLEANUP(pod_unref) struct pod *host = pod_new(8, "", "", NULL, 0);
     struct addr dst = {.ip = {[10] = 0xff, 0xff, 203, 0, 113, 10}};
 
-    names_add(names, 7, "api.example.com.", &dst, 60, clock_ns());
+    names_add(names, 7, "api.example.com.", &dst, 60, false, clock_ns());
     for (unsigned i = 0; i < FLOWS; i++)
         begin_flow(i, i < OF_CART ? cart : host);
 }
