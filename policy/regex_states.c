@@ -1,3 +1,4 @@
+/* regex_states: an open hash table over sets of bits. */
 #include "policy/regex_states.h"
 
 #include <errno.h>
@@ -27,25 +28,51 @@ static void file_state(struct states *states, size_t number)
     states->table[slot] = (uint32_t)number + 1;
 }
 
+static size_t table_len(size_t room)
+{
+    size_t len = 1;
+
+    while (len < room * 2)
+        len *= 2;
+    return len;
+}
+
+size_t states_bytes(size_t words, size_t room)
+{
+    return room * words * sizeof(uint64_t) + table_len(room) * sizeof(uint32_t);
+}
+
+size_t states_room(size_t words, size_t beside, size_t bytes)
+{
+    /* the table has less than 4 entries for each, see table_len() */
+    return bytes / (words * sizeof(uint64_t) + 4 * sizeof(uint32_t) + beside);
+}
+
+void states_lay(struct states *states, void *memory, size_t words, size_t room)
+{
+    *states = (struct states){
+        .bits = memory,
+        .table = (uint32_t *)((uint64_t *)memory + room * words),
+        .words = words,
+        .room = room,
+        .table_len = table_len(room),
+    };
+    states_forget(states);
+}
+
 int states_init(struct states *states, size_t words, size_t room)
 {
-    size_t table_len = 1;
+    void *memory = malloc(states_bytes(words, room));
 
-    while (table_len < room * 2)
-        table_len *= 2;
-    *states = (struct states){.words = words, .room = room, .table_len = table_len};
-    states->bits = malloc(room * words * sizeof(*states->bits));
-    states->table = calloc(table_len, sizeof(*states->table));
-    if (states->bits && states->table)
-        return 0;
-    states_fini(states);
-    return -ENOMEM;
+    if (!memory)
+        return -ENOMEM;
+    states_lay(states, memory, words, room);
+    return 0;
 }
 
 void states_fini(struct states *states)
 {
     free(states->bits);
-    free(states->table);
     *states = (struct states){0};
 }
 

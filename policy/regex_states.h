@@ -1,8 +1,9 @@
 /* regex_states: sets of a program's nodes, each kept once and known by a number: the states of a
  * DFA that is being made.
  *
- * Called by:  regex.c (grows until the DFA is whole), scan_cache.c (of a fixed size, forgotten when
- *             full). */
+ * Called by:  regex.c (grows until the DFA is whole), scan.c (of a fixed size, forgotten when
+ * full).
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +20,13 @@ struct states {
 int states_init(struct states *states, size_t words, size_t room);
 void states_fini(struct states *states); /* at ease with zeroes */
 int states_grow(struct states *states);  /* to twice the room; -ENOMEM */
-void states_forget(struct states *states);
+/* The same in memory of the caller's (states_bytes() of it, aligned for uint64_t): not to be fini'd
+ * or grown. */
+size_t states_bytes(size_t words, size_t room);
+/* How many fit into so many bytes, with so much beside each. */
+size_t states_room(size_t words, size_t beside, size_t bytes);
+void states_lay(struct states *states, void *memory, size_t words, size_t room);
+void states_forget(struct states *states); /* all of them */
 
 /* Its number; SIZE_MAX: it is new and there is no room. *fresh: it is new and has one now. */
 size_t states_find(struct states *states, const uint64_t *nodes, bool *fresh);

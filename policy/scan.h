@@ -2,9 +2,10 @@
  *
  * Expressions are as regex.h has them, but found anywhere (^ and $ are the stream's ends). Time is
  * linear in the bytes, whatever the expressions, and memory bounded: states of a DFA are made when
- * they are first met, kept in a cache of the caller's, and all forgotten when it is full; where
- * that happens too often, the NFA is followed byte for byte. Called by:  inspect.c, where
- * vectorscan is missing. */
+ * they are first met, kept in a cache of the caller's, and all forgotten when it is full. At worst
+ * each byte costs a step of the NFA.
+ *
+ * Called by:  inspect_engine.c, for what vectorscan is not there for. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,8 +23,9 @@ enum {
 
 struct scan_set; /* compiled; never changes: any thread may use it */
 
-/* 0; -EINVAL: fault says what is wrong with expressions[*which]; -ENOMEM. An expression that
- * matches no bytes at all ("a*") is a fault: it would match everywhere. */
+/* Of one expression at least. 0; -EINVAL: fault says what is wrong with expressions[*which];
+ * -ENOMEM. An expression that matches no bytes at all ("a*") is a fault: it would match everywhere.
+ */
 int scan_set_new(struct scan_set **out, const char *const *expressions, size_t len, size_t *which,
                  struct regex_fault *fault);
 void scan_set_free(struct scan_set **set);        /* accepts an empty one */
@@ -34,8 +36,9 @@ size_t scan_longest(const struct scan_set *set, size_t pattern);
 /* A thread's, for any number of streams. It remembers the set it was last used with (other sets may
  * be used in between, but then it begins anew each time: better one for each set). */
 struct scan_cache;
-int scan_cache_new(struct scan_cache **out, size_t bytes); /* at most so many; -ENOMEM */
-void scan_cache_free(struct scan_cache **cache);           /* accepts an empty one */
+/* Of so many bytes, 64 kB at least; -ENOMEM. */
+int scan_cache_new(struct scan_cache **out, size_t bytes);
+void scan_cache_free(struct scan_cache **cache); /* accepts an empty one */
 
 /* Where one stream stands. Plain data of scan_stream_size() bytes: allocated, copied and freed by
  * whose stream it is; holds nothing of any cache. */

@@ -1,0 +1,175 @@
+/* scan_set: expressions -> one program, and what begins a match. */
+#include "policy/scan_parts.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+struct trees {
+    struct tree *list;
+    size_t len;
+};
+
+static void trees_fini(struct trees *trees)
+{
+    for (size_t i = 0; i < trees->len; i++)
+        tree_fini(&trees->list[i]);
+    free(trees->list);
+}
+
+static void memory_free(void *at)
+{
+    free(*(void **)at);
+}
+
+static bool is_empty(const uint64_t *nodes, size_t words)
+{
+    for (size_t i = 0; i < words; i++)
+        if (nodes[i])
+            return false;
+    return true;
+}
+
+/* What is new of `from` by a byte: nodes that are not where matches begin anyway. */
+static void step_news(const struct scan_set *set, const uint64_t *from, uint8_t byte,
+                      uint64_t *news, uint16_t *stack)
+{
+    const struct program *program = set->program;
+
+    memset(news, 0, program->words * sizeof(*news));
+    program_step(program, from, byte, news, stack);
+    program_keep(program, news);
+    for (size_t i = 0; i < program->words; i++)
+        news[i] &= ~set->start[i];
+}
+
+static void find_pairs(struct scan_set *set, uint64_t *first, uint64_t *second, uint16_t *stack)
+{
+    const struct program *program = set->program;
+    size_t classes = program->classes;
+
+    for (size_t a = 0; a < classes; a++) {
+        bool goes_on[256] = {false}; /* by the second byte's class */
+        bool any = false;
+
+        step_news(set, set->start, program->byte_of[a], first, stack);
+        if (is_empty(first, program->words))
+            continue;
+        for (size_t b = 0; b < classes; b++) {
+            goes_on[b] = program_matches(program, first);
+            if (!goes_on[b]) {
+                step_news(set, first, program->byte_of[b], second, stack);
+                goes_on[b] = !is_empty(second, program->words);
+            }
+            any |= goes_on[b];
+        }
+        for (unsigned pair = 0; any && pair < 65536; pair++) {
+            if (program->class_of[pair >> 8] != a)
+                pair |= 255; /* none of this first byte */
+            else if (goes_on[program->class_of[pair & 255]])
+                set->pairs[pair / 64] |= UINT64_C(1) << pair % 64;
+        }
+    }
+}
+
+static int find_begins(struct scan_set *set)
+{
+    const struct program *program = set->program;
+    CLEANUP(memory_free) uint64_t *first = calloc(program->words, sizeof(*first));
+    CLEANUP(memory_free) uint64_t *second = calloc(program->words, sizeof(*second));
+    CLEANUP(memory_free) uint16_t *stack = calloc(program->len, sizeof(*stack));
+    struct program_at begin = {.begin = true};
+
+    set->start = calloc(program->words, sizeof(*set->start));
+    set->begin = calloc(program->words, sizeof(*set->begin));
+    set->matches = calloc(program->words, sizeof(*set->matches));
+    if (!first || !second || !stack || !set->start || !set->begin || !set->matches)
+        return -ENOMEM;
+    program_close(program, program->start, (struct program_at){0}, set->start, stack);
+    program_keep(program, set->start);
+    program_close(program, program->start, begin, set->begin, stack);
+    set->begin[program->len / 64] |= UINT64_C(1) << program->len % 64;
+    program_keep(program, set->begin);
+    for (size_t i = 0; i < program->len; i++)
+        if (program->nodes[i].kind == PROGRAM_MATCH)
+            set->matches[i / 64] |= UINT64_C(1) << i % 64;
+    find_pairs(set, first, second, stack);
+    return 0;
+}
+
+static int parse_one(struct scan_set *set, size_t i, struct tree *tree, struct byte_sets *sets,
+                     const char *expression, struct regex_fault *fault)
+{
+    int result = tree_parse(tree, sets, span_of_text(expression), fault);
+    const struct tree_node *root;
+
+    if (result < 0)
+        return result;
+    root = &tree->list[tree->root];
+    set->longest[i] = root->longest == UINT32_MAX ? SIZE_MAX : root->longest;
+    if (root->shortest)
+        return 0;
+    *fault = (struct regex_fault){0, "matches no bytes at all, so everywhere"};
+    return -EINVAL;
+}
+
+int scan_set_new(struct scan_set **out, const char *const *expressions, size_t len, size_t *which,
+                 struct regex_fault *fault)
+{
+    static atomic_uint_fast64_t serial;
+    CLEANUP(scan_set_free) struct scan_set *set = calloc(1, sizeof(*set));
+    CLEANUP(byte_sets_fini) struct byte_sets sets = {0};
+    CLEANUP(trees_fini) struct trees trees = {.list = calloc(len, sizeof(*trees.list))};
+    int result = 0;
+
+    *which = 0;
+    if (!set || !trees.list)
+        return -ENOMEM;
+    set->serial = atomic_fetch_add(&serial, 1) + 1;
+    set->len = len;
+    set->longest = calloc(len, sizeof(*set->longest));
+    if (!set->longest)
+        return -ENOMEM;
+    for (size_t i = 0; result == 0 && i < len && i < SCAN_PATTERNS_MAX; i++) {
+        *which = i;
+        result = parse_one(set, i, &trees.list[trees.len++], &sets, expressions[i], fault);
+    }
+    if (result == 0 && len <= SCAN_PATTERNS_MAX)
+        result = program_new(&set->program, trees.list, len, &sets);
+    else if (result == 0)
+        result = -E2BIG;
+    if (result == -E2BIG) {
+        *fault = (struct regex_fault){0, "too long together with those before it"};
+        return -EINVAL;
+    }
+    if (result == 0)
+        result = find_begins(set);
+    if (result == 0)
+        *out = TAKE(set);
+    return result;
+}
+
+void scan_set_free(struct scan_set **set)
+{
+    if (!*set)
+        return;
+    program_free(&(*set)->program);
+    free((*set)->start);
+    free((*set)->begin);
+    free((*set)->matches);
+    free((*set)->longest);
+    free(TAKE(*set));
+}
+
+size_t scan_set_size(const struct scan_set *set)
+{
+    return sizeof(*set) + program_size(set->program) +
+           3 * set->program->words * sizeof(*set->start) + set->len * sizeof(*set->longest);
+}
+
+size_t scan_longest(const struct scan_set *set, size_t pattern)
+{
+    return set->longest[pattern];
+}
