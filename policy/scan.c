@@ -1,6 +1,6 @@
 /* scan: a state is a set of the program's nodes: what has begun and may go on, and what may begin
- * (set->start), which every state has. In state 0 nothing has begun: there bytes are passed by
- * pairs, without a state to wait for, until two are met that may begin a match. */
+ * (set->start), which every state has. In state 0 nothing has begun: there bytes are passed by,
+ * without a state to wait for, until some are met that may begin a match. */
 #include "policy/scan_parts.h"
 
 #include <errno.h>
@@ -172,31 +172,50 @@ static bool tell(const struct scanning *scanning, const uint64_t *nodes, const u
     return true;
 }
 
-/* The first place, not before `at`, whose byte and the next may begin a match; that of the last
- * byte when there is none: what follows that is not known yet. */
-static size_t pass(const uint64_t *pairs, struct span bytes, size_t at)
+/* The first place, not before `at`, where a match may begin, as far as its first bytes tell; where
+ * there are too few left to tell, when there is none. What is passed is over before it could match,
+ * so it can be left out of the state. */
+static inline size_t pass_by(const struct scan_set *set, struct span bytes, size_t at,
+                             unsigned shift)
 {
-    const uint8_t *data = bytes.data;
-    size_t last = bytes.len - 1;
+    const uint8_t *data = bytes.data, *class_of = set->program->class_of, *pairs = set->pairs;
+    const unsigned begin = 1 | 1 << SCAN_DEPTH_MAX;
+    const unsigned enough = 1U << (set->depth[0] - 1) | 1U << (SCAN_DEPTH_MAX + set->depth[1] - 1);
+    size_t from = at, last = bytes.len - 1;
+    unsigned open = 0, now = class_of[data[at]]; /* open: bit i: i + 1 pairs fit so far */
 
     for (; at + 8 <= last; at += 8) {
-        unsigned found = 0;
+        unsigned open_then = open, then = now, found = 0;
 
-        for (unsigned i = 0; i < 8; i++) {
-            unsigned pair = (unsigned)data[at + i] << 8 | data[at + i + 1];
+        for (unsigned i = 1; i <= 8; i++) {
+            unsigned next = class_of[data[at + i]];
 
-            found |= (unsigned)(pairs[pair / 64] >> pair % 64 & 1) << i;
+            open = (open << 1 | begin) & pairs[now << shift | next];
+            found |= open;
+            now = next;
         }
-        if (found)
-            return at + (size_t)__builtin_ctz(found);
+        if (found & enough) {
+            open = open_then;
+            now = then;
+            break;
+        }
     }
     for (; at < last; at++) {
-        unsigned pair = (unsigned)data[at] << 8 | data[at + 1];
+        unsigned next = class_of[data[at + 1]];
 
-        if (pairs[pair / 64] >> pair % 64 & 1)
-            break;
+        open = (open << 1 | begin) & pairs[now << shift | next];
+        now = next;
+        if (open & enough) /* back to the first that is still open, of either group */
+            return at - (31 - (unsigned)__builtin_clz((open | open >> SCAN_DEPTH_MAX) &
+                                                      ((1U << SCAN_DEPTH_MAX) - 1)));
     }
-    return at;
+    return bytes.len - from > SCAN_DEPTH_MAX ? bytes.len - SCAN_DEPTH_MAX : from;
+}
+
+static size_t pass(const struct scan_set *set, struct span bytes, size_t at)
+{
+    return set->shift == SCAN_SHIFT ? pass_by(set, bytes, at, SCAN_SHIFT)
+                                    : pass_by(set, bytes, at, 8);
 }
 
 /* Follows states from a place on, until one is to be looked at or the bytes end; *at moves on. What
@@ -232,7 +251,7 @@ bool scan_feed(const struct scan_set *set, struct scan_cache *cache, struct scan
         uint32_t place = entry & ~LOOK;
 
         if (place == IDLE)
-            at = pass(set->pairs, bytes, at);
+            at = pass(set, bytes, at);
         entry = follow(&scanning, place, bytes, &at);
         if (entry & LOOK && entry != (IDLE | LOOK) &&
             !tell(&scanning, states_at(&cache->states, (entry & ~LOOK) / cache->row), NULL,

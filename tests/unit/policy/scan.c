@@ -41,7 +41,7 @@ static const struct {
 };
 
 struct told {
-    char text[4096];
+    char text[1 << 17];
     size_t len, enough; /* stops after so many; 0: never */
     size_t count;
 };
@@ -349,13 +349,53 @@ static void test_forgetting(void **state)
     assert_string_equal(with_little.text, with_much.text);
 }
 
+/* Byte by byte nothing is passed by: the same must be told of a text whose bytes are in pieces and
+ * together, be its classes of bytes few or many. */
+static void test_passed_by(void **state)
+{
+    static const struct {
+        const char *expressions[4];
+        const char *letters; /* what the text is of, mostly */
+        size_t ends;         /* at least */
+    } texts[] = {
+        {{"abcdefg", "xyz", "b{2,5}[0-9]", "q"}, "abcdefgxyzbb0", 1000},
+        {{"abcdefgh", "c[0-9]{5}d", "gfedcba", "hh0123"}, "abcdefgh0123", 10},
+        {{"ABCD", "abcdefghijklmnopqrstuvwxyz", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+          "[!-/].[:-@]..[[-`]"},
+         "ABCD!/:@[`xyz",
+         400},
+    };
+    CLEANUP(scan_cache_free) struct scan_cache *cache = NULL;
+
+    (void)state;
+    assert_int_equal(scan_cache_new(&cache, 1 << 20), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        CLEANUP(scan_set_free) struct scan_set *set = compiled(texts[i].expressions, 4);
+        static char text[50000];
+        static struct told apart, together;
+
+        apart.len = apart.count = together.len = together.count = 0;
+        for (size_t at = 0; at < sizeof(text); at++)
+            text[at] = texts[i].letters[any((unsigned)strlen(texts[i].letters))];
+        for (size_t at = 0; at + 8 < sizeof(text); at += 100 + any(100)) {
+            memcpy(text + at, "c12345d", 7);
+            memcpy(text + at + 20, "abcdefghijklmnopqrstuvwxyz", at + 46 < sizeof(text) ? 26 : 0);
+        }
+        scan(set, cache, span_of(text, sizeof(text)), 1, &apart);
+        scan(set, cache, span_of(text, sizeof(text)), 5000, &together);
+        print_message("  %zu ends\n", together.count);
+        assert_true(together.count >= texts[i].ends);
+        assert_string_equal(apart.text, together.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_told),         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_longest),      cmocka_unit_test(test_enough),
-        cmocka_unit_test(test_streams_move), cmocka_unit_test(test_as_model),
-        cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_streams_move), cmocka_unit_test(test_passed_by),
+        cmocka_unit_test(test_as_model),     cmocka_unit_test(test_forgetting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
