@@ -77,7 +77,8 @@ void cilium_spec(struct compile *c, const struct node *node)
 
     c->policy->has_egress = egress || deny;
     compile_map(c, node, &spec_shape, c->policy);
-    if (!egress && !deny && !compile_find(node, "ingress") && !compile_find(node, "ingressDeny"))
+    if (!c->cut && !egress && !deny && !compile_find(node, "ingress") &&
+        !compile_find(node, "ingressDeny"))
         faults_add(c->faults, node->mark,
                    "the spec says nothing of egress, so there is nothing to "
                    "judge");
@@ -101,7 +102,7 @@ static void compile_specs(struct compile *c, const struct node *specs, const str
 {
     size_t i = 0;
 
-    if (!specs->len)
+    if (compile_is_empty(c, specs))
         faults_add(c->faults, specs->mark, "specs is empty: say what may pass");
     for (const struct node *at = specs->first; at; at = at->next, i++) {
         size_t before = compile_enter(c, "specs[%zu]", i);
@@ -129,7 +130,7 @@ void cilium_compile(struct compile *c, const struct node *root, struct policy_li
         faults_add(c->faults, space->key_mark,
                    "a CiliumClusterwideNetworkPolicy has no namespace; select by "
                    "k8s:" POLICY_NAMESPACE_LABEL ", or make it a CiliumNetworkPolicy");
-    if (!spec && !specs)
+    if (!spec && !specs && !c->cut)
         faults_add(c->faults, root->mark, "a Cilium policy lacks spec");
     if (spec && spec->kind == NODE_MAP)
         compile_policy(c, &title, "", spec, made);

@@ -212,10 +212,11 @@ static void compile_kind(struct compile *c, const struct node *root, const struc
         compile_unknown(c, kind->mark, "kind", kind->text, known);
         return;
     }
-    if (!version)
+    if (!version && !c->cut)
         faults_add(c->faults, root->mark, "apiVersion is missing; that of a %s is %s", kind->text,
                    kinds[at].version);
-    else if (version->kind != NODE_TEXT || strcmp(version->text, kinds[at].version) != 0)
+    else if (version &&
+             (version->kind != NODE_TEXT || strcmp(version->text, kinds[at].version) != 0))
         faults_add(c->faults, version->mark, "the apiVersion of a %s is %s", kind->text,
                    kinds[at].version);
     c->cilium = kinds[at].compile == cilium_compile;
@@ -230,6 +231,8 @@ static void compile_document(struct compile *c, const struct node *root, struct 
         faults_add(c->faults, root->mark,
                    "%s stands where a policy should: apiVersion, kind, metadata and spec",
                    node_kind_name(root->kind));
+    else if (!kind && c->cut)
+        return;
     else if (!kind || kind->kind != NODE_TEXT || node_is_null(kind))
         faults_add(c->faults, kind ? kind->mark : root->mark,
                    "kind is missing; say kind: TrafficPolicy");
@@ -272,6 +275,7 @@ int policy_compile(struct policy_list *list, struct span bytes, const char *file
 
     if (document_parse(&document, bytes, faults) == -ENOMEM)
         return -ENOMEM;
+    c.cut = !document_is_whole(document);
     root = document_first(document);
     if (!root && faults_count(faults) == before &&
         (!bytes.len || !memchr(bytes.data, '#', bytes.len)))

@@ -43,7 +43,7 @@ static void read_fqdn(struct compile *c, const struct node *node, size_t i, cons
     (void)i;
     (void)key;
     compile_map(c, node, &fqdn_shape, into);
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark,
                    "an item of toFQDNs says nothing; say matchName or "
                    "matchPattern");
@@ -251,7 +251,7 @@ void compile_egress(struct compile *c, const struct node *node, size_t i, const 
         made->nowhere = (says_where(node) && !made->names_len && !made->cidrs_len) || !node->len;
     }
     /* to Cilium a rule without anything is for nowhere */
-    if (!node->len && !c->cilium)
+    if (compile_is_empty(c, node) && !c->cilium)
         faults_add(c->faults, node->mark,
                    deny ? "an empty rule denies nothing; leave it out, or say toEntities: [all]"
                         : "an empty rule says nothing; say 'egress: []' to deny all, or "

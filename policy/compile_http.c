@@ -301,7 +301,7 @@ void compile_dns(struct compile *c, const struct node *node, size_t i, const str
         compile_place(c, &made->place, node->mark);
         compile_map(c, node, &dns_shape, made);
     }
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark,
                    "a rule of dns says nothing; matchPattern: \"*\" is every name");
     compile_leave(c, before);

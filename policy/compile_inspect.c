@@ -88,7 +88,7 @@ static void read_patterns(struct compile *c, const struct node *node, const stru
 {
     struct policy_bodies *bodies = into;
 
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark, "patterns is empty: say what to look for");
     for (const struct node *at = node->first; at; at = at->next)
         if (at->kind == NODE_MAP)
@@ -220,7 +220,7 @@ void compile_inspect(struct compile *c, const struct node *node, const struct ke
     size_t before = compile_enter(c, "%s", key->name);
 
     compile_map(c, node, &inspect_shape, into);
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark, "inspect says nothing; leave it out");
     compile_leave(c, before);
 }

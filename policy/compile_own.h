@@ -13,6 +13,7 @@ struct compile { /* one pass over one file */
     struct span bytes;
     const char *file;
     bool no_memory;
+    bool cut;              /* not all of the file was read: what lacks may stand there */
     bool cilium;           /* the document is one of Cilium's */
     struct policy *policy; /* that is being made */
     char rule[160];        /* where we are: "egress[0].toPorts[0]" */
@@ -47,6 +48,9 @@ void compile_map(struct compile *c, const struct node *map, const struct shape *
 const struct node *compile_find(const struct node *map, const char *key);
 /* ... NULL, too, when its value is no text. */
 const struct node *compile_find_text(const struct node *map, const char *key);
+
+/* Whether a list or map says nothing, and not because the file was cut there. */
+bool compile_is_empty(const struct compile *c, const struct node *node);
 
 /* Readers. */
 void compile_word(struct compile *c, const struct node *node, const struct key *key,

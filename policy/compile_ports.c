@@ -161,7 +161,7 @@ static void read_rules(struct compile *c, const struct node *node, const struct 
     const struct node *dns = compile_find(node, "dns");
 
     compile_map(c, node, &rules_shape, into);
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark, "rules says nothing; leave it out, or say http or dns");
     if (dns && compile_find(node, "http"))
         faults_add(c->faults, dns->key_mark,
@@ -246,7 +246,7 @@ void compile_to_ports(struct compile *c, const struct node *node, size_t i, cons
         compile_map(c, node, &to_ports_shape, made);
         check(c, node, made);
     }
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark,
                    "an item of toPorts says nothing; leave toPorts out for every port");
     compile_leave(c, before);

@@ -79,7 +79,7 @@ static void check(struct compile *c, const struct node *node, const struct polic
     const struct node *max = compile_find(node, "maxVersion");
     const struct node *ciphers = compile_find(node, "ciphers");
 
-    if (!node->len)
+    if (compile_is_empty(c, node))
         faults_add(c->faults, node->mark, "tls says nothing; leave it out");
     if (tls->version_max && tls->version_min > tls->version_max)
         faults_add(c->faults, max->mark, "maxVersion is older than minVersion");

@@ -59,6 +59,11 @@ const struct node *compile_find_text(const struct node *map, const char *key)
     return node && node->kind == NODE_TEXT && !node_is_null(node) ? node : NULL;
 }
 
+bool compile_is_empty(const struct compile *c, const struct node *node)
+{
+    return !node->len && !c->cut;
+}
+
 static void tell_unknown(struct compile *c, const struct node *entry, const struct shape *shape)
 {
     const char *names[WORDS_MAX], *meant;
@@ -84,7 +89,7 @@ static void read_items(struct compile *c, const struct node *list, const struct 
 {
     size_t i = 0;
 
-    if (!list->len && key->empty)
+    if (compile_is_empty(c, list) && key->empty)
         faults_add(c->faults, list->mark, "%s is empty: %s", key->name, key->empty);
     for (const struct node *item = list->first; item; item = item->next, i++)
         if (node_is_null(item))
@@ -131,7 +136,7 @@ void compile_map(struct compile *c, const struct node *map, const struct shape *
         else
             read_value(c, entry, &shape->keys[i], into);
     }
-    for (size_t i = 0; i < shape->len; i++)
+    for (size_t i = 0; i < shape->len && !c->cut; i++)
         if (shape->keys[i].must && !compile_find(map, shape->keys[i].name))
             faults_add(c->faults, map->mark, "%s lacks %s", shape->what, shape->keys[i].name);
 }

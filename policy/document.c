@@ -17,6 +17,7 @@ struct document {
     struct node *first;
     struct made *last; /* made */
     size_t len;
+    bool cut; /* the reading ended before the bytes did */
 };
 
 struct open { /* a list or map that is being read */
@@ -46,6 +47,7 @@ static void stop(struct reader *reader, struct mark mark, const char *why, int m
 {
     faults_add(reader->faults, mark, "%s more than %d; what follows was not read", why, most);
     reader->stopped = true;
+    reader->document->cut = true;
 }
 
 /* ---- nodes ---- */
@@ -323,6 +325,7 @@ static void read_events(struct reader *reader, struct span bytes)
 
         if (!yaml_parser_parse(&parser, &event)) {
             tell_syntax(reader, &parser, bytes);
+            reader->document->cut = true;
             break;
         }
         more = on_event(reader, &event);
@@ -369,6 +372,11 @@ void document_free(struct document **document)
 const struct node *document_first(const struct document *document)
 {
     return document->first;
+}
+
+bool document_is_whole(const struct document *document)
+{
+    return !document->cut;
 }
 
 bool node_is_null(const struct node *node)

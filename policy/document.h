@@ -11,7 +11,9 @@
 
 #include "policy/fault.h"
 
-enum { DOCUMENT_SIZE_MAX = 4 << 20, DOCUMENT_DEPTH_MAX = 64, DOCUMENT_NODES_MAX = 100000 };
+/* Ten thousand rules of a policy are 4 MB and 450 000 nodes; 1 000 000 take 150 MB while they are
+ * read. */
+enum { DOCUMENT_SIZE_MAX = 16 << 20, DOCUMENT_DEPTH_MAX = 64, DOCUMENT_NODES_MAX = 1000000 };
 
 enum node_kind { NODE_TEXT, NODE_LIST, NODE_MAP };
 
@@ -36,6 +38,9 @@ void document_free(struct document **document);
 
 /* The first of the file's documents (those behind it: next); NULL where there is none. */
 const struct node *document_first(const struct document *document);
+
+/* False: what follows some place was not read, so what is missing may stand there. */
+bool document_is_whole(const struct document *document);
 
 /* A value left out: nothing, ~ or null. */
 bool node_is_null(const struct node *node);
