@@ -272,23 +272,25 @@ int policy_compile(struct policy_list *list, struct span bytes, const char *file
     struct compile c = {.faults = faults, .bytes = bytes, .file = file};
     size_t before = faults_count(faults);
     const struct node *root;
+    bool empty = true;
 
     if (document_parse(&document, bytes, faults) == -ENOMEM)
         return -ENOMEM;
     c.cut = !document_is_whole(document);
-    root = document_first(document);
-    if (!root && faults_count(faults) == before &&
+    for (root = document_first(document); root && !c.no_memory; root = root->next) {
+        size_t from = made.len;
+
+        if (node_is_null(root))
+            continue;
+        empty = false;
+        compile_document(&c, root, &made);
+        check_twins(&c, list, &made, from);
+    }
+    if (empty && faults_count(faults) == before &&
         (!bytes.len || !memchr(bytes.data, '#', bytes.len)))
         faults_add(faults, (struct mark){0},
                    "holds no policy; a comment in it would say that it "
                    "is meant to be empty");
-    for (; root && !c.no_memory; root = root->next) {
-        size_t from = made.len;
-
-        if (!node_is_null(root))
-            compile_document(&c, root, &made);
-        check_twins(&c, list, &made, from);
-    }
     if (c.no_memory || !reserve(list, made.len))
         return -ENOMEM;
     if (faults_count(faults) > before)

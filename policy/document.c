@@ -347,7 +347,7 @@ int document_parse(struct document **out, struct span bytes, struct faults *faul
     if (bytes.len > DOCUMENT_SIZE_MAX)
         faults_add(faults, (struct mark){0}, "is larger than %d MiB", DOCUMENT_SIZE_MAX >> 20);
     else
-        read_events(&reader, bytes);
+        read_events(&reader, fault_text(bytes)); /* libyaml takes the mark for an indent */
     if (reader.code < 0)
         return reader.code;
     *out = TAKE(document);

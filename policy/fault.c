@@ -130,8 +130,16 @@ static struct span next_line(struct span from)
     return rest.len ? skip(rest, line_end(rest)) : rest;
 }
 
+struct span fault_text(struct span bytes)
+{
+    bool marked = bytes.len >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0;
+
+    return marked ? skip(bytes, 3) : bytes;
+}
+
 struct span fault_line(struct span bytes, unsigned number)
 {
+    bytes = fault_text(bytes);
     while (--number && bytes.len)
         bytes = next_line(bytes);
     return span_of(bytes.data, line_len(bytes));
@@ -185,6 +193,7 @@ char *faults_tell(struct faults *faults, const char *file, struct span bytes)
 
     if (!out)
         return NULL;
+    bytes = fault_text(bytes);
     sort(faults);
     for (size_t i = 0; i < faults->len; i++)
         tell_one(out, &faults->list[i], file, &bytes, &line);

@@ -34,6 +34,9 @@ void faults_fini(struct faults *faults);
 void faults_add(struct faults *faults, struct mark mark, const char *format, ...) PRINTF_LIKE(3, 4);
 size_t faults_count(const struct faults *faults);
 
+/* A file's bytes without the byte order mark that some editors put in front: nobody sees it, and no
+ * place counts it. */
+struct span fault_text(struct span bytes);
 /* A line of a file, from 1, without its end; empty: there is none. */
 struct span fault_line(struct span bytes, unsigned number);
 

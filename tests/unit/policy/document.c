@@ -47,8 +47,8 @@ static const struct {
     {"two documents", BYTES("---\na: b\n---\nc\n...\n"), "{a: b}---c"},
     {"a byte order mark",
      BYTES("\xef\xbb\xbf"
-           "a: b\n"),
-     "{a: b}"},
+           "a: b\nc: d\n"),
+     "{a: b, c: d}"},
     {"Windows' line ends", BYTES("a: b\r\nc: d\r\n"), "{a: b, c: d}"},
     {"the tag of a text", BYTES("a: !!str true"), "{a: \"true\"}"},
     {"the tags of list and map", BYTES("a: !!seq []\nb: !!map {}\n"), "{a: [], b: {}}"},
@@ -175,8 +175,8 @@ static void stops_where_it_is_too_much(void **state)
         {"64 lists", many(text, 64, "["), "this is no YAML"},
         {"65 lists", many(text + 100, 65, "["), "inside each other are more than 64"},
         {"65 maps", many(text + 200, 65, "? "), "inside each other are more than 64"},
-        {"100000 items", many(text + 400, 100000, "- a\n"), "maps are more than 100000"},
-        {"4 MiB and a byte", span_of(text, sizeof(text)), "larger than 4 MiB"},
+        {"1000000 items", many(text + 400, 1000000, "- a\n"), "maps are more than 1000000"},
+        {"16 MiB and a byte", span_of(text, sizeof(text)), "larger than 16 MiB"},
     };
 
     (void)state;
