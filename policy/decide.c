@@ -146,8 +146,8 @@ const struct policy_verdict *decide_graver(const struct policy_verdict *a,
 }
 
 /* Whether the rules of one mode, by themselves, let it pass; else *out says why not. */
-static bool passes(const struct ask *ask, const struct search *found,
-                   const struct view_policy *closed, struct policy_verdict *out)
+static bool passes(const struct ask *ask, const struct search *found, const struct policy *closed,
+                   struct policy_verdict *out)
 {
     if (found->denied.policy) {
         decide_deny(found->denied.policy, found->denied.place, out);
@@ -159,7 +159,7 @@ static bool passes(const struct ask *ask, const struct search *found,
     if (found->near.policy)
         decide_deny(found->near.policy, found->near.place, out);
     else
-        decide_deny(closed->policy, &closed->egress, out);
+        decide_deny(closed, &closed->place, out);
     why_closed(ask, found, out->reason, sizeof(out->reason));
     return false;
 }
@@ -177,7 +177,7 @@ static void say_allowed(const struct search_hit *by, struct policy_verdict *out)
 void decide_ask(const struct policy_scope *scope, const struct ask *ask, struct search *found,
                 struct policy_verdict *out)
 {
-    const struct view_policy *closed = scope->closed[POLICY_ENFORCE];
+    const struct policy *closed = scope->closed[POLICY_ENFORCE];
     struct search enforced, told;
 
     search(scope, POLICY_ENFORCE, ask, &enforced);

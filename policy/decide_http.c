@@ -1,6 +1,7 @@
 #include "policy/decide.h"
 
 #include "policy/decide_parts.h"
+#include "policy/path.h"
 #include "policy/reason.h"
 
 /* What leads elsewhere: its authority is not whom it is said to. */
@@ -18,25 +19,6 @@ static bool has_one_host(const struct facts_request *request)
     return request->host && hosts <= 1;
 }
 
-/* What two servers could take for different paths. */
-static bool is_ambiguous(struct span path)
-{
-    for (size_t i = 0; i < path.len; i++) {
-        uint8_t c = path.data[i], high, low;
-
-        if (c == '\\' || !c)
-            return true;
-        if (c != '%' || path.len - i < 3)
-            continue;
-        high = path.data[i + 1];
-        low = path.data[i + 2] | 0x20;
-        if ((high == '2' && low == 'f') || (high == '5' && low == 'c') ||
-            (high == '0' && path.data[i + 2] == '0'))
-            return true;
-    }
-    return false;
-}
-
 static void refuse_bad(const struct search_hit *hit, const char *why, struct policy_verdict *out)
 {
     decide_deny(hit->policy, hit->place, out);
@@ -45,25 +27,73 @@ static void refuse_bad(const struct search_hit *hit, const char *why, struct pol
     reason_add(out->reason, sizeof(out->reason), why);
 }
 
-/* False: rules that look at requests cannot judge this one. */
+/* False: rules that look at requests cannot judge this one. odd: what its path is; NULL: nothing.
+ */
 static bool is_readable(const struct search *found, const struct facts_request *request,
-                        struct policy_verdict *out)
+                        const char *odd, struct policy_verdict *out)
 {
     if (found->ruled.policy && !has_one_host(request))
         refuse_bad(&found->ruled, request->host ? "more than one Host" : "no Host", out);
-    else if (found->pathed.policy && is_ambiguous(request->path))
-        refuse_bad(&found->pathed, "an encoded '/', a '\\' or a NUL in the path", out);
+    else if (found->pathed.policy && odd)
+        refuse_bad(&found->pathed, odd, out);
     else
         return true;
     return false;
+}
+
+enum { PATH_ROOM = 4096 };
+
+/* Each way to write the path that a server could go by. buffer has room for one more; NULL: there
+ * is none. False: it cannot be judged, as there is no memory. */
+static bool spell(struct ask *ask, struct span path, uint8_t *buffer, const char **odd)
+{
+    struct path_normal normal;
+
+    ask->paths[0] = path;
+    ask->paths_len = 1;
+    *odd = NULL;
+    if (!buffer || !path_normalize(path, buffer, path.len, &normal))
+        return false;
+    *odd = path_oddity_name(normal.oddities);
+    if (!span_equal(normal.path, path))
+        ask->paths[ask->paths_len++] = normal.path;
+    return true;
+}
+
+static void refuse_unspelt(const struct policy_scope *scope, struct policy_verdict *out)
+{
+    const struct policy *policy = policy_scope_at(scope, 0);
+
+    decide_deny(policy, &policy->place, out);
+    out->verdict = VERDICT_DENY;
+    reason_add(out->reason, sizeof(out->reason), "there is no memory to judge its path");
+}
+
+static void judge(const struct policy_scope *scope, struct ask *ask, uint8_t *buffer, bool *bad,
+                  struct policy_verdict *out)
+{
+    const struct facts_request *request = ask->request;
+    struct search found;
+    const char *odd = NULL;
+
+    if (is_tunnel(request)) {
+        ask->paths[0] = BYTES("");
+        ask->paths_len = 1;
+    } else if (!spell(ask, request->path, buffer, &odd)) {
+        refuse_unspelt(scope, out);
+        return;
+    }
+    decide_ask(scope, ask, &found, out);
+    *bad = !is_readable(&found, request, odd, out);
 }
 
 void policy_decide_http(const struct policy_scope *scope, const struct policy_facts *facts,
                         const struct facts_request *request, bool *bad, struct policy_verdict *out)
 {
     const char *host = is_tunnel(request) ? NULL : request->host;
-    struct policy_verdict with = {0};
-    struct search found;
+    CLEANUP(text_free) char *more = NULL;
+    struct policy_verdict with;
+    uint8_t room[PATH_ROOM];
     struct ask ask;
 
     *bad = false;
@@ -75,13 +105,10 @@ void policy_decide_http(const struct policy_scope *scope, const struct policy_fa
     if (facts->name && host)
         ask.server_name = host;
     ask.request = request;
-    ask.paths[ask.paths_len++] = is_tunnel(request) ? BYTES("") : request->path;
-    decide_ask(scope, &ask, &found, out);
-    if (!is_readable(&found, request, out)) {
-        *bad = true;
-        return;
-    }
-    if (!ask_other_name(facts->name, host))
+    if (request->path.len > sizeof(room))
+        more = malloc(request->path.len);
+    judge(scope, &ask, request->path.len > sizeof(room) ? (uint8_t *)more : room, bad, out);
+    if (*bad || !ask_other_name(facts->name, host))
         return;
     /* whom TLS is with was said, too, and must be allowed by itself */
     ask_init(&ask, POLICY_POINT_TLS, facts, facts->name);

@@ -160,7 +160,7 @@ void search(const struct policy_scope *scope, enum policy_mode mode, const struc
 
     *out = (struct search){0};
     for (size_t i = 0; i < scope->len; i++) {
-        const struct policy *policy = scope->list[i]->policy;
+        const struct policy *policy = scope->list[i];
 
         if (policy->mode != mode)
             continue;

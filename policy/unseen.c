@@ -91,7 +91,7 @@ static bool opened_by(const struct ask *ask, const struct policy_scope *scope,
                       enum policy_mode mode)
 {
     for (size_t i = 0; i < scope->len; i++) {
-        const struct policy *policy = scope->list[i]->policy;
+        const struct policy *policy = scope->list[i];
 
         for (size_t j = 0; policy->mode <= mode && j < policy->egress_len; j++)
             if (is_open(ask, &policy->egress[j]))
@@ -107,7 +107,7 @@ static void gravest(const struct ask *ask, const struct policy_scope *scope, enu
 
     *what = POLICY_UNSEEN_DEFAULT;
     for (size_t i = 0; i < scope->len; i++) {
-        const struct policy *policy = scope->list[i]->policy;
+        const struct policy *policy = scope->list[i];
         const struct policy_place *place;
         enum policy_unseen one;
 

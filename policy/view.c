@@ -13,17 +13,12 @@ struct policy_view *policy_view_new(struct policy_set *set, const struct pod *po
         return NULL;
     view->refs = 1;
     view->set = policy_set_ref(set);
-    view->list = calloc(set->len + 1, sizeof(*view->list));
+    view->list = calloc(set->len + 1, sizeof(const struct policy *));
     if (!view->list)
         return NULL;
-    for (size_t i = 0; i < set->len; i++) {
-        static char egress[] = "egress";
-        const struct policy *policy = set->list[i];
-
-        if (policy_selects(policy, pod))
-            view->list[view->len++] =
-                (struct view_policy){policy, {.rule = egress, .mark = policy->place.mark}};
-    }
+    for (size_t i = 0; i < set->len; i++)
+        if (policy_selects(set->list[i], pod))
+            view->list[view->len++] = set->list[i];
     return TAKE(view);
 }
 
@@ -57,7 +52,7 @@ size_t policy_view_len(const struct policy_view *view)
 
 const struct policy *policy_view_at(const struct policy_view *view, size_t i)
 {
-    return view->list[i].policy;
+    return view->list[i];
 }
 
 enum policy_agent_down policy_view_agent_down(const struct policy_view *view)
@@ -65,7 +60,7 @@ enum policy_agent_down policy_view_agent_down(const struct policy_view *view)
     enum policy_agent_down said = POLICY_DOWN_DEFAULT;
 
     for (size_t i = 0; i < view->len; i++) {
-        enum policy_agent_down one = view->list[i].policy->on_agent_down;
+        enum policy_agent_down one = view->list[i]->on_agent_down;
 
         if (one == POLICY_DOWN_CLOSED || said == POLICY_DOWN_DEFAULT)
             said = one;
@@ -122,7 +117,7 @@ int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **port
         return -ENOMEM;
     *all = false;
     for (size_t i = 0; i < view->len; i++) {
-        const struct policy *policy = view->list[i].policy;
+        const struct policy *policy = view->list[i];
 
         add_rules((uint8_t *)seen, policy->egress, policy->egress_len, all);
         add_rules((uint8_t *)seen, policy->egress_deny, policy->egress_deny_len, all);
@@ -149,18 +144,18 @@ struct policy_scope *policy_scope_new(struct policy_view *view, const struct pro
     if (!scope)
         return NULL;
     scope->view = policy_view_ref(view);
-    scope->list = calloc(view->len + 1, sizeof(const struct view_policy *));
+    scope->list = calloc(view->len + 1, sizeof(const struct policy *));
     if (!scope->list)
         return NULL;
     for (size_t i = 0; i < view->len; i++) {
-        const struct view_policy *one = &view->list[i];
+        const struct policy *one = view->list[i];
 
-        if (!policy_is_for(one->policy, process))
+        if (!policy_is_for(one, process))
             continue;
         scope->list[scope->len++] = one;
-        scope->monitors |= one->policy->mode == POLICY_MONITOR;
-        if (one->policy->has_egress && !scope->closed[one->policy->mode])
-            scope->closed[one->policy->mode] = one;
+        scope->monitors |= one->mode == POLICY_MONITOR;
+        if (one->has_egress && !scope->closed[one->mode])
+            scope->closed[one->mode] = one;
     }
     return TAKE(scope);
 }
@@ -188,5 +183,5 @@ size_t policy_scope_len(const struct policy_scope *scope)
 
 const struct policy *policy_scope_at(const struct policy_scope *scope, size_t i)
 {
-    return scope->list[i]->policy;
+    return scope->list[i];
 }

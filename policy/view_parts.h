@@ -3,22 +3,17 @@
 
 #include "policy/view.h"
 
-struct view_policy {
-    const struct policy *policy;
-    struct policy_place egress; /* "egress": what stands for all of its rules */
-};
-
 struct policy_view {
     atomic_uint refs;
-    struct policy_set *set;   /* a reference: it holds the policies */
-    struct view_policy *list; /* as the set has them */
+    struct policy_set *set;     /* a reference: it holds the policies */
+    const struct policy **list; /* as the set has them */
     size_t len;
 };
 
 struct policy_scope {
     struct policy_view *view; /* a reference */
-    const struct view_policy **list;
+    const struct policy **list;
     size_t len;
-    bool monitors;                                     /* one of them only tells */
-    const struct view_policy *closed[POLICY_MODE_MAX]; /* the first with egress, of each mode */
+    bool monitors;                                /* one of them only tells */
+    const struct policy *closed[POLICY_MODE_MAX]; /* the first with egress, of each mode */
 };
