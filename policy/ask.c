@@ -93,8 +93,7 @@ static bool resolved_fits(const struct ask *ask, const struct policy_egress *egr
     return false;
 }
 
-/* Whether it is for the pod's own name servers, which every rule with names needs. */
-static bool for_name_server(const struct ask *ask)
+bool ask_for_name_server(const struct ask *ask)
 {
     if (ask->point == POLICY_POINT_DNS && ask->question->configured)
         return true;
@@ -110,7 +109,7 @@ static bool fits_names(const struct ask *ask, const struct policy_egress *egress
     if (deny)
         return (name && has_name(egress->names, egress->names_len, name)) ||
                resolved_fits(ask, egress);
-    if (for_name_server(ask))
+    if (ask_for_name_server(ask))
         return true;
     if (!ask->said)
         return resolved_fits(ask, egress);

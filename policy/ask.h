@@ -38,6 +38,8 @@ bool ask_fits_egress(const struct ask *ask, const struct policy_egress *egress, 
 bool ask_fits_cidrs(const struct ask *ask, const struct policy_egress *egress);
 bool ask_fits_port(const struct ask *ask, const struct policy_port *port);
 bool ask_fits_ports(const struct ask *ask, const struct policy_to_ports *to_ports);
+/* Whether it is for the pod's own name servers, which whoever may ask for any name needs. */
+bool ask_for_name_server(const struct ask *ask);
 /* What is beside rules: serverNames, tls, and that somebody will look at the rules at all. */
 bool ask_fits_demands(const struct ask *ask, const struct policy_to_ports *to_ports, bool deny);
 bool ask_fits_tls(const struct ask *ask, const struct policy_tls *tls);

@@ -2,7 +2,6 @@
 
 #include "policy/decide_parts.h"
 #include "policy/reason.h"
-#include "policy/view_parts.h"
 
 /* ---- what cannot be seen ---- */
 
@@ -20,48 +19,47 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(unseen) == POLICY_UNSEEN_MAX, "weigh every word");
 
-/* Whether a rule fits the flow whatever it says: by address, or by the name it said. */
-static bool is_open(const struct ask *ask, const struct policy_egress *egress)
+static bool is_read(const struct segment_grant *grant)
 {
-    if (!ask_fits_cidrs(ask, egress) && !(ask->said && ask_fits_egress(ask, egress, false)))
-        return false;
-    for (size_t i = 0; i < egress->to_ports_len; i++) {
-        const struct policy_to_ports *to_ports = &egress->to_ports[i];
+    const struct policy_to_ports *to_ports = grant->to_ports;
 
-        if (ask_fits_ports(ask, to_ports) && ask_fits_demands(ask, to_ports, false) &&
-            !to_ports->http_len && !to_ports->dns_len)
+    return to_ports && (to_ports->http_len || to_ports->dns_len || to_ports->server_names_len);
+}
+
+/* Whether egress of one mode allows the flow whatever is in it: a rule fits it by its address, or
+ * by the name it said. */
+static bool is_opened(const struct policy_scope *scope, const struct ask *ask,
+                      enum policy_mode mode)
+{
+    struct policy_facts facts = *ask->facts;
+    struct ask by = *ask;
+    struct search_each each = {
+        .scope = scope, .ask = &by, .mode = mode, .part = VIEW_ALLOW, .demands = true};
+    const struct segment_grant *grant;
+
+    by.facts = &facts;
+    if (by.said)
+        by.said = by.name;
+    facts.resolved.len = 0; /* who says no name could mean any of these */
+    facts.name_server = false;
+    while ((grant = search_next(&each)))
+        if (!grant->to_ports || (!grant->to_ports->http_len && !grant->to_ports->dns_len))
             return true;
-    }
-    return !egress->to_ports_len;
+    return false;
 }
 
-/* What must be read to know whether it is allowed; NULL: nothing. */
-static const struct policy_place *read_by(const struct ask *ask, const struct policy_egress *egress,
-                                          bool deny)
+/* A rule that must read what is said to know whether it is allowed; of policies that do not say
+ * what to do where that cannot be. */
+static void find_reader(const struct policy_scope *scope, const struct ask *ask,
+                        enum policy_mode mode, enum view_part part, struct search_hit *by)
 {
-    if (!ask_fits_egress(ask, egress, deny))
-        return NULL;
-    for (size_t i = 0; i < egress->to_ports_len; i++) {
-        const struct policy_to_ports *to_ports = &egress->to_ports[i];
+    struct search_each each = {.scope = scope, .ask = ask, .mode = mode, .part = part};
+    const struct segment_grant *grant;
 
-        if (ask_fits_ports(ask, to_ports) &&
-            (to_ports->http_len || to_ports->dns_len || to_ports->server_names_len))
-            return to_ports->http_len ? &to_ports->http[0].place : &to_ports->place;
-    }
-    return NULL;
-}
-
-/* Where rules look at what is said, silence must not pass for what they allow. */
-static const struct policy_place *rules_read(const struct ask *ask, const struct policy *policy,
-                                             bool opened)
-{
-    const struct policy_place *place = NULL;
-
-    for (size_t i = 0; i < policy->egress_deny_len && !place; i++)
-        place = read_by(ask, &policy->egress_deny[i], true);
-    for (size_t i = 0; i < policy->egress_len && !place && !opened; i++)
-        place = read_by(ask, &policy->egress[i], false);
-    return place;
+    while (!by->policy && (grant = search_next(&each)))
+        if (is_read(grant) && grant->policy->on_no_visibility == POLICY_UNSEEN_DEFAULT)
+            *by = (struct search_hit){grant->policy,
+                                      grant->http ? &grant->http->place : &grant->to_ports->place};
 }
 
 static const struct policy_place *inspect_reads(const struct policy *policy)
@@ -74,51 +72,45 @@ static const struct policy_place *inspect_reads(const struct policy *policy)
     return policy->consistency == POLICY_INSPECT_DENY ? &policy->consistency_place : NULL;
 }
 
-static enum policy_unseen unseen_by(const struct ask *ask, const struct policy *policy, bool opened,
-                                    const struct policy_place **place)
+/* What a policy says, whatever its rules. */
+static enum policy_unseen unseen_by(const struct policy *policy, const struct policy_place **place)
 {
     *place = &policy->place;
     if (policy->on_no_visibility != POLICY_UNSEEN_DEFAULT)
         return policy->on_no_visibility;
-    if (!(*place = rules_read(ask, policy, opened)) && !(*place = inspect_reads(policy))) {
-        *place = &policy->place;
+    if (!inspect_reads(policy))
         return POLICY_UNSEEN_ALERT;
-    }
+    *place = inspect_reads(policy);
     return POLICY_UNSEEN_DROP;
 }
 
-static bool opened_by(const struct ask *ask, const struct policy_scope *scope,
-                      enum policy_mode mode)
-{
-    for (size_t i = 0; i < scope->len; i++) {
-        const struct policy *policy = scope->list[i];
-
-        for (size_t j = 0; policy->mode <= mode && j < policy->egress_len; j++)
-            if (is_open(ask, &policy->egress[j]))
-                return true;
-    }
-    return false;
-}
-
-static void gravest(const struct ask *ask, const struct policy_scope *scope, enum policy_mode mode,
+static void gravest(const struct policy_scope *scope, const struct ask *ask, enum policy_mode mode,
                     enum policy_unseen *what, struct search_hit *by)
 {
-    bool opened = opened_by(ask, scope, mode);
+    struct search_hit reader = {0};
 
     *what = POLICY_UNSEEN_DEFAULT;
     for (size_t i = 0; i < scope->len; i++) {
-        const struct policy *policy = scope->list[i];
         const struct policy_place *place;
-        enum policy_unseen one;
+        enum policy_unseen one = unseen_by(scope->list[i], &place);
 
-        if (policy->mode != mode)
+        if (scope->list[i]->mode != mode || unseen[one].gravity <= unseen[*what].gravity)
             continue;
-        one = unseen_by(ask, policy, opened, &place);
-        if (unseen[one].gravity > unseen[*what].gravity) {
-            *what = one;
-            *by = (struct search_hit){policy, place};
-        }
+        *what = one;
+        *by = (struct search_hit){scope->list[i], place};
     }
+    if (*what == POLICY_UNSEEN_DEFAULT ||
+        unseen[*what].gravity >= unseen[POLICY_UNSEEN_DROP].gravity)
+        return;
+    /* where rules look at what is said, silence must not pass for what they allow */
+    find_reader(scope, ask, mode, VIEW_DENY, &reader);
+    if (!reader.policy && !is_opened(scope, ask, POLICY_ENFORCE) &&
+        (mode == POLICY_ENFORCE || !is_opened(scope, ask, mode)))
+        find_reader(scope, ask, mode, VIEW_ALLOW, &reader);
+    if (!reader.policy)
+        return;
+    *what = POLICY_UNSEEN_DROP;
+    *by = reader;
 }
 
 void policy_decide_unseen(const struct policy_scope *scope, const struct policy_facts *facts,
@@ -133,8 +125,8 @@ void policy_decide_unseen(const struct policy_scope *scope, const struct policy_
     if (policy_scope_is_empty(scope))
         return;
     ask_init(&ask, POLICY_POINT_VISIBILITY, facts, facts->name);
-    gravest(&ask, scope, POLICY_ENFORCE, what, &by);
-    gravest(&ask, scope, POLICY_MONITOR, &told, &told_by);
+    gravest(scope, &ask, POLICY_ENFORCE, what, &by);
+    gravest(scope, &ask, POLICY_MONITOR, &told, &told_by);
     if (*what == POLICY_UNSEEN_DEFAULT)
         *what = POLICY_UNSEEN_ALERT;
     if (*what == POLICY_UNSEEN_ALERT && told_by.policy &&
@@ -197,61 +189,4 @@ void policy_decide_consistency(const struct policy_scope *scope, const struct po
         reason_add_foreign(out->reason, sizeof(out->reason), span_of_text(host), 60);
     else
         reason_add(out->reason, sizeof(out->reason), addr_format_ip(facts->dst, address));
-}
-
-/* ---- how TLS must be ---- */
-
-static void add_wish(const struct policy *policy, const struct policy_tls *tls,
-                     struct policy_tls_wish *out)
-{
-    bool new = false;
-
-    if (tls->version_min > out->version_min) {
-        out->version_min = tls->version_min;
-        new = true;
-    }
-    if (tls->version_max && (!out->version_max || tls->version_max < out->version_max)) {
-        out->version_max = tls->version_max;
-        new = true;
-    }
-    if (tls->ciphers_len && !out->ciphers) {
-        out->ciphers = tls;
-        new = true;
-    }
-    if (tls->trusted_ca && !out->trust) {
-        out->trust = tls;
-        new = true;
-    }
-    if (tls->client_certificate && !out->client) {
-        out->client = tls;
-        new = true;
-    }
-    if (new && !out->policy)
-        out->policy = policy;
-}
-
-void policy_tls_wish(const struct policy_scope *scope, const struct policy_facts *facts,
-                     struct policy_tls_wish *out)
-{
-    struct ask ask;
-
-    *out = (struct policy_tls_wish){0};
-    ask_init(&ask, POLICY_POINT_TLS, facts, facts->name);
-    for (size_t i = 0; i < policy_scope_len(scope); i++) {
-        const struct policy *policy = policy_scope_at(scope, i);
-
-        for (size_t j = 0; policy->mode == POLICY_ENFORCE && j < policy->egress_len; j++) {
-            const struct policy_egress *egress = &policy->egress[j];
-
-            if (!ask_fits_egress(&ask, egress, false))
-                continue;
-            for (size_t k = 0; k < egress->to_ports_len; k++) {
-                const struct policy_to_ports *to_ports = &egress->to_ports[k];
-
-                if (to_ports->tls && ask_fits_ports(&ask, to_ports) &&
-                    ask_fits_demands(&ask, to_ports, false))
-                    add_wish(policy, to_ports->tls, out);
-            }
-        }
-    }
 }

@@ -5,6 +5,23 @@
 
 #include "policy/view_parts.h"
 
+static int lay_out(struct policy_view *view)
+{
+    for (int mode = 0; mode < POLICY_MODE_MAX; mode++)
+        for (int part = 0; part < VIEW_PARTS; part++) {
+            struct segments *segments = &view->parts[mode][part];
+
+            if (segments_make(segments, view->list, view->len, (enum policy_mode)mode,
+                              part == VIEW_DENY) < 0)
+                return -ENOMEM;
+            for (size_t i = 0; i < segments->len; i++) {
+                segments->list[i].mask_at = view->mask_words;
+                view->mask_words += segments->list[i].words;
+            }
+        }
+    return 0;
+}
+
 struct policy_view *policy_view_new(struct policy_set *set, const struct pod *pod)
 {
     CLEANUP(policy_view_unref) struct policy_view *view = calloc(1, sizeof(*view));
@@ -19,6 +36,8 @@ struct policy_view *policy_view_new(struct policy_set *set, const struct pod *po
     for (size_t i = 0; i < set->len; i++)
         if (policy_selects(set->list[i], pod))
             view->list[view->len++] = set->list[i];
+    if (lay_out(view) < 0)
+        return NULL;
     return TAKE(view);
 }
 
@@ -35,6 +54,9 @@ void policy_view_unref(struct policy_view **view)
 
     if (!gone || atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (int mode = 0; mode < POLICY_MODE_MAX; mode++)
+        for (int part = 0; part < VIEW_PARTS; part++)
+            segments_fini(&gone->parts[mode][part]);
     free(gone->list);
     policy_set_unref(&gone->set);
     free(gone);
@@ -137,22 +159,59 @@ int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **port
 
 /* ---- scopes ---- */
 
+/* in: which of the view's policies. */
+static void mask_segment(const struct policy_scope *scope, const struct segment *segment,
+                         const bool *in)
+{
+    for (size_t i = 0; i < segment->runs_len; i++)
+        if (in[segment->runs[i].policy_at])
+            bits_fill(scope->mask + segment->mask_at, segment->runs[i].first, segment->runs[i].len);
+}
+
+/* For a process that some policies are not for. */
+static bool narrow(struct policy_scope *scope, const bool *in)
+{
+    const struct policy_view *view = scope->view;
+
+    scope->list = calloc(view->len + 1, sizeof(const struct policy *));
+    scope->mask = calloc(view->mask_words + 1, sizeof(*scope->mask));
+    if (!scope->list || !scope->mask)
+        return false;
+    for (size_t i = 0; i < view->len; i++)
+        if (in[i])
+            scope->list[scope->len++] = view->list[i];
+    for (int mode = 0; mode < POLICY_MODE_MAX; mode++)
+        for (int part = 0; part < VIEW_PARTS; part++)
+            for (size_t i = 0; i < view->parts[mode][part].len; i++)
+                mask_segment(scope, &view->parts[mode][part].list[i], in);
+    return true;
+}
+
+static void free_bools(bool **list)
+{
+    free(*list);
+}
+
 struct policy_scope *policy_scope_new(struct policy_view *view, const struct process *process)
 {
     CLEANUP(policy_scope_free) struct policy_scope *scope = calloc(1, sizeof(*scope));
+    CLEANUP(free_bools) bool *in = calloc(view->len + 1, sizeof(*in));
+    size_t len = 0;
 
-    if (!scope)
+    if (!scope || !in)
         return NULL;
     scope->view = policy_view_ref(view);
-    scope->list = calloc(view->len + 1, sizeof(const struct policy *));
-    if (!scope->list)
+    for (size_t i = 0; i < view->len; i++)
+        len += in[i] = policy_is_for(view->list[i], process);
+    if (len == view->len) {
+        scope->list = view->list;
+        scope->len = len;
+    } else if (!narrow(scope, in)) {
         return NULL;
-    for (size_t i = 0; i < view->len; i++) {
-        const struct policy *one = view->list[i];
+    }
+    for (size_t i = 0; i < scope->len; i++) {
+        const struct policy *one = scope->list[i];
 
-        if (!policy_is_for(one, process))
-            continue;
-        scope->list[scope->len++] = one;
         scope->monitors |= one->mode == POLICY_MONITOR;
         if (one->has_egress && !scope->closed[one->mode])
             scope->closed[one->mode] = one;
@@ -166,7 +225,9 @@ void policy_scope_free(struct policy_scope **scope)
 
     if (!gone)
         return;
-    free(gone->list);
+    if (gone->view && gone->list != gone->view->list)
+        free(gone->list);
+    free(gone->mask);
     policy_view_unref(&gone->view);
     free(gone);
 }

@@ -1,0 +1,191 @@
+#include "policy/index.h"
+
+#include <stdlib.h>
+
+#include "policy/index_own.h"
+#include "policy/regex.h"
+
+void index_fini(struct index *index)
+{
+    free(index->any);
+    free(index->slots);
+    free(index->keys);
+    free(index->leaves);
+    free(index->bytes);
+    free(index->pairs);
+    free(index->dense);
+    *index = (struct index){0};
+}
+
+struct look { /* one search */
+    const struct index *index;
+    struct span text;
+    const struct addr *address;
+    const uint64_t *wanted;
+    uint64_t *bits;
+};
+
+static bool is_wanted(const struct look *look, const struct index_leaf *leaf)
+{
+    const struct index *index = look->index;
+
+    if (!look->wanted)
+        return true;
+    for (uint32_t i = 0; i < leaf->len; i++) {
+        if (leaf->dense) {
+            if (index->dense[leaf->at + i] & look->wanted[i])
+                return true;
+        } else {
+            size_t first = index->pairs[leaf->at + i] >> 16;
+            size_t last = first + (index->pairs[leaf->at + i] & 0xffff);
+
+            if (bits_next(look->wanted, last / 64 + 1, first) <= last)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool excepts(const struct policy_cidr *cidr, const struct addr *address)
+{
+    for (size_t i = 0; i < cidr->except_len; i++)
+        if (match_cidr(&cidr->except[i], address))
+            return true;
+    return false;
+}
+
+static bool holds(const struct look *look, const struct index_leaf *leaf)
+{
+    switch (leaf->check) {
+    case INDEX_PATTERN:
+        return is_wanted(look, leaf) && match_pattern(leaf->what, (const char *)look->text.data);
+    case INDEX_REGEX:
+        return is_wanted(look, leaf) && regex_match(leaf->what, look->text);
+    case INDEX_EXCEPT:
+        return !excepts(leaf->what, look->address);
+    case INDEX_SURE:
+        break;
+    }
+    return true;
+}
+
+static void take(const struct look *look, const struct index_leaf *leaf)
+{
+    const struct index *index = look->index;
+
+    if (!holds(look, leaf))
+        return;
+    if (leaf->dense) {
+        bits_or(look->bits, index->dense + leaf->at, leaf->len);
+        return;
+    }
+    for (uint32_t i = 0; i < leaf->len; i++)
+        bits_fill(look->bits, index->pairs[leaf->at + i] >> 16,
+                  (index->pairs[leaf->at + i] & 0xffff) + 1);
+}
+
+static void look_up(const struct look *look, enum index_kind kind, const uint8_t *key, size_t len,
+                    size_t bytes, uint64_t hash)
+{
+    const struct index *index = look->index;
+
+    for (size_t at = index_hash_end(hash, kind, len) & index->slots_mask; index->slots[at];
+         at = (at + 1) & index->slots_mask) {
+        const struct index_key *found = &index->keys[index->slots[at] - 1];
+
+        if (found->kind != kind || found->len != len ||
+            (bytes && memcmp(index->bytes + found->at, key, bytes) != 0))
+            continue;
+        for (uint32_t i = 0; i < found->leaves; i++)
+            take(look, &index->leaves[found->leaf + i]);
+        return;
+    }
+}
+
+static void look_heads(const struct look *look)
+{
+    const struct index *index = look->index;
+    struct span text = look->text;
+    uint64_t hash = INDEX_HASH_SEED;
+    size_t done = 0;
+
+    for (size_t len = bits_next(index->heads, INDEX_LENGTHS, 0); len <= text.len;
+         len = bits_next(index->heads, INDEX_LENGTHS, len + 1)) {
+        while (done < len)
+            hash = index_hash_byte(hash, text.data[done++]);
+        look_up(look, INDEX_HEAD, text.data, len, len, hash);
+    }
+    if (!index->has_texts || text.len > UINT16_MAX)
+        return;
+    while (done < text.len)
+        hash = index_hash_byte(hash, text.data[done++]);
+    look_up(look, INDEX_TEXT, text.data, text.len, text.len, hash);
+}
+
+static void look_tails(const struct look *look)
+{
+    const struct index *index = look->index;
+    struct span text = look->text;
+    uint64_t hash = INDEX_HASH_SEED;
+    size_t done = 0;
+
+    for (size_t len = bits_next(index->tails, INDEX_LENGTHS, 0); len <= text.len;
+         len = bits_next(index->tails, INDEX_LENGTHS, len + 1)) {
+        while (done < len)
+            hash = index_hash_byte(hash, text.data[text.len - ++done]);
+        look_up(look, INDEX_TAIL, text.data + text.len - len, len, len, hash);
+    }
+}
+
+void index_find(const struct index *index, struct span text, const uint64_t *wanted, uint64_t *bits)
+{
+    const struct look look = {.index = index, .text = text, .wanted = wanted, .bits = bits};
+
+    bits_or(bits, index->any, index->words);
+    look_heads(&look);
+    look_tails(&look);
+}
+
+/* By every number of bits that there is a key of. */
+static void look_prefixes(const struct look *look, const uint8_t *bytes, size_t most)
+{
+    const struct index *index = look->index;
+    uint64_t hash = INDEX_HASH_SEED;
+    uint8_t key[sizeof(look->address->ip)];
+    size_t done = 0;
+
+    memcpy(key, bytes, most / 8);
+    for (size_t len = bits_next(index->prefixes, INDEX_LENGTHS, 0); len <= most;
+         len = bits_next(index->prefixes, INDEX_LENGTHS, len + 1)) {
+        uint64_t with_rest;
+
+        while (done < len / 8)
+            hash = index_hash_byte(hash, bytes[done++]);
+        with_rest = hash;
+        if (len % 8) {
+            key[done] = (uint8_t)(bytes[done] & 0xff00 >> len % 8);
+            with_rest = index_hash_byte(hash, key[done]);
+        }
+        look_up(look, INDEX_PREFIX, key, len, (len + 7) / 8, with_rest);
+        if (len % 8)
+            key[done] = bytes[done];
+    }
+}
+
+void index_find_address(const struct index *index, const struct addr *address, uint64_t *bits)
+{
+    const struct look look = {.index = index, .address = address, .bits = bits};
+
+    bits_or(bits, index->any, index->words);
+    look_prefixes(&look, address->ip, 128);
+}
+
+void index_find_port(const struct index *index, enum protocol protocol, uint16_t port,
+                     uint64_t *bits)
+{
+    const uint8_t bytes[] = {(uint8_t)protocol, (uint8_t)(port >> 8), (uint8_t)port};
+    const struct look look = {.index = index, .bits = bits};
+
+    bits_or(bits, index->any, index->words);
+    look_prefixes(&look, bytes, INDEX_PORT_BITS);
+}
