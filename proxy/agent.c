@@ -209,6 +209,11 @@ struct policy_set *agent_policies(struct agent *agent)
     return policies_set(agent->policies);
 }
 
+size_t agent_count_pods(const struct agent *agent, const struct policy *policy)
+{
+    return policies_count_pods(agent->policies, policy);
+}
+
 void agent_flush(struct agent *agent)
 {
     bus_flush(agent->bus);

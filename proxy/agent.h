@@ -17,6 +17,7 @@
 
 struct agent;
 struct control;
+struct policy;
 struct policy_set;
 struct status;
 
@@ -90,6 +91,8 @@ int agent_pass_through(struct agent *agent, char *const *servers, size_t len, st
 int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err);
 /* Those in force: a reference. */
 struct policy_set *agent_policies(struct agent *agent);
+/* How many pods this one selects. */
+size_t agent_count_pods(const struct agent *agent, const struct policy *policy);
 
 struct agent_stats {
     size_t pods, namespaces, workers;

@@ -16,6 +16,7 @@ enum {
     CONFIG_PORTS_MAX = 64,
     CONFIG_NAMES_MAX = 1024,
     CONFIG_LISTEN_MAX = 16,
+    CONFIG_POLICIES_MAX = 48, /* each is watched: WATCH_PATHS_MAX */
     CONFIG_KEYS_MAX = 48, /* of the table */
     CONFIG_ARGS_MAX = 256,
 };
@@ -49,6 +50,7 @@ struct config { /* owns its texts; those that may be missing are NULL then */
     bool loopback;
     int open_when_down; /* onAgentDown: 0 closed, 1 open */
     struct config_names passthrough;
+    struct config_names policy; /* files, and directories of them */
     char *client_certificates;
     unsigned workers; /* 0: one a CPU */
     char *cgroup_root, *runtime_dir;

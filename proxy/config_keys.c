@@ -164,18 +164,12 @@ static int read_listen(const struct config_key *key, const char *text, void *fie
 static const struct config_type listen_type = {
     .size = sizeof(struct config_listen), .list = true, .read = read_listen};
 
-static int read_name(const struct config_key *key, const char *text, void *field, struct err *err)
+static int add_item(struct config_names *out, size_t most, const char *text, struct err *err)
 {
-    struct config_names *out = field;
     char **more;
-    struct err why;
 
-    if (!*text)
-        return err_set(err, -EINVAL, "has an empty item; say %s", key->form);
-    if (passthrough_check(text, &why) < 0)
-        return err_set(err, why.code, "cannot hold %s", why.text);
-    if (out->len == CONFIG_NAMES_MAX)
-        return err_set(err, -EINVAL, "has more than %d items", CONFIG_NAMES_MAX);
+    if (out->len == most)
+        return err_set(err, -EINVAL, "has more than %zu items", most);
     more = realloc(out->list, (out->len + 1) * sizeof(*more));
     if (more)
         out->list = more;
@@ -183,6 +177,24 @@ static int read_name(const struct config_key *key, const char *text, void *field
         return err_set(err, -ENOMEM, "out of memory");
     out->len++;
     return 0;
+}
+
+static int read_name(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    struct err why;
+
+    if (!*text)
+        return err_set(err, -EINVAL, "has an empty item; say %s", key->form);
+    if (passthrough_check(text, &why) < 0)
+        return err_set(err, why.code, "cannot hold %s", why.text);
+    return add_item(field, CONFIG_NAMES_MAX, text, err);
+}
+
+static int read_path(const struct config_key *key, const char *text, void *field, struct err *err)
+{
+    if (!*text)
+        return err_set(err, -EINVAL, "has an empty item; say %s", key->form);
+    return add_item(field, CONFIG_POLICIES_MAX, text, err);
 }
 
 static void free_names(void *field)
@@ -207,6 +219,12 @@ static bool same_names(const void *a, const void *b)
 static const struct config_type names_type = {.size = sizeof(struct config_names),
                                               .list = true,
                                               .read = read_name,
+                                              .free = free_names,
+                                              .same = same_names};
+
+static const struct config_type paths_type = {.size = sizeof(struct config_names),
+                                              .list = true,
+                                              .read = read_path,
                                               .free = free_names,
                                               .same = same_names};
 
@@ -289,6 +307,9 @@ const struct config_key config_keys[] = {
      FIELD(open_when_down), .live = true, .preset = "closed", .words = when_down},
     {"passthrough", "passthrough", 0, "NAMES", "servers whose TLS is never ended, only passed on",
      &names_type, FIELD(passthrough), .live = true},
+    {"policy", "policy", 0, "FILES",
+     "policies beside policies.d, which is where the config file is: files, or directories",
+     &paths_type, FIELD(policy), .live = true},
     {"clientCertificates", "client-certificates", 0, "DIR",
      "certificates to show to servers that ask for one", &text_type, FIELD(client_certificates),
      .live = true},

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,6 +20,18 @@ const char *runtime_choose(const char *option)
     const char *given = option ? option : getenv("RUNTIME_DIRECTORY");
 
     return given && *given ? given : default_dir;
+}
+
+const char *runtime_state(const char *dir)
+{
+    static char first[PATH_MAX];
+    const char *given = getenv("STATE_DIRECTORY"); /* several have colons between them */
+    int len = given ? (int)strcspn(given, ":") : 0;
+
+    if (!len || len >= PATH_MAX)
+        return strcmp(dir, default_dir) == 0 ? "/var/lib/sallyport" : dir;
+    snprintf(first, sizeof(first), "%.*s", len, given);
+    return first;
 }
 
 /* Who can enter could meet us there in another's place, so one that others made is left alone. */

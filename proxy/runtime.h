@@ -21,6 +21,10 @@ struct runtime {
 /* What --runtime-dir said (NULL: nothing), else $RUNTIME_DIRECTORY, else /run/sallyport. */
 const char *runtime_choose(const char *option);
 
+/* Where that agent keeps what shall outlive the machine's next start: $STATE_DIRECTORY; else, for
+ * the usual runtime directory, /var/lib/sallyport, and any other one's own. */
+const char *runtime_state(const char *dir);
+
 /* Makes the directory (0700). */
 int runtime_init(struct runtime *runtime, const char *dir, struct err *err);
 /* Makes and mounts the place for pins. Once the place is ours or promised: the agent before takes

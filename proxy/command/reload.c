@@ -162,6 +162,7 @@ static void take_up(struct reload *reload)
     *parts->config = TAKE(reading->config);
     reload->look_again = reading->look_again;
     log_set_json((*parts->config)->log_json);
+    parts->taken(parts->arg);
 }
 
 static void tell_failure(struct reload *reload)

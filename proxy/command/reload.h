@@ -19,6 +19,8 @@ struct reload_parts { /* all borrowed, all outlive it */
     const struct config_source *source;
     struct config **config; /* in force; replaced by a reload that succeeds */
     const char *node_name;
+    void (*taken)(void *arg); /* another config is in force */
+    void *arg;
 };
 
 struct reload_status {

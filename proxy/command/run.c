@@ -23,6 +23,7 @@
 #include "proxy/command/run_options.h"
 #include "proxy/command/succession.h"
 #include "proxy/control/control.h"
+#include "proxy/enforce/sources.h"
 #include "proxy/host.h"
 #include "proxy/notify.h"
 #include "proxy/succession/predecessor.h"
@@ -50,6 +51,7 @@ struct run {
     struct credentials *credentials; /* until the agent has them */
     time_t look_again;               /* reload.h */
     struct agent *agent;
+    struct sources *sources;
     struct registry *registry;
     struct control *control;
     struct succession *succession;
@@ -67,6 +69,8 @@ static void hang_up(struct run *run)
         events_file_reopen(run->events_file);
     if (run->reload) /* another agent's business by now, if not */
         reload_now(run->reload);
+    if (run->sources)
+        sources_reload(run->sources);
 }
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
@@ -165,6 +169,7 @@ static void make_way(void *arg)
     telemetry_dismiss(run->telemetry);
     reload_free(&run->reload);
     registry_free(&run->registry);
+    sources_free(&run->sources);
     agent_dismiss(run->agent);
     control_free(&run->control);
 }
@@ -204,6 +209,8 @@ static int succeed(struct run *run, bool replaces, struct err *err)
 
     if (replaces)
         result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
+    if (predecessor)
+        sources_catch_up(run->sources);
     if (result == 0 && !run->config->listen.len)
         result = take_up_pods(run, err);
     if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
@@ -260,6 +267,10 @@ static int serve_clients(struct run *run, struct err *err)
         result = agent_serve(run->agent, run->control, run->status, err);
     if (result == 0)
         result = serve_pods(run, err);
+    if (result == 0)
+        result = sources_serve(run->sources, run->control, err);
+    if (result == 0)
+        result = status_on(run->status, sources_tell, run->sources, err);
     if (result == 0)
         result = succession_new(&run->succession, &succession, run->control, err);
     return result;
@@ -338,12 +349,33 @@ static int start_agent(struct run *run, struct err *err)
     return result;
 }
 
+static int load_policies(struct run *run, struct err *err)
+{
+    const struct config_names *paths = &run->config->policy;
+    const struct sources_parts parts = {
+        .agent = run->agent,
+        .config_file = run->source.file ? run->source.file : config_default_file,
+        .runtime_dir = run->runtime.dir,
+    };
+
+    return sources_new(&run->sources, &parts, paths->list, paths->len, err);
+}
+
+static void use_config(void *arg)
+{
+    const struct run *run = arg;
+
+    sources_use_paths(run->sources, run->config->policy.list, run->config->policy.len);
+}
+
 static int follow_changes(struct run *run, struct err *err)
 {
     const struct reload_parts parts = {.agent = run->agent,
                                        .source = &run->source,
                                        .config = &run->config,
-                                       .node_name = run->node_name};
+                                       .node_name = run->node_name,
+                                       .taken = use_config,
+                                       .arg = run};
     int result = reload_new(&run->reload, &parts, run->look_again, err);
 
     if (result == 0)
@@ -391,6 +423,8 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = start_agent(run, err);
     if (result == 0)
+        result = load_policies(run, err);
+    if (result == 0)
         result = succeed(run, replaces, err);
     if (result == 0)
         result = serve_clients(run, err);
@@ -410,6 +444,7 @@ static void finish(struct run *run)
     control_free(&run->control);
     reload_free(&run->reload);
     registry_free(&run->registry);
+    sources_free(&run->sources);
     if (run->agent && run->runtime.lock_fd < 0)
         agent_leave(run->agent); /* we have no say here yet, or no longer */
     if (run->agent)

@@ -59,6 +59,8 @@ void control_answer(struct control_call *call, json_t *object);
  * row that shows it: how else could the client know? */
 void control_answer_rows(struct control_call *call, json_t *object,
                          const struct control_rows *rows);
+/* The same of an array's items. Takes both; where one is NULL it is refused for want of memory. */
+void control_answer_list(struct control_call *call, json_t *object, json_t *rows);
 void control_refuse(struct control_call *call, const struct err *err);
 /* The connection itself (non-blocking), the caller's from now on; nothing was sent on it yet. */
 int control_take_stream(struct control_call *call);

@@ -203,55 +203,15 @@ static void on_remove(void *arg, struct control_call *call)
 
 /* ---- pods.list ---- */
 
-/* A client that reads slowly sees the list as it was. */
-struct listing {
-    json_t *rows;
-    size_t at;
-};
-
-static int append_dumped(const char *bytes, size_t len, void *arg)
-{
-    buffer_append(arg, bytes, len);
-    return 0;
-}
-
-static bool next_row(void *arg, struct buffer *line)
-{
-    struct listing *listing = arg;
-    const json_t *row = json_array_get(listing->rows, listing->at++);
-
-    if (row && json_dump_callback(row, append_dumped, line, JSON_COMPACT) < 0)
-        line->failed = true;
-    return row;
-}
-
-static void listing_done(void *arg)
-{
-    struct listing *listing = arg;
-
-    json_decref(listing->rows);
-    free(listing);
-}
-
 static void on_list(void *arg, struct control_call *call)
 {
-    static const struct err no_memory = {-ENOMEM, "the list of pods: out of memory"};
     const struct registry *registry = arg;
-    struct listing *listing = calloc(1, sizeof(*listing));
-    bool ok = listing && (listing->rows = json_array());
+    json_t *rows = json_array();
 
-    for (const struct entry *entry = registry->first; ok && entry; entry = entry->next)
-        ok = json_array_append_new(listing->rows, registry_write(entry)) == 0;
-    if (ok) {
-        const struct control_rows rows = {next_row, listing_done, listing};
-
-        control_answer_rows(
-            call, json_pack("{s:I}", "pods", (json_int_t)json_array_size(listing->rows)), &rows);
-        return;
-    }
-    if (listing)
-        listing_done(listing);
-    control_refuse(call, &no_memory);
+    for (const struct entry *entry = registry->first; rows && entry; entry = entry->next)
+        if (json_array_append_new(rows, registry_write(entry)) < 0)
+            json_decref(TAKE(rows));
+    control_answer_list(call, json_pack("{s:I}", "pods", (json_int_t)json_array_size(rows)), rows);
 }
 
 int registry_serve(struct registry *registry, struct control *control, struct err *err)

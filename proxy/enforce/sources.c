@@ -1,0 +1,464 @@
+#include "proxy/enforce/sources_own.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/agent.h"
+#include "proxy/enforce/bundle.h"
+#include "proxy/runtime.h"
+#include "proxy/telemetry/status.h"
+#include "proxy/watch.h"
+
+/* ---- what is read ---- */
+
+static void free_paths(char ***paths, size_t *len)
+{
+    while (*len)
+        free((*paths)[--*len]);
+    free(TAKE(*paths));
+}
+
+static int copy_paths(char ***out, size_t *out_len, char *const *paths, size_t len)
+{
+    *out = calloc(len + 1, sizeof(**out));
+    for (*out_len = 0; *out && *out_len < len; ++*out_len)
+        if (!((*out)[*out_len] = strdup(paths[*out_len]))) {
+            free_paths(out, out_len);
+            return -ENOMEM;
+        }
+    return *out ? 0 : -ENOMEM;
+}
+
+void reading_free(struct reading **reading)
+{
+    struct reading *gone = TAKE(*reading);
+
+    if (!gone)
+        return;
+    free(gone->bundle);
+    free_paths(&gone->paths, &gone->paths_len);
+    policy_list_fini(&gone->list);
+    applied_fini(&gone->fresh);
+    policy_story_fini(&gone->story);
+    free(gone);
+}
+
+static struct reading *reading_of_files(const struct sources *sources)
+{
+    CLEANUP(reading_free) struct reading *reading = calloc(1, sizeof(*reading));
+
+    if (!reading ||
+        copy_paths(&reading->paths, &reading->paths_len, sources->paths, sources->paths_len) < 0)
+        return NULL;
+    reading->dir = sources->dir;
+    return TAKE(reading);
+}
+
+static bool read_bundle(struct reading *reading)
+{
+    struct span rest = span_of(reading->bundle, reading->bundle_len), bytes;
+    enum bundle_status status;
+    const char *name;
+    bool ok = true;
+
+    while ((status = bundle_next(&rest, &name, &bytes)) == BUNDLE_FILE)
+        ok = applied_compile(&reading->fresh, &reading->list, bytes, name, &reading->story) && ok;
+    if (status == BUNDLE_BROKEN)
+        policy_story_add(&reading->story, "what was sent", "is not whole");
+    return ok && status == BUNDLE_END;
+}
+
+/* Touches nothing but the files and *reading. */
+static void read_now(struct reading *reading)
+{
+    if (reading->bundle) {
+        reading->ok = read_bundle(reading);
+        return;
+    }
+    reading->ok = policy_files_read(&reading->list, reading->dir, true, &reading->story);
+    for (size_t i = 0; i < reading->paths_len; i++)
+        reading->ok =
+            policy_files_read(&reading->list, reading->paths[i], false, &reading->story) &&
+            reading->ok;
+}
+
+/* ---- into force ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp((*(struct policy *const *)a)->id, (*(struct policy *const *)b)->id);
+}
+
+/* Of a name that a file has and a client applied, too; what came last is what is wrong. */
+static void tell_both(struct policy_story *story, const struct policy *file,
+                      const struct policy *client)
+{
+    char path[512], sentence[1024];
+
+    snprintf(path, sizeof(path), "%s:%u:%u", file->file, file->place.mark.line,
+             file->place.mark.column);
+    snprintf(sentence, sizeof(sentence),
+             "policy %s is here and was applied by a client, too, from %s:%u:%u; choose another "
+             "name, or remove one of them",
+             file->id, client->file, client->place.mark.line, client->place.mark.column);
+    policy_story_add(story, path, sentence);
+}
+
+int sources_put(struct sources *sources, const struct policy_list *files,
+                const struct applied *applied, struct policy_story *story, struct err *err)
+{
+    size_t len = files->len + applied->len, before = story->faults;
+    struct policy **all = calloc(len + 1, sizeof(*all));
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    int result;
+
+    for (size_t i = 0; all && i < len; i++)
+        all[i] = i < files->len ? files->list[i] : applied->list[i - files->len].policy;
+    if (all)
+        qsort(all, len, sizeof(struct policy *), by_id);
+    for (size_t i = 1; all && i < len; i++)
+        if (strcmp(all[i - 1]->id, all[i]->id) == 0) {
+            bool client = applied_find(applied, all[i]->id)->policy == all[i];
+
+            tell_both(story, all[client ? i - 1 : i], all[client ? i : i - 1]);
+        }
+    if (story->faults == before && all)
+        set = policy_set_new(all, len, sources->generation + 1);
+    free(all);
+    if (story->faults > before)
+        return policy_story_summary(story, err);
+    result = set ? agent_use_policies(sources->parts.agent, set, err)
+                 : err_set(err, -ENOMEM, "policies");
+    if (result == 0)
+        sources->generation++;
+    return result;
+}
+
+static void tell_story(const struct policy_story *story)
+{
+    if (story->text)
+        log_story(story->text);
+}
+
+void sources_log(const struct sources *sources, const char *what)
+{
+    log_info("%s; in force: %zu from files, %zu that clients applied", what, sources->files.len,
+             sources->applied.len);
+}
+
+static void note_failure(struct sources *sources, const struct policy_story *story,
+                         const struct err *err)
+{
+    const char *first = story->text ? story->text : "";
+
+    sources->failed++;
+    snprintf(sources->error, sizeof(sources->error), "%s%s%.*s", err->text, *first ? ": " : "",
+             (int)strcspn(first, "\n"), first);
+    tell_story(story);
+    log_error("policies stay as they were: %s", err->text);
+}
+
+static void finish_files(struct sources *sources, struct reading *reading)
+{
+    struct err err = {0};
+    int result =
+        reading->ok ? sources_put(sources, &reading->list, &sources->applied, &reading->story, &err)
+                    : policy_story_summary(&reading->story, &err);
+
+    sources->at_ns = clock_read_ns(CLOCK_REALTIME);
+    if (result < 0) {
+        note_failure(sources, &reading->story, &err);
+        return;
+    }
+    policy_list_fini(&sources->files);
+    sources->files = reading->list; /* taken */
+    reading->list = (struct policy_list){0};
+    sources->done++;
+    sources->error[0] = 0;
+    sources_log(sources, "policies were read");
+}
+
+/* ---- the thread ---- */
+
+static void begin_next(struct sources *sources);
+
+static void *read_all(void *arg)
+{
+    struct sources *sources = arg;
+
+    read_now(sources->first);
+    eventfd_write(sources->done_fd, 1);
+    return NULL;
+}
+
+static void finish_first(struct sources *sources)
+{
+    CLEANUP(reading_free) struct reading *reading = sources->first;
+
+    sources->first = reading->next;
+    if (!sources->first)
+        sources->last = &sources->first;
+    if (reading->call)
+        sources_finish_apply(sources, reading);
+    else
+        finish_files(sources, reading);
+}
+
+static void on_done(evutil_socket_t fd, short what, void *arg)
+{
+    struct sources *sources = arg;
+    eventfd_t ignored;
+
+    (void)what;
+    eventfd_read(fd, &ignored);
+    pthread_join(sources->thread, NULL);
+    sources->busy = false;
+    finish_first(sources);
+    begin_next(sources);
+}
+
+/* Signals are the control thread's. */
+static bool start_thread(struct sources *sources)
+{
+    sigset_t all, before;
+    int code;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    code = pthread_create(&sources->thread, NULL, read_all, sources);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0)
+        pthread_setname_np(sources->thread, "policies");
+    return code == 0;
+}
+
+/* Where there is no thread to be had, it takes ours. */
+static void begin_next(struct sources *sources)
+{
+    while (sources->first && !sources->busy) {
+        sources->busy = start_thread(sources);
+        if (sources->busy)
+            return;
+        read_now(sources->first);
+        finish_first(sources);
+    }
+}
+
+void sources_add(struct sources *sources, struct reading *reading)
+{
+    *sources->last = reading;
+    sources->last = &reading->next;
+    begin_next(sources);
+}
+
+/* ---- changes ---- */
+
+void sources_reload(struct sources *sources)
+{
+    struct reading *waiting = sources->first, *reading;
+
+    if (waiting && sources->busy)
+        waiting = waiting->next;
+    while (waiting && waiting->call)
+        waiting = waiting->next;
+    if (waiting) /* it will see what there is now */
+        return;
+    reading = reading_of_files(sources);
+    if (reading)
+        sources_add(sources, reading);
+    else
+        log_error("policies are not read again: out of memory");
+}
+
+static void on_change(void *sources)
+{
+    sources_reload(sources);
+}
+
+static void watch(struct sources *sources)
+{
+    const char *paths[WATCH_PATHS_MAX] = {sources->dir};
+    size_t len = 1;
+    struct err err;
+
+    for (size_t i = 0; i < sources->paths_len && len < WATCH_PATHS_MAX; i++)
+        paths[len++] = sources->paths[i];
+    if (watch_set(sources->watch, paths, len, &err) < 0)
+        log_warn("%s; changed policies may go unnoticed, a SIGHUP does not", err.text);
+}
+
+static bool same_paths(const struct sources *sources, char *const *paths, size_t len)
+{
+    size_t i = 0;
+
+    while (i < len && i < sources->paths_len && strcmp(paths[i], sources->paths[i]) == 0)
+        i++;
+    return i == len && i == sources->paths_len;
+}
+
+void sources_use_paths(struct sources *sources, char *const *paths, size_t len)
+{
+    char **fresh;
+    size_t fresh_len;
+
+    if (copy_paths(&fresh, &fresh_len, paths, len) < 0) {
+        log_error("policies are not read again: out of memory");
+        return;
+    }
+    if (same_paths(sources, fresh, fresh_len)) {
+        free_paths(&fresh, &fresh_len);
+        return;
+    }
+    free_paths(&sources->paths, &sources->paths_len);
+    sources->paths = fresh;
+    sources->paths_len = fresh_len;
+    watch(sources);
+    sources_reload(sources);
+}
+
+/* ---- all of it ---- */
+
+static void take_applied(struct sources *sources, struct applied *applied)
+{
+    applied_fini(&sources->applied);
+    sources->applied = *applied;
+    *applied = (struct applied){0};
+}
+
+static int begin(struct sources *sources, struct err *err)
+{
+    CLEANUP(reading_free) struct reading *reading = reading_of_files(sources);
+    CLEANUP(applied_fini) struct applied applied = {0};
+    int result;
+
+    if (!reading)
+        return err_set(err, -ENOMEM, "policies");
+    sources->index = applied_look(sources->state_dir);
+    result = applied_read(&applied, sources->state_dir, &reading->story, err);
+    if (result < 0 && !reading->story.faults)
+        return result;
+    read_now(reading);
+    if (reading->ok && result == 0)
+        result = sources_put(sources, &reading->list, &applied, &reading->story, err);
+    else
+        result = policy_story_summary(&reading->story, err);
+    tell_story(&reading->story);
+    if (result < 0)
+        return result;
+    policy_list_fini(&sources->files);
+    sources->files = reading->list; /* taken */
+    reading->list = (struct policy_list){0};
+    take_applied(sources, &applied);
+    if (sources->files.len || sources->applied.len)
+        sources_log(sources, "policies were read");
+    return 0;
+}
+
+static int find_dirs(struct sources *sources, struct err *err)
+{
+    const char *file = sources->parts.config_file, *slash = strrchr(file, '/');
+    const char *state = runtime_state(sources->parts.runtime_dir);
+    int len = slash ? (int)(slash - file) + 1 : 0;
+
+    if (snprintf(sources->dir, PATH_MAX, "%.*spolicies.d", len, file) < PATH_MAX &&
+        snprintf(sources->state_dir, PATH_MAX, "%s/policies", state) < PATH_MAX)
+        return 0;
+    return err_set(err, -ENAMETOOLONG, "%s, or %s, has too long a name", file, state);
+}
+
+int sources_new(struct sources **out, const struct sources_parts *parts, char *const *paths,
+                size_t len, struct err *err)
+{
+    CLEANUP(sources_free) struct sources *sources = calloc(1, sizeof(*sources));
+    int result;
+
+    if (!sources)
+        return err_set(err, -ENOMEM, "policies");
+    sources->parts = *parts;
+    sources->last = &sources->first;
+    sources->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (sources->done_fd < 0)
+        return err_sys(err, -errno, "eventfd");
+    sources->on_done = event_new(agent_base(parts->agent), sources->done_fd, EV_READ | EV_PERSIST,
+                                 on_done, sources);
+    if (!sources->on_done || event_add(sources->on_done, NULL) < 0 ||
+        copy_paths(&sources->paths, &sources->paths_len, paths, len) < 0)
+        return err_set(err, -ENOMEM, "policies");
+    result = find_dirs(sources, err);
+    if (result == 0)
+        result = watch_new(&sources->watch, agent_base(parts->agent), on_change, sources, err);
+    if (result < 0)
+        return result;
+    watch(sources); /* before they are read, so that no change falls between */
+    result = begin(sources, err);
+    if (result < 0)
+        return result;
+    *out = TAKE(sources);
+    return 0;
+}
+
+void sources_catch_up(struct sources *sources)
+{
+    CLEANUP(policy_story_fini) struct policy_story story = {0};
+    CLEANUP(applied_fini) struct applied applied = {0};
+    struct stat index = applied_look(sources->state_dir);
+    struct err err;
+    int result;
+
+    if (index.st_ino == sources->index.st_ino &&
+        index.st_ctim.tv_sec == sources->index.st_ctim.tv_sec &&
+        index.st_ctim.tv_nsec == sources->index.st_ctim.tv_nsec)
+        return;
+    result = applied_read(&applied, sources->state_dir, &story, &err);
+    if (result == 0)
+        result = sources_put(sources, &sources->files, &applied, &story, &err);
+    if (result == 0)
+        take_applied(sources, &applied);
+    else
+        note_failure(sources, &story, &err);
+}
+
+/* Who waits for an answer gets none. */
+void sources_free(struct sources **sources)
+{
+    struct sources *gone = TAKE(*sources);
+
+    if (!gone)
+        return;
+    if (gone->busy)
+        pthread_join(gone->thread, NULL);
+    while (gone->first) {
+        struct reading *reading = gone->first;
+
+        gone->first = reading->next;
+        reading_free(&reading);
+    }
+    watch_free(&gone->watch);
+    if (gone->on_done)
+        event_free(gone->on_done);
+    fd_close(&gone->done_fd);
+    free_paths(&gone->paths, &gone->paths_len);
+    policy_list_fini(&gone->files);
+    applied_fini(&gone->applied);
+    free(gone);
+}
+
+void sources_tell(void *arg, json_t *answer)
+{
+    const struct sources *sources = arg;
+    json_t *policies =
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)sources->files.len, "applied",
+                  (json_int_t)sources->applied.len, "generation", (json_int_t)sources->generation,
+                  "reloads", (json_int_t)sources->done, "failed", (json_int_t)sources->failed);
+
+    if (sources->at_ns)
+        status_add_time(policies, "last", sources->at_ns);
+    if (sources->error[0])
+        status_add_text(policies, "error", sources->error);
+    json_object_set_new(answer, "policies", policies);
+}
