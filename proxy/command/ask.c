@@ -64,7 +64,7 @@ int ask_parse(struct ask *ask, const struct ask_command *command, int argc, char
         if (result)
             return result;
     }
-    if (optind < argc) {
+    if (optind < argc && !command->takes_words) {
         fprintf(stderr, "%s takes no '%s'\n", command->name, argv[optind]);
         return 3;
     }
@@ -83,6 +83,23 @@ int ask_call(struct client *client, const struct ask *ask, json_t *request, json
     if (result < 0)
         log_error("%s", err.text);
     return result;
+}
+
+int ask_read_row(struct client *client, json_t **row)
+{
+    struct err err;
+    int result = client_read_line(client, CLIENT_PATIENCE_MS, row, &err);
+
+    if (result <= 0)
+        log_error("%s", result < 0 ? err.text : "the agent ended within its answer");
+    return result < 0 ? result : result == 0 ? -EPIPE : 0;
+}
+
+const char *ask_text(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+
+    return text ? text : "";
 }
 
 static int append_dumped(const char *bytes, size_t len, void *arg)

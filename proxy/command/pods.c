@@ -247,13 +247,6 @@ static int remove_one(struct pods_options *options, int left, char **argv)
 
 /* ---- the list ---- */
 
-static const char *text_of(const json_t *row, const char *key)
-{
-    const char *text = json_string_value(json_object_get(row, key));
-
-    return text ? text : "";
-}
-
 static void append_text(struct buffer *out, const char *before, const char *text)
 {
     buffer_text(out, before);
@@ -265,14 +258,14 @@ static void append_line(struct buffer *out, const json_t *row)
 {
     const json_t *ports = json_object_get(row, "ports");
     json_t *labels = json_object_get(row, "labels"), *value;
-    const char *netns = text_of(row, "netns"), *key;
+    const char *netns = ask_text(row, "netns"), *key;
 
-    if (*text_of(row, "namespace")) {
-        append_text(out, "", text_of(row, "namespace"));
+    if (*ask_text(row, "namespace")) {
+        append_text(out, "", ask_text(row, "namespace"));
         buffer_text(out, "/");
     }
-    append_text(out, "", text_of(row, "name"));
-    append_text(out, "  ", text_of(row, "cgroup"));
+    append_text(out, "", ask_text(row, "name"));
+    append_text(out, "  ", ask_text(row, "cgroup"));
     append_text(out, "  ", *netns ? netns : "-");
     buffer_text(out, json_is_array(ports) ? "  " : "  all");
     for (size_t i = 0; i < json_array_size(ports); i++)
@@ -301,13 +294,9 @@ static int list(struct pods_options *options, int left, char **argv)
     json_decref(answer);
     for (json_int_t i = 0; i < count; i++) {
         json_t *row = NULL;
-        struct err err;
-        int result = client_read_line(&client, CLIENT_PATIENCE_MS, &row, &err);
 
-        if (result <= 0) {
-            log_error("%s", result < 0 ? err.text : "the agent ended within the list");
+        if (ask_read_row(&client, &row) < 0)
             return FAILED;
-        }
         if (options->ask.json)
             ask_append_json(&out, row);
         else

@@ -14,6 +14,11 @@ static const struct {
 } verbs[] = {
     {"check", command_policy_check, "sallyport policy check",
      "tell all that is wrong with policy files"},
+    {"apply", command_policy_apply, "sallyport policy apply",
+     "put policies in force in the running agent"},
+    {"list", command_policy_list, "sallyport policy list", "tell which are in force there"},
+    {"remove", command_policy_remove, "sallyport policy remove",
+     "take back what was applied there"},
 };
 
 static int usage(FILE *out, int status)

@@ -2,4 +2,7 @@
  * being "sallyport policy VERB", and returns the process's exit status. */
 #pragma once
 
+int command_policy_apply(int argc, char **argv);
 int command_policy_check(int argc, char **argv);
+int command_policy_list(int argc, char **argv);
+int command_policy_remove(int argc, char **argv);

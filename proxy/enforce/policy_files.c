@@ -68,17 +68,6 @@ bool policy_files_compile(struct policy_list *list, struct span bytes, const cha
     return false;
 }
 
-static bool read_file(struct policy_list *list, const char *path, struct policy_story *story)
-{
-    CLEANUP(file_free) struct file file = {0};
-    struct err err;
-
-    if (file_read(&file, path, &err) == 0)
-        return policy_files_compile(list, span_of(file.data, file.len), path, story);
-    policy_story_add(story, path, err.text);
-    return false;
-}
-
 static int is_policy_file(const struct dirent *entry)
 {
     const char *dot = strrchr(entry->d_name, '.');
@@ -87,7 +76,20 @@ static int is_policy_file(const struct dirent *entry)
            (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
-static bool read_dir(struct policy_list *list, const char *path, struct policy_story *story)
+static bool read_file(const char *path, const struct policy_files_visit *visit,
+                      struct policy_story *story)
+{
+    CLEANUP(file_free) struct file file = {0};
+    struct err err;
+
+    if (file_read(&file, path, &err) == 0)
+        return visit->fn(visit->arg, path, span_of(file.data, file.len), story);
+    policy_story_add(story, path, err.text);
+    return false;
+}
+
+static bool read_dir(const char *path, const struct policy_files_visit *visit,
+                     struct policy_story *story)
 {
     struct dirent **entries = NULL;
     int len = scandir(path, &entries, is_policy_file, alphasort);
@@ -99,28 +101,43 @@ static bool read_dir(struct policy_list *list, const char *path, struct policy_s
     for (int i = 0; i < len; i++) {
         CLEANUP(text_free) char *file = NULL;
 
-        if (asprintf(&file, "%s%s%s", path, slash, entries[i]->d_name) >= 0)
-            ok = read_file(list, file, story) && ok;
-        else
+        if (asprintf(&file, "%s%s%s", path, slash, entries[i]->d_name) < 0) {
+            file = NULL;
+            policy_story_add(story, path, "out of memory");
             ok = false;
+        } else {
+            ok = read_file(file, visit, story) && ok;
+        }
         free(entries[i]);
     }
     free(entries);
-    story->failed |= !ok && !story->text;
     return ok;
 }
 
-bool policy_files_read(struct policy_list *list, const char *path, bool may_miss,
+bool policy_files_each(const char *path, bool may_miss, const struct policy_files_visit *visit,
                        struct policy_story *story)
 {
     struct stat st;
 
     if (stat(path, &st) == 0)
-        return S_ISDIR(st.st_mode) ? read_dir(list, path, story) : read_file(list, path, story);
+        return S_ISDIR(st.st_mode) ? read_dir(path, visit, story) : read_file(path, visit, story);
     if (may_miss && errno == ENOENT)
         return true;
     policy_story_add(story, path, strerror(errno));
     return false;
+}
+
+static bool compile(void *list, const char *file, struct span bytes, struct policy_story *story)
+{
+    return policy_files_compile(list, bytes, file, story);
+}
+
+bool policy_files_read(struct policy_list *list, const char *path, bool may_miss,
+                       struct policy_story *story)
+{
+    const struct policy_files_visit visit = {compile, list};
+
+    return policy_files_each(path, may_miss, &visit, story);
 }
 
 int policy_files_load(struct policy_set **out, const char *const *paths, size_t len,

@@ -23,9 +23,15 @@ void policy_story_add(struct policy_story *story, const char *path, const char *
 /* What is left to say where the story was told. Returns -EINVAL. */
 int policy_story_summary(const struct policy_story *story, struct err *err);
 
-/* Adds the policies of path to list: of a file, or of what ends in .yaml or .yml in a directory, in
- * the order of the names. may_miss: that there is nothing there is no fault. false: there are
- * faults, in story. */
+struct policy_files_visit { /* fn's result: false, there are faults, in story */
+    bool (*fn)(void *arg, const char *file, struct span bytes, struct policy_story *story);
+    void *arg;
+};
+/* Reads path: a file, or what ends in .yaml or .yml in a directory, in the order of the names.
+ * may_miss: that there is nothing there is no fault. false: there are faults, in story. */
+bool policy_files_each(const char *path, bool may_miss, const struct policy_files_visit *visit,
+                       struct policy_story *story);
+/* Adds the policies there to list. */
 bool policy_files_read(struct policy_list *list, const char *path, bool may_miss,
                        struct policy_story *story);
 /* A set of what is in all of these, and nothing else. -EINVAL: there are faults, in story. */

@@ -94,18 +94,22 @@ static int by_id(const void *a, const void *b)
     return strcmp((*(struct policy *const *)a)->id, (*(struct policy *const *)b)->id);
 }
 
-/* Of a name that a file has and a client applied, too; what came last is what is wrong. */
-static void tell_both(struct policy_story *story, const struct policy *file,
-                      const struct policy *client)
+/* Of a name that a file has and a client applied, too: told of what came last. */
+static void tell_both(const struct sources *sources, struct policy_story *story,
+                      const struct policy *file, const struct policy *client)
 {
+    const struct applied_policy *was = applied_find(&sources->applied, file->id);
+    const struct policy *fresh = was && was->policy == client ? file : client;
+    const struct policy *there = fresh == file ? client : file;
     char path[512], sentence[1024];
 
-    snprintf(path, sizeof(path), "%s:%u:%u", file->file, file->place.mark.line,
-             file->place.mark.column);
+    snprintf(path, sizeof(path), "%s:%u:%u", fresh->file, fresh->place.mark.line,
+             fresh->place.mark.column);
     snprintf(sentence, sizeof(sentence),
-             "policy %s is here and was applied by a client, too, from %s:%u:%u; choose another "
-             "name, or remove one of them",
-             file->id, client->file, client->place.mark.line, client->place.mark.column);
+             "the policy '%s' stands already in %s, line %u%s; choose another name, or remove one "
+             "of them",
+             fresh->id, there->file, there->place.mark.line,
+             there == client ? ", which a client applied" : "");
     policy_story_add(story, path, sentence);
 }
 
@@ -125,7 +129,7 @@ int sources_put(struct sources *sources, const struct policy_list *files,
         if (strcmp(all[i - 1]->id, all[i]->id) == 0) {
             bool client = applied_find(applied, all[i]->id)->policy == all[i];
 
-            tell_both(story, all[client ? i - 1 : i], all[client ? i : i - 1]);
+            tell_both(sources, story, all[client ? i - 1 : i], all[client ? i : i - 1]);
         }
     if (story->faults == before && all)
         set = policy_set_new(all, len, sources->generation + 1);

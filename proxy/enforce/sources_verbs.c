@@ -178,10 +178,10 @@ static void on_remove(void *arg, struct control_call *call)
 static json_t *row_of(const struct sources *sources, const struct policy *policy)
 {
     json_t *row = json_pack(
-        "{s:s, s:s, s:I, s:I, s:b}", "name", policy->id, "mode", policy_mode_name(policy->mode),
+        "{s:s, s:s, s:I, s:I, s:b, s:I}", "name", policy->id, "mode", policy_mode_name(policy->mode),
         "pods", (json_int_t)agent_count_pods(sources->parts.agent, policy), "rules",
         (json_int_t)(policy->egress_len + policy->egress_deny_len + policy->bodies_len), "applied",
-        !find_file(sources, policy->id));
+        !find_file(sources, policy->id), "generation", (json_int_t)sources->generation);
 
     if (row)
         status_add_text(row, "source", policy->file);
