@@ -5,6 +5,7 @@
 #include "proxy/capture/captures.h"
 #include "proxy/doors/doors.h"
 #include "proxy/doors/gate.h"
+#include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/pods/lifecycle.h"
@@ -104,6 +105,16 @@ struct event_base *agent_base(struct agent *agent)
 int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err)
 {
     return lifecycle_add(agent->lifecycle, pod, err);
+}
+
+int agent_thaw_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)
+{
+    return act_thaw(agent->act, cgroup_id, err);
+}
+
+bool agent_pod_is_frozen(struct agent *agent, uint64_t cgroup_id)
+{
+    return act_is_frozen(agent->act, cgroup_id);
 }
 
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err)

@@ -66,6 +66,9 @@ struct agent_pod {
 
 /* Registers it, and listens in its namespace: from the return on its connects are steered. */
 int agent_add_pod(struct agent *agent, const struct agent_pod *pod, struct err *err);
+/* Has the processes of a frozen pod go on. */
+int agent_thaw_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
+bool agent_pod_is_frozen(struct agent *agent, uint64_t cgroup_id);
 /* Forgets it: its next connects are those of the pod that its cgroup is below, or nobody's; flows
  * go on to their end. Its namespace is let go when they have ended. */
 int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);

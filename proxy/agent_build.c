@@ -7,6 +7,7 @@
 #include "proxy/capture/captures.h"
 #include "proxy/doors/doors.h"
 #include "proxy/doors/gate.h"
+#include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
@@ -48,6 +49,7 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .tickets = agent->tickets,
         .passthrough = agent->passthrough,
         .policies = agent->policies,
+        .act = agent->act,
         .bus = agent->bus,
         .sockets = agent->sockets,
         .names = agent->names,
@@ -82,6 +84,7 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
             .identity = agent->identity,
             .pods = agent->pods,
             .policies = agent->policies,
+            .act = agent->act,
             .names = agent->names,
             .producer = agent->producer,
         };
@@ -150,12 +153,14 @@ static void catch_up(void *agent)
     agent_step(agent);
 }
 
-static int follow_pods(struct agent *agent, struct err *err)
+static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
 {
     const struct lifecycle_parts parts = {
         .base = agent->base,
         .pods = agent->pods,
         .policies = agent->policies,
+        .act = agent->act,
+        .cgroup_fd = cgroup_fd,
         .doors = agent->doors,
         .identity = agent->identity,
         .names = agent->names,
@@ -197,14 +202,14 @@ static int begin_watching(struct agent *agent, struct err *err)
 }
 
 /* How connections come by the kernel's steering. */
-static int steer(struct agent *agent, struct err *err)
+static int steer(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
     int result = hold_connects(agent, err);
 
     if (result == 0)
         result = open_doors(agent, err);
     if (result == 0)
-        result = follow_pods(agent, err);
+        result = follow_pods(agent, settings->cgroup_fd, err);
     return result == 0 ? begin_watching(agent, err) : result;
 }
 
@@ -261,6 +266,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = take_policies(agent, err);
     if (result == 0 && steers)
+        result = act_new(&agent->act, err);
+    if (result == 0 && steers)
         result = settings->runtime_dir
                      ? keeper_new_kept(&agent->keeper, settings->cgroup_fd, settings->pin_dir,
                                        settings->runtime_dir, err)
@@ -284,7 +291,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = steers ? steer(agent, err) : open_gate(agent, settings, err);
+        result = steers ? steer(agent, settings, err) : open_gate(agent, settings, err);
     set_limits(agent);
     if (result == 0 && agent->doors)
         doors_adopt(agent->doors);
@@ -380,6 +387,7 @@ void agent_free(struct agent **agent)
     names_free(&gone->names);
     identity_free(&gone->identity);
     policies_free(&gone->policies);
+    act_free(&gone->act);
     pods_free(&gone->pods);
     keeper_free(&gone->keeper);
     if (gone->base)

@@ -20,6 +20,7 @@ struct agent {
     struct tickets *tickets;
     struct passthrough *passthrough;
     struct policies *policies;
+    struct act *act;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;

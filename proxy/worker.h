@@ -26,6 +26,7 @@ enum {
     WORKER_SPARE_BUFFERS = 32, /* buffers kept for reuse */
 };
 
+struct act;
 struct capture_table;
 struct flow;
 struct leg;
@@ -52,6 +53,7 @@ struct worker_parts {
     struct names *names;
     struct passthrough *passthrough;
     struct policies *policies;
+    struct act *act; /* NULL: there are no pods to act on */
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;
@@ -77,7 +79,7 @@ struct worker {
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */
     struct event *reaper;
-    struct event *retirer; /* pending since worker_retire() */
+    struct event *retirer;        /* pending since worker_retire() */
     struct rule_file *rule_files; /* of flow/tls_rules.c */
     uint8_t *spare[WORKER_SPARE_BUFFERS];
     size_t spare_len;

@@ -17,6 +17,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 
+struct act;
 struct resolver;
 struct event_base;
 struct keeper;
@@ -35,6 +36,7 @@ struct resolver_parts {
     struct identity *identity;
     struct pods *pods;
     struct policies *policies;
+    struct act *act;
     struct names *names;
     struct bus_producer *producer;
 };

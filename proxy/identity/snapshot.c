@@ -165,6 +165,16 @@ struct process *snapshot_take(uint32_t pid, uint64_t start_ns)
     return TAKE(process);
 }
 
+bool snapshot_is_same(uint32_t pid, uint64_t start_ns)
+{
+    CLEANUP(fd_close) int directory = open_process(pid);
+    uint64_t start_ticks;
+    char state;
+
+    return directory >= 0 && read_stat(directory, &state, &start_ticks) &&
+           start_ns / tick_ns() == start_ticks;
+}
+
 bool snapshot_is_alive(uint32_t pid, uint64_t start_ns)
 {
     CLEANUP(fd_close) int directory = open_process(pid);

@@ -16,5 +16,7 @@ struct process *snapshot_take(uint32_t pid, uint64_t start_ns);
 
 /* What snapshot_take() takes this start for where nobody told it. */
 uint64_t snapshot_start_ns(uint64_t start_ns);
+/* It is there, if only as what is left of it; or its first thread has ended, and others go on. */
+bool snapshot_is_same(uint32_t pid, uint64_t start_ns);
 /* It is there and not a zombie. */
 bool snapshot_is_alive(uint32_t pid, uint64_t start_ns);

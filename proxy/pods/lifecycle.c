@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "proxy/pods/cgroups.h"
 #include "proxy/doors/doors.h"
+#include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
@@ -61,23 +62,32 @@ static void meet_all(struct lifecycle *lifecycle, int cgroup_fd, struct pod *pod
 
 /* ---- one comes ---- */
 
+static void let_go(const struct lifecycle_parts *parts, uint64_t cgroup_id)
+{
+    policies_remove_pod(parts->policies, cgroup_id);
+    act_remove_pod(parts->act, cgroup_id);
+}
+
 /* Its policies are there before anybody is steered by them. */
 static int steer(struct lifecycle *lifecycle, const struct agent_pod *wanted, struct pod *pod,
                  struct err *err)
 {
     const struct lifecycle_parts *parts = &lifecycle->parts;
     CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    int fd = wanted->cgroup_fd >= 0 ? wanted->cgroup_fd : parts->cgroup_fd;
     int result;
 
     if (pods_find(parts->pods, pod->cgroup_id)) /* which pods_add() refuses */
         return pods_add(parts->pods, pod, wanted->settings, NULL, err);
-    result = policies_add_pod(parts->policies, pod, err);
+    result = act_add_pod(parts->act, pod, fd, err);
+    if (result == 0)
+        result = policies_add_pod(parts->policies, pod, err);
+    if (result == 0) {
+        view = policies_view(parts->policies, pod->cgroup_id);
+        result = pods_add(parts->pods, pod, wanted->settings, view, err);
+    }
     if (result < 0)
-        return result;
-    view = policies_view(parts->policies, pod->cgroup_id);
-    result = pods_add(parts->pods, pod, wanted->settings, view, err);
-    if (result < 0)
-        policies_remove_pod(parts->policies, pod->cgroup_id);
+        let_go(parts, pod->cgroup_id);
     return result;
 }
 
@@ -135,7 +145,7 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
 
     atomic_store(&pod->removed, true);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
-    policies_remove_pod(parts->policies, pod->cgroup_id);
+    let_go(parts, pod->cgroup_id);
     names_forget(parts->names, pod->cgroup_id);
     identity_forget_pod(parts->identity, pod);
     if (pod->netns_cookie)

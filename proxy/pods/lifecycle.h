@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "proxy/agent.h"
 
+struct act;
 struct attempts;
 struct doors;
 struct identity;
@@ -26,6 +27,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct event_base *base;
     struct pods *pods;
     struct policies *policies;
+    struct act *act;
     struct doors *doors;
     struct identity *identity;
     struct names *names;
@@ -33,6 +35,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct limits *limits;
     struct worker *const *workers;
     unsigned workers_len;
+    int cgroup_fd; /* of a pod that comes without: what the programs are attached to is it */
     /* Handles what the kernel has told until now: it is of the pod as it was. */
     void (*catch_up)(void *arg);
     void *arg;
