@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "proxy/enforce/act.h"
 #include "proxy/flow/steps.h"
 #include "proxy/flow/streams.h"
 
@@ -39,7 +40,7 @@ const char *flow_state_name(enum flow_state state)
     return flow_states[state].name;
 }
 
-enum { HALF_CLOSED_SECONDS = 300 };
+enum { HALF_CLOSED_SECONDS = 300, HELD_SECONDS = 5 };
 #define SECOND_NS UINT64_C(1000000000)
 
 static int limit_seconds(const struct flow *flow)
@@ -184,13 +185,27 @@ static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
     leg_on_ready(flow);
 }
 
+/* A program that a policy froze is not late: its flows wait, for it may be thawed. */
+static bool is_held(struct flow *flow)
+{
+    struct pod *pod = flow->facts.who.pod;
+
+    if (!pod || !flow->worker->parts.act || !act_holds(flow->worker->parts.act, pod))
+        return false;
+    flow->active_ns = clock_ns();
+    return true;
+}
+
 /* Silence is measured from the last byte, so moving bytes need not touch the timer. */
 static void timer_on_due(evutil_socket_t fd, short what, void *arg)
 {
+    static const struct timeval held = {.tv_sec = HELD_SECONDS};
     struct flow *flow = arg;
 
     (void)fd;
     (void)what;
+    if (is_held(flow) && event_add(&flow->timer, &held) == 0)
+        return;
     if (flow_states[flow->state].silence && clock_ns() < patience_ends_ns(flow) && arm(flow) == 0)
         return;
     flow->due_ns = UINT64_MAX; /* who stays arms it anew */
