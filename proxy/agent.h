@@ -62,6 +62,7 @@ struct agent_pod {
     const struct pod_label *labels;
     size_t labels_len;
     const struct pods_settings *settings;
+    pid_t like; /* its programs resolve names as this process does; 0: as the first one in it */
 };
 
 /* Registers it, and listens in its namespace: from the return on its connects are steered. */

@@ -12,6 +12,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/pods/lifecycle.h"
+#include "proxy/pods/resolving.h"
 #include "proxy/limits.h"
 #include "proxy/dns/names.h"
 #include "proxy/passthrough.h"
@@ -77,6 +78,8 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
     int result = identity_new(&agent->identity, keeper_bpf(agent->keeper), agent->pods,
                               agent->producer, settings->node_name, err);
 
+    if (result == 0)
+        result = resolving_new(&agent->resolving, agent->names, settings->runtime_dir, err);
     if (result == 0) {
         const struct resolver_parts parts = {
             .base = agent->base,
@@ -163,7 +166,7 @@ static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
         .cgroup_fd = cgroup_fd,
         .doors = agent->doors,
         .identity = agent->identity,
-        .names = agent->names,
+        .resolving = agent->resolving,
         .resolver = agent->resolver,
         .limits = &agent->limits,
         .workers = agent->workers,
@@ -186,9 +189,18 @@ static struct event *watch(struct agent *agent, int fd)
     return NULL;
 }
 
+static void on_begin(void *arg, const struct identity_begin *begin)
+{
+    struct agent *agent = arg;
+
+    doors_on_exec(agent->doors, begin->pid, begin->netns_cookie);
+    if (agent->lifecycle)
+        lifecycle_on_begin(agent->lifecycle, begin);
+}
+
 static int begin_watching(struct agent *agent, struct err *err)
 {
-    identity_on_exec(agent->identity, doors_on_exec, agent->doors);
+    identity_on_exec(agent->identity, on_begin, agent);
     identity_on_socket(agent->identity, sockets_on_record, agent->sockets);
     identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
     identity_before_exits(agent->identity, agent_before_exits, agent);
@@ -384,6 +396,7 @@ void agent_free(struct agent **agent)
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
     resolver_free(&gone->resolver);
+    resolving_free(&gone->resolving);
     names_free(&gone->names);
     identity_free(&gone->identity);
     policies_free(&gone->policies);

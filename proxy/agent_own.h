@@ -13,6 +13,7 @@ struct agent {
     struct pods *pods;
     struct identity *identity;
     struct names *names;
+    struct resolving *resolving;
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;

@@ -8,6 +8,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/pods/lifecycle.h"
+#include "proxy/pods/resolving.h"
 #include "proxy/succession/predecessor.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/sockets.h"
@@ -28,11 +29,17 @@ static void on_older_due(evutil_socket_t fd, short what, void *arg)
     keeper_remove_older(agent->keeper);
 }
 
+static bool is_registered(void *pods, uint64_t id)
+{
+    return pods_find(pods, id);
+}
+
 void agent_restored(struct agent *agent)
 {
     static const struct timeval wait = {.tv_sec = OLDER_SECONDS};
 
     pods_sweep(agent->pods);
+    resolving_sweep(agent->resolving, is_registered, agent->pods);
     keeper_disarm_older(agent->keeper);
     doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);

@@ -53,6 +53,7 @@ int exec_own_start(struct exec_run *run, struct err *err)
         .space = "",
         .name = "",
         .settings = &settings_of_pod,
+        .like = getpid(),
     };
     struct agent_settings settings = {
         .cgroup_fd = run->instance->cgroup_fd,

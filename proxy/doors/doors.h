@@ -46,7 +46,8 @@ int doors_open(struct doors *doors, int netns_fd, uint64_t *netns_cookie, struct
 void doors_release(struct doors *doors, uint64_t netns_cookie);
 /* A process of a pod, older than that was registered: listens in its namespace as a guest. */
 void doors_meet(struct doors *doors, uint32_t pid);
-/* For identity_on_exec(): a process begins an image in this namespace; listens there as a guest. */
+/* For identity_on_exec()'s: a process begins an image in this namespace; listens there as a guest.
+ */
 void doors_on_exec(void *doors, uint32_t pid, uint64_t netns_cookie);
 /* In how many namespaces. */
 size_t doors_count(const struct doors *doors);

@@ -44,7 +44,7 @@ struct identity {
     uint64_t lost;     /* by the kernel, and told */
     uint64_t sweep_ns; /* when to look for processes whose exit was lost; 0: no need */
     size_t sweep_len;  /* ... and from how many on */
-    void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie);
+    void (*on_exec)(void *arg, const struct identity_begin *begin);
     void *on_exec_arg;
     void (*before_exits)(void *arg);
     void *before_exits_arg;
@@ -160,13 +160,19 @@ static struct process *make_image(struct identity *identity, const struct abi_pr
     return TAKE(process);
 }
 
+static void begins(const struct identity *identity, const struct identity_begin *begin)
+{
+    if (identity->on_exec)
+        identity->on_exec(identity->on_exec_arg, begin);
+}
+
 static void handle_exec(struct identity *identity, const struct abi_process *record)
 {
     CLEANUP(process_unref) struct process *process = make_image(identity, record);
     struct table_entry *entry = process ? put(identity, process) : NULL;
 
-    if (identity->on_exec)
-        identity->on_exec(identity->on_exec_arg, record->pid, record->netns_cookie);
+    begins(identity, &(struct identity_begin){record->pid, record->start_ns, record->netns_cookie,
+                                              record->pod});
     if (entry)
         table_tell(&identity->table, entry);
     emit(identity, entry ? flow_event_new(FLOW_EVENT_EXEC, process, process->pod) : NULL,
@@ -241,8 +247,9 @@ static void handle_entered(struct identity *identity, const struct abi_entered *
         return;
     process =
         take_in(identity, record->pid, record->start_ns, pod, before ? before->process : NULL);
-    if (process && identity->on_exec)
-        identity->on_exec(identity->on_exec_arg, record->pid, record->netns_cookie);
+    if (process)
+        begins(identity, &(struct identity_begin){record->pid, record->start_ns,
+                                                  record->netns_cookie, record->pod});
 }
 
 static int on_record(void *arg, void *data, size_t len)
@@ -541,7 +548,7 @@ int identity_wake_fd(const struct identity *identity)
 }
 
 void identity_on_exec(struct identity *identity,
-                      void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg)
+                      void (*on_exec)(void *arg, const struct identity_begin *begin), void *arg)
 {
     identity->on_exec = on_exec;
     identity->on_exec_arg = arg;

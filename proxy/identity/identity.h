@@ -29,11 +29,16 @@ int identity_fd(const struct identity *identity);
  * has had its last flow closed, or identity_flow_begin read events (an eventfd); borrowed. */
 int identity_wake_fd(const struct identity *identity);
 
-/* Called with (arg, pid, netns_cookie) for every exec, before its event is told, and for a connect
- * in a namespace nobody listens in: the agent uses it to listen there on first sight. May be NULL.
- */
+/* Called with (arg, begin) for every exec, before its event is told, and for a connect in a
+ * namespace nobody listens in: the agent uses it to listen there on first sight. May be NULL. */
+struct identity_begin {
+    uint32_t pid;
+    uint64_t start_ns;
+    uint64_t netns_cookie;
+    uint64_t pod; /* its cgroup */
+};
 void identity_on_exec(struct identity *identity,
-                      void (*on_exec)(void *arg, uint32_t pid, uint64_t netns_cookie), void *arg);
+                      void (*on_exec)(void *arg, const struct identity_begin *begin), void *arg);
 
 /* Called with arg by identity_step before it tells exits: the agent accepts what waits to be
  * accepted there, for a connection of a process that has just ended comes before its exit. May be

@@ -10,9 +10,9 @@
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
 #include "proxy/limits.h"
-#include "proxy/dns/names.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
+#include "proxy/pods/resolving.h"
 #include "proxy/worker.h"
 
 enum {
@@ -62,10 +62,38 @@ static void meet_all(struct lifecycle *lifecycle, int cgroup_fd, struct pod *pod
 
 /* ---- one comes ---- */
 
+struct finding {
+    struct members members; /* first: what is_registered() wants */
+    uint64_t pod;
+    bool found;
+};
+
+static void learn_of(void *arg, pid_t pid)
+{
+    struct finding *finding = arg;
+
+    if (!finding->found)
+        finding->found =
+            resolving_learn(finding->members.lifecycle->parts.resolving, finding->pod, pid, 0);
+}
+
+/* By what it resolves names, before its policies could ask. */
+static void find_resolving(struct lifecycle *lifecycle, const struct agent_pod *wanted)
+{
+    struct finding finding = {.members.lifecycle = lifecycle, .pod = wanted->cgroup_id};
+
+    finding.found = resolving_recall(lifecycle->parts.resolving, finding.pod);
+    if (wanted->like)
+        learn_of(&finding, wanted->like);
+    if (!finding.found && wanted->cgroup_fd >= 0)
+        cgroup_each_process(wanted->cgroup_fd, is_registered, learn_of, &finding);
+}
+
 static void let_go(const struct lifecycle_parts *parts, uint64_t cgroup_id)
 {
     policies_remove_pod(parts->policies, cgroup_id);
     act_remove_pod(parts->act, cgroup_id);
+    resolving_forget(parts->resolving, cgroup_id);
 }
 
 /* Its policies are there before anybody is steered by them. */
@@ -79,6 +107,7 @@ static int steer(struct lifecycle *lifecycle, const struct agent_pod *wanted, st
 
     if (pods_find(parts->pods, pod->cgroup_id)) /* which pods_add() refuses */
         return pods_add(parts->pods, pod, wanted->settings, NULL, err);
+    find_resolving(lifecycle, wanted);
     result = act_add_pod(parts->act, pod, fd, err);
     if (result == 0)
         result = policies_add_pod(parts->policies, pod, err);
@@ -137,6 +166,14 @@ int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *wanted, s
     return result;
 }
 
+void lifecycle_on_begin(void *arg, const struct identity_begin *begin)
+{
+    struct lifecycle *lifecycle = arg;
+
+    if (pods_find(lifecycle->parts.pods, begin->pod))
+        resolving_learn(lifecycle->parts.resolving, begin->pod, (pid_t)begin->pid, begin->start_ns);
+}
+
 /* ---- one goes ---- */
 
 static void forget(struct lifecycle *lifecycle, struct pod *pod)
@@ -146,7 +183,6 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
     atomic_store(&pod->removed, true);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
     let_go(parts, pod->cgroup_id);
-    names_forget(parts->names, pod->cgroup_id);
     identity_forget_pod(parts->identity, pod);
     if (pod->netns_cookie)
         doors_release(parts->doors, pod->netns_cookie);

@@ -15,11 +15,12 @@ struct act;
 struct attempts;
 struct doors;
 struct identity;
+struct identity_begin;
 struct lifecycle;
 struct limits;
-struct names;
 struct pods;
 struct policies;
+struct resolving;
 struct resolver;
 struct worker;
 
@@ -30,7 +31,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct act *act;
     struct doors *doors;
     struct identity *identity;
-    struct names *names;
+    struct resolving *resolving;
     struct resolver *resolver;
     struct limits *limits;
     struct worker *const *workers;
@@ -47,6 +48,8 @@ void lifecycle_free(struct lifecycle **lifecycle);
 /* As agent.h has them. */
 int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *pod, struct err *err);
 int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err *err);
+/* Each process that begins, in a pod or not: for identity_on_begin(). */
+void lifecycle_on_begin(void *lifecycle, const struct identity_begin *begin);
 bool lifecycle_is_quiet(struct lifecycle *lifecycle, uint64_t cgroup_id);
 void lifecycle_on_gone(struct lifecycle *lifecycle, void (*on_gone)(void *arg, uint64_t cgroup_id),
                        void *arg);

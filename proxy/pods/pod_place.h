@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -14,6 +15,7 @@ struct pod_place {
     uint64_t netns_inode; /* 0: not said */
     const char
         *netns_path; /* borrowed; by which it was opened, perhaps where we are not; or NULL */
+    pid_t like;      /* its programs resolve names as this process does; 0: as those in it */
 };
 
 /* The cgroup is one, is there, is in `root`, and has not the agent in it; the namespace is one.

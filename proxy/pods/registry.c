@@ -125,6 +125,7 @@ static int tell_agent(const struct registry *registry, const struct entry *entry
         .labels = entry->spec.labels,
         .labels_len = entry->spec.labels_len,
         .settings = &settings,
+        .like = place->like,
     };
 
     return agent_add_pod(registry->parts.agent, &pod, err);

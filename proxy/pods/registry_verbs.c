@@ -69,8 +69,8 @@ static json_t *write_shown(const struct anchors_shown *shown)
 
 /* The pod of a command whose starter stays connected: it is told the roots for copies of the files
  * that it trusts, and the pod goes when it does. Ends the call on success. */
-static int add_leased(struct registry *registry, struct control_call *call,
-                      const struct pod_place *place, struct pod_spec *spec, struct err *err)
+static int add_leased(struct registry *registry, struct control_call *call, struct pod_place *place,
+                      struct pod_spec *spec, struct err *err)
 {
     const struct lease_parts parts = {.base = agent_base(registry->parts.agent),
                                       .pod = place->id,
@@ -88,6 +88,7 @@ static int add_leased(struct registry *registry, struct control_call *call,
                             json_integer_value(json_object_get(control_args(call), "trust")), err);
 
     registry_title(spec, name);
+    place->like = control_peer(call)->pid; /* who asks is about to start it */
     if (result == 0)
         result = lease_new(&lease, &parts, err);
     if (result == 0)

@@ -128,11 +128,11 @@ static void an_exit_tells_the_signal(void **state)
 static uint32_t exec_pid;
 static size_t events_at_exec;
 
-static void note_exec(void *arg, uint32_t pid, uint64_t netns_cookie)
+static void note_exec(void *arg, const struct identity_begin *begin)
 {
     assert_ptr_equal(arg, &exec_pid);
-    assert_true(netns_cookie != 0);
-    exec_pid = pid;
+    assert_true(begin->netns_cookie != 0 && begin->start_ns != 0 && begin->pod != 0);
+    exec_pid = begin->pid;
     events_at_exec = events_len;
 }
 
