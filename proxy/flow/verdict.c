@@ -62,7 +62,7 @@ static void renew(struct flow *flow)
 void verdict_end(struct flow *flow)
 {
     forget(&flow->verdicts);
-    names_found_fini(&flow->verdicts.names);
+    names_trusted_fini(&flow->verdicts.names);
 }
 
 /* ---- what is known ---- */
@@ -80,17 +80,11 @@ static void look_up_names(struct flow *flow)
     struct verdicts *verdicts = &flow->verdicts;
     const struct pod *pod = flow->facts.who.pod;
 
-    names_found_fini(&verdicts->names);
+    names_trusted_fini(&verdicts->names);
     verdicts->named = true;
     if (pod)
-        names_find(flow->worker->parts.names, pod->cgroup_id, &flow->facts.where.dst, clock_ns(),
-                   &verdicts->names);
-    for (size_t i = 0; i < verdicts->names.len; i++) {
-        size_t len = strlen(verdicts->names.text[i]);
-
-        if (len && verdicts->names.text[i][len - 1] == '.')
-            verdicts->names.text[i][len - 1] = 0;
-    }
+        names_find_trusted(flow->worker->parts.names, pod->cgroup_id, &flow->facts.where.dst,
+                           clock_ns(), &verdicts->names);
 }
 
 /* As policies have names: lower case, without a closing dot. */
@@ -115,7 +109,7 @@ static void know_socket(struct flow *flow, struct known *out)
         .protocol = PROTOCOL_TCP,
         .dst = &out->dst,
         .plain = flow->state > FLOW_MEETING && !flow->version_max,
-        .resolved = {(const char *const *)flow->verdicts.names.text, flow->verdicts.names.len},
+        .resolved = flow->verdicts.names.names,
     };
 }
 
@@ -438,16 +432,16 @@ static void decide(struct flow *flow, const struct facts_request *request, bool 
 static void decide_by_newer_names(struct flow *flow, const struct facts_request *request, bool *bad,
                                   struct policy_verdict *out)
 {
-    struct names_found before = flow->verdicts.names;
+    struct names_trusted before = flow->verdicts.names;
 
-    flow->verdicts.names = (struct names_found){0};
+    flow->verdicts.names = (struct names_trusted){.memory = NULL};
     look_up_names(flow);
     decide(flow, request, bad, out);
     if (out->verdict == VERDICT_ALLOW) {
-        names_found_fini(&before);
+        names_trusted_fini(&before);
         return;
     }
-    names_found_fini(&flow->verdicts.names);
+    names_trusted_fini(&flow->verdicts.names);
     flow->verdicts.names = before;
 }
 

@@ -21,7 +21,7 @@ struct verdicts {
     uint64_t generation;        /* of all policies, when these were looked up */
     bool unknown;               /* there was no memory to look them up: all is denied */
     bool over;                  /* denied: the flow ends here, both ways, without a word */
-    struct names_found names;   /* that its address was answered for */
+    struct names_trusted names; /* that its address was answered for */
     bool named;                 /* ... they were looked up */
     struct policy_verdict last; /* the latest of the flow, or of its latest request */
     enum policy_point point;    /* ... and what that was about */
