@@ -333,7 +333,9 @@ enum flow_state relay(struct flow *flow)
     if (relay->kind == RELAY_HTTP2)
         return streams_run(flow);
     do {
-        n[0] = relay->refused || relay->stuck ? 0 : pull(flow, &relay->up, &flow->pod);
+        n[0] = (relay->refused && !relay->draining) || relay->stuck
+                   ? 0
+                   : pull(flow, &relay->up, &flow->pod);
         n[1] = relay->ending || relay->cut ? 0 : pull(flow, &relay->down, &flow->upstream);
         /* tickets before the answer, as servers do: who has read that may leave */
         if ((flow->resume.due && resume_tickets(flow) < 0) || !think(flow)) {

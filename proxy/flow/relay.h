@@ -63,6 +63,8 @@ struct relay {
     uint32_t requests;         /* heads seen */
     bool settling; /* a request asked to leave HTTP: nothing goes up until it is answered */
     bool refused;  /* a request was refused: nothing more is read, the answer waits its turn */
+    bool lives;    /* ... and the connection goes on behind it, */
+    bool draining; /* ... when all of the request's body is here, which goes nowhere */
     struct exchange refusal;         /* ... and is told then, too */
     struct exchange_decision denied; /* ... as this says */
     bool ending;                     /* what is in `down` are the last bytes for the pod */

@@ -86,16 +86,18 @@ static const char *phrase(uint16_t code)
                          : "Forbidden";
 }
 
-/* Puts an answer of our own behind what the pod is still owed, or cuts where that cannot be. */
-static void answer(struct flow *flow, const struct exchange_decision *decision)
+/* Puts an answer of our own behind what the pod is still owed, or cuts where that cannot be. last:
+ * it is the connection's. */
+static void answer(struct flow *flow, const struct exchange_decision *decision, bool last)
 {
     struct pipeline *down = &flow->relay.down;
     char text[ANSWER_MAX], words[ANSWER_WORDS];
     int said = snprintf(words, sizeof(words), "sallyport: %.380s\n", decision->reason);
     int len = snprintf(text, sizeof(text),
                        "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
-                       "Connection: close\r\n\r\n%s",
-                       decision->code, phrase(decision->code), said, words);
+                       "%s\r\n%s",
+                       decision->code, phrase(decision->code), said,
+                       last ? "Connection: close\r\n" : "", words);
 
     if (!down->data)
         down->data = worker_buffer_get(flow->worker, &down->size);
@@ -103,7 +105,8 @@ static void answer(struct flow *flow, const struct exchange_decision *decision)
         cut_here(&flow->relay);
         return;
     }
-    end_here(&flow->relay);
+    if (last)
+        end_here(&flow->relay);
     if (down->start) { /* what went on makes room */
         memmove(down->data, down->data + down->start, down->len - down->start);
         down->len = down->parsed = down->ready = down->len - down->start;
@@ -125,6 +128,47 @@ static void refuse(struct flow *flow, const struct facts_request *request,
     flow->relay.refused = true;
     flow->relay.denied = decision;
     exchange_begin(flow, &flow->relay.refusal, request);
+}
+
+enum { DRAINED_MAX = 64 << 10 };
+
+/* Whether the connection can go on when this request was refused: where it says how much is still
+ * to come of it, and that is little. */
+static bool may_live(const struct http1_head *head, const struct facts_request *request)
+{
+    struct span length = facts_find_field(request->fields, request->fields_len, "content-length");
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < length.len && bytes <= DRAINED_MAX; i++)
+        bytes = bytes * 10 + (size_t)(length.data[i] - '0'); /* http1.c has seen to it */
+    return head->keep_alive && !head->upgrade && (!head->body || length.data) &&
+           bytes <= DRAINED_MAX &&
+           !facts_find_field(request->fields, request->fields_len, "expect").data;
+}
+
+static void forget_parsed(struct pipeline *up)
+{
+    if (up->parsed < up->len)
+        memmove(up->data + up->ready, up->data + up->parsed, up->len - up->parsed);
+    up->len -= up->parsed - up->ready;
+    up->parsed = up->ready;
+}
+
+/* What comes of a refused request. */
+static void drain(struct relay *relay)
+{
+    struct pipeline *up = &relay->up;
+    enum http1_status status;
+    size_t consumed;
+
+    status =
+        http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed), &consumed);
+    up->parsed += consumed;
+    forget_parsed(up);
+    if (status == HTTP1_MORE && !(up->ended && up->parsed == up->len))
+        return;
+    relay->draining = false;
+    relay->lives = status == HTTP1_DONE;
 }
 
 /* A request that makes no sense within its head: what is there of its line, and of its host. */
@@ -174,8 +218,8 @@ static void refuse_request(struct flow *flow)
  * for what upstream says behind them. */
 static bool refusal_is_due(const struct relay *relay)
 {
-    return relay->refused && !relay->parting && !relay->pending_len && relay->down.in_head &&
-           http1_idle(relay->response);
+    return relay->refused && !relay->draining && !relay->parting && !relay->pending_len &&
+           relay->down.in_head && http1_idle(relay->response);
 }
 
 static void answer_refused(struct flow *flow)
@@ -183,7 +227,10 @@ static void answer_refused(struct flow *flow)
     struct relay *relay = &flow->relay;
 
     exchange_refused(flow, &relay->refusal, &relay->denied);
-    answer(flow, &relay->denied);
+    relay->lives = relay->lives && !relay->stuck && !relay->down.ended &&
+                   relay->down.parsed == relay->down.len;
+    answer(flow, &relay->denied, !relay->lives);
+    relay->refused = !relay->lives;
 }
 
 /* ---- the two directions ---- */
@@ -227,6 +274,8 @@ static bool request_seen(struct flow *flow)
         verdict_request(flow, &request, &decision);
     if (decision.verdict == VERDICT_DENY) {
         refuse(flow, &request, decision);
+        http1_on_body(relay->request, NULL, NULL);
+        relay->lives = relay->draining = decision.code == 403 && may_live(head, &request);
         verdict_onto(flow, flow->relay.refusal.event);
         return false;
     }
@@ -260,6 +309,8 @@ bool request_feed_up(struct flow *flow)
 
     if (!ready(flow, &relay->request, HTTP1_REQUEST))
         return false;
+    if (relay->draining)
+        drain(relay);
     while (!relay->refused && !relay->settling && relay->kind == RELAY_HTTP &&
            relay->pending_len < RELAY_PENDING_MAX) {
         status = http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed),
@@ -271,8 +322,11 @@ bool request_feed_up(struct flow *flow)
                 up->ready = up->parsed;
             return true;
         case HTTP1_HEAD:
-            if (!request_seen(flow))
+            if (!request_seen(flow)) {
+                if (relay->draining)
+                    drain(relay);
                 return !flow->verdicts.over;
+            }
             up->in_head = false;
             up->ready = up->parsed;
             break;
@@ -400,7 +454,7 @@ static void refuse_answer(struct flow *flow, const char *reason)
         return;
     }
     exchange_refused(flow, &relay->pending[relay->pending_at].exchange, &decision);
-    answer(flow, &decision);
+    answer(flow, &decision, true);
 }
 
 static void answer_ends(struct flow *flow)
