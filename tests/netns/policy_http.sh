@@ -53,7 +53,7 @@ for way in "$H1 --http1.1" "$H2 --http2" "$PLAIN --http1.1"; do
     expect_eq "$way: a path that two could read differently" "400" "$(asks "$port" "$http" | head -c 3)"
     expect_eq "$way: a path that leads elsewhere" "403" "$(PATHS=/ok/../admin asks "$port" "$http" | head -c 3)"
     PATHS='/admin /ok'
-    expect_eq "$way: a body goes nowhere" "403 1"$'\n'"200 0" "$(asks "$port" "$http" -d "$(printf 'x%.0s' {1..5000})")"
+    expect_eq "$way: a body goes nowhere" "403 1"$'\n'"405 0" "$(asks "$port" "$http" -d "$(printf 'x%.0s' {1..5000})")"
     expect_eq "$way: a body goes nowhere" "POST /ok" "$(saw)"
     head -c 100000 /dev/zero >"$T/large"
     expect_eq "$way: nor does a large one" "403" "$(PATHS=/admin asks "$port" "$http" --data-binary "@$T/large" -H Expect: | head -c 3)"
