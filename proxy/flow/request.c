@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proxy/flow/reply.h"
 #include "proxy/flow/steps.h"
 #include "proxy/wire/authority.h"
 
@@ -53,122 +54,9 @@ static struct facts_request facts_of(const struct http1_head *head, const uint8_
 
 /* ---- refusing ---- */
 
-enum { ANSWER_MAX = 640, ANSWER_WORDS = 400 }; /* the status and the fields need 150 at most */
-
-/* What is ready are the last bytes for the pod: of what came behind them nothing goes on. */
-static void end_here(struct relay *relay)
-{
-    relay->ending = true;
-    relay->down.len = relay->down.parsed = relay->down.ready;
-}
-
-/* What upstream says makes no sense, and the pod has a part of it: only a cut tells it so, never
- * an end that could pass for one of the answer. */
-static void cut_here(struct relay *relay)
-{
-    relay->stuck = true;
-    relay->down.over = relay->down.ended = true;
-    relay->down.ended_well = false;
-    relay->down.len = relay->down.parsed = relay->down.ready;
-}
-
-/* Whether an answer of our own fits behind what a slow reader has not taken yet. */
-static bool room_for_answer(const struct pipeline *down)
-{
-    return !down->data || down->size - (down->ready - down->start) >= ANSWER_MAX;
-}
-
-static const char *phrase(uint16_t code)
-{
-    return code == 400   ? "Bad Request"
-           : code == 421 ? "Misdirected Request"
-           : code == 502 ? "Bad Gateway"
-                         : "Forbidden";
-}
-
-/* Puts an answer of our own behind what the pod is still owed, or cuts where that cannot be. last:
- * it is the connection's. */
-static void answer(struct flow *flow, const struct exchange_decision *decision, bool last)
-{
-    struct pipeline *down = &flow->relay.down;
-    char text[ANSWER_MAX], words[ANSWER_WORDS];
-    int said = snprintf(words, sizeof(words), "sallyport: %.380s\n", decision->reason);
-    int len = snprintf(text, sizeof(text),
-                       "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
-                       "%s\r\n%s",
-                       decision->code, phrase(decision->code), said,
-                       last ? "Connection: close\r\n" : "", words);
-
-    if (!down->data)
-        down->data = worker_buffer_get(flow->worker, &down->size);
-    if (!down->data || !room_for_answer(down)) {
-        cut_here(&flow->relay);
-        return;
-    }
-    if (last)
-        end_here(&flow->relay);
-    if (down->start) { /* what went on makes room */
-        memmove(down->data, down->data + down->start, down->len - down->start);
-        down->len = down->parsed = down->ready = down->len - down->start;
-        down->start = 0;
-    }
-    memcpy(down->data + down->len, text, (size_t)len);
-    down->len = down->parsed = down->ready = down->len + (size_t)len;
-}
-
 static struct pending *newest_pending(struct relay *relay)
 {
     return &relay->pending[(relay->pending_at + relay->pending_len - 1) % RELAY_PENDING_MAX];
-}
-
-/* The answer itself waits until the earlier requests have had theirs. */
-static void refuse(struct flow *flow, const struct facts_request *request,
-                   struct exchange_decision decision)
-{
-    flow->relay.refused = true;
-    flow->relay.denied = decision;
-    exchange_begin(flow, &flow->relay.refusal, request);
-}
-
-enum { DRAINED_MAX = 64 << 10 };
-
-/* Whether the connection can go on when this request was refused: where it says how much is still
- * to come of it, and that is little. */
-static bool may_live(const struct http1_head *head, const struct facts_request *request)
-{
-    struct span length = facts_find_field(request->fields, request->fields_len, "content-length");
-    size_t bytes = 0;
-
-    for (size_t i = 0; i < length.len && bytes <= DRAINED_MAX; i++)
-        bytes = bytes * 10 + (size_t)(length.data[i] - '0'); /* http1.c has seen to it */
-    return head->keep_alive && !head->upgrade && (!head->body || length.data) &&
-           bytes <= DRAINED_MAX &&
-           !facts_find_field(request->fields, request->fields_len, "expect").data;
-}
-
-static void forget_parsed(struct pipeline *up)
-{
-    if (up->parsed < up->len)
-        memmove(up->data + up->ready, up->data + up->parsed, up->len - up->parsed);
-    up->len -= up->parsed - up->ready;
-    up->parsed = up->ready;
-}
-
-/* What comes of a refused request. */
-static void drain(struct relay *relay)
-{
-    struct pipeline *up = &relay->up;
-    enum http1_status status;
-    size_t consumed;
-
-    status =
-        http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed), &consumed);
-    up->parsed += consumed;
-    forget_parsed(up);
-    if (status == HTTP1_MORE && !(up->ended && up->parsed == up->len))
-        return;
-    relay->draining = false;
-    relay->lives = status == HTTP1_DONE;
 }
 
 /* A request that makes no sense within its head: what is there of its line, and of its host. */
@@ -185,7 +73,7 @@ static void refuse_head(struct flow *flow, struct exchange_decision decision)
     /* with a field the request line is whole: no piece of its authority passes for the host */
     if (head->fields_len && http1_authority(head, base, host, sizeof(host)))
         request.host = host;
-    refuse(flow, &request, decision);
+    reply_refuse(flow, &request, decision);
 }
 
 /* Where the fault is in a body, the request's head went on already: then it is the one refused. */
@@ -209,28 +97,9 @@ static void refuse_request(struct flow *flow)
     err_set(&flow->why, -EPROTO, "the request was refused: %s", decision.reason);
     relay->parting = true;
     if (relay->down.in_head)
-        end_here(relay);
+        reply_end(relay);
     else
         relay->cut = relay->stuck = true;
-}
-
-/* The earlier requests have had their answers: now it is the refused one's turn, and nobody asked
- * for what upstream says behind them. */
-static bool refusal_is_due(const struct relay *relay)
-{
-    return relay->refused && !relay->draining && !relay->parting && !relay->pending_len &&
-           relay->down.in_head && http1_idle(relay->response);
-}
-
-static void answer_refused(struct flow *flow)
-{
-    struct relay *relay = &flow->relay;
-
-    exchange_refused(flow, &relay->refusal, &relay->denied);
-    relay->lives = relay->lives && !relay->stuck && !relay->down.ended &&
-                   relay->down.parsed == relay->down.len;
-    answer(flow, &relay->denied, !relay->lives);
-    relay->refused = !relay->lives;
 }
 
 /* ---- the two directions ---- */
@@ -273,9 +142,10 @@ static bool request_seen(struct flow *flow)
     if (decision.verdict != VERDICT_DENY)
         verdict_request(flow, &request, &decision);
     if (decision.verdict == VERDICT_DENY) {
-        refuse(flow, &request, decision);
-        http1_on_body(relay->request, NULL, NULL);
-        relay->lives = relay->draining = decision.code == 403 && may_live(head, &request);
+        reply_refuse(flow, &request, decision);
+        http1_on_body(flow->relay.request, NULL, NULL);
+        if (decision.code == 403)
+            reply_spare(&flow->relay, head, &request);
         verdict_onto(flow, flow->relay.refusal.event);
         return false;
     }
@@ -310,7 +180,7 @@ bool request_feed_up(struct flow *flow)
     if (!ready(flow, &relay->request, HTTP1_REQUEST))
         return false;
     if (relay->draining)
-        drain(relay);
+        reply_drain(relay);
     while (!relay->refused && !relay->settling && relay->kind == RELAY_HTTP &&
            relay->pending_len < RELAY_PENDING_MAX) {
         status = http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed),
@@ -322,11 +192,8 @@ bool request_feed_up(struct flow *flow)
                 up->ready = up->parsed;
             return true;
         case HTTP1_HEAD:
-            if (!request_seen(flow)) {
-                if (relay->draining)
-                    drain(relay);
+            if (!request_seen(flow))
                 return !flow->verdicts.over;
-            }
             up->in_head = false;
             up->ready = up->parsed;
             break;
@@ -441,20 +308,20 @@ static void refuse_answer(struct flow *flow, const char *reason)
     struct exchange_decision decision = {VERDICT_DENY, 502, flow->why.text};
 
     if (relay->refused && !relay->pending_len && relay->down.in_head) {
-        answer_refused(flow); /* it began before the request that is owed one was refused */
+        reply_refused(flow); /* it began before the request that is owed one was refused */
         return;
     }
     err_set(&flow->why, -EPROTO, "the upstream's answer was refused: %s", reason);
     if (!relay->down.in_head) {
-        cut_here(relay);
+        reply_cut(relay);
         return;
     }
     if (!relay->pending_len) { /* nobody asked: the pod gets what it is owed, then the end */
-        end_here(relay);
+        reply_end(relay);
         return;
     }
     exchange_refused(flow, &relay->pending[relay->pending_at].exchange, &decision);
-    answer(flow, &decision, true);
+    reply_answer(flow, &decision, true);
 }
 
 static void answer_ends(struct flow *flow)
@@ -486,7 +353,7 @@ bool request_feed_down(struct flow *flow)
 
     if (!ready(flow, &relay->response, HTTP1_RESPONSE))
         return false;
-    while (!relay->ending && !down->over && relay->kind == RELAY_HTTP && !refusal_is_due(relay)) {
+    while (!relay->ending && !down->over && relay->kind == RELAY_HTTP && !reply_is_due(relay)) {
         if (relay->pending_len && http1_idle(relay->response))
             http1_answers(relay->response, relay->pending[relay->pending_at].head,
                           relay->pending[relay->pending_at].connect);
@@ -515,11 +382,11 @@ bool request_feed_down(struct flow *flow)
             answer_ends(flow);
         down->ready = down->parsed;
         if (status == HTTP1_DONE && relay->parting)
-            end_here(relay);
+            reply_end(relay);
     }
     if (relay->kind == RELAY_HTTP && down->ended && !down->over && down->parsed == down->len)
         feed_end(flow);
-    if (!relay->ending && refusal_is_due(relay) && room_for_answer(down)) /* a slow reader's */
-        answer_refused(flow);
+    if (!relay->ending && reply_is_due(relay) && reply_fits(down)) /* a slow reader's */
+        reply_refused(flow);
     return true;
 }
