@@ -67,6 +67,7 @@ void reply_refuse(struct flow *flow, const struct facts_request *request,
                   struct exchange_decision decision)
 {
     flow->relay.refused = true;
+    flow->relay.lives = flow->relay.draining = false;
     flow->relay.denied = decision;
     exchange_begin(flow, &flow->relay.refusal, request);
 }
