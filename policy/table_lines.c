@@ -1,0 +1,219 @@
+/* table_lines: every port of one class, asked about where a rule begins or ends, and what is
+ * between written as prefixes. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "policy/table_parts.h"
+
+enum { PORTS = 65536, VERDICTS_MAX = 8 };
+
+struct cuts { /* where another answer may begin, in order */
+    uint32_t *list;
+    size_t len;
+};
+
+static void cuts_fini(struct cuts *cuts)
+{
+    free(TAKE(cuts->list));
+}
+
+static size_t count(const struct policy_egress *egress)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < egress->to_ports_len; i++)
+        len += 2 * egress->to_ports[i].ports_len;
+    return len;
+}
+
+static void add_cuts(struct cuts *cuts, const struct policy_egress *egress, uint8_t protocol)
+{
+    for (size_t i = 0; i < egress->to_ports_len; i++) {
+        const struct policy_to_ports *to_ports = &egress->to_ports[i];
+
+        for (size_t j = 0; j < to_ports->ports_len; j++) {
+            if (!(to_ports->ports[j].protocols & protocol))
+                continue;
+            cuts->list[cuts->len++] = to_ports->ports[j].first;
+            cuts->list[cuts->len++] = to_ports->ports[j].last + 1u;
+        }
+    }
+}
+
+static int by_port(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int find_cuts(struct cuts *out, const struct table_parts *parts, const uint32_t *rules,
+                     size_t rules_len, enum protocol protocol)
+{
+    uint8_t wanted = protocol == PROTOCOL_UDP ? POLICY_UDP : POLICY_TCP;
+    size_t room = 2, len = 0;
+
+    for (size_t i = 0, next = 0; i < parts->rules_len; i++)
+        if (parts->rules[i].everywhere ||
+            (next < rules_len && table_rule_of(rules[next]) == i && ++next))
+            room += count(parts->rules[i].egress);
+    out->list = calloc(room, sizeof(*out->list));
+    if (!out->list)
+        return -ENOMEM;
+    out->list[out->len++] = 0;
+    for (size_t i = 0, next = 0; i < parts->rules_len; i++)
+        if (parts->rules[i].everywhere ||
+            (next < rules_len && table_rule_of(rules[next]) == i && ++next))
+            add_cuts(out, parts->rules[i].egress, wanted);
+    out->list[out->len++] = PORTS;
+    qsort(out->list, out->len, sizeof(*out->list), by_port);
+    for (size_t i = 0; i < out->len; i++)
+        if (!len || out->list[i] != out->list[len - 1])
+            out->list[len++] = out->list[i];
+    out->len = len;
+    return 0;
+}
+
+/* ---- what is answered ---- */
+
+static uint32_t verdict_on(const struct policy_scope *scope, const struct policy_facts *facts)
+{
+    struct policy_verdict verdict;
+    enum policy_unseen what;
+
+    policy_decide_connect(scope, facts, &verdict);
+    if (verdict.verdict == VERDICT_DENY)
+        return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0u);
+    policy_decide_unseen(scope, facts, "", &what, &verdict);
+    return verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+}
+
+static int add_line(struct policy_table *table, const struct policy_table_line *line)
+{
+    struct table_parts *parts = table->parts;
+
+    if (table->lines_len == parts->lines_room) {
+        size_t room = parts->lines_room ? 2 * parts->lines_room : 64;
+        struct policy_table_line *more =
+            table->lines_len < TABLE_LINES_MAX ? realloc(table->lines, room * sizeof(*more)) : NULL;
+
+        if (!more)
+            return table->lines_len < TABLE_LINES_MAX ? -ENOMEM : -E2BIG;
+        table->lines = more;
+        parts->lines_room = room;
+    }
+    table->lines[table->lines_len++] = *line;
+    return 0;
+}
+
+/* The ports from `first` to before `end`, as prefixes; how many without a table. */
+static int add_range(struct policy_table *table, struct policy_table_line line, uint32_t first,
+                     uint32_t end)
+{
+    int lines = 0, code = 0;
+
+    while (first < end && code == 0) {
+        uint32_t size = first ? first & -first : PORTS;
+
+        while (size > end - first)
+            size /= 2;
+        line.port = (uint16_t)first;
+        line.bits = (uint8_t)(16 - __builtin_ctz(size));
+        if (table)
+            code = add_line(table, &line);
+        lines++;
+        first += size;
+    }
+    return code < 0 ? code : lines;
+}
+
+/* The verdict that would take most lines is said of all ports, before the others. */
+static uint32_t most_common(const struct cuts *cuts, const uint32_t *verdicts)
+{
+    uint32_t values[VERDICTS_MAX], best = verdicts[0];
+    int costs[VERDICTS_MAX] = {0}, most = -1;
+    size_t len = 0;
+
+    for (size_t i = 0; i + 1 < cuts->len; i++) {
+        size_t j = 0;
+
+        while (j < len && values[j] != verdicts[i])
+            j++;
+        if (j == len && len < VERDICTS_MAX)
+            values[len++] = verdicts[i];
+        if (j < len)
+            costs[j] +=
+                add_range(NULL, (struct policy_table_line){0}, cuts->list[i], cuts->list[i + 1]);
+    }
+    for (size_t j = 0; j < len; j++)
+        if (costs[j] > most) {
+            most = costs[j];
+            best = values[j];
+        }
+    return best;
+}
+
+static int write_lines(struct policy_table *table, const struct cuts *cuts,
+                       const uint32_t *verdicts, struct policy_table_line line)
+{
+    uint32_t common = most_common(cuts, verdicts);
+    int code;
+
+    line.verdict = common;
+    code = add_range(table, line, 0, PORTS);
+    for (size_t i = 0; code >= 0 && i + 1 < cuts->len; i++) {
+        line.verdict = verdicts[i];
+        if (verdicts[i] != common)
+            code = add_range(table, line, cuts->list[i], cuts->list[i + 1]);
+    }
+    return code < 0 ? code : 0;
+}
+
+static int add_answers(struct policy_table *table, const struct cuts *cuts,
+                       const struct policy_facts *about, struct policy_table_line line)
+{
+    struct table_parts *parts = table->parts;
+    uint32_t *verdicts = calloc(cuts->len, sizeof(*verdicts));
+    struct addr dst = *about->dst;
+    struct policy_facts facts = *about;
+    int code = 0;
+
+    if (!verdicts)
+        return -ENOMEM;
+    facts.dst = &dst;
+    for (uint16_t who = 0; code == 0 && who < table->kinds_len; who++) {
+        line.who = who;
+        parts->asked += cuts->len;
+        for (size_t i = 0; i + 1 < cuts->len; i++) {
+            dst.port = (uint16_t)(cuts->list[i + 1] - 1);
+            verdicts[i] = verdict_on(parts->scopes[who], &facts);
+        }
+        code = write_lines(table, cuts, verdicts, line);
+        if (code == 0 && parts->asked > TABLE_ASKED_MAX)
+            code = -E2BIG;
+    }
+    free(verdicts);
+    return code;
+}
+
+int table_add_lines(struct policy_table *table, uint32_t class, const uint32_t *rules, size_t len,
+                    const struct addr *example, const struct policy_names *names, struct err *err)
+{
+    int code = 0;
+
+    for (int protocol = PROTOCOL_TCP; code == 0 && protocol < PROTOCOL_MAX; protocol++) {
+        CLEANUP(cuts_fini) struct cuts cuts = {0};
+        const struct policy_facts facts = {
+            .protocol = (enum protocol)protocol, .dst = example, .resolved = *names};
+
+        code = find_cuts(&cuts, table->parts, rules, len, (enum protocol)protocol);
+        if (code == 0)
+            code = add_answers(
+                table, &cuts, &facts,
+                (struct policy_table_line){.class = class, .protocol = (uint8_t)protocol});
+    }
+    if (code == -E2BIG)
+        return table_too_large("too many addresses, ports and binaries together", err);
+    return code < 0 ? table_no_memory(err) : 0;
+}

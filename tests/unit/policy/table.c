@@ -1,0 +1,402 @@
+/* The table says of every connect what policy_decide_connect() and policy_decide_unseen() say: what
+ * the kernel looks up in it is looked up here, for random policies, processes and destinations. */
+#include "policy/table.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "policy/compile.h"
+
+static struct policy_view *view_of(const char *yaml)
+{
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(pod_unref) struct pod *pod = pod_new(1, "", "pod", NULL, 0);
+    CLEANUP(faults_fini) struct faults faults = {0};
+    struct policy_view *view;
+
+    if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
+        fail_msg("%s\n%s", faults.len ? faults.list[0].text : "out of memory", yaml);
+    set = policy_set_new(list.list, list.len, 1);
+    assert_non_null(set);
+    view = policy_view_new(set, pod);
+    assert_non_null(view);
+    return view;
+}
+
+static struct addr addr_of(const char *text, uint16_t port)
+{
+    struct match_cidr cidr;
+
+    assert_true(match_cidr_parse(text, &cidr));
+    cidr.network.port = port;
+    return cidr.network;
+}
+
+/* ---- as the kernel does it ---- */
+
+static uint32_t class_of(const struct policy_table *table, const struct addr *dst)
+{
+    const struct policy_table_net *best = NULL;
+
+    for (size_t i = 0; i < table->nets_len; i++)
+        if (match_cidr(&table->nets[i].cidr, dst) &&
+            (!best || table->nets[i].cidr.bits > best->cidr.bits))
+            best = &table->nets[i];
+    assert_non_null(best);
+    return best->class;
+}
+
+/* bpf/process.bpf.c notes the two for each process. */
+static uint16_t who_of(const struct policy_table *table, const struct binaries *binaries,
+                       const struct process *process)
+{
+    uint64_t own = binaries_of(binaries, process->binary), above = 0;
+
+    for (const struct process *at = process->parent; at; at = at->parent)
+        above |= binaries_of(binaries, at->binary);
+    own &= table->numbers;
+    own |= above & table->family;
+    for (size_t i = 0; i < table->whos_len; i++)
+        if (table->whos[i].binaries == own)
+            return table->whos[i].who;
+    fail_msg("nobody knows who that is: %s", process->binary);
+    return 0;
+}
+
+static uint32_t look_up(const struct policy_table *table, uint32_t class, uint16_t who,
+                        enum protocol protocol, uint16_t port)
+{
+    const struct policy_table_line *best = NULL;
+
+    for (size_t i = 0; i < table->lines_len; i++) {
+        const struct policy_table_line *line = &table->lines[i];
+
+        if (line->class == class && line->who == who && line->protocol == protocol &&
+            (uint32_t)(line->port ^ port) >> (16 - line->bits) == 0 &&
+            (!best || line->bits > best->bits))
+            best = line;
+    }
+    assert_non_null(best);
+    return best->verdict;
+}
+
+/* ---- as it is ---- */
+
+static uint32_t decide(struct policy_view *view, const struct process *process,
+                       const struct policy_facts *facts)
+{
+    CLEANUP(policy_scope_free) struct policy_scope *scope = policy_scope_new(view, process);
+    struct policy_verdict verdict;
+    enum policy_unseen what;
+
+    assert_non_null(scope);
+    policy_decide_connect(scope, facts, &verdict);
+    if (verdict.verdict == VERDICT_DENY)
+        return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0);
+    policy_decide_unseen(scope, facts, "", &what, &verdict);
+    return verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+}
+
+/* ---- one by one ---- */
+
+#define HEAD "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: a}\nspec:\n"
+
+static void says_what_is_decided(void **state)
+{
+    static const char policy[] =
+        HEAD "  egress:\n"
+             "  - toCIDRSet: [{cidr: 198.51.100.0/24, except: [198.51.100.128/25]}]\n"
+             "    toPorts: [{ports: [{port: \"8000\", endPort: 8999, protocol: TCP}]}]\n"
+             "  - toFQDNs: [{matchPattern: '*.example.com'}]\n"
+             "    toPorts: [{ports: [{port: \"443\", protocol: ANY}]}]\n"
+             "  - toCIDR: ['2001:db8::/32']\n"
+             "    toPorts: [{ports: [{port: \"80\"}], rules: {http: [{method: GET}]}}]\n"
+             "  egressDeny:\n"
+             "  - toCIDR: [198.51.100.7/32]\n";
+    static const struct {
+        const char *name, *to, *called;
+        enum protocol protocol;
+        uint16_t port;
+        uint32_t want;
+    } cases[] = {
+        {"in a network", "198.51.100.1", NULL, PROTOCOL_TCP, 8080, 0},
+        {"... at the first port", "198.51.100.1", NULL, PROTOCOL_TCP, 8000, 0},
+        {"... at the last", "198.51.100.1", NULL, PROTOCOL_TCP, 8999, 0},
+        {"... behind it", "198.51.100.1", NULL, PROTOCOL_TCP, 9000, POLICY_TABLE_DENY},
+        {"... as a datagram", "198.51.100.1", NULL, PROTOCOL_UDP, 8080, POLICY_TABLE_DENY},
+        {"left out of it", "198.51.100.129", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
+        {"denied in it", "198.51.100.7", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
+        {"by a name", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 443, 0},
+        {"... as a datagram", "203.0.113.1", "www.example.com", PROTOCOL_UDP, 443, 0},
+        {"... at another port", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 80,
+         POLICY_TABLE_DENY},
+        {"by another name", "203.0.113.1", "www.example.org", PROTOCOL_TCP, 443, POLICY_TABLE_DENY},
+        {"by a name, denied all the same", "198.51.100.7", "www.example.com", PROTOCOL_TCP, 443,
+         POLICY_TABLE_DENY},
+        {"by a name, in a network", "198.51.100.1", "www.example.com", PROTOCOL_TCP, 8080, 0},
+        {"what rules want to read", "2001:db8::1", NULL, PROTOCOL_TCP, 80, POLICY_TABLE_LOOK},
+        {"elsewhere", "192.0.2.1", NULL, PROTOCOL_TCP, 443, POLICY_TABLE_DENY},
+    };
+    CLEANUP(policy_view_unref) struct policy_view *view = view_of(policy);
+    CLEANUP(binaries_fini) struct binaries binaries = {0};
+    CLEANUP(policy_table_free) struct policy_table *table = NULL;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(policy_table_new(&table, view, &binaries, &err), 0);
+    assert_true(table->names);
+    assert_int_equal(table->kinds_len, 1);
+    assert_int_equal(table->kinds[0], POLICY_TABLE_DENY);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct addr dst = addr_of(cases[i].to, cases[i].port);
+        struct policy_names names = {&cases[i].called, cases[i].called ? 1 : 0};
+        uint32_t class = class_of(table, &dst);
+
+        print_message("  %s\n", cases[i].name);
+        if (cases[i].called)
+            assert_int_equal(policy_table_class(table, &dst, &names, &class, &err), 0);
+        assert_int_equal(look_up(table, class, 0, cases[i].protocol, cases[i].port), cases[i].want);
+    }
+    assert_true(policy_table_has_name(table, "a.example.com"));
+    assert_false(policy_table_has_name(table, "a.example.org"));
+}
+
+static void what_leads_to_the_same_is_one_class(void **state)
+{
+    static const char policy[] = HEAD "  egress:\n"
+                                      "  - toCIDR: [198.51.100.0/24, 192.0.2.0/24]\n"
+                                      "  - toCIDR: [203.0.113.0/24, 192.0.2.128/25]\n";
+    CLEANUP(policy_view_unref) struct policy_view *view = view_of(policy);
+    CLEANUP(binaries_fini) struct binaries binaries = {0};
+    CLEANUP(policy_table_free) struct policy_table *table = NULL;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(policy_table_new(&table, view, &binaries, &err), 0);
+    assert_int_equal(table->nets_len, 5);
+    assert_int_equal(table->lines_len, 4); /* allowed or not, TCP and UDP */
+}
+
+static void raw_sockets_are_refused_where_anything_is_enforced(void **state)
+{
+    static const struct {
+        const char *policy;
+        uint32_t want;
+    } cases[] = {
+        {HEAD "  egress: []\n", POLICY_TABLE_DENY},
+        {HEAD "  egressDeny: [{toCIDR: [192.0.2.0/24]}]\n", POLICY_TABLE_DENY},
+        {HEAD "  inspect: {tokens: deny}\n", POLICY_TABLE_DENY},
+        {HEAD "  mode: monitor\n  egress: []\n", POLICY_TABLE_TELL},
+        {HEAD "  inspect: {tokens: alert}\n", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(policy_view_unref) struct policy_view *view = view_of(cases[i].policy);
+        CLEANUP(binaries_fini) struct binaries binaries = {0};
+        CLEANUP(policy_table_free) struct policy_table *table = NULL;
+        struct err err;
+
+        assert_int_equal(policy_table_new(&table, view, &binaries, &err), 0);
+        assert_int_equal(table->kinds[0], cases[i].want);
+    }
+}
+
+static void what_is_too_much_is_said(void **state)
+{
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    CLEANUP(binaries_fini) struct binaries binaries = {0};
+    CLEANUP(text_free) char *yaml = NULL;
+    struct policy_table *table = NULL;
+    size_t len = 0;
+    struct err err;
+    FILE *out = open_memstream(&yaml, &len);
+
+    (void)state;
+    for (int i = 0; i < 65; i++)
+        fprintf(out,
+                "%sapiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p%d}\n"
+                "spec:\n  matchBinaries: [{operator: In, values: [/bin/%d]}]\n  egress: []\n",
+                i ? "---\n" : "", i, i);
+    fclose(out);
+    view = view_of(yaml);
+    assert_int_equal(policy_table_new(&table, view, &binaries, &err), -E2BIG);
+    assert_string_equal(err.text,
+                        "the policies of one pod have more lists of matchBinaries than 64 "
+                        "with all others");
+    for (size_t i = 0; i < BINARIES_LISTS_MAX; i++)
+        assert_int_equal(binaries.lists[i].users, 0);
+}
+
+/* ---- at random ---- */
+
+static uint64_t seed;
+
+static unsigned roll(unsigned sides)
+{
+    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned)(seed >> 33) % sides;
+}
+
+static const char *const nets[] = {
+    "0.0.0.0/0",        "198.51.100.0/24",
+    "198.51.100.0/25",  "198.51.100.128/25",
+    "198.51.100.64/26", "198.51.100.200/32",
+    "192.0.2.0/24",     "2001:db8::/32",
+    "2001:db8:1::/48",  "::/0",
+};
+static const char *const addresses[] = {
+    "198.51.100.1", "198.51.100.65",   "198.51.100.129", "198.51.100.200",
+    "192.0.2.7",    "203.0.113.9",     "2001:db8::1",    "2001:db8:1::1",
+    "2001:db9::1",  "255.255.255.255", "198.51.100.255",
+};
+static const char *const patterns[] = {"a.example.com", "*.example.com", "**.example.com", "*"};
+static const char *const names[] = {"a.example.com", "b.example.com", "x.b.example.com",
+                                    "example.org"};
+static const char *const paths[] = {"/usr/bin/curl", "/usr/bin/wget",    "/usr/bin/env",
+                                    "/opt/x/curl",   "/usr/sbin/curlie", "/curl",
+                                    "/usr/bin/"};
+static const char *const begins[] = {"/usr/", "/usr/bin/", "/opt/"};
+static const char *const ends[] = {"/curl", "curl", "get"};
+static const uint16_t ports[] = {1, 53, 80, 443, 444, 1023, 1024, 5000, 8080, 65535};
+
+static void write_binaries(FILE *out)
+{
+    static const char *const operators[] = {"In",        "NotIn",   "Prefix",
+                                            "NotPrefix", "Postfix", "NotPostfix"};
+    unsigned kind = roll(6);
+    const char *const *from = kind < 2 ? paths : kind < 4 ? begins : ends;
+
+    fprintf(out, "  - operator: %s\n    values: [%s, %s]\n", operators[kind], from[roll(3)],
+            from[roll(3)]);
+    if (roll(2))
+        fputs("    followChildren: true\n", out);
+}
+
+static void write_rule(FILE *out, bool deny)
+{
+    unsigned to = roll(5);
+
+    if (to == 0)
+        fprintf(out, "  - toFQDNs: [{matchPattern: '%s'}]\n", patterns[roll(4)]);
+    else if (to == 1)
+        fprintf(out, "  - toCIDRSet: [{cidr: 198.51.100.0/24, except: ['%s']}]\n",
+                nets[2 + roll(4)]);
+    else if (to == 2)
+        fprintf(out, "  - toCIDR: ['%s']\n    toFQDNs: [{matchPattern: '%s'}]\n", nets[roll(10)],
+                patterns[roll(4)]);
+    else
+        fprintf(out, "  - toCIDR: ['%s', '%s']\n", nets[roll(10)], nets[roll(10)]);
+    if (roll(4) == 0)
+        return;
+    fprintf(out, "    toPorts:\n");
+    for (unsigned i = 0; i <= roll(2); i++) {
+        unsigned first = ports[1 + roll(8)];
+
+        fprintf(out, "    - ports: [{port: \"%u\", endPort: %u, protocol: %s}]\n", first,
+                first + roll(700), roll(2) ? "TCP" : "ANY");
+        if (!deny && roll(3) == 0)
+            fputs("      rules: {http: [{method: GET}]}\n", out);
+    }
+}
+
+static void write_policy(FILE *out, int number)
+{
+    static const char *const words[] = {"reject", "reset", "sigkill", "freeze"};
+    unsigned binaries = roll(3), rules = roll(5);
+
+    fprintf(out,
+            "---\napiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p%d}\nspec:\n"
+            "  onDeny: %s\n  mode: %s\n",
+            number, words[roll(4)], roll(4) ? "enforce" : "monitor");
+    if (roll(4) == 0)
+        fputs("  inspect: {tokens: deny}\n", out);
+    if (binaries)
+        fputs("  matchBinaries:\n", out);
+    while (binaries--)
+        write_binaries(out);
+    if (rules)
+        fputs("  egress:\n", out);
+    while (rules--)
+        write_rule(out, false);
+    fputs("  egressDeny:\n", out);
+    write_rule(out, true);
+}
+
+static void compare(struct policy_view *view, struct policy_table *table,
+                    const struct binaries *binaries, const char *yaml)
+{
+    struct process family[3];
+    const struct process *process = &family[0];
+    unsigned depth = 1 + roll(3), names_len = roll(3);
+    const char *called[2] = {names[roll(4)], names[roll(4)]};
+    struct addr dst = addr_of(addresses[roll(ARRAY_SIZE(addresses))],
+                              roll(2) ? ports[roll(10)] : (uint16_t)(1 + roll(65535)));
+    struct policy_facts facts = {.protocol = (enum protocol)roll(PROTOCOL_MAX),
+                                 .dst = &dst,
+                                 .resolved = {called, names_len}};
+    uint32_t class = class_of(table, &dst), want, is;
+    struct err err;
+
+    for (unsigned i = 0; i < depth; i++)
+        family[i] = (struct process){.binary = (char *)paths[roll(ARRAY_SIZE(paths))],
+                                     .parent = i + 1 < depth ? &family[i + 1] : NULL};
+    if (names_len)
+        assert_int_equal(policy_table_class(table, &dst, &facts.resolved, &class, &err), 0);
+    want = decide(view, process, &facts);
+    is = look_up(table, class, who_of(table, binaries, process), facts.protocol, dst.port);
+    if (is != want) {
+        char text[ADDR_TEXT_MAX];
+
+        fail_msg("%s %s, called %s, by %s: the table says %x, decided is %x\n%s",
+                 addr_format(&dst, text), protocol_name(facts.protocol),
+                 names_len ? called[0] : "nothing", process->binary, is, want, yaml);
+    }
+}
+
+static void agrees_with_what_is_decided_at_random(void **state)
+{
+    int rounds = getenv("SALLYPORT_FULL") ? 20000 : 300;
+
+    (void)state;
+    for (int i = 0; i < rounds; i++) {
+        CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+        CLEANUP(binaries_fini) struct binaries binaries = {0};
+        CLEANUP(policy_table_free) struct policy_table *table = NULL;
+        CLEANUP(text_free) char *yaml = NULL;
+        size_t len = 0;
+        struct err err;
+        FILE *out;
+
+        seed = (uint64_t)i;
+        out = open_memstream(&yaml, &len);
+        for (unsigned j = 0, end = 1 + roll(4); j < end; j++)
+            write_policy(out, (int)j);
+        fclose(out);
+        view = view_of(yaml);
+        if (policy_table_new(&table, view, &binaries, &err) < 0)
+            fail_msg("%s\n%s", err.text, yaml);
+        for (int j = 0; j < 60; j++)
+            compare(view, table, &binaries, yaml);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(says_what_is_decided),
+        cmocka_unit_test(what_leads_to_the_same_is_one_class),
+        cmocka_unit_test(raw_sockets_are_refused_where_anything_is_enforced),
+        cmocka_unit_test(what_is_too_much_is_said),
+        cmocka_unit_test(agrees_with_what_is_decided_at_random),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
