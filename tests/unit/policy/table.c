@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "policy/compile.h"
 
+/* NULL: random policies may contradict themselves, which is a fault. */
 static struct policy_view *view_of(const char *yaml)
 {
     CLEANUP(policy_list_fini) struct policy_list list = {0};
@@ -22,7 +23,7 @@ static struct policy_view *view_of(const char *yaml)
     struct policy_view *view;
 
     if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
-        fail_msg("%s\n%s", faults.len ? faults.list[0].text : "out of memory", yaml);
+        return NULL;
     set = policy_set_new(list.list, list.len, 1);
     assert_non_null(set);
     view = policy_view_new(set, pod);
@@ -41,12 +42,21 @@ static struct addr addr_of(const char *text, uint16_t port)
 
 /* ---- as the kernel does it ---- */
 
+/* As a trie of prefixes does it, to which addresses of both families are 128 bits. */
+static bool has_prefix(const struct addr *address, const struct match_cidr *cidr)
+{
+    for (unsigned i = 0; i < cidr->bits; i++)
+        if ((address->ip[i / 8] ^ cidr->network.ip[i / 8]) & 0x80 >> i % 8)
+            return false;
+    return true;
+}
+
 static uint32_t class_of(const struct policy_table *table, const struct addr *dst)
 {
     const struct policy_table_net *best = NULL;
 
     for (size_t i = 0; i < table->nets_len; i++)
-        if (match_cidr(&table->nets[i].cidr, dst) &&
+        if (has_prefix(dst, &table->nets[i].cidr) &&
             (!best || table->nets[i].cidr.bits > best->cidr.bits))
             best = &table->nets[i];
     assert_non_null(best);
@@ -363,7 +373,7 @@ static void compare(struct policy_view *view, struct policy_table *table,
 
 static void agrees_with_what_is_decided_at_random(void **state)
 {
-    int rounds = getenv("SALLYPORT_FULL") ? 20000 : 300;
+    int rounds = getenv("SALLYPORT_FULL") ? 20000 : 300, compared = 0;
 
     (void)state;
     for (int i = 0; i < rounds; i++) {
@@ -381,11 +391,15 @@ static void agrees_with_what_is_decided_at_random(void **state)
             write_policy(out, (int)j);
         fclose(out);
         view = view_of(yaml);
+        if (!view)
+            continue;
+        compared++;
         if (policy_table_new(&table, view, &binaries, &err) < 0)
             fail_msg("%s\n%s", err.text, yaml);
         for (int j = 0; j < 60; j++)
             compare(view, table, &binaries, yaml);
     }
+    assert_true(compared > rounds / 2);
 }
 
 int main(void)
