@@ -13,6 +13,7 @@
 enum {
     DFA_ENTRIES_MAX = 16384, /* of the table: 32 kB */
     DFA_WORK_MAX = 400000,   /* nodes looked at while it is made: a millisecond or so */
+    NFA_COPIES_MAX = 512,    /* what repeats may add where there is no DFA: a microsecond a byte */
     DFA_DEAD = 0,            /* the state without nodes: nothing matches any more */
     DFA_START = 1,
 };
@@ -184,6 +185,10 @@ int regex_new(struct regex **out, const char *expression, struct regex_fault *fa
     if (result < 0)
         return result;
     result = make_dfa(regex, program);
+    if (result == -E2BIG && program->len > strlen(expression) + NFA_COPIES_MAX) {
+        *fault = (struct regex_fault){0, "repeats too much to be matched quickly"};
+        return -EINVAL;
+    }
     if (result == -E2BIG)
         regex->program = TAKE(program);
     else if (result < 0)

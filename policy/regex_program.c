@@ -225,7 +225,11 @@ void program_step(const struct program *program, const uint64_t *from, uint8_t b
             const struct program_node *node =
                 &program->nodes[word * 64 + (size_t)__builtin_ctzll(bits)];
 
-            if (node->kind == PROGRAM_SET && byte_set_has(&program->sets[node->other], byte))
+            if (node->kind != PROGRAM_SET || !byte_set_has(&program->sets[node->other], byte))
+                continue;
+            if (nodes_has(program->stops, node->next)) /* most are: nothing else is reached */
+                to[node->next / 64] |= UINT64_C(1) << node->next % 64;
+            else
                 program_close(program, node->next, (struct program_at){0}, to, stack);
         }
     }
