@@ -175,22 +175,22 @@ static bool tell(const struct scanning *scanning, const uint64_t *nodes, const u
 /* The first place, not before `at`, where a match may begin, as far as its first bytes tell; where
  * there are too few left to tell, when there is none. What is passed is over before it could match,
  * so it can be left out of the state. */
-static inline size_t pass_by(const struct scan_set *set, struct span bytes, size_t at,
-                             unsigned shift)
+static size_t pass(const struct scan_set *set, struct span bytes, size_t at)
 {
-    const uint8_t *data = bytes.data, *class_of = set->program->class_of, *pairs = set->pairs;
-    const unsigned begin = 1 | 1 << SCAN_DEPTH_MAX;
-    const unsigned enough = 1U << (set->depth[0] - 1) | 1U << (SCAN_DEPTH_MAX + set->depth[1] - 1);
+    const uint8_t *data = bytes.data, *letter_of = set->letter_of;
+    const uint32_t *pairs = set->pairs, begin = 0x11111111, enough = set->enough;
     size_t from = at, last = bytes.len - 1;
-    unsigned open = 0, now = class_of[data[at]]; /* open: bit i: i + 1 pairs fit so far */
+    uint32_t open = 0; /* bit i of a group: i + 1 pairs fit so far */
+    unsigned now = letter_of[data[at]];
 
     for (; at + 8 <= last; at += 8) {
-        unsigned open_then = open, then = now, found = 0;
+        uint32_t open_then = open, found = 0;
+        unsigned then = now;
 
         for (unsigned i = 1; i <= 8; i++) {
-            unsigned next = class_of[data[at + i]];
+            unsigned next = letter_of[data[at + i]];
 
-            open = (open << 1 | begin) & pairs[now << shift | next];
+            open = (open << 1 | begin) & pairs[now * SCAN_LETTERS + next];
             found |= open;
             now = next;
         }
@@ -201,21 +201,18 @@ static inline size_t pass_by(const struct scan_set *set, struct span bytes, size
         }
     }
     for (; at < last; at++) {
-        unsigned next = class_of[data[at + 1]];
+        unsigned next = letter_of[data[at + 1]];
 
-        open = (open << 1 | begin) & pairs[now << shift | next];
+        open = (open << 1 | begin) & pairs[now * SCAN_LETTERS + next];
         now = next;
-        if (open & enough) /* back to the first that is still open, of either group */
-            return at - (31 - (unsigned)__builtin_clz((open | open >> SCAN_DEPTH_MAX) &
-                                                      ((1U << SCAN_DEPTH_MAX) - 1)));
+        if (open & enough) { /* back to the first that is still open, of any group */
+            open |= open >> 16;
+            open |= open >> 8;
+            open |= open >> 4;
+            return at - (31 - (unsigned)__builtin_clz(open & 15));
+        }
     }
-    return bytes.len - from > SCAN_DEPTH_MAX ? bytes.len - SCAN_DEPTH_MAX : from;
-}
-
-static size_t pass(const struct scan_set *set, struct span bytes, size_t at)
-{
-    return set->shift == SCAN_SHIFT ? pass_by(set, bytes, at, SCAN_SHIFT)
-                                    : pass_by(set, bytes, at, 8);
+    return bytes.len - from > SCAN_DEPTH ? bytes.len - SCAN_DEPTH : from;
 }
 
 /* Follows states from a place on, until one is to be looked at or the bytes end; *at moves on. What

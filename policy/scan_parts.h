@@ -4,8 +4,11 @@
 #include "policy/regex_program.h"
 #include "policy/scan.h"
 
-/* Expressions are in two groups, as their shortest matches are short or not. */
-enum { SCAN_GROUPS = 2, SCAN_DEPTH_MAX = 4 };
+enum {
+    SCAN_GROUPS = 8,
+    SCAN_DEPTH = 4,    /* bits of a group */
+    SCAN_LETTERS = 64, /* kinds of bytes, as pairs tells them apart; a power of 2 */
+};
 
 struct scan_set {
     struct program *program;
@@ -15,10 +18,14 @@ struct scan_set {
     uint64_t *matches; /* the nodes that are PROGRAM_MATCH */
     size_t *longest;
     size_t len;
-    /* How matches begin: of pairs[class << shift | class of the next byte] bit i (of group 1: bit
-     * SCAN_DEPTH_MAX + i) is whether these two can be bytes i and i + 1 of a match. */
-    uint8_t *pairs;
-    unsigned shift;              /* SCAN_SHIFT or 8 */
-    unsigned depth[SCAN_GROUPS]; /* bits used: any match is longer, or one of its bytes is enough */
+    /* How matches begin. Patterns are in groups; bit i of group g, of the pair of two letters, is
+     * whether these can be bytes i and i + 1 of a match of one of the group. As many as its bit in
+     * `enough` says must fit: all its matches are longer, or begin so whatever follows. */
+    uint32_t pairs[SCAN_LETTERS * SCAN_LETTERS];
+    uint32_t enough;
+    uint8_t letter_of[256];
 };
-enum { SCAN_SHIFT = 6 };
+
+/* scan_pairs.c: fills pairs, enough and letter_of. shortest: of each pattern's matches; stack: for
+ * the program. -ENOMEM. */
+int scan_find_pairs(struct scan_set *set, const uint32_t *shortest, uint16_t *stack);

@@ -288,7 +288,7 @@ static void model(const char *const *expressions, size_t len, struct span text, 
 
 static void test_as_model(void **state)
 {
-    unsigned sets = getenv("SALLYPORT_FULL") ? 50000 : 1500, ends = 0;
+    unsigned sets = getenv("SALLYPORT_FULL") ? 20000 : 1500, ends = 0;
     CLEANUP(scan_cache_free) struct scan_cache *cache = NULL;
 
     (void)state;
