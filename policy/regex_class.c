@@ -103,8 +103,8 @@ bool escape_parse(struct span text, size_t *at, struct byte_set *set, int *byte,
         return hex_parse(text, at, byte, fault);
     default:
         for (size_t i = 0; i < sizeof(control) - 1; i += 2)
-            if (c == control[i])
-                *byte = control[i + 1];
+            if (c == (uint8_t)control[i])
+                *byte = (uint8_t)control[i + 1];
         if (*byte >= 0)
             return true;
         for (size_t i = 0; i < ARRAY_SIZE(unknown); i++)

@@ -89,7 +89,7 @@ static void set_pairs(struct finder *finder, uint32_t bit)
     const struct program *program = set->program;
 
     for (size_t a = 0; a < program->classes; a++) {
-        uint32_t *row = set->pairs + set->letter_of[program->byte_of[a]] * SCAN_LETTERS;
+        uint32_t *row = &set->pairs[(size_t)set->letter_of[program->byte_of[a]] * SCAN_LETTERS];
         bool whole;
 
         if (!step_news(finder, finder->from, program->byte_of[a], finder->first))
