@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "policy/inspect.h"
 #include "policy/path.h"
 #include "policy/regex.h"
 #include "policy/scan.h"
@@ -181,6 +182,40 @@ static void bench_scan(const char *name, const struct scan_set *set, const char 
     free(stream);
 }
 
+static bool on_hit(const struct inspect_hit *hit, void *arg)
+{
+    (void)hit;
+    ++*(size_t *)arg;
+    return true;
+}
+
+/* All that is built in, found and confirmed. */
+static void bench_inspect(const char *name, enum inspect_engine engine, const char *text)
+{
+    CLEANUP(inspect_unref) struct inspect *inspect = NULL;
+    CLEANUP(inspect_scratch_free) struct inspect_scratch *scratch = NULL;
+    CLEANUP(inspect_stream_free) struct inspect_stream *stream = NULL;
+    struct inspect_pattern patterns[16];
+    struct err err;
+    size_t len = 0, hits = 0;
+    double began;
+
+    for (; inspect_built_in[len]; len++)
+        patterns[len] = (struct inspect_pattern){inspect_built_in[len], NULL};
+    if (inspect_new(&inspect, patterns, len, engine, &err) < 0)
+        fail(err.text);
+    if (inspect_scratch_new(&scratch, inspect) < 0 ||
+        inspect_stream_new(&stream, inspect, false) < 0)
+        fail("out of memory");
+    began = cpu_seconds();
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t at = 0; at < TEXT; at += PIECE)
+            inspect_feed(stream, scratch, span_of(text + at, PIECE), on_hit, &hits);
+    printf("  %-10s all built in, engine %-10s %12.2f GB/s, %zu hits\n", name,
+           inspect_engine_name(inspect), ROUNDS * (double)TEXT / (cpu_seconds() - began) / 1e9,
+           hits / ROUNDS);
+}
+
 static void bench_bodies(void)
 {
     CLEANUP(scan_set_free) struct scan_set *set = NULL;
@@ -195,6 +230,8 @@ static void bench_bodies(void)
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
         texts[i].fill(text);
         bench_scan(texts[i].name, set, text);
+        bench_inspect(texts[i].name, INSPECT_OWN, text);
+        bench_inspect(texts[i].name, INSPECT_BEST, text);
     }
 }
 
