@@ -14,17 +14,15 @@ enum {
     DFA_ENTRIES_MAX = 16384, /* of the table: 32 kB */
     DFA_WORK_MAX = 400000,   /* nodes looked at while it is made: a millisecond or so */
     NFA_COPIES_MAX = 512,    /* what repeats may add where there is no DFA: a microsecond a byte */
-    DFA_DEAD = 0,            /* the state without nodes: nothing matches any more */
-    DFA_START = 1,
+    DFA_DEAD = 0,            /* the row of the state without nodes: nothing matches any more */
 };
 
-/* A table of a row for each state: where each class of bytes leads, and last whether the text may
- * end here. In bytes as long as there are no more states than that. */
+/* A table of a row for each state: where (in the table) the row is to which each class of bytes
+ * leads, and last whether the text may end here. The second row is where texts begin. */
 struct regex {
     struct program *program; /* there is no DFA: this is followed */
-    uint16_t *wide;
-    uint8_t *narrow;
-    size_t row, states;
+    uint16_t *table;
+    size_t row, entries;
     uint8_t class_of[256];
 };
 
@@ -109,12 +107,12 @@ static int make_table(struct maker *maker)
 {
     const struct program *program = maker->program;
     struct program_at begin = {.begin = true};
-    int state = state_of_nodes(maker); /* of none: DFA_DEAD */
+    int state = state_of_nodes(maker); /* of none: it is DFA_DEAD */
 
     if (state >= 0) {
         program_close(program, program->start, begin, maker->nodes, maker->stack);
         maker->nodes[program->len / 64] |= UINT64_C(1) << program->len % 64;
-        state = state_of_nodes(maker); /* DFA_START */
+        state = state_of_nodes(maker);
     }
     for (size_t at = 0; state >= 0 && at < maker->states.len; at++) {
         for (size_t byte = 0; state >= 0 && byte < program->classes; byte++) {
@@ -125,33 +123,10 @@ static int make_table(struct maker *maker)
             maker->work += count_nodes(from, program->words);
             state = maker->work > DFA_WORK_MAX ? -E2BIG : state_of_nodes(maker);
             if (state >= 0)
-                maker->table[at * maker->row + byte] = (uint16_t)state;
+                maker->table[at * maker->row + byte] = (uint16_t)((size_t)state * maker->row);
         }
     }
     return state < 0 ? state : 0;
-}
-
-/* Keeps what is needed of a table, and no more. */
-static int take_table(struct regex *regex, const struct maker *maker)
-{
-    size_t entries = maker->states.len * maker->row;
-
-    regex->row = maker->row;
-    regex->states = maker->states.len;
-    memcpy(regex->class_of, maker->program->class_of, sizeof(regex->class_of));
-    if (regex->states > UINT8_MAX + 1) {
-        regex->wide = malloc(entries * sizeof(*regex->wide));
-        if (!regex->wide)
-            return -ENOMEM;
-        memcpy(regex->wide, maker->table, entries * sizeof(*regex->wide));
-        return 0;
-    }
-    regex->narrow = malloc(entries);
-    if (!regex->narrow)
-        return -ENOMEM;
-    for (size_t i = 0; i < entries; i++)
-        regex->narrow[i] = (uint8_t)maker->table[i];
-    return 0;
 }
 
 /* -E2BIG: it would be too large. */
@@ -162,7 +137,16 @@ static int make_dfa(struct regex *regex, const struct program *program)
 
     if (result == 0)
         result = make_table(&maker);
-    return result < 0 ? result : take_table(regex, &maker);
+    if (result < 0)
+        return result;
+    regex->row = maker.row;
+    regex->entries = maker.states.len * maker.row;
+    memcpy(regex->class_of, program->class_of, sizeof(regex->class_of));
+    regex->table = realloc(maker.table, regex->entries * sizeof(*regex->table)); /* none to spare */
+    if (!regex->table)
+        return -ENOMEM;
+    maker.table = NULL;
+    return 0;
 }
 
 int regex_new(struct regex **out, const char *expression, struct regex_fault *fault)
@@ -202,15 +186,14 @@ void regex_free(struct regex **regex)
     if (!*regex)
         return;
     program_free(&(*regex)->program);
-    free((*regex)->wide);
-    free((*regex)->narrow);
+    free((*regex)->table);
     free(TAKE(*regex));
 }
 
 size_t regex_size(const struct regex *regex)
 {
     return sizeof(*regex) + (regex->program ? program_size(regex->program) : 0) +
-           regex->states * regex->row * (regex->wide ? sizeof(*regex->wide) : 1);
+           regex->entries * sizeof(*regex->table);
 }
 
 static bool match_nfa(const struct program *program, struct span text)
@@ -237,16 +220,12 @@ static bool match_nfa(const struct program *program, struct span text)
 
 bool regex_match(const struct regex *regex, struct span text)
 {
-    size_t state = DFA_START;
+    const uint16_t *table = regex->table;
+    size_t row = regex->row;
 
     if (regex->program)
         return match_nfa(regex->program, text);
-    if (regex->narrow) {
-        for (size_t i = 0; i < text.len && state != DFA_DEAD; i++)
-            state = regex->narrow[state * regex->row + regex->class_of[text.data[i]]];
-        return regex->narrow[(state + 1) * regex->row - 1];
-    }
-    for (size_t i = 0; i < text.len && state != DFA_DEAD; i++)
-        state = regex->wide[state * regex->row + regex->class_of[text.data[i]]];
-    return regex->wide[(state + 1) * regex->row - 1];
+    for (size_t i = 0; i < text.len && row != DFA_DEAD; i++)
+        row = table[row + regex->class_of[text.data[i]]];
+    return table[row + regex->row - 1];
 }
