@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/compile_words.h"
+#include "policy/path.h"
 #include "policy/regex.h"
 
 /* ---- expressions ---- */
@@ -94,17 +95,27 @@ static void read_method(struct compile *c, const struct node *node, const struct
             node->text);
 }
 
-/* Paths are compared as sent and as normalised: both must fit. */
+/* Paths are compared as sent and as normal: both must fit. */
 static void check_path(struct compile *c, const struct node *node, const char *path)
 {
-    const char *last = strrchr(path, '/');
+    size_t len = strlen(path);
+    CLEANUP(text_free) char *out = malloc(len);
+    struct path_normal normal = {0};
 
-    if (path[0] != '/' && strcmp(path, "*") != 0)
+    if (strcmp(path, "*") == 0)
+        return; /* of OPTIONS */
+    if (path[0] != '/')
         faults_add(c->faults, node->mark, "'%.100s' matches no path: they begin with '/'", path);
-    else if (strstr(path, "//") || strstr(path, "/./") || strstr(path, "/../") ||
-             (last && (strcmp(last, "/.") == 0 || strcmp(last, "/..") == 0)))
+    else if (!out || !path_normalize(span_of(path, len), (uint8_t *)out, len, &normal))
+        c->no_memory = true;
+    else if (normal.oddities)
+        faults_add(c->faults, node->mark, "'%.100s' matches no path: with %s a request is refused",
+                   path, path_oddity_name(normal.oddities));
+    else if (!span_equal(normal.path, span_of(path, len)))
         faults_add(c->faults, node->mark,
-                   "'%.100s' matches no path: '//', '/./' and '/../' are resolved before", path);
+                   "'%.100s' matches no path: servers read it as '%.*s', and both must match", path,
+                   (int)(normal.path.len > 100 ? 100 : normal.path.len),
+                   (const char *)normal.path.data);
 }
 
 static void read_path(struct compile *c, const struct node *node, const struct key *key, void *into)

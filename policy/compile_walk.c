@@ -6,21 +6,23 @@
 
 #include "policy/suggest.h"
 
-enum { WORDS_MAX = 128, SHOWN_MAX = 200 };
+enum { WORDS_MAX = 128, SHOWN_MAX = 160 };
 
-/* "a, b or c", as much of it as fits. */
-static void join(const char *const *words, size_t len, char *out, size_t size)
+/* "a, b or c"; "a, b, …" when that would be too long. */
+static void join(const char *const *words, size_t len, char out[SHOWN_MAX])
 {
     size_t at = 0;
 
     out[0] = 0;
-    for (size_t i = 0; i < len && at < size; i++) {
+    for (size_t i = 0; i < len; i++) {
         const char *between = i == 0 ? "" : i + 1 == len ? " or " : ", ";
 
-        at += (size_t)snprintf(out + at, size - at, "%s%s", between, words[i]);
+        if (at + strlen(between) + strlen(words[i]) + sizeof(", …") > SHOWN_MAX) {
+            memcpy(out + at, ", …", sizeof(", …"));
+            return;
+        }
+        at += (size_t)snprintf(out + at, SHOWN_MAX - at, "%s%s", between, words[i]);
     }
-    if (at >= size)
-        memcpy(out + size - sizeof("…"), "…", sizeof("…"));
 }
 
 void compile_unknown(struct compile *c, struct mark mark, const char *what, const char *text,
@@ -38,7 +40,7 @@ void compile_unknown(struct compile *c, struct mark mark, const char *what, cons
         faults_add(c->faults, mark, "%s cannot be '%.100s'; did you mean '%s'?", what, text, meant);
         return;
     }
-    join(said, len, all, sizeof(all));
+    join(said, len, all);
     faults_add(c->faults, mark, "%s cannot be '%.100s'; say %s", what, text, all);
 }
 
@@ -79,7 +81,7 @@ static void tell_unknown(struct compile *c, const struct node *entry, const stru
                    shape->what, entry->key, meant);
         return;
     }
-    join(names, len, all, sizeof(all));
+    join(names, len, all);
     faults_add(c->faults, entry->key_mark, "%s has no key '%.100s'; say %s", shape->what,
                entry->key, all);
 }

@@ -46,14 +46,19 @@ static inline char *compile_faults(struct span bytes)
 
 static inline void compile_check_faults(const struct compile_case *cases, size_t len)
 {
+    size_t wrong = 0;
+
     for (size_t i = 0; i < len; i++) {
         CLEANUP(text_free) char *got = compile_faults(span_of_text(cases[i].yaml));
         CLEANUP(text_free) char *want = NULL;
 
-        print_message("  %s\n", cases[i].name);
         assert_true(asprintf(&want, "%s%s", cases[i].want, cases[i].want[0] ? "\n" : "") >= 0);
-        assert_string_equal(got, want);
+        if (strcmp(got, want) == 0)
+            continue;
+        print_error("%s: got\n%swant\n%s", cases[i].name, got, want);
+        wrong++;
     }
+    assert_int_equal(wrong, 0);
 }
 
 /* ---- what a policy became ---- */
