@@ -40,8 +40,8 @@ struct policy_facts {
     struct policy_names resolved; /* to dst */
     const char *name;    /* whom TLS is with: SNI, else NULL; of a tunnel: whom it leads to */
     bool cannot_resolve; /* name leads through a proxy or tunnel: its address is not ours to know */
-    bool name_server;    /* dst is one of the pod's own: at port 53 rules with toFQDNs fit it, too */
-    bool plain;          /* it is known to speak no TLS: what wants TLS or a serverName never fits */
+    bool name_server; /* dst is one of the pod's own: at port 53 rules with toFQDNs fit it, too */
+    bool plain;       /* it is known to speak no TLS: what wants TLS or a serverName never fits */
 };
 struct policy_question { /* of the DNS */
     const char *name;    /* as asked; any case, with or without a closing dot */

@@ -279,19 +279,6 @@ static bool on_event(struct reader *reader, const yaml_event_t *event)
 
 /* ---- all of it ---- */
 
-/* Bytes that are no text have an offset instead of a mark. */
-static struct mark mark_of_offset(struct span bytes, size_t offset)
-{
-    struct mark mark = {1, 1};
-
-    for (size_t i = 0; i < offset && i < bytes.len; i++)
-        if (bytes.data[i] == '\n')
-            mark = (struct mark){mark.line + 1, 1};
-        else if ((bytes.data[i] & 0xc0) != 0x80)
-            mark.column++;
-    return mark;
-}
-
 static void tell_syntax(struct reader *reader, const yaml_parser_t *parser, struct span bytes)
 {
     const char *problem = parser->problem ? parser->problem : "it cannot be read";
@@ -299,7 +286,7 @@ static void tell_syntax(struct reader *reader, const yaml_parser_t *parser, stru
     if (parser->error == YAML_MEMORY_ERROR)
         reader->code = -ENOMEM;
     else if (parser->error == YAML_READER_ERROR)
-        faults_add(reader->faults, mark_of_offset(bytes, parser->problem_offset),
+        faults_add(reader->faults, fault_mark(bytes, parser->problem_offset),
                    "this is no text in UTF-8: %s", problem);
     else if (parser->context)
         faults_add(reader->faults, mark_of(parser->problem_mark),

@@ -145,6 +145,25 @@ struct span fault_line(struct span bytes, unsigned number)
     return span_of(bytes.data, line_len(bytes));
 }
 
+struct mark fault_mark(struct span bytes, size_t offset)
+{
+    struct span rest = bytes;
+    struct mark mark = {1, 1};
+
+    for (;;) {
+        struct span tail = skip(rest, line_len(rest));
+        size_t end = tail.len ? line_end(tail) : 0;
+
+        if (!end || (size_t)(tail.data - bytes.data) + end > offset)
+            break;
+        rest = skip(tail, end);
+        mark.line++;
+    }
+    for (const uint8_t *at = rest.data; at < bytes.data + offset; at++)
+        mark.column += (*at & 0xc0) != 0x80;
+    return mark;
+}
+
 /* The line, or the part of it about the fault, and a caret below; a tab stays one in both. */
 static void show_line(FILE *out, struct span line, unsigned column)
 {

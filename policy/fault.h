@@ -37,6 +37,8 @@ size_t faults_count(const struct faults *faults);
 /* A file's bytes without the byte order mark that some editors put in front: nobody sees it, and no
  * place counts it. */
 struct span fault_text(struct span bytes);
+/* Where a byte of a file stands. */
+struct mark fault_mark(struct span bytes, size_t offset);
 /* A line of a file, from 1, without its end; empty: there is none. */
 struct span fault_line(struct span bytes, unsigned number);
 

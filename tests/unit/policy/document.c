@@ -132,6 +132,12 @@ static const struct {
      "f:2:4: error: this is no text in UTF-8: invalid leading UTF-8 octet\n"
      "    c: ?\n"
      "       ^\n"},
+    {"bytes that are no text, behind the other line ends",
+     BYTES("a: b\rc: d\xe2\x80\xa8"
+           "e: \xff\n"),
+     "f:3:4: error: this is no text in UTF-8: invalid leading UTF-8 octet\n"
+     "    e: ?\n"
+     "       ^\n"},
     {"a NUL", BYTES("a: \"b\\0c\"\n"),
      "f:1:4: error: a text cannot hold a NUL character\n"
      "    a: \"b\\0c\"\n"
