@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { PAIRS_MAX = 100000 }; /* 30 ms */
+
 /* ---- what a rule of egressDeny leaves of one of egress ---- */
 
 static bool holds_cidr(const struct policy_egress *deny, const struct match_cidr *part)
@@ -90,8 +92,11 @@ static bool same_ports(const struct policy_egress *deny, const struct policy_egr
     return true;
 }
 
+/* A help for who writes rules by hand: where there are very many, none is compared. */
 static void check_denied(struct compile *c, const struct policy *policy)
 {
+    if (policy->egress_len * policy->egress_deny_len > PAIRS_MAX)
+        return;
     for (size_t i = 0; i < policy->egress_len; i++)
         for (size_t j = 0; j < policy->egress_deny_len; j++) {
             const struct policy_egress *egress = &policy->egress[i];
