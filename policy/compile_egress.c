@@ -188,13 +188,72 @@ static void read_entity(struct compile *c, const struct node *node, size_t i, co
     }
 }
 
+/* ---- pods ---- */
+
+#define PODS                                                                                       \
+    "which pods have which address is not known here, but for the cluster's DNS, which is the "    \
+    "pod's own name servers; say a service's name under toFQDNs, or a network under toCIDR"
+
+/* {matchLabels: {k8s-app: kube-dns}}, as nearly every policy of Cilium's with names has it. */
+static bool is_cluster_dns(const struct node *selector)
+{
+    static const char *const keys[] = {"k8s-app", "app.kubernetes.io/name"};
+    static const char *const values[] = {"kube-dns", "coredns", "node-local-dns"};
+    const struct node *labels = compile_find(selector, "matchLabels");
+
+    for (const struct node *at = labels ? labels->first : NULL; at; at = at->next)
+        for (size_t i = 0; i < ARRAY_SIZE(keys) * ARRAY_SIZE(values); i++) {
+            const char *colon = strchr(at->key, ':');
+
+            if (at->kind == NODE_TEXT && strcmp(at->text, values[i / ARRAY_SIZE(keys)]) == 0 &&
+                strcmp(colon ? colon + 1 : at->key, keys[i % ARRAY_SIZE(keys)]) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* A rule with names lets a pod ask its own name servers. This name nobody has (RFC 6761), so that
+ * is all which it does. */
+static void read_endpoint(struct compile *c, const struct node *node, size_t i,
+                          const struct key *key, void *into)
+{
+    struct policy_egress *egress = into;
+    struct policy_name *made;
+
+    (void)i;
+    if (!is_cluster_dns(node)) {
+        faults_add(c->faults, node->mark, "%s is not supported: " PODS, key->name);
+        return;
+    }
+    made = compile_grow(c, &egress->names, &egress->names_len, sizeof(*made));
+    if (made)
+        *made = (struct policy_name){compile_copy(c, "cluster-dns.invalid"), true};
+    if (made && !made->text)
+        egress->names_len--;
+}
+
+/* What else such pods do is not the DNS. */
+static void check_endpoints(struct compile *c, const struct node *node,
+                            const struct policy_egress *egress)
+{
+    const struct node *endpoints = compile_find(node, "toEndpoints");
+    bool others = !egress->to_ports_len;
+
+    for (size_t i = 0; i < egress->to_ports_len; i++) {
+        const struct policy_to_ports *to = &egress->to_ports[i];
+
+        others |= !to->ports_len;
+        for (size_t j = 0; j < to->ports_len; j++)
+            others |= to->ports[j].first != 53 || to->ports[j].last != 53;
+    }
+    if (endpoints && egress->names_len && others)
+        faults_add(c->faults, endpoints->key_mark,
+                   "toEndpoints of the cluster's DNS is supported on port 53 alone; say toPorts");
+}
+
 /* ---- the rule ---- */
 
 #define NOWHERE "as it is it allows nowhere; leave it out, or say where"
-#define PODS                                                                                       \
-    "which pods have which address is not known here; say their service's name under toFQDNs, or " \
-    "their network under toCIDR. For the cluster's DNS say toFQDNs: [{matchPattern: \"*\"}], "     \
-    "which on port 53 means the pod's own name servers"
 static const struct key egress_keys[] = {
     {.name = "toFQDNs", .kind = NODE_LIST, .item = read_fqdn, .items = NODE_MAP, .empty = NOWHERE},
     {.name = "toCIDR", .kind = NODE_LIST, .item = read_cidr, .items = NODE_TEXT, .empty = NOWHERE},
@@ -213,7 +272,11 @@ static const struct key egress_keys[] = {
      .item = compile_to_ports,
      .items = NODE_MAP,
      .empty = "leave it out for every port"},
-    {.name = "toEndpoints", .why = PODS},
+    {.name = "toEndpoints",
+     .kind = NODE_LIST,
+     .item = read_endpoint,
+     .items = NODE_MAP,
+     .empty = NOWHERE},
     {.name = "toServices", .why = PODS},
     {.name = "toRequires", .why = PODS},
     {.name = "toGroups",
@@ -231,7 +294,8 @@ static const struct shape deny_shape = {"a rule of egressDeny", egress_keys,
 static bool says_where(const struct node *node)
 {
     return compile_find(node, "toFQDNs") || compile_find(node, "toCIDR") ||
-           compile_find(node, "toCIDRSet") || compile_find(node, "toEntities");
+           compile_find(node, "toCIDRSet") || compile_find(node, "toEntities") ||
+           compile_find(node, "toEndpoints");
 }
 
 void compile_egress(struct compile *c, const struct node *node, size_t i, const struct key *key,
@@ -248,6 +312,7 @@ void compile_egress(struct compile *c, const struct node *node, size_t i, const 
         compile_place(c, &made->place, node->mark);
         compile_map(c, node, deny ? &deny_shape : &egress_shape, made);
         compile_check_rule(c, node, made, deny);
+        check_endpoints(c, node, made);
         made->nowhere = (says_where(node) && !made->names_len && !made->cidrs_len) || !node->len;
     }
     /* to Cilium a rule without anything is for nowhere */

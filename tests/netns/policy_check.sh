@@ -107,7 +107,7 @@ expect_status "Cilium's" 0 check "$T/cilium.yaml"
 expect_grep "what it holds" ': to-fqdn: enforce, egress 1 \(all else is denied\)' "$T/out"
 sed 's/^  egress:/  ingress:\n    - {}\n  egress:\n    - toEndpoints:\n        - {}/' "$T/cilium.yaml" >"$T/cilium-in.yaml"
 expect_status "what is not ours" 1 check "$T/cilium-in.yaml"
-expect_eq "is named" "9:3 ingress is not supported 12:7 toEndpoints is not supported" \
+expect_eq "is named" "9:3 ingress is not supported 13:11 toEndpoints is not supported" \
     "$(sed -nE 's/^.*yaml:([0-9:]+): error: (.* is not supported): .*/\1 \2/p' "$T/check.err" | paste -sd' ')"
 echo "ok: Cilium's"
 

@@ -64,9 +64,9 @@ static const struct compile_case faults[] = {
     {"a port by its name", RULE("toPorts: [{ports: [{port: https, protocol: TCP}]}]"),
      "7:31: 'https' is no port: names of ports are not known here; say its number"},
     {"services", RULE("toServices: [{k8sService: {serviceName: s}}]"),
-     "7:5: toServices is not supported: which pods have which address is not known here; say their "
-     "service's name under toFQDNs, or their network under toCIDR. For the cluster's DNS say "
-     "toFQDNs: [{matchPattern: \"*\"}], which on port 53 means the pod's own name servers"},
+     "7:5: toServices is not supported: which pods have which address is not known here, but for "
+     "the cluster's DNS, which is the pod's own name servers; say a service's name under toFQDNs, "
+     "or a network under toCIDR"},
 };
 
 static void test_faults(void **state)

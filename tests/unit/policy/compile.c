@@ -6,110 +6,106 @@
 #define TITLE(name) "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: " name "\n"
 #define SIXTY_FOUR  "a123456789a123456789a123456789a123456789a123456789a123456789a123"
 
-static const struct compile_case titles[] =
-    {
-        {"nothing", "",
-         "0:0: holds no policy; a comment in it would say that it is meant to be empty"},
-        {"an empty document", "---\n...\n",
-         "0:0: holds no policy; a comment in it would say that it is meant to be empty"},
-        {"comments alone", "# none yet\n", ""},
-        {"comments and an empty document", "# none yet\n---\n", ""},
-        {"a text", "policy\n",
-         "1:1: a text stands where a policy should: apiVersion, kind, metadata and spec"},
-        {"a list", "- kind: TrafficPolicy\n",
-         "1:1: a list stands where a policy should: apiVersion, kind, metadata and spec"},
-        {"no kind", "apiVersion: sallyport.io/v1\n",
-         "1:1: kind is missing; say kind: TrafficPolicy"},
-        {"a kind that is no text", "kind: [x]\n", "1:7: kind is missing; say kind: TrafficPolicy"},
-        {"a kind misspelt", "kind: TrafficPolice\n",
-         "1:7: kind cannot be 'TrafficPolice'; did you mean 'TrafficPolicy'?"},
-        {"a kind of nobody's", "kind: Deployment\n",
-         "1:7: kind cannot be 'Deployment'; say TrafficPolicy, CiliumNetworkPolicy or "
-         "CiliumClusterwideNetworkPolicy"},
-        {"a kind of Kubernetes'", "kind: NetworkPolicy\n",
-         "1:7: the kind NetworkPolicy is not supported: its egress can be said as that of a "
-         "TrafficPolicy"},
-        {"a kind of Tetragon's", "kind: TracingPolicy\n",
-         "1:7: the kind TracingPolicy is not supported: what programs do with files and kernel is "
-         "Tetragon's to judge"},
-        {"a list of kubectl's", "kind: List\nitems: []\n",
-         "1:7: the kind List is not supported: write its items as documents of their own, with "
-         "'---' "
-         "between"},
-        {"no version", "kind: TrafficPolicy\nmetadata: {name: p}\nspec: {egress: []}\n",
-         "1:1: apiVersion is missing; that of a TrafficPolicy is sallyport.io/v1"},
-        {"another's version",
-         "apiVersion: cilium.io/v2\nkind: TrafficPolicy\nmetadata: {name: p}\nspec: {egress: []}\n",
-         "1:13: the apiVersion of a TrafficPolicy is sallyport.io/v1"},
-        {"neither metadata nor spec", "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\n",
-         "1:1: a TrafficPolicy lacks metadata\n1:1: a TrafficPolicy lacks spec"},
-        {"no name", TITLE("{namespace: shop}") "spec: {egress: []}\n", "3:11: metadata lacks name"},
-        {"a name in capitals", TITLE("{name: Cart}") "spec: {egress: []}\n",
-         "3:18: 'Cart' cannot be a name: small letters, digits, '.' and '-', a letter or digit at "
-         "both "
-         "ends, at most 253"},
-        {"an empty name", TITLE("{name: \"\"}") "spec: {egress: []}\n",
-         "3:18: '' cannot be a name: small letters, digits, '.' and '-', a letter or digit at both "
-         "ends, at most 253"},
-        {"a name that ends in a dash", TITLE("{name: a-.b}") "spec: {egress: []}\n",
-         "3:18: 'a-.b' cannot be a name: small letters, digits, '.' and '-', a letter or digit at "
-         "both "
-         "ends, at most 253"},
-        {"a namespace with a dot", TITLE("{name: a.b, namespace: c.d}") "spec: {egress: []}\n",
-         "3:34: 'c.d' cannot be a namespace: small letters, digits and '-', a letter or digit at "
-         "both "
-         "ends, at most 63"},
-        {"a namespace too long",
-         TITLE("{name: a, namespace: " SIXTY_FOUR "}") "spec: {egress: []}\n",
-         "3:32: '" SIXTY_FOUR "' cannot be a namespace: small letters, digits and '-', a letter or "
-         "digit at both ends, at most 63"},
-        {"a name that is a list", TITLE("{name: [a]}") "spec: {egress: []}\n",
-         "3:18: name takes a text, not a list"},
-        {"an unknown key of metadata", TITLE("{name: a, nmae: b}") "spec: {egress: []}\n",
-         "3:21: metadata has no key 'nmae'; did you mean 'name'?"},
-        {"an unknown key of all", TITLE("{name: a}") "spec: {egress: []}\nstatus: {}\n",
-         "5:1: a TrafficPolicy has no key 'status'; say apiVersion, kind, metadata or spec"},
-        {"a key twice", TITLE("{name: a, name: b}") "spec: {egress: []}\nspec: {}\n",
-         "3:21: 'name' stands here again, after line 3\n"
-         "5:1: 'spec' stands here again, after line 4"},
-        {"a spec that is a list", TITLE("{name: a}") "spec: [egress]\n",
-         "4:7: spec takes a map, not a list"},
-        {"a spec without a value", TITLE("{name: a}") "spec:\n",
-         "4:1: spec has no value; leave it out, or say one"},
-        {"two of one name",
-         TITLE("{name: a}") "spec: {egress: []}\n---\n" TITLE("{name: a}") "spec: {egress: []}\n",
-         "8:18: a policy 'a' stands already in f, line 3"},
-        {"two of one name in a namespace",
-         TITLE("{name: a, namespace: n}") "spec: {egress: []}\n---\n"
-                                          "apiVersion: cilium.io/v2\nkind: "
-                                          "CiliumNetworkPolicy\nmetadata: {name: a, namespace: n}\n"
-                                          "specs: [{endpointSelector: {}, egress: [{toEntities: "
-                                          "[all]}]}]\n",
-         "8:18: a policy 'n/a' stands already in f, line 3"},
-        {"two of one name in two namespaces",
-         TITLE("{name: a, namespace: n}") "spec: {egress: []}\n---\n" TITLE(
-             "{name: a, namespace: m}") "spec: {egress: []}\n---\n" TITLE("{name: a}") "spec: "
-                                                                                       "{egress: "
-                                                                                       "[]}\n",
-         ""},
-        {"what Kubernetes adds",
-         TITLE("{name: a, uid: x, labels: {}, annotations: {a: b}, generation: 2, managedFields: "
-               "[]}") "spec: {egress: []}\n",
-         ""},
-        {"a file cut in a list", TITLE("{name: a}") "spec:\n  egress: [\n",
-         "6:1: this is no YAML: did not find expected node content, while parsing a flow node that "
-         "begins in line 6"},
-        {"a file cut before its kind", "apiVersion: [\n",
-         "2:1: this is no YAML: did not find expected node content, while parsing a flow node that "
-         "begins in line 2"},
-        {"a tab", TITLE("{name: a}") "spec:\n\tegress: []\n",
-         "5:1: this is no YAML: found character that cannot start any token, while scanning for "
-         "the "
-         "next token that begins in line 5"},
-        {"an alias", TITLE("&x {name: a}") "spec: {egress: [], inspect: *x}\n",
-         "3:11: anchors such as '&x' are not read; leave it out\n"
-         "4:29: aliases such as '*x' are not read; write it out\n"
-         "4:29: inspect takes a map, not a text"},
+static const struct compile_case titles[] = {
+    {"nothing", "", "0:0: holds no policy; a comment in it would say that it is meant to be empty"},
+    {"an empty document", "---\n...\n",
+     "0:0: holds no policy; a comment in it would say that it is meant to be empty"},
+    {"comments alone", "# none yet\n", ""},
+    {"comments and an empty document", "# none yet\n---\n", ""},
+    {"a text", "policy\n",
+     "1:1: a text stands where a policy should: apiVersion, kind, metadata and spec"},
+    {"a list", "- kind: TrafficPolicy\n",
+     "1:1: a list stands where a policy should: apiVersion, kind, metadata and spec"},
+    {"no kind", "apiVersion: sallyport.io/v1\n", "1:1: kind is missing; say kind: TrafficPolicy"},
+    {"a kind that is no text", "kind: [x]\n", "1:7: kind is missing; say kind: TrafficPolicy"},
+    {"a kind misspelt", "kind: TrafficPolice\n",
+     "1:7: kind cannot be 'TrafficPolice'; did you mean 'TrafficPolicy'?"},
+    {"a kind of nobody's", "kind: Deployment\n",
+     "1:7: kind cannot be 'Deployment'; say TrafficPolicy, CiliumNetworkPolicy or "
+     "CiliumClusterwideNetworkPolicy"},
+    {"a kind of Kubernetes'", "kind: NetworkPolicy\n",
+     "1:7: the kind NetworkPolicy is not supported: its egress can be said as that of a "
+     "TrafficPolicy"},
+    {"a kind of Tetragon's", "kind: TracingPolicy\n",
+     "1:7: the kind TracingPolicy is not supported: what programs do with files and kernel is "
+     "Tetragon's to judge"},
+    {"a list of kubectl's", "kind: List\nitems: []\n",
+     "1:7: the kind List is not supported: write its items as documents of their own, with "
+     "'---' "
+     "between"},
+    {"no version", "kind: TrafficPolicy\nmetadata: {name: p}\nspec: {egress: []}\n",
+     "1:1: apiVersion is missing; that of a TrafficPolicy is sallyport.io/v1"},
+    {"another's version",
+     "apiVersion: cilium.io/v2\nkind: TrafficPolicy\nmetadata: {name: p}\nspec: {egress: []}\n",
+     "1:13: the apiVersion of a TrafficPolicy is sallyport.io/v1"},
+    {"neither metadata nor spec", "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\n",
+     "1:1: a TrafficPolicy lacks metadata\n1:1: a TrafficPolicy lacks spec"},
+    {"no name", TITLE("{namespace: shop}") "spec: {egress: []}\n", "3:11: metadata lacks name"},
+    {"a name in capitals", TITLE("{name: Cart}") "spec: {egress: []}\n",
+     "3:18: 'Cart' cannot be a name: small letters, digits, '.' and '-', a letter or digit at "
+     "both "
+     "ends, at most 253"},
+    {"an empty name", TITLE("{name: \"\"}") "spec: {egress: []}\n",
+     "3:18: '' cannot be a name: small letters, digits, '.' and '-', a letter or digit at both "
+     "ends, at most 253"},
+    {"a name that ends in a dash", TITLE("{name: a-.b}") "spec: {egress: []}\n",
+     "3:18: 'a-.b' cannot be a name: small letters, digits, '.' and '-', a letter or digit at "
+     "both "
+     "ends, at most 253"},
+    {"a namespace with a dot", TITLE("{name: a.b, namespace: c.d}") "spec: {egress: []}\n",
+     "3:34: 'c.d' cannot be a namespace: small letters, digits and '-', a letter or digit at "
+     "both "
+     "ends, at most 63"},
+    {"a namespace too long", TITLE("{name: a, namespace: " SIXTY_FOUR "}") "spec: {egress: []}\n",
+     "3:32: '" SIXTY_FOUR "' cannot be a namespace: small letters, digits and '-', a letter or "
+     "digit at both ends, at most 63"},
+    {"a name that is a list", TITLE("{name: [a]}") "spec: {egress: []}\n",
+     "3:18: name takes a text, not a list"},
+    {"an unknown key of metadata", TITLE("{name: a, nmae: b}") "spec: {egress: []}\n",
+     "3:21: metadata has no key 'nmae'; did you mean 'name'?"},
+    {"an unknown key of all", TITLE("{name: a}") "spec: {egress: []}\nstatus: {}\n",
+     "5:1: a TrafficPolicy has no key 'status'; say apiVersion, kind, metadata or spec"},
+    {"a key twice", TITLE("{name: a, name: b}") "spec: {egress: []}\nspec: {}\n",
+     "3:21: 'name' stands here again, after line 3\n"
+     "5:1: 'spec' stands here again, after line 4"},
+    {"a spec that is a list", TITLE("{name: a}") "spec: [egress]\n",
+     "4:7: spec takes a map, not a list"},
+    {"a spec without a value", TITLE("{name: a}") "spec:\n",
+     "4:1: spec has no value; leave it out, or say one"},
+    {"two of one name",
+     TITLE("{name: a}") "spec: {egress: []}\n---\n" TITLE("{name: a}") "spec: {egress: []}\n",
+     "8:18: a policy 'a' stands already in f, line 3"},
+    {"two of one name in a namespace",
+     TITLE("{name: a, namespace: n}") "spec: {egress: []}\n---\n"
+                                      "apiVersion: cilium.io/v2\nkind: "
+                                      "CiliumNetworkPolicy\nmetadata: {name: a, namespace: n}\n"
+                                      "specs: [{endpointSelector: {}, egress: [{toEntities: "
+                                      "[all]}]}]\n",
+     "8:18: a policy 'n/a' stands already in f, line 3"},
+    {"two of one name in two namespaces",
+     TITLE("{name: a, namespace: n}") "spec: {egress: []}\n---\n" TITLE(
+         "{name: a, namespace: m}") "spec: {egress: []}\n---\n" TITLE("{name: a}") "spec: "
+                                                                                   "{egress: "
+                                                                                   "[]}\n",
+     ""},
+    {"what Kubernetes adds",
+     TITLE("{name: a, uid: x, labels: {}, annotations: {a: b}, generation: 2, managedFields: "
+           "[]}") "spec: {egress: []}\n",
+     ""},
+    {"a file cut in a list", TITLE("{name: a}") "spec:\n  egress: [\n",
+     "6:1: this is no YAML: did not find expected node content, while parsing a flow node that "
+     "begins in line 6"},
+    {"a file cut before its kind", "apiVersion: [\n",
+     "2:1: this is no YAML: did not find expected node content, while parsing a flow node that "
+     "begins in line 2"},
+    {"a tab", TITLE("{name: a}") "spec:\n\tegress: []\n",
+     "5:1: this is no YAML: found character that cannot start any token, while scanning for "
+     "the "
+     "next token that begins in line 5"},
+    {"an alias", TITLE("&x {name: a}") "spec: {egress: [], inspect: *x}\n",
+     "3:11: anchors such as '&x' are not read; leave it out\n"
+     "4:29: aliases such as '*x' are not read; write it out\n"
+     "4:29: inspect takes a map, not a text"},
 };
 
 static void test_titles(void **state)

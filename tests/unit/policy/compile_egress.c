@@ -8,6 +8,9 @@
 #define CLUSTER                                                                                    \
     "which addresses those are is the cluster's to know; say their networks under toCIDR, or "     \
     "names under toFQDNs"
+#define PODS                                                                                       \
+    "which pods have which address is not known here, but for the cluster's DNS, which is the "    \
+    "pod's own name servers; say a service's name under toFQDNs, or a network under toCIDR"
 #define SIXTY_FOUR "a123456789a123456789a123456789a123456789a123456789a123456789a123"
 
 static const struct compile_case names[] = {
@@ -192,10 +195,14 @@ static const struct compile_case rules[] = {
     {"a key misspelt", EGRESS("toPort: []"),
      "6:5: a rule of egress has no key 'toPort'; did you "
      "mean 'toPorts'?"},
-    {"pods", EGRESS("toEndpoints: [{}]"),
-     "6:5: toEndpoints is not supported: which pods have which address is not known here; say "
-     "their service's name under toFQDNs, or their network under toCIDR. For the cluster's DNS say "
-     "toFQDNs: [{matchPattern: \"*\"}], which on port 53 means the pod's own name servers"},
+    {"pods", EGRESS("toEndpoints: [{}, {matchLabels: {app: kube-dns}}]"),
+     "6:19: toEndpoints is not supported: " PODS "\n6:23: toEndpoints is not supported: " PODS},
+    {"more than the DNS of the cluster's",
+     EGRESS("toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
+            "  - toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
+            "    toPorts: [{ports: [{port: 53}, {port: 9153}]}]"),
+     "6:5: toEndpoints of the cluster's DNS is supported on port 53 alone; say toPorts\n"
+     "7:5: toEndpoints of the cluster's DNS is supported on port 53 alone; say toPorts"},
     {"groups", EGRESS("toGroups: []"),
      "6:5: toGroups is not supported: nobody is asked what a group of a cloud's is; say its "
      "networks under toCIDR"},
