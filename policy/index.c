@@ -147,7 +147,7 @@ void index_find(const struct index *index, struct span text, const uint64_t *wan
 }
 
 /* By every number of bits that there is a key of. */
-static void look_prefixes(const struct look *look, const uint8_t *bytes, size_t most)
+static void look_prefixes(const struct look *look, const uint8_t *bytes, size_t least, size_t most)
 {
     const struct index *index = look->index;
     uint64_t hash = INDEX_HASH_SEED;
@@ -155,7 +155,7 @@ static void look_prefixes(const struct look *look, const uint8_t *bytes, size_t 
     size_t done = 0;
 
     memcpy(key, bytes, most / 8);
-    for (size_t len = bits_next(index->prefixes, INDEX_LENGTHS, 0); len <= most;
+    for (size_t len = bits_next(index->prefixes, INDEX_LENGTHS, least); len <= most;
          len = bits_next(index->prefixes, INDEX_LENGTHS, len + 1)) {
         uint64_t with_rest;
 
@@ -177,7 +177,7 @@ void index_find_address(const struct index *index, const struct addr *address, u
     const struct look look = {.index = index, .address = address, .bits = bits};
 
     bits_or(bits, index->any, index->words);
-    look_prefixes(&look, address->ip, 128);
+    look_prefixes(&look, address->ip, addr_is_v4(address) ? 96 : 0, 128); /* as match_cidr() */
 }
 
 void index_find_port(const struct index *index, enum protocol protocol, uint16_t port,
@@ -187,5 +187,5 @@ void index_find_port(const struct index *index, enum protocol protocol, uint16_t
     const struct look look = {.index = index, .bits = bits};
 
     bits_or(bits, index->any, index->words);
-    look_prefixes(&look, bytes, INDEX_PORT_BITS);
+    look_prefixes(&look, bytes, 0, INDEX_PORT_BITS);
 }
