@@ -296,6 +296,8 @@ void search(const struct policy_scope *scope, enum policy_mode mode, const struc
 
     *out = (struct search){0};
     out->denied = search_part(scope, ask, &parts[VIEW_DENY], VIEW_DENY, &deny, &unused);
+    if (out->denied.policy)
+        return;
     for (size_t i = 0; i < ARRAY_SIZE(deny.spelt) && !out->denied.policy; i++)
         out->denied = deny.spelt[i];
     out->allowed = search_part(scope, ask, &parts[VIEW_ALLOW], VIEW_ALLOW, &allow, &out->near);

@@ -45,12 +45,21 @@ static int scene_by_id(const void *a, const void *b)
     return strcmp((*(struct policy *const *)a)->id, (*(struct policy *const *)b)->id);
 }
 
+/* binary NULL: nobody knows the program. */
+static inline struct policy_scope *scene_scope(struct scene *scene, const char *binary)
+{
+    struct process process = {.binary = (char *)(uintptr_t)binary};
+    struct policy_scope *scope = policy_scope_new(scene->view, binary ? &process : NULL);
+
+    assert_non_null(scope);
+    return scope;
+}
+
 /* For a pod {app: cart} of the namespace shop, and a program. */
 static inline void scene_begin(struct scene *scene, const char *binary)
 {
     static char app[] = "app", cart[] = "cart";
     const struct pod_label label = {app, cart};
-    struct process process = {.binary = (char *)(uintptr_t)binary};
 
     if (scene->list.len)
         qsort(scene->list.list, scene->list.len, sizeof(scene->list.list[0]), scene_by_id);
@@ -60,8 +69,7 @@ static inline void scene_begin(struct scene *scene, const char *binary)
     assert_non_null(scene->pod);
     scene->view = policy_view_new(scene->set, scene->pod);
     assert_non_null(scene->view);
-    scene->scope = policy_scope_new(scene->view, binary ? &process : NULL);
-    assert_non_null(scene->scope);
+    scene->scope = scene_scope(scene, binary);
 }
 
 /* "203.0.113.9:443", "[2001:db8::1]:443" */
