@@ -65,7 +65,7 @@ static const char *const naive_names[] = {
 };
 static const char *const naive_cidrs[] = {
     "10.0.0.0/8",  "10.1.0.0/16",   "10.1.2.0/24",     "10.1.2.3/32",  "0.0.0.0/0",
-    "10.1.2.0/25", "2001:db8::/32", "2001:db8::1/128", "192.0.2.0/30",
+    "10.1.2.0/25", "2001:db8::/32", "2001:db8::1/128", "192.0.2.0/30", "::/0",
 };
 static const char *const naive_excepts[] = {NULL, NULL, "10.1.2.3/32", "10.1.0.0/16"};
 static const char *const naive_addresses[] = {
