@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include "policy/path.h"
 #include "policy/regex.h"
 
 enum { DNS_PORT = 53 };
@@ -73,9 +74,43 @@ void ask_init_dns(struct ask *ask, const struct policy_facts *facts,
     ask_normal_name(question->name, ask->name);
 }
 
+void ask_init_hello(struct ask *ask, const struct policy_facts *facts,
+                    const struct policy_hello *hello)
+{
+    ask_init(ask, POLICY_POINT_TLS, facts, hello->server_name ? hello->server_name : facts->name);
+    ask->server_name = hello->server_name;
+    ask->version_max = hello->version_max;
+}
+
+bool ask_is_tunnel(const struct facts_request *request)
+{
+    return span_equal(request->method, BYTES("CONNECT")) && !request->upgrade.len;
+}
+
+void ask_init_http(struct ask *ask, const struct policy_facts *facts,
+                   const struct facts_request *request, uint8_t *buffer, const char **odd)
+{
+    const char *host = ask_is_tunnel(request) ? NULL : request->host;
+    struct path_normal normal;
+
+    ask_init(ask, POLICY_POINT_HTTP, facts, host ? host : facts->name);
+    ask->request = request;
+    *odd = NULL;
+    if (facts->name && host)
+        ask->server_name = host; /* as if TLS were with it */
+    ask->paths_len = 1;
+    if (ask_is_tunnel(request))
+        return;
+    ask->paths[0] = request->path;
+    path_normalize(request->path, buffer, request->path.len, &normal);
+    *odd = path_oddity_name(normal.oddities);
+    if (!span_equal(normal.path, request->path))
+        ask->paths[ask->paths_len++] = normal.path;
+}
+
 /* ---- where to ---- */
 
-static bool has_name(const struct policy_name *names, size_t len, const char *name)
+bool ask_fits_name(const struct policy_name *names, size_t len, const char *name)
 {
     for (size_t i = 0; i < len; i++)
         if (names[i].exact ? strcmp(names[i].text, name) == 0 : match_pattern(names[i].text, name))
@@ -88,7 +123,7 @@ static bool resolved_fits(const struct ask *ask, const struct policy_egress *egr
     const struct policy_names *resolved = &ask->facts->resolved;
 
     for (size_t i = 0; i < resolved->len; i++)
-        if (has_name(egress->names, egress->names_len, resolved->list[i]))
+        if (ask_fits_name(egress->names, egress->names_len, resolved->list[i]))
             return true;
     return false;
 }
@@ -107,13 +142,13 @@ static bool fits_names(const struct ask *ask, const struct policy_egress *egress
     if (!egress->names_len)
         return false;
     if (deny)
-        return (name && has_name(egress->names, egress->names_len, name)) ||
+        return (name && ask_fits_name(egress->names, egress->names_len, name)) ||
                resolved_fits(ask, egress);
     if (ask_for_name_server(ask))
         return true;
     if (!ask->said)
         return resolved_fits(ask, egress);
-    return ask->said_resolved && has_name(egress->names, egress->names_len, ask->said);
+    return ask->said_resolved && ask_fits_name(egress->names, egress->names_len, ask->said);
 }
 
 static bool fits_cidr(const struct policy_cidr *cidr, const struct addr *dst)
@@ -204,20 +239,22 @@ bool ask_fits_demands(const struct ask *ask, const struct policy_to_ports *to_po
     if (ask->point == POLICY_POINT_CONNECT) /* nothing is said yet */
         return !deny;
     return !ask->facts->plain && ask->server_name && ask_normal_name(ask->server_name, name) &&
-           has_name(to_ports->server_names, to_ports->server_names_len, name);
+           ask_fits_name(to_ports->server_names, to_ports->server_names_len, name);
 }
 
 /* ---- requests and questions ---- */
 
-static bool fits_field(const struct regex *regex, const char *text, struct span value)
+bool ask_fits_field(const struct regex *regex, const char *text, struct span value)
 {
     if (text)
         return span_equal(value, span_of_text(text));
     return !regex || regex_match(regex, value);
 }
 
-static bool fits_header(const struct policy_header *header, const struct facts_request *request)
+bool ask_fits_header(const struct ask *ask, const struct policy_header *header)
 {
+    const struct facts_request *request = ask->request;
+
     for (size_t i = 0; i < request->fields_len; i++) {
         const struct facts_field *field = &request->fields[i];
 
@@ -231,7 +268,7 @@ static bool fits_header(const struct policy_header *header, const struct facts_r
 bool ask_fits_headers(const struct ask *ask, const struct policy_http *http)
 {
     for (size_t i = 0; i < http->headers_len; i++)
-        if (!fits_header(&http->headers[i], ask->request))
+        if (!ask_fits_header(ask, &http->headers[i]))
             return false;
     return true;
 }
@@ -240,14 +277,14 @@ bool ask_fits_http(const struct ask *ask, const struct policy_http *http, struct
 {
     const struct facts_request *request = ask->request;
 
-    return fits_field(http->method_is, http->method_text, request->method) &&
-           fits_field(http->host_is, http->host_text, span_of_text(request->host)) &&
-           fits_field(http->path_is, http->path_text, path) && ask_fits_headers(ask, http);
+    return ask_fits_field(http->method_is, http->method_text, request->method) &&
+           ask_fits_field(http->host_is, http->host_text, span_of_text(request->host)) &&
+           ask_fits_field(http->path_is, http->path_text, path) && ask_fits_headers(ask, http);
 }
 
 bool ask_fits_dns(const struct ask *ask, const struct policy_dns *dns)
 {
-    if (dns->name.text && !has_name(&dns->name, 1, ask->asked))
+    if (dns->name.text && !ask_fits_name(&dns->name, 1, ask->asked))
         return false;
     for (size_t i = 0; i < dns->types_len; i++)
         if (dns->types[i] == ask->question->type)

@@ -32,6 +32,15 @@ void ask_init(struct ask *ask, enum policy_point point, const struct policy_fact
 void ask_init_dns(struct ask *ask, const struct policy_facts *facts,
                   const struct policy_question *question);
 
+void ask_init_hello(struct ask *ask, const struct policy_facts *facts,
+                    const struct policy_hello *hello);
+/* A request's, with every spelling of its path; buffer: room for as much as the path. odd: what
+ * makes the path be read in more than one way; NULL: nothing. */
+void ask_init_http(struct ask *ask, const struct policy_facts *facts,
+                   const struct facts_request *request, uint8_t *buffer, const char **odd);
+/* Whether it leads elsewhere: its authority is not whom it is said to. */
+bool ask_is_tunnel(const struct facts_request *request);
+
 /* deny: of egressDeny, which fits already when any of the names does. */
 bool ask_fits_egress(const struct ask *ask, const struct policy_egress *egress, bool deny);
 /* The same by address alone. */
@@ -45,6 +54,10 @@ bool ask_fits_demands(const struct ask *ask, const struct policy_to_ports *to_po
 bool ask_fits_tls(const struct ask *ask, const struct policy_tls *tls);
 bool ask_fits_http(const struct ask *ask, const struct policy_http *http, struct span path);
 bool ask_fits_headers(const struct ask *ask, const struct policy_http *http);
+bool ask_fits_header(const struct ask *ask, const struct policy_header *header);
+/* One of its fields: text where it is said literally, else regex; neither: everything fits. */
+bool ask_fits_field(const struct regex *regex, const char *text, struct span value);
+bool ask_fits_name(const struct policy_name *names, size_t len, const char *name);
 bool ask_fits_dns(const struct ask *ask, const struct policy_dns *dns);
 
 /* Whether a name is nothing but that address. */

@@ -226,7 +226,6 @@ void policy_decide_dns(const struct policy_scope *scope, const struct policy_fac
 void policy_decide_hello(const struct policy_scope *scope, const struct policy_facts *facts,
                          const struct policy_hello *hello, struct policy_verdict *out)
 {
-    const char *said = hello->server_name ? hello->server_name : facts->name;
     struct policy_verdict led = {0};
     struct ask ask;
 
@@ -234,9 +233,7 @@ void policy_decide_hello(const struct policy_scope *scope, const struct policy_f
         decide_allow(out);
         return;
     }
-    ask_init(&ask, POLICY_POINT_TLS, facts, said);
-    ask.server_name = hello->server_name;
-    ask.version_max = hello->version_max;
+    ask_init_hello(&ask, facts, hello);
     decide_ask(scope, &ask, NULL, out);
     if (!ask_other_name(facts->name, hello->server_name))
         return;

@@ -1,14 +1,7 @@
 #include "policy/decide.h"
 
 #include "policy/decide_parts.h"
-#include "policy/path.h"
 #include "policy/reason.h"
-
-/* What leads elsewhere: its authority is not whom it is said to. */
-static bool is_tunnel(const struct facts_request *request)
-{
-    return span_equal(request->method, BYTES("CONNECT")) && !request->upgrade.len;
-}
 
 static bool has_one_host(const struct facts_request *request)
 {
@@ -43,23 +36,6 @@ static bool is_readable(const struct search *found, const struct facts_request *
 
 enum { PATH_ROOM = 4096 };
 
-/* Each way to write the path that a server could go by. buffer has room for one more; NULL: there
- * is none. False: it cannot be judged, as there is no memory. */
-static bool spell(struct ask *ask, struct span path, uint8_t *buffer, const char **odd)
-{
-    struct path_normal normal;
-
-    ask->paths[0] = path;
-    ask->paths_len = 1;
-    *odd = NULL;
-    if (!buffer || !path_normalize(path, buffer, path.len, &normal))
-        return false;
-    *odd = path_oddity_name(normal.oddities);
-    if (!span_equal(normal.path, path))
-        ask->paths[ask->paths_len++] = normal.path;
-    return true;
-}
-
 static void refuse_unspelt(const struct policy_scope *scope, struct policy_verdict *out)
 {
     const struct policy *policy = policy_scope_at(scope, 0);
@@ -69,31 +45,15 @@ static void refuse_unspelt(const struct policy_scope *scope, struct policy_verdi
     reason_add(out->reason, sizeof(out->reason), "there is no memory to judge its path");
 }
 
-static void judge(const struct policy_scope *scope, struct ask *ask, uint8_t *buffer, bool *bad,
-                  struct policy_verdict *out)
-{
-    const struct facts_request *request = ask->request;
-    struct search found;
-    const char *odd = NULL;
-
-    if (is_tunnel(request)) {
-        ask->paths[0] = BYTES("");
-        ask->paths_len = 1;
-    } else if (!spell(ask, request->path, buffer, &odd)) {
-        refuse_unspelt(scope, out);
-        return;
-    }
-    decide_ask(scope, ask, &found, out);
-    *bad = !is_readable(&found, request, odd, out);
-}
-
 void policy_decide_http(const struct policy_scope *scope, const struct policy_facts *facts,
                         const struct facts_request *request, bool *bad, struct policy_verdict *out)
 {
-    const char *host = is_tunnel(request) ? NULL : request->host;
-    CLEANUP(text_free) char *more = NULL;
-    struct policy_verdict with;
+    size_t len = request->path.len;
+    CLEANUP(text_free) char *more = len > PATH_ROOM ? malloc(len) : NULL;
     uint8_t room[PATH_ROOM];
+    struct policy_verdict with;
+    struct search found;
+    const char *odd;
     struct ask ask;
 
     *bad = false;
@@ -101,14 +61,14 @@ void policy_decide_http(const struct policy_scope *scope, const struct policy_fa
         decide_allow(out);
         return;
     }
-    ask_init(&ask, POLICY_POINT_HTTP, facts, host ? host : facts->name);
-    if (facts->name && host)
-        ask.server_name = host;
-    ask.request = request;
-    if (request->path.len > sizeof(room))
-        more = malloc(request->path.len);
-    judge(scope, &ask, request->path.len > sizeof(room) ? (uint8_t *)more : room, bad, out);
-    if (*bad || !ask_other_name(facts->name, host))
+    if (len > PATH_ROOM && !more) {
+        refuse_unspelt(scope, out);
+        return;
+    }
+    ask_init_http(&ask, facts, request, more ? (uint8_t *)more : room, &odd);
+    decide_ask(scope, &ask, &found, out);
+    *bad = !is_readable(&found, request, odd, out);
+    if (*bad || ask_is_tunnel(request) || !ask_other_name(facts->name, request->host))
         return;
     /* whom TLS is with was said, too, and must be allowed by itself */
     ask_init(&ask, POLICY_POINT_TLS, facts, facts->name);

@@ -1,25 +1,36 @@
 #include "policy/reason.h"
 
-#include <stdio.h>
-
 void reason_add(char *out, size_t size, const char *words)
 {
-    size_t len = strlen(out);
+    size_t len = strlen(out), more = strlen(words);
 
-    snprintf(out + len, size - len, "%s", words);
+    if (more > size - len - 1)
+        more = size - len - 1;
+    memcpy(out + len, words, more);
+    out[len + more] = 0;
 }
 
 void reason_add_foreign(char *out, size_t size, struct span text, size_t most)
 {
+    static const char digits[] = "0123456789abcdef";
     size_t len = strlen(out);
 
     for (size_t i = 0; i < text.len; i++) {
-        bool plain = text.data[i] > ' ' && text.data[i] < 0x7f && text.data[i] != '\\';
+        uint8_t c = text.data[i];
 
         if (i == most || size - len < sizeof("\\xNN...")) {
-            snprintf(out + len, size - len, "...");
+            out[len] = 0;
+            reason_add(out, size, "...");
             return;
         }
-        len += (size_t)snprintf(out + len, size - len, plain ? "%c" : "\\x%02x", text.data[i]);
+        if (c > ' ' && c < 0x7f && c != '\\') {
+            out[len++] = (char)c;
+            continue;
+        }
+        out[len++] = '\\';
+        out[len++] = 'x';
+        out[len++] = digits[c >> 4];
+        out[len++] = digits[c & 15];
     }
+    out[len] = 0;
 }

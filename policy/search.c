@@ -1,9 +1,9 @@
 #include "policy/search.h"
 
 enum {
-    DIRECT = 4,       /* so many rules are quicker asked than sought */
-    SKIPS = 32,       /* what an index must try in vain takes a part of what asking a rule takes */
-    FEW_GRANTS = 256, /* so many are quicker noted than looked up for each rule found */
+    DIRECT = 4,      /* so many rules are quicker asked than sought */
+    SKIPS = 32,      /* what an index must try in vain takes a part of what asking a rule takes */
+    FEW_GRANTS = 16, /* so many are quicker noted than looked up for each rule found */
     DNS_PORT = 53
 };
 

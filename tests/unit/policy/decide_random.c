@@ -1,11 +1,12 @@
-/* decide: random policies and what they say of random things, held against a naive reading of them.
- * Another seed is tried by naming it: unit_policy_decide_random SEED [POLICIES]. */
+/* decide, explain: random policies and what they say of random things, held against a naive reading
+ * of them. Another seed is tried by naming it: unit_policy_decide_random SEED [POLICIES]. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "policy/explain.h"
 #include "tests/unit/policy/naive_judge.h"
 #include "tests/unit/policy/scene.h"
 
@@ -19,9 +20,15 @@ static uint16_t version(int minor)
     return (uint16_t)(minor ? 0x0301 + minor : 0);
 }
 
+/* explain NULL, or takes its words. */
 static void decide(const struct policy_scope *scope, const struct naive_ask *ask, bool *bad,
-                   struct policy_verdict *out)
+                   struct policy_verdict *out, char **explain)
 {
+    static const enum policy_point points[] = {
+        [NAIVE_CONNECT] = POLICY_POINT_CONNECT,   [NAIVE_DNS] = POLICY_POINT_DNS,
+        [NAIVE_HELLO] = POLICY_POINT_TLS,         [NAIVE_SESSION] = POLICY_POINT_CERTIFICATE,
+        [NAIVE_HTTP_REQUEST] = POLICY_POINT_HTTP,
+    };
     char address[80];
     struct addr dst;
     const struct facts_field field = {span_of_text(ask->field), span_of_text(ask->value)};
@@ -50,6 +57,13 @@ static void decide(const struct policy_scope *scope, const struct naive_ask *ask
     dst = scene_addr(address);
     *bad = false;
     memset(out, 0xa5, sizeof(*out));
+    if (explain) {
+        const struct policy_case what = {points[ask->kind],     &facts,      &question, &hello,
+                                         version(ask->version), ask->cipher, &request};
+
+        assert_int_equal(policy_explain(scope, &what, out, explain), 0);
+        return;
+    }
     switch (ask->kind) {
     case NAIVE_CONNECT:
         policy_decide_connect(scope, &facts, out);
@@ -147,6 +161,35 @@ static bool agrees(const struct naive *model, const struct naive_ask *ask,
     return strncmp(verdict->reason, "no rule allows ", 15) == 0;
 }
 
+/* Whether what is said of each rule amounts to the verdict. */
+static bool explains(const struct policy_scope *scope, const struct naive_ask *ask,
+                     const struct policy_verdict *verdict, bool bad)
+{
+    bool other = ask->method && ask->name && ask->host && strcmp(ask->name, ask->host) != 0;
+    bool decides, fits = false, agreed, ignored;
+    CLEANUP(text_free) char *text = NULL;
+    struct policy_verdict same;
+
+    decide(scope, ask, &ignored, &same, &text);
+    decides = strstr(text, ": it decides\n");
+    for (char *line = text; (line = strstr(line, ": it fits")); line++)
+        fits |= strncmp(line, ": it fits, and only tells", 25) != 0;
+    agreed = same.verdict == verdict->verdict && same.policy == verdict->policy &&
+             same.place == verdict->place && strcmp(same.reason, verdict->reason) == 0 &&
+             strncmp(text, verdict_name(same.verdict), strlen(verdict_name(same.verdict))) == 0;
+    if (agreed && !bad && !other && ask->paths_len < 2) {
+        if (verdict->verdict == VERDICT_ALLOW)
+            agreed = decides == (verdict->policy != NULL);
+        else if (strncmp(verdict->reason, "a rule denies ", 14) == 0)
+            agreed = decides;
+        else
+            agreed = !decides && !fits;
+    }
+    if (!agreed)
+        print_message("%s", text);
+    return agreed;
+}
+
 static void agrees_with_a_naive_reading(void **state)
 {
     int read = 0, verdicts[VERDICT_MAX] = {0}, bads = 0;
@@ -172,7 +215,7 @@ static void agrees_with_a_naive_reading(void **state)
 
                 policy_scope_free(&scene.scope);
                 scene.scope = scene_scope(&scene, ask.curl ? "/usr/bin/curl" : "/usr/bin/wget");
-                decide(scene.scope, &ask, &bad, &verdict);
+                decide(scene.scope, &ask, &bad, &verdict, NULL);
                 if (!agrees(&model, &ask, &verdict, bad)) {
                     bool want_bad;
                     int want = judge(&model, &ask, &want_bad);
@@ -183,6 +226,10 @@ static void agrees_with_a_naive_reading(void **state)
                                   verdict.reason, verdict.policy ? verdict.policy->id : "-",
                                   verdict.place ? verdict.place->rule : "-", want,
                                   want_bad ? " (bad)" : "");
+                    fail();
+                }
+                if (j % 4 == 0 && !explains(scene.scope, &ask, &verdict, bad)) {
+                    tell(yaml, &ask);
                     fail();
                 }
                 verdicts[verdict.verdict]++;
