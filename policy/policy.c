@@ -290,6 +290,7 @@ struct policy_set *policy_set_new(struct policy *const *list, size_t len, uint64
     if (!set)
         return NULL;
     atomic_init(&set->refs, 1);
+    pthread_mutex_init(&set->lock, NULL);
     set->generation = generation;
     set->list = calloc(len + 1, sizeof(struct policy *));
     if (!set->list)
@@ -317,6 +318,7 @@ void policy_set_unref(struct policy_set **set)
         return;
     for (size_t i = 0; i < gone->len; i++)
         policy_unref(&gone->list[i]);
+    pthread_mutex_destroy(&gone->lock);
     free(gone->list);
     free(gone);
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -223,11 +224,15 @@ bool policy_selects(const struct policy *policy, const struct pod *pod);
 /* Whether it is for such a process; NULL (nobody knows it): only one that is for every process. */
 bool policy_is_for(const struct policy *policy, const struct process *process);
 
+struct policy_view; /* view.h */
 struct policy_set {
     atomic_uint refs;
     uint64_t generation;  /* greater with each set that is put in force */
     struct policy **list; /* by id, each once */
     size_t len;
+    pthread_mutex_t lock;      /* of views */
+    struct policy_view *views; /* those alive, borrowed: view.c's, which gives one to all pods for
+                                  which the same policies are */
 };
 /* Takes references of the list's. NULL: out of memory. */
 struct policy_set *policy_set_new(struct policy *const *list, size_t len, uint64_t generation);

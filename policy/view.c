@@ -22,13 +22,66 @@ static int lay_out(struct policy_view *view)
     return 0;
 }
 
+/* ---- one for all pods alike ---- */
+
+/* A reference, unless the last one has just gone. */
+static bool catch_ref(struct policy_view *view)
+{
+    unsigned refs = atomic_load_explicit(&view->refs, memory_order_relaxed);
+
+    while (refs)
+        if (atomic_compare_exchange_weak_explicit(&view->refs, &refs, refs + 1,
+                                                  memory_order_acq_rel, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static struct policy_view *find_alike(struct policy_set *set, const struct policy_view *like)
+{
+    struct policy_view *view;
+
+    pthread_mutex_lock(&set->lock);
+    for (view = set->views; view; view = view->next)
+        if (view->len == like->len &&
+            memcmp(view->list, like->list, like->len * sizeof(like->list[0])) == 0 &&
+            catch_ref(view))
+            break;
+    pthread_mutex_unlock(&set->lock);
+    return view;
+}
+
+static void enlist(struct policy_view *view)
+{
+    struct policy_set *set = view->set;
+
+    pthread_mutex_lock(&set->lock);
+    view->link = &set->views;
+    view->next = set->views;
+    if (view->next)
+        view->next->link = &view->next;
+    set->views = view;
+    pthread_mutex_unlock(&set->lock);
+}
+
+static void delist(struct policy_view *view)
+{
+    if (!view->link)
+        return;
+    pthread_mutex_lock(&view->set->lock);
+    *view->link = view->next;
+    if (view->next)
+        view->next->link = view->link;
+    pthread_mutex_unlock(&view->set->lock);
+}
+
 struct policy_view *policy_view_new(struct policy_set *set, const struct pod *pod)
 {
     CLEANUP(policy_view_unref) struct policy_view *view = calloc(1, sizeof(*view));
+    struct policy_view *alike;
 
     if (!view)
         return NULL;
-    view->refs = 1;
+    atomic_init(&view->refs, 1);
     view->set = policy_set_ref(set);
     view->list = calloc(set->len + 1, sizeof(const struct policy *));
     if (!view->list)
@@ -36,8 +89,12 @@ struct policy_view *policy_view_new(struct policy_set *set, const struct pod *po
     for (size_t i = 0; i < set->len; i++)
         if (policy_selects(set->list[i], pod))
             view->list[view->len++] = set->list[i];
+    alike = find_alike(set, view);
+    if (alike)
+        return alike;
     if (lay_out(view) < 0)
         return NULL;
+    enlist(view);
     return TAKE(view);
 }
 
@@ -54,6 +111,7 @@ void policy_view_unref(struct policy_view **view)
 
     if (!gone || atomic_fetch_sub_explicit(&gone->refs, 1, memory_order_acq_rel) != 1)
         return;
+    delist(gone);
     for (int mode = 0; mode < POLICY_MODE_MAX; mode++)
         for (int part = 0; part < VIEW_PARTS; part++)
             segments_fini(&gone->parts[mode][part]);

@@ -10,7 +10,8 @@
 
 struct policy_view;
 
-/* The policies of set (a reference is taken) that select the pod. NULL: out of memory. */
+/* The policies of set (a reference is taken) that select the pod: one for all pods that the same
+ * policies select. NULL: out of memory. */
 struct policy_view *policy_view_new(struct policy_set *set, const struct pod *pod);
 struct policy_view *policy_view_ref(struct policy_view *view);
 void policy_view_unref(struct policy_view **view); /* accepts an empty one */

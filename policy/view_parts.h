@@ -12,7 +12,8 @@ struct policy_view {
     const struct policy **list; /* as the set has them */
     size_t len;
     struct segments parts[POLICY_MODE_MAX][VIEW_PARTS];
-    size_t mask_words; /* of a scope's mask */
+    size_t mask_words;                /* of a scope's mask */
+    struct policy_view *next, **link; /* in the set's list; link NULL: not in it yet */
 };
 
 struct policy_scope {

@@ -91,7 +91,8 @@ static void tell(const char *yaml, const struct naive_ask *ask)
                            ask->resolved_len > 1 ? ask->resolved[1] : "",
                            ask->resolved_len > 2 ? ask->resolved[2] : ""};
 
-    print_message("seed %u\n%s\n%s%s to %s:%d resolved (%s %s %s) name %s%s%s%s\n", seed, yaml,
+    printf("%s", yaml); /* longer than print_message() takes */
+    print_message("seed %u\n%s%s to %s:%d resolved (%s %s %s) name %s%s%s%s\n", seed,
                   kinds[ask->kind], ask->udp ? "/UDP" : "", ask->address, ask->port, texts[0],
                   texts[1], texts[2], ask->name ? ask->name : "-",
                   ask->cannot_resolve ? " cannot resolve" : "",
