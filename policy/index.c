@@ -23,6 +23,7 @@ struct look { /* one search */
     const struct addr *address;
     const uint64_t *wanted;
     uint64_t *bits;
+    uint64_t *seen; /* of keys within, those that were looked at */
 };
 
 static bool is_wanted(const struct look *look, const struct index_leaf *leaf)
@@ -96,6 +97,11 @@ static void look_up(const struct look *look, enum index_kind kind, const uint8_t
         if (found->kind != kind || found->len != len ||
             (bytes && memcmp(index->bytes + found->at, key, bytes) != 0))
             continue;
+        if (kind == INDEX_INNER) {
+            if (bits_has(look->seen, found->inner))
+                return;
+            bits_set(look->seen, found->inner);
+        }
         for (uint32_t i = 0; i < found->leaves; i++)
             take(look, &index->leaves[found->leaf + i]);
         return;
@@ -137,13 +143,46 @@ static void look_tails(const struct look *look)
     }
 }
 
+/* At every place, the hash of so many bytes from the hash of those one before. */
+static void look_within(const struct look *look, size_t len)
+{
+    const uint8_t *data = look->text.data;
+    uint64_t hash = 0, first = 1;
+
+    for (size_t i = 0; i < len; i++)
+        hash = index_hash_inner(hash, data[i]);
+    for (size_t i = 1; i < len; i++)
+        first *= INDEX_HASH_INNER;
+    for (size_t at = 0;; at++) {
+        look_up(look, INDEX_INNER, data + at, len, len, hash);
+        if (at + len == look->text.len)
+            return;
+        hash = index_hash_inner(hash - first * data[at], data[at + len]);
+    }
+}
+
+static void look_inners(struct look *look)
+{
+    const struct index *index = look->index;
+    struct bits seen;
+
+    if (!index->inner_keys)
+        return;
+    memset(seen.words, 0, bits_words(index->inner_keys) * sizeof(uint64_t));
+    look->seen = seen.words;
+    for (size_t len = bits_next(index->inners, INDEX_LENGTHS, 0); len <= look->text.len;
+         len = bits_next(index->inners, INDEX_LENGTHS, len + 1))
+        look_within(look, len);
+}
+
 void index_find(const struct index *index, struct span text, const uint64_t *wanted, uint64_t *bits)
 {
-    const struct look look = {.index = index, .text = text, .wanted = wanted, .bits = bits};
+    struct look look = {.index = index, .text = text, .wanted = wanted, .bits = bits};
 
     bits_or(bits, index->any, index->words);
     look_heads(&look);
     look_tails(&look);
+    look_inners(&look);
 }
 
 /* By every number of bits that there is a key of. */

@@ -2,8 +2,9 @@
  *
  * A thing is added with what a text must be (a whole text, a pattern of names, an expression), with
  * the first bits of an address, or with nothing, which takes everything. A pattern or an expression
- * is found by what it must begin or end with; only one of which neither is known ("[ab].*") is
- * tried for each text: so many of those cost as many matches, each linear in the text.
+ * is found by what a text must begin or end with, or where many have the same, by what must stand
+ * within; only one of which nothing is known ("[ab].*") is tried for each text: so many of those
+ * cost as many matches, each linear in the text.
  *
  * Pure; any thread once it is made. Borrows texts, expressions and networks from policies.
  * Called by:  segment.c, search.c. */
@@ -27,7 +28,9 @@ struct index {
     uint8_t *bytes;  /* of the keys */
     uint32_t *pairs; /* of sets: first << 16 | how many, less one */
     uint64_t *dense; /* of sets that are shorter so */
-    uint64_t heads[INDEX_LENGTHS], tails[INDEX_LENGTHS], prefixes[INDEX_LENGTHS];
+    uint64_t heads[INDEX_LENGTHS], tails[INDEX_LENGTHS], inners[INDEX_LENGTHS],
+        prefixes[INDEX_LENGTHS];
+    size_t inner_keys;
     bool has_texts;
     size_t tried; /* how many must be tried for every text */
 };

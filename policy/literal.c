@@ -74,9 +74,15 @@ static const char *take_piece(const char *at, char *byte)
     return at + 1;
 }
 
-/* What comes here could be anything. */
+/* What comes here could be anything. What came before, behind something like it, is within. */
 static void add_anything(struct literal *out)
 {
+    size_t len = out->tail_len < LITERAL_INNER ? out->tail_len : LITERAL_INNER;
+
+    if (!out->whole && len > out->inner_len) {
+        memcpy(out->inner, out->tail + out->tail_len - len, len);
+        out->inner_len = len;
+    }
     out->whole = false;
     out->tail_len = 0;
 }
