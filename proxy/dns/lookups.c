@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "events/verdict.h"
 #include "proxy/dns/names.h"
 #include "proxy/wire/dns.h"
 
@@ -87,6 +88,7 @@ void lookups_fini(struct lookups *lookups)
         free(lookups->open[--lookups->open_len]);
     free(TAKE(lookups->open));
     lookups->open_room = 0;
+    consent_fini(&lookups->consent);
 }
 
 /* The next open question from *i on with the message's id, parsed. */
@@ -132,11 +134,9 @@ static bool settle(struct lookups *lookups, const struct dns *answer, struct dns
 
 /* ---- what is told ---- */
 
-/* of: its question, where it has one. */
-static struct flow_event *event_of(const struct lookups *lookups, const struct dns *of)
+static struct flow_event *event_new(const struct lookups *lookups, enum flow_event_kind kind)
 {
-    struct flow_event *event = flow_event_new(FLOW_EVENT_DNS, lookups->process, lookups->pod);
-    char type[DNS_TYPE_TEXT_MAX];
+    struct flow_event *event = flow_event_new(kind, lookups->process, lookups->pod);
 
     if (!event)
         return NULL;
@@ -145,8 +145,17 @@ static struct flow_event *event_of(const struct lookups *lookups, const struct d
     event->dst = lookups->dst;
     event->socket_cookie = lookups->cookie;
     event->route = ROUTE_PROXY;
-    event->visibility = VISIBILITY_PLAINTEXT;
-    if (of && of->questions) {
+    event->visibility = lookups->tls ? VISIBILITY_TERMINATED : VISIBILITY_PLAINTEXT;
+    return event;
+}
+
+/* of: its question, where it has one. */
+static struct flow_event *event_of(const struct lookups *lookups, const struct dns *of)
+{
+    struct flow_event *event = event_new(lookups, FLOW_EVENT_DNS);
+    char type[DNS_TYPE_TEXT_MAX];
+
+    if (event && of && of->questions) {
         event->dns.name = flow_event_text(event, span_of_text(of->name));
         event->dns.qtype = flow_event_text(event, span_of_text(dns_type_text(of->type, type)));
     }
@@ -161,10 +170,36 @@ static void set_rcode(struct flow_event *event, uint16_t rcode)
     event->dns.rcode = flow_event_text(event, span_of_text(dns_rcode_text(rcode, text)));
 }
 
-static void tell_question(const struct lookups *lookups, const struct dns *question)
+/* What a policy decided about it: point, and how. */
+struct judged {
+    enum policy_point point;
+    struct policy_verdict verdict;
+};
+
+static void tell_question(const struct lookups *lookups, const struct dns *question,
+                          const struct judged *judged)
 {
     struct flow_event *event = event_of(lookups, question);
 
+    if (event)
+        flow_event_set_verdict(event, judged->point, &judged->verdict);
+    bus_emit(lookups->producer, &event);
+}
+
+static void tell_policy(const struct lookups *lookups, const struct dns *question,
+                        const struct judged *judged)
+{
+    struct flow_event *event = event_new(lookups, FLOW_EVENT_POLICY);
+    char type[DNS_TYPE_TEXT_MAX];
+
+    if (event) {
+        flow_event_set_verdict(event, judged->point, &judged->verdict);
+        if (question && question->questions) {
+            event->decision.name = flow_event_text(event, span_of_text(question->name));
+            event->decision.qtype =
+                flow_event_text(event, span_of_text(dns_type_text(question->type, type)));
+        }
+    }
     bus_emit(lookups->producer, &event);
 }
 
@@ -240,37 +275,101 @@ static void tell_answer(const struct lookups *lookups, const struct dns *questio
 
 /* ---- the calls ---- */
 
-int lookups_ask(struct lookups *lookups, struct span message)
+static struct consent_parties parties_of(const struct lookups *lookups)
 {
-    struct dns query;
-    const char *why = NULL;
-    bool ok = dns_parse(message, &query, &why) == 0;
+    return (struct consent_parties){
+        .policies = lookups->policies,
+        .names = lookups->names,
+        .pod = lookups->pod,
+        .process = lookups->process,
+        .server = &lookups->dst,
+        .protocol = lookups->protocol,
+        .tls = lookups->tls,
+        .server_name = lookups->server_name,
+    };
+}
 
-    if (ok && !query.response) {
-        lookups->asked = true;
-        tell_question(lookups, &query);
-        return remember(lookups, &query) ? 0 : -ENOMEM;
-    }
-    lookups->foreign = true;
-    if (ok)
-        tell_fault(lookups, &query, true, "an answer where a question belongs", NULL);
+/* What becomes of what a policy denies. A datagram has no connection to be reset. */
+static void deny(const struct lookups *lookups, const struct dns *question,
+                 const struct policy_verdict *verdict, struct lookups_denial *out)
+{
+    const char *policy = verdict->policy ? verdict->policy->id : "";
+    bool answers = verdict->action == POLICY_REJECT || verdict->action == POLICY_FREEZE ||
+                   (verdict->action == POLICY_RESET && lookups->protocol == PROTOCOL_UDP);
+
+    out->answer_len =
+        answers && question ? dns_prohibit(question, policy, out->answer, sizeof(out->answer)) : 0;
+    snprintf(out->reason, sizeof(out->reason), "denied by policy %.80s: %s", policy,
+             verdict->reason);
+}
+
+/* It, or bytes that are no question, may go on: 0. question: NULL: they are none. */
+static int judge(struct lookups *lookups, const struct dns *question, const char *why,
+                 struct judged *judged, struct lookups_denial *denial)
+{
+    const struct consent_parties parties = parties_of(lookups);
+
+    if (question)
+        consent_ask(&lookups->consent, &parties, question, &judged->point, &judged->verdict);
+    else
+        consent_ask_unseen(&lookups->consent, &parties, why, &judged->point, &judged->verdict);
+    if (judged->verdict.verdict != VERDICT_DENY)
+        return 0;
+    deny(lookups, question, &judged->verdict, denial);
+    return -EACCES;
+}
+
+static int ask_foreign(struct lookups *lookups, const struct dns *message, const char *why,
+                       struct lookups_denial *denial)
+{
+    struct judged judged;
+    int result = judge(lookups, NULL, "it is no question of the DNS", &judged, denial);
+
+    if (message)
+        tell_fault(lookups, message, true, "an answer where a question belongs", NULL);
     else
         tell_fault(lookups, NULL, false, "not a DNS message", why);
+    if (judged.verdict.verdict != VERDICT_ALLOW)
+        tell_policy(lookups, NULL, &judged);
+    if (result < 0)
+        return result;
+    lookups->foreign = true;
     return -EBADMSG;
 }
 
-/* All the names that led there, the one asked for last: so it is the newest. */
-static void bind_names(const struct lookups *lookups, const char *asked,
-                       const struct dns_found *found)
+int lookups_ask(struct lookups *lookups, struct span message, struct lookups_denial *denial)
 {
+    struct dns query;
+    struct judged judged;
+    const char *why = NULL;
+    bool ok = dns_parse(message, &query, &why) == 0;
+    int result;
+
+    if (!ok || query.response)
+        return ask_foreign(lookups, ok ? &query : NULL, why, denial);
+    lookups->asked = true;
+    result = judge(lookups, &query, NULL, &judged, denial);
+    tell_question(lookups, &query, &judged);
+    if (judged.verdict.verdict != VERDICT_ALLOW)
+        tell_policy(lookups, &query, &judged);
+    if (result < 0)
+        return result;
+    return remember(lookups, &query) ? 0 : -ENOMEM;
+}
+
+/* All the names that led there, the one asked for last: so it is the newest. */
+static void bind_names(struct lookups *lookups, const char *asked, const struct dns_found *found)
+{
+    const struct consent_parties parties = parties_of(lookups);
+    bool trusted = found->addresses_len && consent_trusts(&lookups->consent, &parties);
     uint64_t now = clock_ns(), pod = lookups->pod->cgroup_id;
 
     for (size_t i = 0; i < found->addresses_len; i++) {
         const struct addr *address = &found->addresses[i];
 
         for (size_t j = found->cnames_len; j-- > 0;)
-            names_add(lookups->names, pod, found->cnames[j], address, found->ttl, false, now);
-        names_add(lookups->names, pod, asked, address, found->ttl, false, now);
+            names_add(lookups->names, pod, found->cnames[j], address, found->ttl, trusted, now);
+        names_add(lookups->names, pod, asked, address, found->ttl, trusted, now);
     }
 }
 

@@ -3,16 +3,18 @@
  *
  * Touches no socket: bytes in, and what to send on out. An answer that nobody asked for is not
  * released; one that two readers could understand differently becomes a SERVFAIL, after which
- * resolvers turn to their next server. What a program sends is passed on whatever it is.
+ * resolvers turn to their next server. What a program sends is passed on whatever it is, unless a
+ * policy denies it.
  * Called by:  resolver.c, flow/query.c.
- * Leads to:   names.c, and events. */
+ * Leads to:   consent.c, names.c, and events. */
 #pragma once
 
 #include "base/span.h"
 #include "events/bus.h"
-#include "policy/facts.h"
+#include "proxy/dns/consent.h"
 
 struct names;
+struct policies;
 
 enum {
     /* questions that wait for an answer; further ones push out the oldest */
@@ -25,13 +27,17 @@ enum {
  * zeroes the rest. */
 struct lookups {
     struct names *names;
+    struct policies *policies;     /* may be NULL */
     struct bus_producer *producer; /* the calling thread's */
     struct process *process;       /* may be NULL */
     struct pod *pod;               /* likewise: then nothing is bound */
     struct addr src, dst;          /* as the program sees them */
     uint64_t cookie;
     enum protocol protocol;
+    bool tls;                /* DNS over TLS */
+    const char *server_name; /* ... with whom; NULL: no name was said */
 
+    struct consent consent;
     struct lookups_question **open; /* the oldest first */
     size_t open_len, open_room;
     bool asked;      /* at least once */
@@ -40,9 +46,16 @@ struct lookups {
 };
 void lookups_fini(struct lookups *lookups); /* at ease with a zeroed one */
 
+/* Why a question must not go on. */
+struct lookups_denial {
+    uint8_t answer[LOOKUPS_REFUSAL_MAX]; /* what to release instead */
+    size_t answer_len;                   /* 0: nothing */
+    char reason[320];                    /* a sentence */
+};
 /* The program sends this to the server. 0; -EBADMSG when it is not a question of the DNS; -ENOMEM
- * when it must not go on, because its answer could not be told from a stranger's. */
-int lookups_ask(struct lookups *lookups, struct span message);
+ * when it must not go on, because its answer could not be told from a stranger's; -EACCES when a
+ * policy denies it: *denial is filled. */
+int lookups_ask(struct lookups *lookups, struct span message, struct lookups_denial *denial);
 
 enum lookups_result {
     LOOKUPS_RELAY,   /* release it as it came */

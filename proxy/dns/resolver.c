@@ -232,13 +232,17 @@ static int pass_on(const struct exchange *exchange, struct span question)
 /* What send(2) says first may be about an earlier question. */
 static void asked(struct exchange *exchange, struct span question)
 {
-    int code = exchange->fd < 0 ? open_upstream(exchange) : 0;
+    struct lookups_denial denial;
     struct unreachable what;
+    int code = lookups_ask(&exchange->lookups, question, &denial);
 
-    if (lookups_ask(&exchange->lookups, question) == -ENOMEM) {
+    if (code == -EACCES && denial.answer_len)
+        release(exchange, denial.answer, denial.answer_len);
+    if (code == -ENOMEM)
         note_lost(exchange->resolver, "questions", ENOMEM);
+    if (code == -EACCES || code == -ENOMEM)
         return;
-    }
+    code = exchange->fd < 0 ? open_upstream(exchange) : 0;
     if (code == 0 && (code = pass_on(exchange, question)) < 0) {
         hear_refusals(exchange);
         code = pass_on(exchange, question);
@@ -281,6 +285,7 @@ static struct exchange *exchange_new(struct resolver *resolver, struct ear *ear,
     exchange->pod = pod_ref(pods_find(parts->pods, origin->pod));
     exchange->lookups = (struct lookups){
         .names = parts->names,
+        .policies = parts->policies,
         .producer = parts->producer,
         .process = process,
         .pod = exchange->pod,

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
+
+enum { PORT_DOT = 853 };
 
 void open_refuse(struct flow *flow, int alert)
 {
@@ -118,9 +121,12 @@ enum relay_kind open_relay_kind(struct span agreed)
         const char *protocol;
         enum relay_kind kind;
     } known[] = {
-        {"", RELAY_UNDECIDED}, {"http/1.1", RELAY_HTTP},  {"http/1.0", RELAY_HTTP},
-        {"h2", RELAY_HTTP2},   {"grpc-exp", RELAY_HTTP2}, /* h2 by another name, of gRPC libraries
-                                                           */
+        {"", RELAY_UNDECIDED},
+        {"dot", RELAY_DNS},
+        {"http/1.1", RELAY_HTTP},
+        {"http/1.0", RELAY_HTTP},
+        {"h2", RELAY_HTTP2},
+        {"grpc-exp", RELAY_HTTP2}, /* by another name, of gRPC libraries */
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -139,6 +145,8 @@ static enum flow_state agreed(struct flow *flow)
 
     SSL_get0_alpn_selected(flow->pod.ssl, &chosen, &len);
     kind = open_relay_kind(span_of(chosen, len));
+    if (kind == RELAY_UNDECIDED && asked_port(flow) == PORT_DOT)
+        kind = RELAY_DNS; /* few name servers and programs agree on "dot" */
     if (kind == RELAY_RAW) {
         facts_set_opaque(&flow->facts, OPAQUE_OTHER_PROTOCOL);
         if (!verdict_unseen_opaque(flow, OPAQUE_OTHER_PROTOCOL)) {
@@ -151,6 +159,8 @@ static enum flow_state agreed(struct flow *flow)
     free(TAKE(flow->alpn));
     SSL_set_alpn_protos(flow->upstream.ssl, NULL, 0);
     relay_init(&flow->relay, kind);
+    if (kind == RELAY_DNS)
+        query_init(flow);
     return FLOW_RELAYING;
 }
 

@@ -12,6 +12,7 @@ void query_init(struct flow *flow)
 
     flow->relay.lookups = (struct lookups){
         .names = flow->worker->parts.names,
+        .policies = flow->worker->parts.policies,
         .producer = flow->worker->producer,
         .process = facts->who.process,
         .pod = facts->who.pod,
@@ -19,18 +20,16 @@ void query_init(struct flow *flow)
         .dst = facts->where.dst,
         .cookie = facts->where.socket_cookie,
         .protocol = PROTOCOL_TCP,
+        .tls = flow->pod.ssl,
+        .server_name = facts->where.host[0] ? facts->where.host : NULL,
     };
 }
 
-/* False: it is not to pass unread. */
-static bool to_raw(struct flow *flow)
+static void set_raw(struct flow *flow, enum opaque why)
 {
-    enum opaque why = flow->relay.up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST;
-
     flow->relay.kind = RELAY_RAW;
     if (!flow->relay.lookups.asked)
         facts_set_opaque(&flow->facts, why);
-    return verdict_unseen_opaque(flow, why);
 }
 
 static bool next_message(const struct pipeline *line, struct span *message)
@@ -44,25 +43,6 @@ static void pass(struct pipeline *line, size_t len)
 {
     line->parsed += len;
     line->ready = line->parsed;
-}
-
-static bool feed_up(struct flow *flow)
-{
-    struct pipeline *up = &flow->relay.up;
-    struct span message;
-    int result;
-
-    while (next_message(up, &message)) {
-        result = lookups_ask(&flow->relay.lookups, message);
-        if (result == -EBADMSG)
-            return to_raw(flow);
-        if (result < 0) {
-            err_sys(&flow->why, result, "a question to a name server");
-            return false;
-        }
-        pass(up, LENGTH + message.len);
-    }
-    return true;
 }
 
 /* Puts another message in the place of the next one; what follows moves along. */
@@ -88,6 +68,72 @@ static void drop(struct pipeline *line, size_t len)
 
     line->len -= len;
     memmove(at, at + len, line->len - line->parsed);
+}
+
+/* Between two messages of the server's. There is room, as was asked before. */
+static bool insert(struct flow *flow, struct span message)
+{
+    struct pipeline *down = &flow->relay.down;
+
+    if (flow->pod.shut)
+        return true; /* nobody reads it */
+    if (!down->data)
+        down->data = worker_buffer_get(flow->worker, &down->size);
+    if (!down->data)
+        return false;
+    if (down->size - down->len < LENGTH + message.len) {
+        memmove(down->data, down->data + down->start, down->len - down->start);
+        down->ready -= down->start;
+        down->parsed -= down->start;
+        down->len -= down->start;
+        down->start = 0;
+    }
+    return replace(down, 0, message);
+}
+
+/* A question may have to be answered in the server's place: until what came before has gone to the
+ * program, it waits. */
+static bool may_answer(const struct pipeline *down)
+{
+    return !down->data || down->size - (down->len - down->start) >= LENGTH + LOOKUPS_REFUSAL_MAX;
+}
+
+/* The next message of the program's; false: the flow ends. */
+static bool ask(struct flow *flow, struct span message)
+{
+    struct pipeline *up = &flow->relay.up;
+    struct lookups_denial denial;
+    int result = lookups_ask(&flow->relay.lookups, message, &denial);
+
+    switch (result) {
+    case 0:
+        pass(up, LENGTH + message.len);
+        return true;
+    case -EBADMSG: /* which policies have been asked about */
+        set_raw(flow, OPAQUE_UNKNOWN);
+        return true;
+    case -EACCES:
+        drop(up, LENGTH + message.len);
+        if (denial.answer_len && insert(flow, span_of(denial.answer, denial.answer_len)))
+            return true;
+        err_set(&flow->why, result, "%s", denial.reason);
+        return false;
+    default:
+        err_sys(&flow->why, result, "a question to a name server");
+        return false;
+    }
+}
+
+static bool feed_up(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    struct span message;
+
+    while (relay->kind == RELAY_DNS && may_answer(&relay->down) &&
+           next_message(&relay->up, &message))
+        if (!ask(flow, message))
+            return false;
+    return true;
 }
 
 static bool feed_down(struct flow *flow)
@@ -122,7 +168,11 @@ bool query_feed(struct flow *flow)
 
     if (!feed_up(flow))
         return false;
-    if (!relay->lookups.asked && relay->down.len) /* the server speaks first: no DNS */
-        return to_raw(flow);
+    if (relay->kind == RELAY_DNS && !relay->lookups.asked && relay->down.len) { /* it is no DNS */
+        enum opaque why = relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST;
+
+        set_raw(flow, why);
+        return verdict_unseen_opaque(flow, why);
+    }
     return relay->kind != RELAY_DNS || feed_down(flow);
 }

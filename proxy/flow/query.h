@@ -1,7 +1,7 @@
 /* query: DNS over a connection (RFC 1035 section 4.2.2): each message, its length before it, goes
  * on when lookups.c has read it and said so.
  *
- * Called by:  judge.c (query_init), relay.c, whenever bytes came.
+ * Called by:  judge.c, open.c (query_init), relay.c, whenever bytes came.
  * Moves the pipelines' `parsed` and `ready`; never touches a socket. */
 #pragma once
 

@@ -259,9 +259,11 @@ static void put16(uint8_t *out, unsigned value)
     out[1] = (uint8_t)value;
 }
 
+enum { OPT_LEN = 11 }; /* without options */
+
 size_t dns_refuse(const struct dns *query, enum dns_rcode rcode, uint8_t *out, size_t size)
 {
-    enum { OPT_LEN = 11, PAYLOAD = 1232 }; /* what arrives unfragmented anywhere */
+    enum { PAYLOAD = 1232 }; /* what arrives unfragmented anywhere */
     struct dns_cursor cursor;
     size_t len;
 
@@ -284,4 +286,22 @@ size_t dns_refuse(const struct dns *query, enum dns_rcode rcode, uint8_t *out, s
         len += OPT_LEN;
     }
     return len;
+}
+
+size_t dns_prohibit(const struct dns *query, const char *text, uint8_t *out, size_t size)
+{
+    enum { EDE = 15, PROHIBITED = 18, OPTION_HEAD = 4, CODE = 2 };
+    size_t len = dns_refuse(query, DNS_REFUSED, out, size), text_len = strlen(text);
+    uint8_t *option = out + len;
+
+    if (!len || !query->has_opt || size - len < OPTION_HEAD + CODE)
+        return len;
+    if (text_len > size - len - OPTION_HEAD - CODE)
+        text_len = 0;
+    put16(option - 2, (unsigned)(OPTION_HEAD + CODE + text_len)); /* of the OPT record's data */
+    put16(option, EDE);
+    put16(option + 2, (unsigned)(CODE + text_len));
+    put16(option + OPTION_HEAD, PROHIBITED);
+    memcpy(option + OPTION_HEAD + CODE, text, text_len);
+    return len + OPTION_HEAD + CODE + text_len;
 }

@@ -98,6 +98,10 @@ size_t dns_strip(const struct dns *answer, uint8_t *out, unsigned *stripped);
  * OPT record if it had one. Returns the length, 0 when it does not fit. */
 size_t dns_refuse(const struct dns *query, enum dns_rcode rcode, uint8_t *out, size_t size);
 
+/* REFUSED, and, where the query has an OPT record, that a policy says so: Extended DNS Error 18,
+ * Prohibited (RFC 8914), with this text where it fits, too. */
+size_t dns_prohibit(const struct dns *query, const char *text, uint8_t *out, size_t size);
+
 /* "A", "HTTPS", "TYPE65400" (RFC 3597); "NOERROR", "RCODE23". Return out. */
 const char *dns_type_text(uint16_t type, char out[DNS_TYPE_TEXT_MAX]);
 const char *dns_rcode_text(uint16_t rcode, char out[DNS_TYPE_TEXT_MAX]);

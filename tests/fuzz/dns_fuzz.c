@@ -68,6 +68,9 @@ static void check_refused(const struct dns *dns)
     CHECK(dns_parse(span_of(refused, len), &answer, &why) == 0);
     CHECK(answer.rcode == DNS_REFUSED && answer.has_opt == dns->has_opt && !answer.truncated);
     CHECK(dns_answers(dns, &answer) == !dns->response);
+    len = dns_prohibit(dns, "shop/cart", refused, sizeof(refused));
+    CHECK(dns_parse(span_of(refused, len), &answer, &why) == 0);
+    CHECK(answer.rcode == DNS_REFUSED && answer.has_opt == dns->has_opt);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -75,6 +75,12 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event)
     assert_non_null(told_event);
     if (when_told)
         when_told(told_event);
+    if (told_event->kind == FLOW_EVENT_POLICY) {
+        told_add(told_event->policy, "policy ", " ");
+        told_add(told_event->decision.action, "", " ");
+        told_add(told_event->decision.point, "", ": ");
+        told_add(told_event->decision.reason, "", "\n");
+    }
     if (told_event->kind == FLOW_EVENT_DNS) {
         assert_int_equal(told_event->route, ROUTE_PROXY);
         assert_int_equal(told_event->visibility, VISIBILITY_PLAINTEXT);
@@ -88,6 +94,7 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event)
         snprintf(ttl, sizeof(ttl), " %us", told_event->dns.ttl);
         told_add(told_event->dns.ttl ? ttl : "", "", "");
         told_add(told_event->error, " (", ")");
+        told_add(told_event->policy, told_event->verdict ? " denied by " : " allowed by ", "");
         told_add("\n", "", "");
     }
     flow_event_free(event);

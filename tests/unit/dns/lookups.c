@@ -4,14 +4,17 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "proxy/dns/configured.h"
 #include "proxy/dns/names.h"
 #include "tests/unit/dns/asked.h"
+#include "tests/unit/dns/policed.h"
 
 static struct names *names;
 static struct pod pod = {.cgroup_id = 7, .tls_read = true};
 static struct lookups lookups;
 static uint8_t out[65535 + LOOKUPS_REFUSAL_MAX];
 static size_t out_len;
+static struct lookups_denial denial;
 
 static int begin(void **state)
 {
@@ -130,7 +133,7 @@ static void says_what_becomes_of_an_answer(void **state)
 {
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
         print_message("  %s\n", answers[i].name);
-        assert_int_equal(lookups_ask(&lookups, answers[i].question), 0);
+        assert_int_equal(lookups_ask(&lookups, answers[i].question, &denial), 0);
         told[0] = 0;
         assert_int_equal(answer(answers[i].answer), answers[i].want);
         expect_told(answers[i].told);
@@ -143,8 +146,8 @@ static void says_what_becomes_of_an_answer(void **state)
 static void a_question_is_told(void **state)
 {
     (void)state;
-    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A))), 0);
-    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("ie", COM, AAAA))), 0);
+    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial), 0);
+    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("ie", COM, AAAA)), &denial), 0);
     expect_told("ebpf.io. A\nexample.com. AAAA\n");
 }
 
@@ -153,7 +156,7 @@ static void a_malformed_answer_is_replaced(void **state)
     static const char refused[] = "id\x81\x82\0\1\0\0\0\0\0\0" IO A "\0\1";
 
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
     assert_int_equal(answer(BYTES("id\x81\x80\0\1\0\xff\0\0\0\0" IO A "\0\1")), LOOKUPS_CHANGED);
     assert_int_equal(out_len, sizeof(refused) - 1);
     assert_memory_equal(out, refused, out_len);
@@ -163,7 +166,7 @@ static void a_malformed_answer_is_replaced(void **state)
 static void what_is_taken_out_is_gone(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, HTTPS)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, HTTPS)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, HTTPS, ONE) HTTPS_H3_ECH)), LOOKUPS_CHANGED);
     assert_non_null(memmem(out, out_len, "\2h2", 3));
     assert_null(memmem(out, out_len, "h3", 2));
@@ -174,7 +177,7 @@ static void nothing_is_taken_out_where_no_tls_is_read(void **state)
 {
     (void)state;
     pod.tls_read = false;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, HTTPS)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, HTTPS)), &denial);
     told[0] = 0;
     assert_int_equal(answer(BYTES(ANSWER("id", IO, HTTPS, ONE) HTTPS_H3_ECH)), LOOKUPS_RELAY);
     expect_told("ebpf.io. HTTPS NOERROR\n");
@@ -183,7 +186,7 @@ static void nothing_is_taken_out_where_no_tls_is_read(void **state)
 static void a_question_has_one_answer(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0b"))), LOOKUPS_DROP);
     expect_bound(11, "");
@@ -192,8 +195,8 @@ static void a_question_has_one_answer(void **state)
 static void a_question_asked_twice_may_be_answered_twice(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_DROP);
@@ -202,9 +205,9 @@ static void a_question_asked_twice_may_be_answered_twice(void **state)
 static void answers_come_in_any_order(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, AAAA))); /* the same id */
-    lookups_ask(&lookups, BYTES(QUERY("if", COM, A)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, AAAA)), &denial); /* the same id */
+    lookups_ask(&lookups, BYTES(QUERY("if", COM, A)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("if", COM, A, ONE) IP4("\x0b"))), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, AAAA, ONE) IP6("\x01"))), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
@@ -224,7 +227,7 @@ static void the_oldest_question_makes_way(void **state)
     (void)state;
     for (int i = 0; i <= LOOKUPS_OPEN_MAX; i++) {
         set_id(query, i);
-        assert_int_equal(lookups_ask(&lookups, span_of(query, sizeof(query) - 1)), 0);
+        assert_int_equal(lookups_ask(&lookups, span_of(query, sizeof(query) - 1), &denial), 0);
     }
     assert_int_equal(lookups.open_len, LOOKUPS_OPEN_MAX);
     set_id(late, 0);
@@ -246,14 +249,14 @@ static void a_question_of_64_kb_is_asked_and_answered(void **state)
     (void)state;
     query[11] = 1;
     memcpy(query + at, txt, sizeof(txt) - 1);
-    assert_int_equal(lookups_ask(&lookups, span_of(query, sizeof(query))), 0);
+    assert_int_equal(lookups_ask(&lookups, span_of(query, sizeof(query)), &denial), 0);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
 }
 
 static void a_zone_transfer_goes_on(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, AXFR)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, AXFR)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, AXFR, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
     assert_int_equal(
         answer(BYTES("id\x80\0\0\0\0\1\0\0\0\0" IO "\0\1\0\1" TTL "\0\4\xcb\0\x71\x0b")),
@@ -264,7 +267,7 @@ static void a_zone_transfer_goes_on(void **state)
 static void what_is_no_question_is_told_and_its_answer_passed_on(void **state)
 {
     (void)state;
-    assert_int_equal(lookups_ask(&lookups, BYTES("hello")), -EBADMSG);
+    assert_int_equal(lookups_ask(&lookups, BYTES("hello"), &denial), -EBADMSG);
     expect_told("- (not a DNS message: shorter than a header)\n");
     assert_int_equal(answer(BYTES("hello yourself")), LOOKUPS_RELAY);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
@@ -276,7 +279,8 @@ static void what_is_no_question_is_told_and_its_answer_passed_on(void **state)
 static void an_answer_is_no_question(void **state)
 {
     (void)state;
-    assert_int_equal(lookups_ask(&lookups, BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), -EBADMSG);
+    assert_int_equal(lookups_ask(&lookups, BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a")), &denial),
+                     -EBADMSG);
     expect_told("ebpf.io. A NOERROR (an answer where a question belongs)\n");
     expect_bound(10, "");
 }
@@ -296,8 +300,8 @@ static void rubbish_is_told_a_few_times(void **state)
 static void a_server_that_cannot_be_reached_is_a_servfail(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
-    lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)), &denial);
     told[0] = 0;
     assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES("ie"), out),
                      sizeof(REFUSED("ie", IO, AAAA)) - 1);
@@ -314,8 +318,8 @@ static void a_server_that_cannot_be_reached_is_a_servfail(void **state)
 static void one_that_the_program_learns_of_otherwise_is_told_without_an_answer(void **state)
 {
     (void)state;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
-    lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    lookups_ask(&lookups, BYTES(QUERY("ie", IO, AAAA)), &denial);
     told[0] = 0;
     assert_int_equal(lookups_refuse(&lookups, -ECONNREFUSED, BYTES("i"), NULL), 0);
     assert_int_equal(lookups_refuse(&lookups, -EHOSTUNREACH, BYTES(QUERY("ie", IO, AAAA)), NULL),
@@ -329,9 +333,153 @@ static void a_program_of_no_pod_has_nothing_bound(void **state)
 {
     (void)state;
     lookups.pod = NULL;
-    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)));
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
     assert_int_equal(answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a"))), LOOKUPS_RELAY);
     expect_bound(10, "");
+}
+
+/* The names of 203.0.113.LAST that policies go by, likewise. */
+static void expect_trusted(uint8_t last, const char *wanted)
+{
+    const struct addr at = {.ip = {[10] = 0xff, 0xff, 203, 0, 113, last}};
+    struct names_trusted found;
+    char text[1024] = "";
+
+    names_find_trusted(names, pod.cgroup_id, &at, clock_ns(), &found);
+    for (size_t i = 0; i < found.names.len; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", found.names.list[i]);
+    names_trusted_fini(&found);
+    assert_string_equal(text, wanted);
+}
+
+static void own_servers_are_believed(void **state)
+{
+    struct configured *configured =
+        configured_parse(BYTES("nameserver 192.0.2.53\n"), span_of(NULL, 0));
+
+    (void)state;
+    lookups_ask(&lookups, BYTES(QUERY("id", COM, A)), &denial);
+    answer(BYTES(ANSWER("id", COM, A, ONE) IP4("\x0a")));
+    expect_trusted(10, ""); /* nobody knows whose server it is */
+    names_configure(names, pod.cgroup_id, &configured);
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    answer(BYTES(ANSWER("id", IO, A, TWO) TO_COM COM_IP4("\x25", "\x0a")));
+    expect_trusted(10, "ebpf.io example.com ");
+    lookups.dst.ip[15] = 54;
+    lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial);
+    answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0b")));
+    expect_trusted(11, "");
+    expect_bound(11, "ebpf.io. ");
+}
+
+#define BY_NAME                                                                                    \
+    POLICY("by-name", "  egress:\n"                                                                \
+                      "  - toCIDR: [192.0.2.53/32]\n"                                              \
+                      "    toPorts:\n"                                                             \
+                      "    - ports: [{port: '53', protocol: ANY}]\n"                               \
+                      "      rules: {dns: [{matchName: ebpf.io}]}\n")
+#define EDNS "\0\0\x29\x10\0\0\0\0\0\0\0"
+#define PROHIBITED                                                                                 \
+    "\0\0\x29\x04\xd0\0\0\0\0\0\x0d\0\x0f\0\x09\0\x12"                                             \
+    "by-name"
+
+static void police(const char *policy)
+{
+    assert_int_equal(policed_begin(&pod), 0);
+    policed_use(policy);
+    lookups.policies = policies;
+}
+
+static void unpolice(void)
+{
+    lookups_fini(&lookups);
+    policed_end();
+}
+
+static void expect_denied(struct span question, struct span wanted)
+{
+    assert_int_equal(lookups_ask(&lookups, question, &denial), -EACCES);
+    assert_int_equal(denial.answer_len, wanted.len);
+    assert_memory_equal(denial.answer, wanted.data, wanted.len);
+    assert_int_equal(lookups.open_len, 0);
+}
+
+static void what_a_policy_denies_is_refused(void **state)
+{
+    (void)state;
+    police(BY_NAME);
+    expect_denied(BYTES(QUERY("id", COM, A)), BYTES("id\x81\x85\0\1\0\0\0\0\0\0" COM A "\0\1"));
+    assert_string_equal(denial.reason, "denied by policy by-name: no rule allows the name "
+                                       "example.com, type A");
+    expect_told("example.com. A denied by by-name\n"
+                "policy by-name reject dns: no rule allows the name example.com, type A\n");
+    expect_denied(BYTES("id\1\0\0\1\0\0\0\0\0\1" COM AAAA "\0\1" EDNS),
+                  BYTES("id\x81\x85\0\1\0\0\0\0\0\1" COM AAAA "\0\1" PROHIBITED));
+    told[0] = 0;
+    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial), 0);
+    expect_told("ebpf.io. A allowed by by-name\n");
+    answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a")));
+    expect_trusted(10, "ebpf.io "); /* the policy lists the server */
+    unpolice();
+}
+
+static void what_a_policy_cannot_read_is_dropped(void **state)
+{
+    static const struct {
+        struct span message;
+        const char *told;
+    } rows[] = {
+        {BYTES("hello"), "- (not a DNS message: shorter than a header)\n"
+                         "policy by-name reset visibility: it is no question of the DNS"},
+        {BYTES(ANSWER("id", IO, A, NONE)),
+         "ebpf.io. A NOERROR (an answer where a question belongs)\n"
+         "policy by-name reset visibility: it is no question of the DNS"},
+        {BYTES("id\1\0\0\2\0\0\0\0\0\0" IO A "\0\1" COM A "\0\1"),
+         "ebpf.io. A denied by by-name\n"
+         "policy by-name reset visibility: it is no question with one name"},
+        {BYTES(UPDATE("id", IO)),
+         "ebpf.io. SOA denied by by-name\n"
+         "policy by-name reset visibility: it is no question with one name"},
+    };
+
+    (void)state;
+    police(BY_NAME);
+    lookups.protocol = PROTOCOL_TCP;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        expect_denied(rows[i].message, BYTES(""));
+        if (strncmp(told, rows[i].told, strlen(rows[i].told)) != 0)
+            fail_msg("told: %s", told);
+        told[0] = 0;
+    }
+    assert_false(lookups.foreign);
+    unpolice();
+}
+
+/* REFUSED where there is nothing to reset, or the program shall go on when it is thawed. */
+static void what_is_answered_depends_on_what_is_done(void **state)
+{
+    static const struct {
+        const char *policy;
+        bool udp, tcp; /* is answered */
+    } rows[] = {
+#define ON_DENY(action) POLICY("p", "  onDeny: " action "\n  egress: []\n")
+        {ON_DENY("reject"), true, true},
+        {ON_DENY("reset"), true, false},
+        {ON_DENY("sigkill"), false, false},
+        {ON_DENY("freeze"), true, true},
+    };
+
+    (void)state;
+    police(NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        policed_use(rows[i].policy);
+        for (int tcp = 0; tcp < 2; tcp++) {
+            lookups.protocol = tcp ? PROTOCOL_TCP : PROTOCOL_UDP;
+            assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial), -EACCES);
+            assert_int_equal(denial.answer_len > 0, tcp ? rows[i].tcp : rows[i].udp);
+        }
+    }
+    unpolice();
 }
 
 int main(void)
@@ -355,6 +503,10 @@ int main(void)
         TEST(a_server_that_cannot_be_reached_is_a_servfail),
         TEST(one_that_the_program_learns_of_otherwise_is_told_without_an_answer),
         TEST(a_program_of_no_pod_has_nothing_bound),
+        TEST(own_servers_are_believed),
+        TEST(what_a_policy_denies_is_refused),
+        TEST(what_a_policy_cannot_read_is_dropped),
+        TEST(what_is_answered_depends_on_what_is_done),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -386,6 +386,35 @@ static void no_message_takes_long(void **state)
 
 /* ---- refusing ---- */
 
+static void says_that_a_policy_refuses(void **state)
+{
+    static const uint8_t want[] = "\x12\x34\x81\x85\0\1\0\0\0\0\0\1"
+                                  "\4ebpf\2io\0\0\1\0\1"
+                                  "\0\0\x29\x04\xd0\0\0\0\0\0\x0f\0\x0f\0\x0b\0\x12"
+                                  "shop/cart";
+    const size_t len = sizeof(want) - 1, without = len - strlen("shop/cart");
+    uint8_t out[128];
+    struct dns query, answer;
+    const char *why;
+
+    (void)state;
+    begin(&build, QUERY, "ebpf.io.", DNS_A); /* knows no EDNS */
+    assert_int_equal(dns_parse(built(&build), &query, &why), 0);
+    assert_int_equal(dns_prohibit(&query, "shop/cart", out, sizeof(out)), build.len);
+    record(&build, 3, "", DNS_OPT, 0);
+    record_end(&build);
+    assert_int_equal(dns_parse(built(&build), &query, &why), 0);
+    assert_int_equal(dns_prohibit(&query, "shop/cart", out, len), len);
+    assert_int_equal(out[3] & 0xf, DNS_REFUSED);
+    assert_memory_equal(out + 4, want + 4, len - 4);
+    assert_int_equal(dns_parse(span_of(out, len), &answer, &why), 0);
+    assert_int_equal(dns_prohibit(&query, "shop/cart", out, len - 1), without);
+    assert_int_equal(dns_parse(span_of(out, without), &answer, &why), 0);
+    assert_int_equal(dns_prohibit(&query, "", out, without - 1), without - 6);
+    assert_int_equal(dns_parse(span_of(out, without - 6), &answer, &why), 0);
+    assert_int_equal(dns_prohibit(&query, "", out, without - 7), 0);
+}
+
 static void refuses_in_the_query_s_own_words(void **state)
 {
     static const uint8_t want[] = "\x12\x34\x81\x85\0\1\0\0\0\0\0\1"
@@ -431,6 +460,7 @@ int main(void)
         cmocka_unit_test(finds_nothing_without_a_question),
         cmocka_unit_test(no_message_takes_long),
         cmocka_unit_test(refuses_in_the_query_s_own_words),
+        cmocka_unit_test(says_that_a_policy_refuses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
