@@ -5,8 +5,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "events/verdict.h"
 #include "proxy/dns/names.h"
+#include "proxy/enforce/act.h"
 #include "proxy/wire/dns.h"
 
 enum { ID_LEN = 2, FLAGS_AT = 2, FLAG_RESPONSE = 0x80, TYPE_IXFR = 251, TYPE_AXFR = 252 };
@@ -303,6 +305,21 @@ static void deny(const struct lookups *lookups, const struct dns *question,
              verdict->reason);
 }
 
+/* What a denial does beside. */
+static void act(const struct lookups *lookups, const struct policy_verdict *verdict)
+{
+    struct err err = {0};
+
+    if (verdict->verdict != VERDICT_DENY)
+        return;
+    if (verdict->action == POLICY_SIGKILL && lookups->process)
+        act_kill(lookups->process, &err);
+    if (verdict->action == POLICY_FREEZE && lookups->act && lookups->pod)
+        act_freeze(lookups->act, lookups->pod->cgroup_id, &err);
+    if (err.code < 0 && err.code != -ESRCH)
+        log_warn("%s", err.text);
+}
+
 /* It, or bytes that are no question, may go on: 0. question: NULL: they are none. */
 static int judge(struct lookups *lookups, const struct dns *question, const char *why,
                  struct judged *judged, struct lookups_denial *denial)
@@ -331,6 +348,7 @@ static int ask_foreign(struct lookups *lookups, const struct dns *message, const
         tell_fault(lookups, NULL, false, "not a DNS message", why);
     if (judged.verdict.verdict != VERDICT_ALLOW)
         tell_policy(lookups, NULL, &judged);
+    act(lookups, &judged.verdict);
     if (result < 0)
         return result;
     lookups->foreign = true;
@@ -352,6 +370,7 @@ int lookups_ask(struct lookups *lookups, struct span message, struct lookups_den
     tell_question(lookups, &query, &judged);
     if (judged.verdict.verdict != VERDICT_ALLOW)
         tell_policy(lookups, &query, &judged);
+    act(lookups, &judged.verdict);
     if (result < 0)
         return result;
     return remember(lookups, &query) ? 0 : -ENOMEM;

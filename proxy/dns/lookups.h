@@ -13,6 +13,7 @@
 #include "events/bus.h"
 #include "proxy/dns/consent.h"
 
+struct act;
 struct names;
 struct policies;
 
@@ -28,6 +29,7 @@ enum {
 struct lookups {
     struct names *names;
     struct policies *policies;     /* may be NULL */
+    struct act *act;               /* likewise: there are no pods to act on */
     struct bus_producer *producer; /* the calling thread's */
     struct process *process;       /* may be NULL */
     struct pod *pod;               /* likewise: then nothing is bound */

@@ -286,6 +286,7 @@ static struct exchange *exchange_new(struct resolver *resolver, struct ear *ear,
     exchange->lookups = (struct lookups){
         .names = parts->names,
         .policies = parts->policies,
+        .act = parts->act,
         .producer = parts->producer,
         .process = process,
         .pod = exchange->pod,

@@ -13,6 +13,7 @@ void query_init(struct flow *flow)
     flow->relay.lookups = (struct lookups){
         .names = flow->worker->parts.names,
         .policies = flow->worker->parts.policies,
+        .act = flow->worker->parts.act,
         .producer = flow->worker->producer,
         .process = facts->who.process,
         .pod = facts->who.pod,
