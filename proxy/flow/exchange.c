@@ -178,6 +178,8 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
             err_set(&flow->why, -EPROTO, "%s", decision->reason);
         return;
     }
+    if (event->verdict != VERDICT_DENY) /* whoever allowed it has not done that */
+        event->policy = event->rule = NULL;
     event->verdict = decision->verdict;
     event->http.code = decision->code;
     event->error = flow_event_text(event, span_of_text(decision->reason));
