@@ -20,8 +20,10 @@
 
 #include "base/clock.h"
 #include "events/bus.h"
+#include "policy/compile.h"
 #include "proxy/limits.h"
 #include "proxy/dns/names.h"
+#include "proxy/enforce/policies.h"
 #include "proxy/passthrough.h"
 #include "proxy/worker.h"
 #include "tests/unit/failing.h"
@@ -39,6 +41,7 @@ static struct session_cache *session_cache;
 static struct tickets *tickets;
 static struct passthrough *passthrough;
 static struct names *names;
+static struct policies *policies;
 static X509_STORE *roots;
 static struct sink sinks[2];
 static struct bus *bus;
@@ -449,6 +452,15 @@ static const struct scenario
                                         "Content-Length: 2\r\n\r\n"),
                                   BYTES("")}},
                        .refusal = BYTES(BAD)},
+    denied = {"a request that no rule allows",
+              SITE_PLAIN,
+              8443,
+              .unheard = true,
+              .talks = {{BYTES("GET /admin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+                         BYTES("")}},
+              .refusal = BYTES("HTTP/1.1 403 ")},
+    unread = {"what cannot be read where rules read", SITE_PLAIN, 8443, .unheard = true,
+              .talks = {{BYTES("\1some"), BYTES("")}}},
     lookup = {"DNS", SITE_PLAIN, 53,
               .talks = {{BYTES(QUESTION), BYTES(ANSWER)}, {BYTES(QUESTION), BYTES(ANSWER)}}};
 
@@ -511,6 +523,8 @@ TRY(plain)
 TRY(carried)
 TRY(tunnel)
 TRY(refused_request)
+TRY(denied)
+TRY(unread)
 TRY(lookup)
 
 /* What the origins that demand one are to be shown. */
@@ -541,6 +555,35 @@ static int make_credentials(struct err *err)
     return result < 0 ? result : credentials_new(&credentials, &parts, "node", err);
 }
 
+/* Whose rules read requests to one port, and let everything through to the others. */
+static int make_policies(struct err *err)
+{
+    static const struct span text = BYTES("apiVersion: sallyport.io/v1\n"
+                                          "kind: TrafficPolicy\n"
+                                          "metadata: {name: rules}\n"
+                                          "spec:\n"
+                                          "  egress:\n"
+                                          "  - toPorts:\n"
+                                          "    - ports: [{port: \"8443\"}]\n"
+                                          "      rules: {http: [{path: /ok}]}\n"
+                                          "    - ports: [{port: \"443\"}, {port: \"80\"},\n"
+                                          "              {port: \"8080\"}, {port: \"53\"}]\n");
+    struct policy_list list = {0};
+    struct faults faults = {0};
+    int result = policy_compile(&list, text, "rules.yaml", &faults);
+    struct policy_set *set = result == 0 ? policy_set_new(list.list, list.len, 1) : NULL;
+
+    policy_list_fini(&list);
+    if (result == 0)
+        result = policies_new(&policies, err);
+    if (result == 0)
+        result = policies_add_pod(policies, &pod, err);
+    if (result == 0)
+        result = policies_use(policies, set, err);
+    policy_set_unref(&set);
+    return result;
+}
+
 static int begin(void **state)
 {
     const struct worker_parts parts = {.identity = (struct identity *)&site};
@@ -562,7 +605,8 @@ static int begin(void **state)
     if (make_credentials(&err) < 0 || store_new(&store, 16, &err) < 0 ||
         session_cache_new(&session_cache, 16, 1 << 20, &err) < 0 ||
         tickets_new(&tickets, &err) < 0 || passthrough_new(&passthrough, &err) < 0 ||
-        names_new(&names, &err) < 0 || bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
+        names_new(&names, &err) < 0 || make_policies(&err) < 0 ||
+        bus_new(&bus, sinks, ARRAY_SIZE(sinks), &err) < 0)
         fail_msg("%s", err.text);
     limits_read_machine(&machine);
     limits_init(&limits, &machine);
@@ -572,6 +616,7 @@ static int begin(void **state)
     all.tickets = tickets;
     all.passthrough = passthrough;
     all.names = names;
+    all.policies = policies;
     all.bus = bus;
     failing_next = FAILING_WORKER;
     if (worker_new(&worker, &all, 0, &err) < 0)
@@ -592,6 +637,7 @@ static int end(void **state)
     site_fini(&site);
     bus_free(&bus);
     names_free(&names);
+    policies_free(&policies);
     store_free(&store);
     session_cache_free(&session_cache);
     tickets_free(&tickets);
@@ -625,6 +671,8 @@ int main(void)
         cmocka_unit_test(each_allocation_of_carried),
         cmocka_unit_test(each_allocation_of_tunnel),
         cmocka_unit_test(each_allocation_of_refused_request),
+        cmocka_unit_test(each_allocation_of_denied),
+        cmocka_unit_test(each_allocation_of_unread),
         cmocka_unit_test(each_allocation_of_lookup),
     };
 
