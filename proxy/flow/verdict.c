@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/log.h"
+#include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/flow/verdict_own.h"
 
@@ -89,6 +91,23 @@ static bool outweighs(const struct policy_verdict *fresh, const struct policy_ve
     return more > 0 || (more == 0 && fresh->policy);
 }
 
+/* Before anything goes on. What cannot be done is no reason to let it: the flow ends in any case.
+ */
+static void punish(const struct flow *flow, enum policy_action action)
+{
+    const struct facts_who *who = &flow->facts.who;
+    struct act *act = flow->worker->parts.act;
+    struct err err = {0};
+    int result = 0;
+
+    if (action == POLICY_SIGKILL)
+        result = act_kill(who->process, &err);
+    else if (action == POLICY_FREEZE && who->pod && act)
+        result = act_freeze(act, who->pod->cgroup_id, &err);
+    if (result < 0 && result != -ESRCH)
+        log_warn("a policy's %s: %s", policy_action_name(action), err.text);
+}
+
 bool verdict_settle(struct flow *flow, enum policy_point point,
                     const struct policy_verdict *verdict, const struct facts_request *request)
 {
@@ -106,6 +125,7 @@ bool verdict_settle(struct flow *flow, enum policy_point point,
     say(verdicts);
     if (verdict->action != POLICY_REJECT)
         verdicts->over = true;
+    punish(flow, verdict->action);
     if (!request)
         err_set(&flow->why, -EACCES, "%s", verdicts->said);
     return false;

@@ -76,12 +76,26 @@ done
 echo "ok: reset, and monitor"
 
 policy 'inspect: {consistency: deny}'
-for way in "$H1 --http1.1" "$PLAIN --http1.1"; do
-    read -r port http <<<"$way"
-    expect_eq "$way, consistency: its own name" "200 1" "$(asks "$port" "$http" /ok)"
-    expect_eq "$way, consistency: another's" "403 1" "$(asks "$port" "$http" -H 'Host: front.example' /ok)"
-    expect_eq "$way, consistency: another port" "403 1" "$(asks "$port" "$http" -H 'Host: localhost:1' /ok)"
-    expect_grep "$way, consistency: why" 'localhost' "$T/body1"
-    expect_eq "$way, consistency: the server" "" "$(saw)"
-done
+expect_eq "consistency: its own name" "200 1" "$(asks "$H1" --http1.1 /ok)"
+expect_eq "consistency: another port" "403 1" "$(asks "$H1" --http1.1 -H 'Host: localhost:1' /ok)"
+expect_grep "consistency: why" 'denied by policy cart, inspect.consistency: the name localhost is not the authority localhost:1' "$T/body1"
+expect_eq "consistency: another's, in the clear" "403 1" "$(asks "$PLAIN" -H 'Host: front.example' /ok)"
+expect_grep "consistency: why" 'the name front.example was not resolved to 127.0.0.1' "$T/body1"
+expect_eq "consistency: the server" "" "$(saw)"
 echo "ok: consistency"
+
+policy 'onDeny: sigkill'
+expect_status "sigkill: curl" 137 asks "$H2" --http2 /admin >"$T/out"
+expect_eq "sigkill: the server" "" "$(saw)"
+policy 'onDeny: freeze'
+(asks "$H1" --http1.1 /admin >"$T/out" || exit $?) &
+asking=$!
+frozen() { grep -q '"action":"freeze"' "$EVENTS" && grep -q 'frozen 1' "$cgroup/cgroup.events"; }
+pod_cgroup() { pid=$(jq -r 'select(.process_connect) | .process_connect.process.pid' "$EVENTS") && [ -n "$pid" ] && cgroup=$(cgroup2)$(sed -n 's/^0:://p' "/proc/$pid/cgroup"); }
+wait_for 20 pod_cgroup
+pod_cgroup
+wait_for 20 frozen
+echo 0 >"$cgroup/cgroup.freeze"
+expect_status "freeze: curl, thawed" 56 wait "$asking"
+expect_eq "freeze: the server" "" "$(saw)"
+echo "ok: sigkill, and freeze"
