@@ -125,6 +125,11 @@ bool policy_view_is_empty(const struct policy_view *view)
     return !view->len;
 }
 
+uint64_t policy_view_generation(const struct policy_view *view)
+{
+    return view->set->generation;
+}
+
 size_t policy_view_len(const struct policy_view *view)
 {
     return view->len;

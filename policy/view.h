@@ -16,7 +16,8 @@ struct policy_view *policy_view_new(struct policy_set *set, const struct pod *po
 struct policy_view *policy_view_ref(struct policy_view *view);
 void policy_view_unref(struct policy_view **view); /* accepts an empty one */
 
-bool policy_view_is_empty(const struct policy_view *view); /* no policy selects the pod */
+bool policy_view_is_empty(const struct policy_view *view);       /* no policy selects the pod */
+uint64_t policy_view_generation(const struct policy_view *view); /* of its set */
 size_t policy_view_len(const struct policy_view *view);
 const struct policy *policy_view_at(const struct policy_view *view, size_t i); /* borrowed */
 

@@ -19,6 +19,7 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
 {
     struct __attribute__((packed)) { /* no padding: it is compared as bytes */
         uint64_t pod, netns, credentials, policies;
+        const void *view; /* what of them is for this pod */
         struct addr dst;
         uint32_t suites;
         uint16_t tunnel_port, version_min, version_max;
@@ -28,7 +29,8 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
         .pod = flow->facts.who.pod ? flow->facts.who.pod->cgroup_id : 0,
         .netns = flow->origin.netns_cookie,
         .credentials = flow->credentials->generation,
-        .policies = flow->verdicts.scope ? flow->verdicts.generation : 0,
+        .policies = flow->verdicts.scope ? policy_view_generation(flow->verdicts.view) : 0,
+        .view = flow->verdicts.scope ? flow->verdicts.view : NULL,
         .dst = flow->facts.where.dst,
         .suites = flow->suites,
         .tunnel_port = flow->tunnel.port,

@@ -80,7 +80,7 @@ static struct rule_file *find_file(struct flow *flow, const char *path, bool cli
                                    struct err *err)
 {
     struct worker *worker = flow->worker;
-    uint64_t generation = flow->verdicts.generation;
+    uint64_t generation = policy_view_generation(flow->verdicts.view);
     struct rule_file *file = worker->rule_files;
 
     while (file && !(file->client == client && file->generation == generation &&

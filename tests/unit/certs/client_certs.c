@@ -117,6 +117,27 @@ static void loads_both_ways_of_naming(void **state)
     assert_null(client_certs_find(certs, "wild.example"));
 }
 
+static void loads_one_alone(void **state)
+{
+    const char *dir = make_empty_dir(state);
+    CLEANUP(client_cert_fini) struct client_cert cert = {0}, whole = {0};
+    char path[200];
+    struct err err = {0};
+
+    put(dir, "one/");
+    snprintf(path, sizeof(path), "%s", at(dir, "one"));
+    if (client_cert_load(&cert, path, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(X509_cmp(cert.cert, client.cert), 0);
+    assert_int_equal(EVP_PKEY_eq(cert.key, client.key), 1);
+    assert_int_equal(sk_X509_num(cert.chain), 1);
+    assert_string_equal(cert.name, path);
+    snprintf(path, sizeof(path), "%s", at(dir, "one/tls.crt"));
+    assert_true(client_cert_load(&whole, path, &err) < 0); /* it has no key */
+    assert_null(whole.cert);
+    assert_int_equal(client_cert_load(&whole, at(dir, "none"), &err), -ENOENT);
+}
+
 static void an_empty_directory_has_none(void **state)
 {
     CLEANUP(client_certs_free) struct client_certs *certs = NULL;
@@ -215,6 +236,7 @@ int main(void)
         cmocka_unit_test(chooses_the_nearest_name),
         cmocka_unit_test(an_address_is_no_name_below_a_suffix),
         cmocka_unit_test_setup_teardown(loads_both_ways_of_naming, make_certs, forget_certs),
+        cmocka_unit_test_setup_teardown(loads_one_alone, make_certs, forget_certs),
         cmocka_unit_test_setup_teardown(an_empty_directory_has_none, make_certs, forget_certs),
         cmocka_unit_test_setup_teardown(refuses_what_is_not_whole, make_certs, forget_certs),
         cmocka_unit_test_setup_teardown(refuses_the_key_of_another, make_certs, forget_certs),

@@ -95,11 +95,32 @@ static void no_staple(struct flow *flow)
     flow->asks_status = false;
 }
 
+/* There is something of a set with this number for it. */
+static void ruled(struct flow *flow, uint64_t generation)
+{
+    struct policy_set *set = policy_set_new(NULL, 0, generation);
+
+    flow->verdicts.view = policy_view_new(set, &pod);
+    flow->verdicts.scope = policy_scope_new(flow->verdicts.view, NULL);
+    policy_set_unref(&set);
+    assert_non_null(flow->verdicts.scope);
+}
+
+static void policies(struct flow *flow)
+{
+    ruled(flow, 1);
+}
+
+static void newer_policies(struct flow *flow)
+{
+    ruled(flow, 2);
+}
+
 static void (*const changes[])(struct flow *flow) = {
-    another_pod,  another_namespace, another_address,  another_port,
-    another_name, no_name,           a_tunnel,         a_tunnels_port,
-    other_trust,  fewer_suites,      an_older_version, no_newer_version,
-    no_protocol,  no_staple,         fewer_protocols,  other_protocols,
+    another_pod,      another_namespace, another_address, another_port, another_name,
+    no_name,          a_tunnel,          a_tunnels_port,  other_trust,  fewer_suites,
+    an_older_version, no_newer_version,  no_protocol,     no_staple,    fewer_protocols,
+    other_protocols,  policies,          newer_policies,
 };
 
 static struct flow usual(void)
@@ -135,6 +156,8 @@ static void everything_has_a_say(void **state)
         flow = usual();
         changes[i](&flow);
         assert_true(resume_key(&flow, keys[i]));
+        policy_scope_free(&flow.verdicts.scope);
+        policy_view_unref(&flow.verdicts.view);
         for (size_t at = 0; at < i; at++)
             assert_memory_not_equal(keys[i], keys[at], SESSION_CACHE_KEY_SIZE);
         assert_memory_not_equal(keys[i], keys[last], SESSION_CACHE_KEY_SIZE);

@@ -60,6 +60,17 @@ static void offer_what_the_program_offered(void **state)
     SSL_CTX_free(ctx);
 }
 
+static void rules_name_them_as_iana_does(void **state)
+{
+    static char *names[] = {(char *)"TLS_AES_128_GCM_SHA256", (char *)"ECDHE-RSA-AES128-GCM-SHA256",
+                            (char *)"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", (char *)"TLS_NONE"};
+
+    (void)state;
+    assert_int_equal(suites_named(names, ARRAY_SIZE(names)),
+                     suites_shared(BYTES("\x13\x01\xc0\x2f")));
+    assert_int_equal(suites_named(names, 0), 0);
+}
+
 /* The table of suites.c is OpenSSL's own list, so that most programs change nothing in it. */
 static void all_of_the_librarys_are_known(void **state)
 {
@@ -76,6 +87,8 @@ static void all_of_the_librarys_are_known(void **state)
 
         print_message("  %s\n", SSL_CIPHER_get_name(cipher));
         assert_true(suites_shared(span_of(wire, 2)) != 0);
+        assert_int_equal(suites_named((char *[]){(char *)SSL_CIPHER_standard_name(cipher)}, 1),
+                         suites_shared(span_of(wire, 2)));
     }
     sk_SSL_CIPHER_free(list);
     SSL_free(ssl);
@@ -86,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offer_what_the_program_offered),
+        cmocka_unit_test(rules_name_them_as_iana_does),
         cmocka_unit_test(all_of_the_librarys_are_known),
     };
 
