@@ -1,6 +1,7 @@
 #include "proxy/passthrough.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,17 @@ struct items {
     size_t len;
 };
 
+/* Of pod, program and name, all at once. */
+struct learnt {
+    uint8_t digest[16];
+};
+
 struct passthrough {
     pthread_rwlock_t lock; /* of what follows; a flow reads it once */
     bool has_lock;
     struct items items;
+    struct learnt learnt[PASSTHROUGH_LEARNT_MAX];
+    size_t learnt_len, learnt_at; /* where the next one goes */
 };
 
 static void items_fini(struct items *items)
@@ -124,6 +132,63 @@ bool passthrough_address(struct passthrough *passthrough, const struct addr *add
 
         found = !item->pattern && match_cidr(&item->cidr, address);
     }
+    pthread_rwlock_unlock(&passthrough->lock);
+    return found;
+}
+
+/* ---- learnt ---- */
+
+static bool digest(uint64_t pod, const char *program, const char *name, struct learnt *out)
+{
+    CLEANUP(text_free) char *text = NULL;
+    uint8_t whole[EVP_MAX_MD_SIZE];
+    int len = asprintf(&text, "%llu %s\n%s", (unsigned long long)pod, program, name);
+
+    if (len < 0) {
+        text = NULL;
+        return false;
+    }
+    if (EVP_Digest(text, (size_t)len, whole, NULL, EVP_sha256(), NULL) != 1)
+        return false;
+    memcpy(out->digest, whole, sizeof(out->digest));
+    return true;
+}
+
+static bool holds(const struct passthrough *passthrough, const struct learnt *one)
+{
+    for (size_t i = 0; i < passthrough->learnt_len; i++)
+        if (memcmp(&passthrough->learnt[i], one, sizeof(*one)) == 0)
+            return true;
+    return false;
+}
+
+void passthrough_learn(struct passthrough *passthrough, uint64_t pod, const char *program,
+                       const char *name)
+{
+    struct learnt one;
+
+    if (!digest(pod, program, name, &one))
+        return;
+    pthread_rwlock_wrlock(&passthrough->lock);
+    if (!holds(passthrough, &one)) {
+        passthrough->learnt[passthrough->learnt_at] = one;
+        passthrough->learnt_at = (passthrough->learnt_at + 1) % PASSTHROUGH_LEARNT_MAX;
+        if (passthrough->learnt_len < PASSTHROUGH_LEARNT_MAX)
+            passthrough->learnt_len++;
+    }
+    pthread_rwlock_unlock(&passthrough->lock);
+}
+
+bool passthrough_learnt(struct passthrough *passthrough, uint64_t pod, const char *program,
+                        const char *name)
+{
+    struct learnt one;
+    bool found;
+
+    if (!digest(pod, program, name, &one))
+        return false;
+    pthread_rwlock_rdlock(&passthrough->lock);
+    found = holds(passthrough, &one);
     pthread_rwlock_unlock(&passthrough->lock);
     return found;
 }

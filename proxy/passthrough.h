@@ -1,4 +1,5 @@
-/* passthrough: servers whose TLS is never ended, only passed on, by setting.
+/* passthrough: servers whose TLS is never ended, only passed on, by setting; and those of which a
+ * program was seen to refuse our certificate, where a policy says so.
  *
  * By name: the one that the program asks for by SNI, which it could choose, or, if it tells none,
  * those that it has resolved to the address; or by address. Any thread; it may be set anew at any
@@ -8,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 #include "base/err.h"
@@ -26,3 +28,12 @@ int passthrough_set(struct passthrough *passthrough, char *const *items, size_t 
 
 bool passthrough_name(struct passthrough *passthrough, const char *name);
 bool passthrough_address(struct passthrough *passthrough, const struct addr *address);
+
+enum { PASSTHROUGH_LEARNT_MAX = 4096 };
+
+/* A program of a pod (cgroup id) refused our certificate for this server. Bounded: who was learnt
+ * first is forgotten first. */
+void passthrough_learn(struct passthrough *passthrough, uint64_t pod, const char *program,
+                       const char *name);
+bool passthrough_learnt(struct passthrough *passthrough, uint64_t pod, const char *program,
+                        const char *name);

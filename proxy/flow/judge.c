@@ -93,6 +93,25 @@ static bool spared(const struct flow *flow)
                                 : resolved_to_spared(flow);
 }
 
+/* Whom a policy has remember which servers it takes no certificate of ours for. */
+static bool is_learnt(struct flow *flow)
+{
+    const struct facts_who *who = &flow->facts.who;
+    char address[ADDR_TEXT_MAX];
+
+    return flow->facts.visibility == VISIBILITY_TERMINATED && who->pod && who->process &&
+           verdict_learns(flow) &&
+           passthrough_learnt(flow->worker->parts.passthrough, who->pod->cgroup_id,
+                              who->process->binary, asked_name(flow, address));
+}
+
+static bool is_to_pass(struct flow *flow)
+{
+    if (flow->facts.visibility == VISIBILITY_OPAQUE || flow->speaks == RELAY_DNS)
+        return false;
+    return (spared(flow) && verdict_may_pass(flow)) || verdict_passes(flow) || is_learnt(flow);
+}
+
 /* Nothing can be read of it, or nothing is to be. */
 static enum flow_state leave(struct flow *flow)
 {
@@ -111,8 +130,7 @@ enum flow_state judge(struct flow *flow)
 
     if (flow->speaks != RELAY_DNS && !verdict_hello(flow))
         return verdict_refused(flow);
-    if (flow->facts.visibility != VISIBILITY_OPAQUE && flow->speaks != RELAY_DNS &&
-        ((spared(flow) && verdict_may_pass(flow)) || verdict_passes(flow)))
+    if (is_to_pass(flow))
         flow->facts.visibility = VISIBILITY_PASSTHROUGH;
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:

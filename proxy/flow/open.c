@@ -6,6 +6,7 @@
 
 #include "proxy/flow/query.h"
 #include "proxy/flow/steps.h"
+#include "proxy/passthrough.h"
 
 enum { PORT_DOT = 853 };
 
@@ -164,6 +165,20 @@ static enum flow_state agreed(struct flow *flow)
     return FLOW_RELAYING;
 }
 
+/* The program refused our certificate: what its policies say of that, and whether to spare it the
+ * next time. Nothing of it has gone on. */
+static enum flow_state refused(struct flow *flow)
+{
+    const struct facts_who *who = &flow->facts.who;
+    char address[ADDR_TEXT_MAX];
+
+    if (who->pod && who->process && verdict_learns(flow))
+        passthrough_learn(flow->worker->parts.passthrough, who->pod->cgroup_id,
+                          who->process->binary, asked_name(flow, address));
+    return verdict_unseen(flow, "the program refused our certificate") ? FLOW_CLOSING
+                                                                       : verdict_refused(flow);
+}
+
 enum flow_state open_pod(struct flow *flow)
 {
     static const struct timeval soon = {.tv_usec = 10000};
@@ -203,8 +218,6 @@ enum flow_state open_pod(struct flow *flow)
     else
         err_wrap(&flow->why, "the program's side");
     report_tls(flow);
-    if (flow->refused && !verdict_unseen(flow, "the program refused our certificate"))
-        return verdict_refused(flow);
     flow->reset = result == -ECONNRESET && !flow->pod.at_end;
-    return FLOW_CLOSING;
+    return flow->refused ? refused(flow) : FLOW_CLOSING;
 }

@@ -21,6 +21,7 @@ static const struct {
     {SSL_AD_UNKNOWN_CA, "unknown_ca"},
     {SSL_AD_ACCESS_DENIED, "access_denied"},
     {SSL_AD_BAD_CERTIFICATE_STATUS_RESPONSE, "bad_certificate_status_response"},
+    {121, "ech_required"}, /* it had hidden whom it asks for, and whoever answers cannot know */
     /* of programs that judge it by themselves: OpenSSL's word for a callback that says no */
     {SSL_AD_HANDSHAKE_FAILURE, "handshake_failure"},
 };

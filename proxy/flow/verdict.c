@@ -302,6 +302,19 @@ bool verdict_may_pass(struct flow *flow)
     return verdict.verdict != VERDICT_DENY;
 }
 
+bool verdict_learns(struct flow *flow)
+{
+    const struct policy_scope *scope = flow->verdicts.scope;
+
+    for (size_t i = 0; scope && i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+
+        if (policy->mode == POLICY_ENFORCE && policy->learn == POLICY_LEARN_PASSTHROUGH)
+            return verdict_may_pass(flow);
+    }
+    return false;
+}
+
 bool verdict_passes(struct flow *flow)
 {
     const struct policy_scope *scope = flow->verdicts.scope;

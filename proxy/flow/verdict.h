@@ -64,6 +64,9 @@ bool verdict_may_pass(struct flow *flow);
 /* ... or is to, as its policies say. */
 bool verdict_passes(struct flow *flow);
 
+/* Whether it passes from the next time on when its program refuses our certificate. */
+bool verdict_learns(struct flow *flow);
+
 /* A request whose head was read, and nothing of it has gone on. decision is filled where it is
  * denied; flow->verdicts.over: there shall be no answer. */
 void verdict_request(struct flow *flow, const struct facts_request *request,

@@ -59,3 +59,15 @@ tries
 expect_no_grep "nothing went through" through "$T/out"
 expect_no_grep "the server: no word" secret "$T/got"
 echo "ok: onNoVisibility: drop"
+
+# a program that trusts the server's root alone, twice
+pinned() {
+    # shellcheck disable=SC2016 # the shell within says what they are
+    "${EXEC_LOCAL[@]}" --policy "$T/policy.yaml" -- sh -c 'for i in 1 2; do curl -s --cacert "$1" "$2"; echo $?; done' sh "$T/ca.pem" "https://localhost:${ports[0]}/ok"
+}
+policy 'learn: passthrough'
+expect_eq "learn: refused, then passed on" "60 0" "$(pinned | paste -sd' ')"
+expect_eq "learn: told" "passthrough" "$(events '[.[] | .process_tls // empty | .visibility] | last')"
+policy 'learn: passthrough' 'egress:' '- toPorts: [{rules: {http: [{path: /ok}]}}]'
+expect_eq "learn: not where rules read" "60 60" "$(pinned | paste -sd' ')"
+echo "ok: learn"
