@@ -147,6 +147,7 @@ void agent_stats(const struct agent *agent, struct agent_stats *stats)
 {
     *stats = (struct agent_stats){
         .pods = agent->pods ? pods_count(agent->pods) : 0,
+        .frozen = agent->act ? act_count(agent->act) : 0,
         .namespaces = agent->doors ? doors_count(agent->doors) : 0,
         .workers = agent->workers_len,
         .admitted = atomic_load(&agent->limits.admitted),

@@ -100,6 +100,7 @@ size_t agent_count_pods(const struct agent *agent, const struct policy *policy);
 
 struct agent_stats {
     size_t pods, namespaces, workers;
+    size_t frozen;      /* pods, by policies */
     size_t flows;       /* open now */
     uint64_t admitted;  /* so far */
     const X509 *signer; /* borrowed until the credentials change */

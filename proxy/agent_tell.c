@@ -17,6 +17,8 @@ void agent_tell(void *agent, json_t *answer)
 
     agent_stats(agent, &stats);
     json_object_set_new(answer, "pods", json_integer((json_int_t)stats.pods));
+    if (stats.frozen)
+        json_object_set_new(answer, "pods_frozen", json_integer((json_int_t)stats.frozen));
     json_object_set_new(answer, "namespaces", json_integer((json_int_t)stats.namespaces));
     json_object_set_new(answer, "workers", json_integer((json_int_t)stats.workers));
     json_object_set_new(answer, "flows",

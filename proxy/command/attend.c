@@ -5,12 +5,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <termios.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 /* The terminal's foreground group is ours to give only while it is ours or our command's. */
 void attend_give_terminal(pid_t group)
@@ -65,6 +68,69 @@ static void child_changed(struct attend *attend)
     }
 }
 
+/* ---- frozen ---- */
+
+static bool is_in(int cgroup_fd, const char *name, const char *wanted)
+{
+    CLEANUP(fd_close) int fd = openat(cgroup_fd, name, O_RDONLY | O_CLOEXEC);
+    char text[128];
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    text[n > 0 ? n : 0] = 0;
+    return strstr(text, wanted);
+}
+
+static void tell_frozen(struct attend *attend)
+{
+    const struct instance *instance = attend->instance;
+    bool frozen = is_in(instance->cgroup_fd, "cgroup.events", "frozen 1");
+
+    if (frozen && !attend->frozen)
+        log_warn("the command is frozen; %s%s%s'echo 0 >%s/cgroup.freeze' has it go on, SIGTERM "
+                 "or Ctrl-C ends it",
+                 attend->agent ? "'sallyport pods thaw exec/" : "",
+                 attend->agent ? strrchr(instance->dir, '/') + 1 : "", attend->agent ? "' or " : "",
+                 instance->cgroup);
+    attend->frozen = frozen;
+}
+
+static void on_frozen(evutil_socket_t fd, short what, void *arg)
+{
+    char notices[1024];
+
+    (void)what;
+    while (read(fd, notices, sizeof(notices)) > 0)
+        ;
+    tell_frozen(arg);
+}
+
+int attend_watch_frozen(struct attend *attend, const struct instance *instance, bool agent,
+                        struct err *err)
+{
+    char path[64];
+
+    attend->instance = instance;
+    attend->agent = agent;
+    attend->frozen_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.events", instance->cgroup_fd);
+    if (attend->frozen_fd < 0 || inotify_add_watch(attend->frozen_fd, path, IN_MODIFY) < 0)
+        return err_sys(err, -errno, "watching %s/cgroup.events", instance->cgroup);
+    attend->on_frozen =
+        event_new(attend->base, attend->frozen_fd, EV_READ | EV_PERSIST, on_frozen, attend);
+    if (!attend->on_frozen || event_add(attend->on_frozen, NULL) < 0)
+        return err_set(err, -ENOMEM, "the control loop");
+    return 0;
+}
+
+/* A frozen command hears no signal but one. */
+static bool ends_frozen(const struct attend *attend, int signal)
+{
+    return (signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT) &&
+           attend->instance && is_in(attend->instance->cgroup_fd, "cgroup.freeze", "1");
+}
+
+/* ---- signals ---- */
+
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
     struct attend *attend = arg;
@@ -74,6 +140,8 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     while (read(fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGCHLD)
             child_changed(attend);
+        else if (attend->status < 0 && ends_frozen(attend, (int)info.ssi_signo))
+            kill(attend->child, SIGKILL);
         else if (info.ssi_code <= 0 && attend->status < 0)
             /* from a process, to us; what comes from the terminal the command has got itself */
             kill(attend->child, (int)info.ssi_signo);
@@ -115,10 +183,13 @@ void attend_stop(struct attend *attend)
 {
     if (attend->on_signal)
         event_free(TAKE(attend->on_signal));
+    if (attend->on_frozen)
+        event_free(TAKE(attend->on_frozen));
 }
 
 void attend_fini(struct attend *attend)
 {
     attend_stop(attend);
+    fd_close(&attend->frozen_fd);
     fd_close(&attend->signal_fd);
 }

@@ -80,6 +80,8 @@ static int start(struct exec_run *run, int *status, struct err *err)
         result = instance_new(&run->instance, err);
     if (result == 0)
         result = run->options->agent ? exec_join_start(run, err) : exec_own_start(run, err);
+    if (result == 0)
+        result = attend_watch_frozen(&run->attend, run->instance, run->options->agent, err);
     if (result < 0)
         return result;
     plan.instance = run->instance;
@@ -105,8 +107,9 @@ static const char *advice(int code)
 int command_exec(int argc, char **argv)
 {
     struct exec_options options = {0};
-    struct exec_run run = {
-        .options = &options, .output.fd = -1, .attend.signal_fd = -1, .attend.status = -1};
+    struct exec_run run = {.options = &options,
+                           .output.fd = -1,
+                           .attend = {.signal_fd = -1, .frozen_fd = -1, .status = -1}};
     struct err err = {0};
     bool had_terminal;
     int status = exec_options_parse(&options, argc, argv);

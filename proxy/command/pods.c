@@ -16,10 +16,12 @@ static const char usage_text[] =
     "Usage: sallyport pods list [-o compact|json]\n"
     "       sallyport pods add --cgroup DIR --name [NAMESPACE/]NAME [OPTION…]\n"
     "       sallyport pods remove [NAMESPACE/]NAME | --cgroup DIR | --all\n"
+    "       sallyport pods thaw [NAMESPACE/]NAME | --cgroup DIR | --all\n"
     "\n"
     "A pod is a cgroup (v2) with all below it, but for what is added as a pod of its own. What\n"
     "runs in it is steered from its next connect on; it goes with its cgroup. Removed, what it\n"
-    "has open goes on to its end.\n"
+    "has open goes on to its end. One that a policy has frozen goes on when it is thawed: without\n"
+    "an agent, or when it is a pod no more, by 'echo 0 >DIR/cgroup.freeze'.\n"
     "\n"
     "      --cgroup DIR           its directory in cgroup v2\n"
     "      --netns FILE           its network namespace, as /run/netns/NAME or /proc/PID/ns/net;\n"
@@ -233,16 +235,27 @@ static int add(struct pods_options *options, int left, char **argv)
     return call(options, request);
 }
 
-static int remove_one(struct pods_options *options, int left, char **argv)
+/* What is about pods that are there. */
+static int call_one(struct pods_options *options, const char *verb, int left, char **argv)
 {
     json_t *request;
 
     if (left > 1 || (left == 1) + (options->cgroup != NULL) + options->all != 1)
-        return misused("'remove' wants one name, or --cgroup, or --all");
-    request = json_pack("{s:s, s:b}", "verb", "pods.remove", "all", (int)options->all);
+        return misused("say one name, or --cgroup, or --all");
+    request = json_pack("{s:s, s:b}", "verb", verb, "all", (int)options->all);
     if (left)
         set_name(request, argv[0]);
     return call(options, request);
+}
+
+static int remove_one(struct pods_options *options, int left, char **argv)
+{
+    return call_one(options, "pods.remove", left, argv);
+}
+
+static int thaw(struct pods_options *options, int left, char **argv)
+{
+    return call_one(options, "pods.thaw", left, argv);
 }
 
 /* ---- the list ---- */
@@ -276,7 +289,7 @@ static void append_line(struct buffer *out, const json_t *row)
         append_text(out, "  ", key);
         append_text(out, "=", json_string_value(value));
     }
-    buffer_text(out, "\n");
+    buffer_text(out, json_is_true(json_object_get(row, "frozen")) ? "  (frozen)\n" : "\n");
 }
 
 static int list(struct pods_options *options, int left, char **argv)
@@ -311,7 +324,7 @@ int command_pods(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(struct pods_options *options, int left, char **argv);
-    } actions[] = {{"list", list}, {"add", add}, {"remove", remove_one}};
+    } actions[] = {{"list", list}, {"add", add}, {"remove", remove_one}, {"thaw", thaw}};
     struct pods_options options = {.labels = json_object()};
     int status = parse(&options, argc, argv);
     size_t i = 0;
@@ -322,7 +335,7 @@ int command_pods(int argc, char **argv)
     if (status)
         status--;
     else if (i == ARRAY_SIZE(actions))
-        status = misused("say what to do: list, add or remove");
+        status = misused("say what to do: list, add, remove or thaw");
     else
         status = actions[i].run(&options, argc - optind - 1, argv + optind + 1);
     json_decref(options.labels);

@@ -231,7 +231,7 @@ static void refuse_pods(void *arg, struct control_call *call)
 
 static int serve_pods(struct run *run, struct err *err)
 {
-    static const char *const verbs[] = {"pods.add", "pods.remove", "pods.list"};
+    static const char *const verbs[] = {"pods.add", "pods.remove", "pods.thaw", "pods.list"};
     int result = 0;
 
     if (run->registry)

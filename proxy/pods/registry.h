@@ -5,7 +5,7 @@
  * PEM, for copies of what trusts each, by the numbers of certs/anchors.h.
  *
  * Control thread only.
- * Called by:  command/run.c; control/ (verbs pods.add, pods.remove, pods.list).
+ * Called by:  command/run.c; control/ (verbs pods.add, pods.remove, pods.thaw, pods.list).
  * Leads to:   pod_spec.h, agent.h, pod_files.h. */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* What clients ask of the registry: pods.add, pods.remove, pods.list. */
+/* What clients ask of the registry: pods.add, pods.remove, pods.thaw, pods.list. */
 #include "proxy/pods/registry_own.h"
 
 #include <errno.h>
@@ -18,6 +18,16 @@ static bool lease_is_quiet(void *arg, uint64_t id)
     const struct registry *registry = arg;
 
     return agent_pod_is_quiet(registry->parts.agent, id);
+}
+
+/* To be asked while the agent knows it. */
+static void tell_frozen(const struct registry *registry, const struct entry *entry)
+{
+    char name[TITLE_MAX];
+
+    if (agent_pod_is_frozen(registry->parts.agent, entry->id))
+        log_warn("pod %s stays frozen: its processes go on by 'echo 0 >%s/cgroup.freeze'",
+                 registry_title(&entry->spec, name), entry->cgroup);
 }
 
 static void remove_entry(struct registry *registry, struct entry *entry)
@@ -171,6 +181,7 @@ static void remove_all(struct registry *registry, struct control_call *call)
     struct err err;
 
     while (registry->first) {
+        tell_frozen(registry, registry->first);
         if (agent_remove_pod(registry->parts.agent, registry->first->id, &err) < 0) {
             control_refuse(call, &err);
             return;
@@ -193,7 +204,8 @@ static void on_remove(void *arg, struct control_call *call)
         return;
     }
     entry = find_asked(registry, call, &err);
-
+    if (entry)
+        tell_frozen(registry, entry);
     if (!entry || agent_remove_pod(registry->parts.agent, entry->id, &err) < 0) {
         control_refuse(call, &err);
         return;
@@ -202,7 +214,46 @@ static void on_remove(void *arg, struct control_call *call)
     control_answer(call, NULL);
 }
 
+/* ---- pods.thaw ---- */
+
+static int thaw(struct registry *registry, const struct entry *entry, struct err *err)
+{
+    char name[TITLE_MAX];
+    bool frozen = agent_pod_is_frozen(registry->parts.agent, entry->id);
+    int result = agent_thaw_pod(registry->parts.agent, entry->id, err);
+
+    if (result == 0 && frozen)
+        log_info("pod %s is thawed", registry_title(&entry->spec, name));
+    return result;
+}
+
+static void on_thaw(void *arg, struct control_call *call)
+{
+    struct registry *registry = arg;
+    bool all = json_is_true(json_object_get(control_args(call), "all"));
+    struct err err = {0};
+    struct entry *entry = all ? registry->first : find_asked(registry, call, &err);
+
+    while (entry && thaw(registry, entry, &err) == 0)
+        entry = all ? entry->next : NULL;
+    if (err.code < 0)
+        control_refuse(call, &err);
+    else
+        control_answer(call, NULL);
+}
+
 /* ---- pods.list ---- */
+
+static json_t *row_of(const struct registry *registry, const struct entry *entry)
+{
+    json_t *row = registry_write(entry);
+
+    if (row &&
+        json_object_set_new(
+            row, "frozen", json_boolean(agent_pod_is_frozen(registry->parts.agent, entry->id))) < 0)
+        json_decref(TAKE(row));
+    return row;
+}
 
 static void on_list(void *arg, struct control_call *call)
 {
@@ -210,7 +261,7 @@ static void on_list(void *arg, struct control_call *call)
     json_t *rows = json_array();
 
     for (const struct entry *entry = registry->first; rows && entry; entry = entry->next)
-        if (json_array_append_new(rows, registry_write(entry)) < 0)
+        if (json_array_append_new(rows, row_of(registry, entry)) < 0)
             json_decref(TAKE(rows));
     control_answer_list(call, json_pack("{s:I}", "pods", (json_int_t)json_array_size(rows)), rows);
 }
@@ -221,6 +272,8 @@ int registry_serve(struct registry *registry, struct control *control, struct er
 
     if (result == 0)
         result = control_on(control, "pods.remove", on_remove, registry, err);
+    if (result == 0)
+        result = control_on(control, "pods.thaw", on_thaw, registry, err);
     if (result == 0)
         result = control_on(control, "pods.list", on_list, registry, err);
     return result;
