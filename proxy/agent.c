@@ -208,7 +208,8 @@ int agent_on_view(void *arg, const struct pod *pod, struct policy_view *view, st
 {
     struct agent *agent = arg;
 
-    return agent->pods ? pods_use_view(agent->pods, pod->cgroup_id, view, err) : 0;
+    return agent->pods && !agent->retired ? pods_use_view(agent->pods, pod->cgroup_id, view, err)
+                                          : 0;
 }
 
 int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err)

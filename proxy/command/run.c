@@ -169,7 +169,7 @@ static void make_way(void *arg)
     telemetry_dismiss(run->telemetry);
     reload_free(&run->reload);
     registry_free(&run->registry);
-    sources_free(&run->sources);
+    sources_retire(run->sources);
     agent_dismiss(run->agent);
     control_free(&run->control);
 }

@@ -151,8 +151,9 @@ static void tell_story(const struct policy_story *story)
 
 void sources_log(const struct sources *sources, const char *what)
 {
-    log_info("%s; in force: %zu from files, %zu that clients applied", what, sources->files.len,
-             sources->applied.len);
+    if (!sources->retired)
+        log_info("%s; in force: %zu from files, %zu that clients applied", what, sources->files.len,
+                 sources->applied.len);
 }
 
 static void note_failure(struct sources *sources, const struct policy_story *story,
@@ -163,6 +164,8 @@ static void note_failure(struct sources *sources, const struct policy_story *sto
     sources->failed++;
     snprintf(sources->error, sizeof(sources->error), "%s%s%.*s", err->text, *first ? ": " : "",
              (int)strcspn(first, "\n"), first);
+    if (sources->retired)
+        return;
     tell_story(story);
     log_error("policies stay as they were: %s", err->text);
 }
@@ -279,8 +282,12 @@ void sources_reload(struct sources *sources)
         log_error("policies are not read again: out of memory");
 }
 
-static void on_change(void *sources)
+static void on_change(void *arg)
 {
+    struct sources *sources = arg;
+
+    if (sources->retired)
+        sources_catch_up(sources);
     sources_reload(sources);
 }
 
@@ -289,6 +296,9 @@ static void watch(struct sources *sources)
     const char *paths[WATCH_PATHS_MAX] = {sources->dir};
     size_t len = 1;
     struct err err;
+
+    if (sources->retired)
+        paths[len++] = sources->state_dir;
 
     for (size_t i = 0; i < sources->paths_len && len < WATCH_PATHS_MAX; i++)
         paths[len++] = sources->paths[i];
@@ -418,6 +428,7 @@ void sources_catch_up(struct sources *sources)
         index.st_ctim.tv_sec == sources->index.st_ctim.tv_sec &&
         index.st_ctim.tv_nsec == sources->index.st_ctim.tv_nsec)
         return;
+    sources->index = index;
     result = applied_read(&applied, sources->state_dir, &story, &err);
     if (result == 0)
         result = sources_put(sources, &sources->files, &applied, &story, &err);
@@ -428,20 +439,39 @@ void sources_catch_up(struct sources *sources)
 }
 
 /* Who waits for an answer gets none. */
+static void drop_readings(struct sources *sources)
+{
+    eventfd_t ignored;
+
+    if (sources->busy) {
+        pthread_join(sources->thread, NULL);
+        eventfd_read(sources->done_fd, &ignored);
+    }
+    sources->busy = false;
+    while (sources->first) {
+        struct reading *reading = sources->first;
+
+        sources->first = reading->next;
+        reading_free(&reading);
+    }
+    sources->last = &sources->first;
+}
+
+void sources_retire(struct sources *sources)
+{
+    drop_readings(sources);
+    sources->retired = true;
+    watch(sources);
+    on_change(sources); /* what was not read for that, or changed meanwhile */
+}
+
 void sources_free(struct sources **sources)
 {
     struct sources *gone = TAKE(*sources);
 
     if (!gone)
         return;
-    if (gone->busy)
-        pthread_join(gone->thread, NULL);
-    while (gone->first) {
-        struct reading *reading = gone->first;
-
-        gone->first = reading->next;
-        reading_free(&reading);
-    }
+    drop_readings(gone);
     watch_free(&gone->watch);
     if (gone->on_done)
         event_free(gone->on_done);

@@ -30,6 +30,9 @@ int sources_new(struct sources **out, const struct sources_parts *parts, char *c
 void sources_free(struct sources **sources);
 /* Another agent had the place until now: clients may have applied policies there meanwhile. */
 void sources_catch_up(struct sources *sources);
+/* Another agent has the place from now on: what it is told, by files or clients, is for the flows
+ * that are left here, too; it is the one to speak of it. */
+void sources_retire(struct sources *sources);
 int sources_serve(struct sources *sources, struct control *control, struct err *err);
 
 /* Reads all files again. What is wrong is in the log and the status. */

@@ -38,6 +38,7 @@ struct sources {
     struct stat index;        /* of what is on disk of these */
     uint64_t generation;
     struct watch *watch;
+    bool retired;
     pthread_t thread;
     bool busy;                     /* it reads the first of these */
     struct reading *first, **last; /* in the order in which they were asked for */

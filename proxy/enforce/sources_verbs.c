@@ -80,6 +80,7 @@ static int put_applied(struct sources *sources, struct applied *fresh, struct po
 {
     int result = applied_write(fresh, sources->state_dir, err);
 
+    sources->index = applied_look(sources->state_dir);
     if (result == 0)
         result = sources_put(sources, &sources->files, fresh, story, err);
     if (result < 0) {
@@ -178,8 +179,9 @@ static void on_remove(void *arg, struct control_call *call)
 static json_t *row_of(const struct sources *sources, const struct policy *policy)
 {
     json_t *row = json_pack(
-        "{s:s, s:s, s:I, s:I, s:b, s:I}", "name", policy->id, "mode", policy_mode_name(policy->mode),
-        "pods", (json_int_t)agent_count_pods(sources->parts.agent, policy), "rules",
+        "{s:s, s:s, s:I, s:I, s:b, s:I}", "name", policy->id, "mode",
+        policy_mode_name(policy->mode), "pods",
+        (json_int_t)agent_count_pods(sources->parts.agent, policy), "rules",
         (json_int_t)(policy->egress_len + policy->egress_deny_len + policy->bodies_len), "applied",
         !find_file(sources, policy->id), "generation", (json_int_t)sources->generation);
 
