@@ -222,6 +222,14 @@ struct policy_set *agent_policies(struct agent *agent)
     return policies_set(agent->policies);
 }
 
+struct policy_view *agent_view(struct agent *agent, const char *space, const char *name)
+{
+    const struct pod *pod = agent->pods ? pods_find_name(agent->pods, space, name) : NULL;
+    bool whoever = !agent->pods && !*space && !*name;
+
+    return pod || whoever ? policies_view(agent->policies, pod ? pod->cgroup_id : 0) : NULL;
+}
+
 size_t agent_count_pods(const struct agent *agent, const struct policy *policy)
 {
     return policies_count_pods(agent->policies, policy);

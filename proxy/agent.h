@@ -19,6 +19,7 @@ struct agent;
 struct control;
 struct policy;
 struct policy_set;
+struct policy_view;
 struct status;
 
 struct agent_settings {              /* all borrowed, all outlive the agent */
@@ -95,6 +96,9 @@ int agent_pass_through(struct agent *agent, char *const *servers, size_t len, st
 int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err);
 /* Those in force: a reference. */
 struct policy_set *agent_policies(struct agent *agent);
+/* What they say of a registered pod (both "": of whom comes to --listen): a reference. NULL: there
+ * is no such pod. */
+struct policy_view *agent_view(struct agent *agent, const char *space, const char *name);
 /* How many pods this one selects. */
 size_t agent_count_pods(const struct agent *agent, const struct policy *policy);
 

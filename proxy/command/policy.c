@@ -17,6 +17,8 @@ static const struct {
     {"apply", command_policy_apply, "sallyport policy apply",
      "put policies in force in the running agent"},
     {"list", command_policy_list, "sallyport policy list", "tell which are in force there"},
+    {"explain", command_policy_explain, "sallyport policy explain",
+     "tell what they would decide, and why"},
     {"remove", command_policy_remove, "sallyport policy remove",
      "take back what was applied there"},
 };

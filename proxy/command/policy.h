@@ -4,5 +4,6 @@
 
 int command_policy_apply(int argc, char **argv);
 int command_policy_check(int argc, char **argv);
+int command_policy_explain(int argc, char **argv);
 int command_policy_list(int argc, char **argv);
 int command_policy_remove(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* What clients ask of the sources: policy.apply, policy.remove, policy.list. */
+/* What clients ask of the sources: policy.apply, policy.remove, policy.list, policy.explain. */
 #include "proxy/enforce/sources_own.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include "proxy/agent.h"
 #include "proxy/control/control.h"
 #include "proxy/enforce/bundle.h"
+#include "proxy/enforce/trial.h"
 #include "proxy/telemetry/status.h"
 
 static const struct err no_memory = {-ENOMEM, "policies: out of memory"};
@@ -205,6 +206,47 @@ static void on_list(void *arg, struct control_call *call)
                         rows);
 }
 
+/* ---- policy.explain ---- */
+
+/* Of a registered pod; or of one that would have these labels; or of none: a command by itself. */
+static struct policy_view *find_view(const struct sources *sources, const json_t *question,
+                                     struct err *err)
+{
+    CLEANUP(policy_set_unref) struct policy_set *set = agent_policies(sources->parts.agent);
+    const char *name = json_string_value(json_object_get(question, "pod"));
+    const char *space = json_string_value(json_object_get(question, "namespace"));
+    CLEANUP(pod_unref) struct pod *pod = NULL;
+    struct policy_view *view;
+
+    if (name && !json_object_get(question, "labels")) {
+        view = agent_view(sources->parts.agent, space ? space : "", name);
+        if (!view)
+            err_set(err, -ENOENT, "there is no pod %s%s%s", space ? space : "", space ? "/" : "",
+                    name);
+        return view;
+    }
+    if (trial_pod(&pod, question, err) < 0)
+        return NULL;
+    view = policy_view_new(set, pod);
+    if (!view)
+        *err = no_memory;
+    return view;
+}
+
+static void on_explain(void *arg, struct control_call *call)
+{
+    const json_t *question = control_args(call);
+    const struct sources *sources = arg;
+    struct err err = {0};
+    CLEANUP(policy_view_unref) struct policy_view *view = find_view(sources, question, &err);
+    json_t *answer = NULL;
+
+    if (view && trial_run(&answer, view, question, &err) == 0)
+        control_answer(call, answer);
+    else
+        control_refuse(call, &err);
+}
+
 int sources_serve(struct sources *sources, struct control *control, struct err *err)
 {
     int result = control_on(control, "policy.apply", on_apply, sources, err);
@@ -213,5 +255,7 @@ int sources_serve(struct sources *sources, struct control *control, struct err *
         result = control_on(control, "policy.remove", on_remove, sources, err);
     if (result == 0)
         result = control_on(control, "policy.list", on_list, sources, err);
+    if (result == 0)
+        result = control_on(control, "policy.explain", on_explain, sources, err);
     return result;
 }
