@@ -63,27 +63,29 @@ enum abi_rules_flags {
 struct abi_rules {
     __u32 flags; /* enum abi_rules_flags */
     __u32 pad;
-    __u64 binaries; /* of a process's abi_image: what they look at */
-    __u64 family;   /* ... and for which of these an ancestor counts as the process itself */
+    __u64 binaries; /* the lists that they look at */
+    __u64 family;   /* ... and of these, those on which an ancestor counts as the process itself */
 };
 _Static_assert(sizeof(struct abi_rules) == 24, "abi_rules: see proxy/enforce/kernel_rules.c");
 
-/* policy_images: a process of a pod -> of which lists of binaries it, or any before it, is. */
+/* policy_images: a process of a pod -> on which lists of binaries it is, a bit for each; noted by
+ * process.bpf.c, and by the agent where that did not see it begin or knows more lists. */
 struct abi_life {
     __u32 pid; /* thread group id, initial namespace */
     __u32 pad;
     __u64 start_ns; /* boot clock */
 };
 struct abi_image {
-    __u64 own;    /* the image it runs */
-    __u64 family; /* that, those it ran before, and its ancestors' */
+    __u64 own;   /* the image it runs */
+    __u64 above; /* those of its ancestors, as they were when they forked */
+    __u64 exec_ns; /* when that image began, boot clock; 0: before anybody noted it */
 };
 
 /* policy_whos: what is known of a process -> its number among those these rules tell apart. */
 struct abi_who {
     __u32 rules;
     __u32 pad;
-    __u64 binaries; /* of abi_image, as abi_rules has it */
+    __u64 binaries; /* of those that the rules look at: on which it is */
 };
 
 /* policy_nets, the longest prefix: address -> number of its class; the class of all that the same
@@ -93,7 +95,7 @@ struct abi_prefix {
     __u32 rules;
     __u8 ip[16];
 };
-/* policy_names: the same for what was resolved; holds until then (monotonic clock). */
+/* policy_names: the same for what was resolved; holds for so long (monotonic clock). */
 struct abi_resolved {
     __u64 pod;
     __u32 rules;
@@ -102,8 +104,8 @@ struct abi_resolved {
 };
 struct abi_class {
     __u32 class;
-    __u32 pad;
-    __u64 until_ns;
+    __u32 then; /* its class afterwards, when one of several names is over */
+    __u64 until_ns, then_until_ns;
 };
 
 /* policy_ports, the longest prefix -> enum abi_verdict. */
@@ -128,10 +130,11 @@ enum abi_verdict {
     ABI_VERDICT_TELL = 1 << 4,  /* sockets of other kinds: allowed, but told */
 };
 
-/* policy_exact: path -> which lists of binaries it is on. policy_begins and policy_ends: the same
- * for paths that begin, or end, so (the end is written backwards). */
+/* policy_exact: path -> the lists that it is on, a bit for each. policy_begins and policy_ends: the
+ * same for all paths that begin, or end, so; the end is written backwards. Bytes behind are zero.
+ * policy_lists: which there are (0: nothing needs to be noted); and of these, those by the end. */
 struct abi_path {
-    __u32 bits; /* of text that count; of policy_exact: all */
+    __u32 bits; /* of text that count; of policy_exact 0 */
     char text[ABI_BINARY_MAX];
 };
 

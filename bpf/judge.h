@@ -40,8 +40,7 @@ static __always_inline long who_is(__u32 id, const struct abi_rules *rules,
     image = bpf_map_lookup_elem(&policy_images, &life);
     if (!image)
         return -1;
-    key.binaries =
-        (image->own & rules->binaries & ~rules->family) | (image->family & rules->family);
+    key.binaries = (image->own & rules->binaries) | (image->above & rules->family);
     who = bpf_map_lookup_elem(&policy_whos, &key);
     return who ? *who & 0xffff : -1;
 }
@@ -58,9 +57,13 @@ static __always_inline __s64 class_of(__u32 id, const struct abi_rules *rules,
     __builtin_memcpy(name.ip, origin->ip, sizeof(name.ip));
     __builtin_memcpy(prefix.ip, origin->ip, sizeof(prefix.ip));
     if (rules->flags & ABI_RULES_NAMES) {
+        __u64 now = bpf_ktime_get_ns();
+
         resolved = bpf_map_lookup_elem(&policy_names, &name);
-        if (resolved && bpf_ktime_get_ns() < resolved->until_ns)
+        if (resolved && now < resolved->until_ns)
             return resolved->class;
+        if (resolved && now < resolved->then_until_ns)
+            return resolved->then;
     }
     class = bpf_map_lookup_elem(&policy_nets, &prefix);
     return class ? *class : -1;

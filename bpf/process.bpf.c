@@ -12,6 +12,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "bpf/abi.h"
+#include "bpf/image.h"
 #include "bpf/kernel.h"
 #include "bpf/maps.h"
 
@@ -240,6 +241,7 @@ static __always_inline void tell_exec(struct task_struct *task, const struct lin
         bpf_probe_read_kernel_str(&record->text[used], ABI_PATH_MAX, BPF_CORE_READ(bprm, filename));
     if (len > 1)
         used += record->file_len = len - 1; /* without the NUL */
+    note_exec(record); /* before the program can connect */
     used += record->args_len = append_args(record, used, mm);
     if (bpf_ringbuf_output(&records, record, __builtin_offsetof(struct abi_process, text) + used,
                            0))
@@ -282,8 +284,10 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
     if (BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
         return 0; /* a thread */
     pod = pod_of_task(child);
-    if (pod)
-        tell(ABI_PROCESS_FORK, child, parent, pod, 0);
+    if (!pod)
+        return 0;
+    note_fork(child, parent); /* before it can connect */
+    tell(ABI_PROCESS_FORK, child, parent, pod, 0);
     return 0;
 }
 
@@ -297,6 +301,7 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 
     if (BPF_CORE_READ(signal, live.counter) != 0)
         return 0; /* other threads go on */
+    forget_image(task);
     pod = pod_of_task(task);
     if (!pod)
         return 0;

@@ -73,20 +73,45 @@ int binaries_use(struct binaries *binaries, const struct policy_binaries *of)
             binaries->lists[i].users++;
             return i;
         }
-        if (place < 0 && !binaries->lists[i].users && !(binaries->reserved >> i & 1))
+        if (place < 0 && !binaries->lists[i].users)
             place = i;
     }
     if (place < 0)
         return place;
     code = fill(&binaries->lists[place], of);
-    return code < 0 ? code : place;
+    if (code < 0)
+        return code;
+    binaries->fresh |= 1ull << place;
+    binaries->changed = true;
+    return place;
 }
 
 void binaries_release(struct binaries *binaries, uint64_t numbers)
 {
     for (size_t i = 0; i < BINARIES_LISTS_MAX; i++)
-        if (numbers >> i & 1 && --binaries->lists[i].users == 0)
+        if (numbers >> i & 1 && --binaries->lists[i].users == 0) {
             list_fini(&binaries->lists[i]);
+            binaries->changed = true;
+        }
+}
+
+int binaries_restore(struct binaries *binaries, int number, enum policy_operator kind,
+                     const char *value)
+{
+    struct binaries_list *list = &binaries->lists[number];
+    char *copy = strdup(value), **more = realloc(list->values, (list->len + 1) * sizeof(char *));
+
+    if (more)
+        list->values = more;
+    if (!more || !copy) {
+        free(copy);
+        return -ENOMEM;
+    }
+    list->values[list->len++] = copy;
+    list->kind = kind;
+    list->users = 1;
+    list->family = true; /* so that it is taken for no other: what it was is not known */
+    return 0;
 }
 
 static bool has(const struct binaries_list *list, const char *path, size_t path_len)

@@ -20,7 +20,8 @@ struct binaries_list {
 };
 struct binaries { /* begins zeroed */
     struct binaries_list lists[BINARIES_LISTS_MAX];
-    uint64_t reserved; /* numbers that are not to be given out */
+    uint64_t fresh; /* numbers that were given out since somebody zeroed this */
+    bool changed;   /* likewise: there are others than before */
 };
 void binaries_fini(struct binaries *binaries);
 
@@ -28,6 +29,10 @@ void binaries_fini(struct binaries *binaries);
  * is too long; -ENOMEM. */
 int binaries_use(struct binaries *binaries, const struct policy_binaries *of);
 void binaries_release(struct binaries *binaries, uint64_t numbers);
+/* This number is in use, with this value among others: of a list whose maker is not here. The first
+ * value makes it so; it has one user. -ENOMEM. */
+int binaries_restore(struct binaries *binaries, int number, enum policy_operator kind,
+                     const char *value);
 /* On which lists a path is: a bit for each number. */
 uint64_t binaries_of(const struct binaries *binaries, const char *path);
 /* Of these numbers, those that count for descendants. */

@@ -97,6 +97,7 @@ struct process {
     uint32_t pid, nspid, uid, euid, gid, auid;
     uint64_t start_ns;      /* boot clock: with pid, the process */
     uint64_t start_time_ns; /* the same as wall clock, since 1970 */
+    uint64_t exec_ns;       /* boot clock: when it began this image; 0: nobody saw that */
     uint64_t cap_permitted, cap_effective, cap_inheritable;
     struct process_namespaces ns;
     bool arguments_cut;

@@ -46,6 +46,8 @@ struct identity {
     size_t sweep_len;  /* ... and from how many on */
     void (*on_exec)(void *arg, const struct identity_begin *begin);
     void *on_exec_arg;
+    void (*on_image)(void *arg, const struct process *process);
+    void *on_image_arg;
     void (*before_exits)(void *arg);
     void *before_exits_arg;
     void (*on_socket)(void *arg, const struct abi_socket *record);
@@ -175,6 +177,8 @@ static void handle_exec(struct identity *identity, const struct abi_process *rec
                                               record->pod});
     if (entry)
         table_tell(&identity->table, entry);
+    if (entry && identity->on_image)
+        identity->on_image(identity->on_image_arg, process);
     emit(identity, entry ? flow_event_new(FLOW_EVENT_EXEC, process, process->pod) : NULL,
          record->time_ns);
 }
@@ -233,6 +237,8 @@ static struct process *take_in(struct identity *identity, uint32_t pid, uint64_t
     if (before && !image_set_parent(process, before->parent))
         return NULL;
     put(identity, process);
+    if (identity->on_image)
+        identity->on_image(identity->on_image_arg, process);
     return process->life ? TAKE(process) : NULL; /* else out of memory */
 }
 
@@ -552,6 +558,13 @@ void identity_on_exec(struct identity *identity,
 {
     identity->on_exec = on_exec;
     identity->on_exec_arg = arg;
+}
+
+void identity_on_image(struct identity *identity,
+                       void (*on_image)(void *arg, const struct process *process), void *arg)
+{
+    identity->on_image = on_image;
+    identity->on_image_arg = arg;
 }
 
 void identity_on_socket(struct identity *identity,

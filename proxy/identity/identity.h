@@ -40,6 +40,10 @@ struct identity_begin {
 void identity_on_exec(struct identity *identity,
                       void (*on_exec)(void *arg, const struct identity_begin *begin), void *arg);
 
+/* Called with (arg, process) for every image that is begun in a pod, or met there. May be NULL. */
+void identity_on_image(struct identity *identity,
+                       void (*on_image)(void *arg, const struct process *process), void *arg);
+
 /* Called with arg by identity_step before it tells exits: the agent accepts what waits to be
  * accepted there, for a connection of a process that has just ended comes before its exit. May be
  * NULL. */

@@ -67,6 +67,7 @@ struct process *image_exec(const struct image_host *host, const struct abi_proce
     /* without a path: the name it was called by, which is more than nothing */
     process->binary =
         text_of(path.len ? path : file, record->flags & ABI_PROCESS_DELETED ? " (deleted)" : "");
+    process->exec_ns = record->time_ns;
     process->cwd = text_of(cwd, "");
     process->arguments = arguments_join(args);
     process->arguments_cut = record->flags & ABI_PROCESS_ARGS_CUT;
@@ -85,6 +86,7 @@ struct process *image_fork(const struct abi_process *record, struct process *par
 
     if (!process || !image_set_parent(process, parent))
         return NULL;
+    process->exec_ns = parent->exec_ns;
     return TAKE(process);
 }
 

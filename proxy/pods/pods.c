@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bpf/abi.h"
 #include "certs/credentials.h"
+#include "proxy/enforce/kernel_rules.h"
 #include "policy/view.h"
 #include "sallyport.skel.h"
 
@@ -30,6 +31,7 @@ struct pods {
     void *tree; /* tsearch(3) of struct registered */
     size_t len;
     int pods_fd, ports_fd; /* maps, borrowed from the skeleton */
+    struct kernel_rules *rules;
     bool leaving;
 };
 
@@ -75,13 +77,17 @@ static void entry_free(struct registered **entry)
 
 int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err)
 {
-    struct pods *pods = calloc(1, sizeof(*pods));
+    CLEANUP(pods_free) struct pods *pods = calloc(1, sizeof(*pods));
+    int code;
 
     if (!pods)
         return err_set(err, -ENOMEM, "table of pods");
+    code = kernel_rules_new(&pods->rules, bpf, err);
+    if (code < 0)
+        return code;
     pods->pods_fd = bpf_map__fd(bpf->maps.pods);
     pods->ports_fd = bpf_map__fd(bpf->maps.ports);
-    *out = pods;
+    *out = TAKE(pods);
     return 0;
 }
 
@@ -100,6 +106,7 @@ void pods_free(struct pods **pods)
         entry->ports_len = 0;
         entry_free(&entry);
     }
+    kernel_rules_free(&(*pods)->rules);
     free(TAKE(*pods));
 }
 
@@ -221,8 +228,20 @@ static int tell_ports(const struct registered *entry, const struct steering *ste
     return 0;
 }
 
+static int judge_and_steer(const struct pods *pods, const struct registered *entry,
+                           struct policy_view *view, struct abi_pod *told, struct err *err)
+{
+    int code = kernel_rules_prepare(pods->rules, entry->pod, view, &told->rules, err);
+
+    if (code < 0)
+        return code;
+    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, told, BPF_ANY);
+    kernel_rules_use(pods->rules, entry->cgroup_id, code == 0);
+    return code < 0 ? err_sys(err, code, "telling the kernel pod %s", entry->pod->name) : 0;
+}
+
 /* The ports first: from the moment the pod itself is in its map it is steered by them. */
-static int steer(const struct pods *pods, struct registered *entry, const struct policy_view *view,
+static int steer(const struct pods *pods, struct registered *entry, struct policy_view *view,
                  struct err *err)
 {
     CLEANUP(steering_fini) struct steering fresh = {0};
@@ -235,10 +254,10 @@ static int steer(const struct pods *pods, struct registered *entry, const struct
         code = tell_ports(entry, &fresh, err);
     if (code < 0)
         return code;
-    code = bpf_map_update_elem(pods->pods_fd, &entry->cgroup_id, &told, BPF_ANY);
+    code = judge_and_steer(pods, entry, view, &told, err);
     if (code < 0) {
         forget_ports(entry, fresh.ports, fresh.len, entry->ports, entry->ports_len);
-        return err_sys(err, code, "telling the kernel pod %s", entry->pod->name);
+        return code;
     }
     forget_ports(entry, entry->ports, entry->ports_len, fresh.ports, fresh.len);
     free(entry->ports);
@@ -250,7 +269,7 @@ static int steer(const struct pods *pods, struct registered *entry, const struct
 }
 
 int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
-             const struct policy_view *view, struct err *err)
+             struct policy_view *view, struct err *err)
 {
     CLEANUP(entry_free) struct registered *entry = NULL;
     const struct registered *same = find(pods, pod->cgroup_id);
@@ -277,8 +296,7 @@ int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *set
     return 0;
 }
 
-int pods_use_view(struct pods *pods, uint64_t cgroup_id, const struct policy_view *view,
-                  struct err *err)
+int pods_use_view(struct pods *pods, uint64_t cgroup_id, struct policy_view *view, struct err *err)
 {
     struct registered *entry = find(pods, cgroup_id);
 
@@ -297,6 +315,7 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err)
     if (!entry)
         return not_registered(cgroup_id, err);
     bpf_map_delete_elem(pods->pods_fd, &cgroup_id);
+    kernel_rules_forget(pods->rules, cgroup_id);
     tdelete(entry, &pods->tree, by_cgroup);
     pods->len--;
     return 0;
@@ -324,11 +343,18 @@ void pods_sweep(struct pods *pods)
         if (!entry || !has_port(entry->ports, entry->ports_len, port.port))
             bpf_map_delete_elem(pods->ports_fd, &port);
     }
+    kernel_rules_sweep(pods->rules);
+}
+
+struct kernel_rules *pods_rules(struct pods *pods)
+{
+    return pods->rules;
 }
 
 void pods_leave(struct pods *pods)
 {
     pods->leaving = true;
+    kernel_rules_leave(pods->rules);
 }
 
 /* Those that were before stay where it fails. */

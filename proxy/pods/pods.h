@@ -8,6 +8,7 @@
 #include "policy/facts.h"
 
 struct credentials;
+struct kernel_rules;
 struct pod_trust;
 struct pods;
 struct policy_view;
@@ -28,6 +29,9 @@ extern const size_t pods_default_ports_len;
 int pods_new(struct pods **out, struct sallyport_bpf *bpf, struct err *err); /* borrows bpf */
 void pods_free(struct pods **pods);
 
+/* What judges the pods in the kernel; borrowed. */
+struct kernel_rules *pods_rules(struct pods *pods);
+
 /* The kernel's maps may hold what an agent before us was asked for. Of that, takes back all that is
  * not registered here. */
 void pods_sweep(struct pods *pods);
@@ -38,9 +42,9 @@ void pods_leave(struct pods *pods);
  * has a pod of its own. Takes a reference. From the return on its connects are steered, as settings
  * have it, and, where they say more, its policies (view, NULL: none). */
 int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
-             const struct policy_view *view, struct err *err);
+             struct policy_view *view, struct err *err);
 /* It has other policies; all stays as it was on failure. */
-int pods_use_view(struct pods *pods, uint64_t cgroup_id, const struct policy_view *view,
+int pods_use_view(struct pods *pods, uint64_t cgroup_id, struct policy_view *view,
                   struct err *err);
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
