@@ -18,13 +18,17 @@ struct abouts {
     size_t len;
     uint32_t *around; /* numbers of marks: those around where we are, narrower ones last */
     size_t around_len;
+    uint32_t *found; /* the class that a look-up finds in each of those, but for narrower ones */
     uint32_t *rules; /* that lead there */
 };
+
+static const struct addr every_v4 = {.ip = {[10] = 0xff, 0xff}};
 
 static void abouts_fini(struct abouts *marks)
 {
     free(TAKE(marks->list));
     free(TAKE(marks->around));
+    free(TAKE(marks->found));
     free(TAKE(marks->rules));
 }
 
@@ -38,9 +42,18 @@ static int by_network(const void *a, const void *b)
     return (x->cidr.bits > y->cidr.bits) - (x->cidr.bits < y->cidr.bits);
 }
 
+/* As a trie sees it: addresses of both families are 128 bits. */
+static bool has_prefix(const struct addr *address, const struct match_cidr *cidr)
+{
+    unsigned whole = cidr->bits / 8, rest = cidr->bits % 8;
+
+    return memcmp(cidr->network.ip, address->ip, whole) == 0 &&
+           (!rest || (cidr->network.ip[whole] ^ address->ip[whole]) >> (8 - rest) == 0);
+}
+
 static size_t count_marks(const struct table_parts *parts)
 {
-    size_t len = 1;
+    size_t len = 2;
 
     for (size_t i = 0; i < parts->rules_len; i++)
         for (size_t j = 0; j < parts->rules[i].egress->cidrs_len; j++)
@@ -54,10 +67,12 @@ static int find_marks(struct abouts *marks, const struct table_parts *parts)
 
     marks->list = calloc(room, sizeof(*marks->list));
     marks->around = calloc(room, sizeof(*marks->around));
+    marks->found = calloc(room, sizeof(*marks->found));
     marks->rules = calloc(parts->rules_len + 1, sizeof(*marks->rules));
-    if (!marks->list || !marks->around || !marks->rules)
+    if (!marks->list || !marks->around || !marks->found || !marks->rules)
         return -ENOMEM;
     marks->list[marks->len++].rule = UINT32_MAX; /* the whole: of no rule */
+    marks->list[marks->len++] = (struct about){.cidr = {every_v4, 96}, .rule = UINT32_MAX};
     for (uint32_t i = 0; i < parts->rules_len; i++)
         for (uint32_t j = 0; j < parts->rules[i].egress->cidrs_len; j++) {
             const struct policy_cidr *cidr = &parts->rules[i].egress->cidrs[j];
@@ -81,8 +96,9 @@ static int by_rule(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-/* Of the marks around: a rule leads there by one of its networks that does not leave it out. */
-static int find_rules(const struct abouts *marks, size_t *len)
+/* Of the marks around, and of the family of the example: a rule leads there by one of its networks
+ * that does not leave it out. */
+static int find_rules(const struct abouts *marks, const struct addr *example, size_t *len)
 {
     const struct about **sorted = calloc(marks->around_len + 1, sizeof(*sorted));
 
@@ -97,7 +113,7 @@ static int find_rules(const struct abouts *marks, size_t *len)
         bool leads = first->rule != UINT32_MAX;
 
         for (; i < marks->around_len && by_rule(&sorted[i], &first) == 0; i++)
-            leads = leads && !sorted[i]->left_out;
+            leads = leads && match_cidr(&sorted[i]->cidr, example) != sorted[i]->left_out;
         if (leads && (!*len || marks->rules[*len - 1] != table_by_address(first->rule)))
             marks->rules[(*len)++] = table_by_address(first->rule);
     }
@@ -130,7 +146,7 @@ static bool find_example(const struct abouts *marks, const struct match_cidr *ci
 {
     unsigned __int128 at = number_of(&cidr->network), last = last_of(cidr);
 
-    for (; next < marks->len && match_cidr(cidr, &marks->list[next].cidr.network); next++) {
+    for (; next < marks->len && has_prefix(&marks->list[next].cidr.network, cidr); next++) {
         const struct match_cidr *narrower = &marks->list[next].cidr;
         unsigned __int128 end = last_of(narrower);
 
@@ -150,7 +166,7 @@ static bool find_example(const struct abouts *marks, const struct match_cidr *ci
 /* ---- the networks ---- */
 
 static int add_net(struct policy_table *table, struct abouts *marks, size_t next,
-                   const struct match_cidr *cidr, struct err *err)
+                   const struct match_cidr *cidr, uint32_t *found, struct err *err)
 {
     static const struct policy_names none = {0};
     struct addr example;
@@ -160,11 +176,12 @@ static int add_net(struct policy_table *table, struct abouts *marks, size_t next
 
     if (!find_example(marks, cidr, next, &example))
         return 0;
-    if (find_rules(marks, &len) < 0)
+    if (find_rules(marks, &example, &len) < 0)
         return table_no_memory(err);
     code = table_class_of(table, marks->rules, len, &example, &none, &class, err);
-    if (code == 0)
+    if (code == 0 && (!table->nets_len || class != *found))
         table->nets[table->nets_len++] = (struct policy_table_net){*cidr, class};
+    *found = class;
     return code;
 }
 
@@ -180,13 +197,16 @@ int table_find_nets(struct policy_table *table, struct err *err)
         return table_no_memory(err);
     for (uint32_t i = 0, next; code == 0 && i < marks.len; i = next) {
         const struct match_cidr *cidr = &marks.list[i].cidr;
+        uint32_t found;
 
         while (marks.around_len &&
-               !match_cidr(&marks.list[marks.around[marks.around_len - 1]].cidr, &cidr->network))
+               !has_prefix(&cidr->network, &marks.list[marks.around[marks.around_len - 1]].cidr))
             marks.around_len--;
+        found = marks.around_len ? marks.found[marks.around_len - 1] : 0;
         for (next = i; next < marks.len && by_network(&marks.list[next], &marks.list[i]) == 0;)
             marks.around[marks.around_len++] = next++;
-        code = add_net(table, &marks, next, cidr, err);
+        code = add_net(table, &marks, next, cidr, &found, err);
+        marks.found[marks.around_len - 1] = found;
     }
     return code;
 }

@@ -190,7 +190,7 @@ static void what_leads_to_the_same_is_one_class(void **state)
 
     (void)state;
     assert_int_equal(policy_table_new(&table, view, &binaries, &err), 0);
-    assert_int_equal(table->nets_len, 5);
+    assert_int_equal(table->nets_len, 4);  /* what is in the second and the third is, too */
     assert_int_equal(table->lines_len, 4); /* allowed or not, TCP and UDP */
 }
 
@@ -365,9 +365,10 @@ static void compare(struct policy_view *view, struct policy_table *table,
     if (is != want) {
         char text[ADDR_TEXT_MAX];
 
-        fail_msg("%s %s, called %s, by %s: the table says %x, decided is %x\n%s",
+        fputs(yaml, stderr); /* longer than what cmocka prints */
+        fail_msg("%s %s, called %s, by %s: the table says %x, decided is %x",
                  addr_format(&dst, text), protocol_name(facts.protocol),
-                 names_len ? called[0] : "nothing", process->binary, is, want, yaml);
+                 names_len ? called[0] : "nothing", process->binary, is, want);
     }
 }
 
