@@ -21,6 +21,7 @@ enum {
     ABI_PEERS = 4,              /* destinations that one datagram socket is followed to at a time */
     ABI_PROCESSES_MAX = 131072, /* of all pods, whose programs are noted for policies */
     ABI_RULES_MAX = 2 * ABI_PODS_MAX, /* before a pod's rules go the next ones are there */
+    ABI_OTHER_PROTOCOL = 255,
     ABI_BINARY_MAX = 256, /* bytes of a path or of its end that policies can tell apart */
     /* SO_PRIORITY of every agent's listeners, by which other agents know them. It is not inherited
      * by what is accepted, and routes nothing. To set it takes CAP_NET_RAW or CAP_NET_ADMIN, so a
@@ -76,8 +77,8 @@ struct abi_life {
     __u64 start_ns; /* boot clock */
 };
 struct abi_image {
-    __u64 own;   /* the image it runs */
-    __u64 above; /* those of its ancestors, as they were when they forked */
+    __u64 own;     /* the image it runs */
+    __u64 above;   /* those of its ancestors, as they were when they forked */
     __u64 exec_ns; /* when that image began, boot clock; 0: before anybody noted it */
 };
 
@@ -224,10 +225,10 @@ struct abi_socket {
     __u64 time_ns;            /* when this happened, boot clock */
     __u8 src[16], dst[16];    /* as the program sees them: IPv4-mapped or IPv6 */
     __u16 src_port, dst_port; /* host order */
-    __u8 protocol;            /* IPPROTO_TCP or IPPROTO_UDP; of a KIND: 255 for those beyond */
-    __u8 flags;               /* enum abi_socket_flags */
-    __u16 error;              /* CLOSE of a connection: the errno it ended with, or 0; DENIED */
-    __u64 tx, rx;             /* bytes the program wrote and read so far */
+    __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP; of a KIND: ABI_OTHER_PROTOCOL for those beyond */
+    __u8 flags;    /* enum abi_socket_flags */
+    __u16 error;   /* CLOSE of a connection: the errno it ended with, or 0; DENIED */
+    __u64 tx, rx;  /* bytes the program wrote and read so far */
 };
 enum abi_socket_flags {
     ABI_SOCKET_STEERED = 1 << 0, /* it comes to one of our listeners */
@@ -235,6 +236,7 @@ enum abi_socket_flags {
     ABI_SOCKET_KIND = 1 << 2,   /* DENIED: for what it is (src_port: its type), not where it goes */
     ABI_SOCKET_UNSEEN = 1 << 3, /* DENIED: it is allowed only if looked into, and cannot be */
     ABI_SOCKET_ALLOWED = 1 << 4, /* DENIED: only told */
+    ABI_SOCKET_JUDGED = 1 << 5,  /* by rules */
 };
 _Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
 

@@ -16,7 +16,8 @@
 #include "bpf/turn.h"
 
 /* A socket may connect again; what it was before is over. */
-static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *origin, bool steered)
+static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *origin, bool steered,
+                                 bool judged)
 {
     struct connection *noted =
         bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -28,6 +29,7 @@ static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *o
     __builtin_memset(noted, 0, sizeof(*noted));
     noted->origin = *origin;
     noted->steered = steered;
+    noted->judged = judged;
     return true;
 }
 
@@ -39,7 +41,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     struct request request = {.ctx = ctx, .protocol = IPPROTO_TCP};
     struct bpf_sock *sk = SOCK(ctx);
     enum outcome outcome = UNTOUCHED;
-    bool loopback, looked_into, here;
+    bool loopback, looked_into, here, judged;
     __u32 verdict = 0;
     struct ip bound;
 
@@ -59,8 +61,11 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
         looked_into = false;
     fill_origin(ctx, to, &bound, &origin);
     here = loopback || is_own(origin.netns_cookie, &to->ip);
-    if (request.pod->rules && !here)
+    judged = is_judged(request.pod, here);
+    if (judged)
         verdict = judge(request.pod->rules, &origin, IPPROTO_TCP);
+    else if (request.pod->rules && to->port != DNS_PORT)
+        looked_into = false;        /* nor is it judged by the agent */
     if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
         looked_into = looked_into && to->port == DNS_PORT;
     else if (verdict)
@@ -68,7 +73,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     if (looked_into)
         outcome = turn(&request, origin.netns_cookie, here, to);
     outcome = permit(&request, &origin, verdict, outcome, looked_into);
-    if (outcome != REFUSED && !note(sk, &origin, outcome == STEERED) && outcome == STEERED)
+    if (outcome != REFUSED && !note(sk, &origin, outcome == STEERED, judged) && outcome == STEERED)
         return REFUSED; /* out of memory: it would arrive without its origin */
     return outcome;
 }
@@ -132,7 +137,7 @@ int tell_peer6(struct bpf_sock_addr *ctx)
 /* Rules are for what can be judged by address and port. */
 enum { SOCK_STREAM = 1, SOCK_DGRAM = 2 }; /* <sys/socket.h> needs a libc for the target */
 
-static __always_inline bool is_judged(__u32 type, __u32 protocol)
+static __always_inline bool has_ports(__u32 type, __u32 protocol)
 {
     return (type == SOCK_STREAM && protocol == IPPROTO_TCP) ||
            (type == SOCK_DGRAM && protocol == IPPROTO_UDP);
@@ -147,7 +152,7 @@ int refuse_kind(struct bpf_sock *ctx)
     struct abi_origin origin = {};
     const struct abi_pod *pod;
 
-    if (is_judged(type, protocol))
+    if (has_ports(type, protocol))
         return ALLOW;
     pod = pod_of_current(&origin.pod);
     if (!pod || !pod->rules)

@@ -3,8 +3,8 @@
  *
  * proxy/enforce/kernel_rules.c has written down what policy_decide_connect() answers for every kind
  * of destination and program. What it did not write down is not decided here: a connection goes to
- * the agent, which knows more, and a datagram does not go. This very host is nobody's to judge:
- * what a pod says to itself has not left it.
+ * the agent, which knows more, and a datagram does not go. What a pod says to itself, over
+ * loopback or its own addresses, has not left it: it is judged only where loopback is looked into.
  *
  * Also here: the telling of what was refused, bounded for each pod. */
 #pragma once
@@ -16,13 +16,18 @@
 
 enum {
     TOLD_MAX = 500,
-    OTHER_PROTOCOL = 255,
     EPERM = 1,
     EPROTONOSUPPORT = 93,
     ENETUNREACH = 101,
     ECONNREFUSED = 111,
 };
 static const __u64 told_window_ns = 1000000000;
+
+/* `here`: it is this very host, of which a pod is judged like of others where it is looked into. */
+static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
+{
+    return pod->rules && (!here || pod->flags & ABI_POD_LOOPBACK);
+}
 
 /* ---- who, where ---- */
 
@@ -165,7 +170,7 @@ static __always_inline void tell_kind(const struct abi_origin *origin, __u32 typ
 {
     bool allowed = verdict & ABI_VERDICT_TELL;
 
-    tell_record(origin, protocol < OTHER_PROTOCOL ? protocol : OTHER_PROTOCOL, type,
+    tell_record(origin, protocol < ABI_OTHER_PROTOCOL ? protocol : ABI_OTHER_PROTOCOL, type,
                 allowed ? 0 : EPERM, ABI_SOCKET_KIND | (allowed ? ABI_SOCKET_ALLOWED : 0));
 }
 

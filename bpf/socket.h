@@ -23,8 +23,9 @@ struct connection {
     __u16 error;
     __u8 steered, told, established, closed;
     __u8 fin_sent;
-    __u8 held; /* its SYN was: see hold.h */
-    __u8 pad[6];
+    __u8 held;   /* its SYN was: see hold.h */
+    __u8 judged; /* by rules */
+    __u8 pad[5];
 };
 
 enum { QUIC_PORT = 443 };
@@ -39,6 +40,7 @@ enum peer_flags {
     PEER_REST = 1 << 5,    /* all destinations that have no place of their own */
     PEER_DENIED = 1 << 6,  /* by rules */
     PEER_SAID = 1 << 7,    /* ... and that was told */
+    PEER_JUDGED = 1 << 8,  /* there were rules to judge it by */
     PEER_PASSING =
         PEER_CONNECTED | PEER_TOLD | PEER_SAID, /* what changes while it stays the same */
 };
@@ -125,7 +127,8 @@ static __always_inline void tell_connection(enum abi_record_kind kind,
     __builtin_memcpy(record->src, connection->src, sizeof(record->src));
     record->src_port = connection->src_port;
     record->protocol = IPPROTO_TCP;
-    record->flags = connection->steered ? ABI_SOCKET_STEERED : 0;
+    record->flags = (connection->steered ? ABI_SOCKET_STEERED : 0) |
+                    (connection->judged ? ABI_SOCKET_JUDGED : 0);
     record->error = connection->error;
     record->tx = connection->tx;
     record->rx = connection->rx;
@@ -145,6 +148,8 @@ static __always_inline void tell_exchange(enum abi_record_kind kind, const struc
         record->flags = ABI_SOCKET_STEERED;
     if (peer->flags & PEER_REFUSED)
         record->flags = ABI_SOCKET_REFUSED;
+    if (peer->flags & PEER_JUDGED)
+        record->flags |= ABI_SOCKET_JUDGED;
     record->tx = peer->tx;
     record->rx = peer->rx;
     bpf_ringbuf_submit(record, 0);

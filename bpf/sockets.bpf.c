@@ -162,19 +162,20 @@ static __always_inline int refuse_quic(struct peer *peer, const struct datagram 
 /* By rules that are newer than what was decided, or for a destination that has no place: a socket's
  * threads may take them from each other. */
 static __always_inline __u32 judge_again(const struct datagrams *all, struct peer *peer,
-                                         const struct datagram *datagram, __u32 rules)
+                                         const struct datagram *datagram, const struct abi_pod *pod)
 {
     struct abi_origin origin = all->asker;
     __u32 verdict;
 
     ip_store(origin.ip, &datagram->dst);
     origin.port = datagram->dst_port;
-    if (ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst))
+    if (!is_judged(pod,
+                   ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst)))
         return 0;
-    verdict = judge_datagram(rules, &origin);
+    verdict = judge_datagram(pod->rules, &origin);
     if (!peer || peer->flags & PEER_REST)
         return verdict;
-    peer->rules = rules;
+    peer->rules = pod->rules;
     peer->flags = (peer->flags & ~(PEER_DENIED | PEER_SAID)) | (verdict ? PEER_DENIED : 0);
     return verdict;
 }
@@ -190,7 +191,7 @@ static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
     if (peer && peer->rules == rules && !(peer->flags & PEER_REST))
         verdict = peer->flags & PEER_DENIED ? ABI_VERDICT_DENY : 0;
     else
-        verdict = judge_again(all, peer, datagram, rules);
+        verdict = judge_again(all, peer, datagram, pod);
     if (!verdict)
         return false;
     if (peer && !(peer->flags & (PEER_SAID | PEER_REST))) {

@@ -62,5 +62,7 @@ void policy_table_free(struct policy_table **table);
 /* The class of an address that was resolved from these names. A new one adds lines. */
 int policy_table_class(struct policy_table *table, const struct addr *address,
                        const struct policy_names *names, uint32_t *class, struct err *err);
+/* Whether it refuses anything, and so sockets that cannot be judged by address and port, too. */
+bool policy_table_denies_any(const struct policy *policy);
 /* Whether any rule is about such a name. */
 bool policy_table_has_name(const struct policy_table *table, const char *name);

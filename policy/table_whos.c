@@ -165,7 +165,7 @@ static bool is_same(const struct policy_scope *a, const struct policy_scope *b)
     return true;
 }
 
-static bool denies_any(const struct policy *policy)
+bool policy_table_denies_any(const struct policy *policy)
 {
     bool denies = policy->has_egress || policy->egress_deny_len ||
                   policy->consistency == POLICY_INSPECT_DENY ||
@@ -184,7 +184,7 @@ static uint32_t verdict_on_kinds(const struct policy_scope *scope)
     for (size_t i = 0; i < policy_scope_len(scope); i++) {
         const struct policy *policy = policy_scope_at(scope, i);
 
-        if (!denies_any(policy))
+        if (!policy_table_denies_any(policy))
             continue;
         if (policy->mode == POLICY_ENFORCE)
             return POLICY_TABLE_DENY;

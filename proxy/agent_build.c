@@ -8,6 +8,8 @@
 #include "proxy/doors/doors.h"
 #include "proxy/doors/gate.h"
 #include "proxy/enforce/act.h"
+#include "proxy/enforce/connects.h"
+#include "proxy/enforce/kernel_rules.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
@@ -97,6 +99,22 @@ static int build_knowledge(struct agent *agent, const struct agent_settings *set
     return result;
 }
 
+static int build_connects(struct agent *agent, struct err *err)
+{
+    const struct connects_parts parts = {
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .policies = agent->policies,
+        .names = agent->names,
+        .act = agent->act,
+        .producer = agent->producer,
+    };
+
+    kernel_rules_learn_names(pods_rules(agent->pods), agent->names);
+    kernel_rules_learn_processes(pods_rules(agent->pods), agent->identity);
+    return connects_new(&agent->connects, &parts, err);
+}
+
 static int build_sockets(struct agent *agent, struct err *err)
 {
     const struct sockets_parts parts = {
@@ -104,6 +122,7 @@ static int build_sockets(struct agent *agent, struct err *err)
         .pods = agent->pods,
         .names = agent->names,
         .resolver = agent->resolver,
+        .connects = agent->connects,
         .producer = agent->producer,
     };
 
@@ -288,6 +307,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = pods_new(&agent->pods, keeper_bpf(agent->keeper), err);
     if (result == 0 && steers)
         result = build_knowledge(agent, settings, err);
+    if (result == 0 && steers)
+        result = build_connects(agent, err);
     if (result == 0)
         result = build_sockets(agent, err);
     if (result == 0)
@@ -395,6 +416,7 @@ void agent_free(struct agent **agent)
     passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
+    connects_free(&gone->connects);
     resolver_free(&gone->resolver);
     resolving_free(&gone->resolving);
     names_free(&gone->names);

@@ -22,6 +22,7 @@ struct agent {
     struct passthrough *passthrough;
     struct policies *policies;
     struct act *act;
+    struct connects *connects;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;

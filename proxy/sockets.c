@@ -13,12 +13,14 @@
 
 #include "base/clock.h"
 #include "bpf/abi.h"
+#include "events/verdict.h"
+#include "proxy/enforce/connects.h"
 #include "proxy/identity/identity.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/sockets_own.h"
 
-enum { SWEEP_MIN = 4096 };
+enum { SWEEP_MIN = 4096, DNS_PORT = 53 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
 static const uint64_t nobodys_ns = 600 * 1000000000ull;
 
@@ -74,8 +76,9 @@ static uint64_t wall_ns(const struct sockets *sockets, uint64_t boot_ns)
     return boot_ns + clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
 }
 
-static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
-                 uint64_t boot_ns)
+/* NULL when out of memory. */
+static struct flow_event *new_event(struct sockets *sockets, const struct tracked *entry,
+                                    enum flow_event_kind kind, uint64_t boot_ns)
 {
     struct flow_event *event = flow_event_new(kind, entry->process, entry->pod);
 
@@ -102,6 +105,14 @@ static void emit(struct sockets *sockets, const struct tracked *entry, enum flow
                 event->error = flow_event_text(event, span_of_text(entry->error));
         }
     }
+    return event;
+}
+
+static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
+                 uint64_t boot_ns)
+{
+    struct flow_event *event = new_event(sockets, entry, kind, boot_ns);
+
     bus_emit(sockets->parts.producer, &event);
 }
 
@@ -179,6 +190,28 @@ static struct addr addr_of(const uint8_t ip[16], uint16_t port)
     return addr;
 }
 
+/* What goes to a name server through us is judged by what it asks. */
+static bool is_judged(const struct sockets *sockets, const struct abi_socket *record)
+{
+    return sockets->parts.connects && record->flags & ABI_SOCKET_JUDGED &&
+           !(record->flags & ABI_SOCKET_STEERED && record->dst_port == DNS_PORT);
+}
+
+static void emit_connect(struct sockets *sockets, const struct tracked *entry,
+                         const struct abi_socket *record)
+{
+    struct flow_event *event = new_event(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
+    CLEANUP(connects_judged_fini) struct connects_judged judged = {0};
+
+    if (is_judged(sockets, record))
+        connects_judge(sockets->parts.connects, record, entry->process, &judged);
+    if (event && judged.any)
+        flow_event_set_verdict(event, judged.point, &judged.verdict);
+    bus_emit(sockets->parts.producer, &event);
+    if (judged.any)
+        connects_tell(sockets->parts.connects, record, entry->process, entry->pod, &judged);
+}
+
 static void handle_connect(struct sockets *sockets, const struct abi_socket *record)
 {
     struct tracked like = {
@@ -208,7 +241,7 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
         return;
     if (record->flags & ABI_SOCKET_REFUSED)
         set_error(entry, "QUIC is refused, so that the program falls back to TCP");
-    emit(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
+    emit_connect(sockets, entry, record);
 }
 
 static void handle_close(struct sockets *sockets, struct tracked *entry,
@@ -237,6 +270,11 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
 
     if (record->kind == ABI_SOCKET_CONNECT) {
         handle_connect(sockets, record);
+        return;
+    }
+    if (record->kind == ABI_SOCKET_DENIED) {
+        if (sockets->parts.connects)
+            connects_denied(sockets->parts.connects, record);
         return;
     }
     entry = sockets_find(sockets, record->cookie, &dst, record->src_port);

@@ -22,6 +22,7 @@ struct identity;
 struct pods;
 struct names;
 struct resolver;
+struct connects;
 
 struct sockets_parts { /* all borrowed, all outlive it; producer is the control thread's */
     /* NULL, as are pods, names and resolver: the kernel tells nothing, there are but flows */
@@ -29,6 +30,7 @@ struct sockets_parts { /* all borrowed, all outlive it; producer is the control 
     struct pods *pods;
     struct names *names;
     struct resolver *resolver;
+    struct connects *connects; /* NULL: no policy has a say */
     struct bus_producer *producer;
 };
 

@@ -194,18 +194,47 @@ static void a_name_server_is_the_agents_to_refuse(void **state)
     assert_int_equal(heard_count(ABI_SOCKET_DENIED, 0), 0);
 }
 
-static void this_host_is_nobodys_to_judge(void **state)
+static void judge_loopback(bool wanted)
 {
-    static const char *const own[] = {"127.0.0.1", "127.9.9.9", "192.0.2.2"};
-    CLEANUP(fd_close) int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET6, "::", 7000);
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+    struct abi_pod pod = {.flags = wanted ? ABI_POD_LOOPBACK : 0, .rules = RULES};
+
+    put(pods, &id, &pod);
+}
+
+static void what_a_pod_says_to_itself_is_judged_where_loopback_is_looked_into(void **state)
+{
+    static const struct {
+        int family;
+        const char *to;
+    } own[] = {{AF_INET, "127.0.0.1"},
+               {AF_INET, "127.9.9.9"},
+               {AF_INET6, "::1"},
+               {AF_INET, "192.0.2.2"},
+               {AF_INET, "0.0.0.0"}};
+    CLEANUP(fd_close) int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET6, "::", 443);
+    CLEANUP(fd_close) int datagrams = serve(fx.bed.pod, SOCK_DGRAM, AF_INET6, "::", 7000);
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-        struct report report =
-            dial_from_pod((struct dial){.family = AF_INET, .to = own[i], .port = 7000});
+        struct dial dial = {.family = own[i].family, .to = own[i].to, .port = 443};
+        struct dial sent = {.family = own[i].family,
+                            .type = SOCK_DGRAM,
+                            .to = own[i].to,
+                            .port = 7000,
+                            .then = SEND_AND_CLOSE};
+        struct report report;
 
-        assert_went_direct(&report, server);
+        print_message("  %s\n", own[i].to);
+        judge_loopback(false);
+        report = dial_from_pod(dial);
+        assert_went_direct(&report, server); /* though the port is steered */
+        assert_int_equal(dial_from_pod(sent).code, 0);
+        judge_loopback(true);
+        assert_int_equal(dial_from_pod(dial).code, -EPERM);
+        assert_int_equal(dial_from_pod(sent).code, -EPERM);
     }
+    assert_true(datagrams >= 0);
 }
 
 static void a_name_opens_its_address_for_as_long_as_it_holds(void **state)
@@ -470,7 +499,7 @@ int main(void)
         with(a_denied_connect_may_be_refused_as_by_nobody),
         with(what_must_be_looked_into_is_steered_whatever_its_port),
         with(a_name_server_is_the_agents_to_refuse),
-        with(this_host_is_nobodys_to_judge),
+        with(what_a_pod_says_to_itself_is_judged_where_loopback_is_looked_into),
         with(a_name_opens_its_address_for_as_long_as_it_holds),
         with(rules_that_are_not_there_let_nothing_pass_unseen),
         with(who_asks_again_and_again_is_told_so_often_and_counted),

@@ -15,6 +15,7 @@
 #include "events/flow_event.h"
 #include "proxy/identity/identity.h"
 #include "proxy/dns/names.h"
+#include "proxy/enforce/connects.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/sockets.h"
@@ -91,6 +92,40 @@ void names_found_fini(struct names_found *found)
 {
     while (found->len)
         free(found->text[--found->len]);
+}
+
+/* Of policies: connects.c's test is tests/netns/policy_connect.sh. */
+void connects_denied(struct connects *connects, const struct abi_socket *record)
+{
+    (void)connects;
+    (void)record;
+    fail();
+}
+
+void connects_judge(struct connects *connects, const struct abi_socket *record,
+                    const struct process *by, struct connects_judged *out)
+{
+    (void)connects;
+    (void)record;
+    (void)by;
+    (void)out;
+    fail();
+}
+
+void connects_tell(struct connects *connects, const struct abi_socket *record, struct process *by,
+                   struct pod *of, const struct connects_judged *judged)
+{
+    (void)connects;
+    (void)record;
+    (void)by;
+    (void)of;
+    (void)judged;
+    fail();
+}
+
+void connects_judged_fini(struct connects_judged *judged)
+{
+    assert_false(judged->any);
 }
 
 struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
