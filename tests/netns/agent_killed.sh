@@ -55,5 +55,5 @@ expect_eq "connects that were not looked into" "" \
 pods remove cart
 agent_down
 wait_for 5 dead "$keeper"
-expect_eq "left in the runtime directory" "agent.lock pods" \
+expect_eq "left in the runtime directory" "agent.lock pods resolving" \
     "$(find "$T/run" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | paste -sd ' ')"

@@ -113,7 +113,7 @@ expect_no_grep "what is no pod" "connect|answer" "$T/nobody"
 pods remove closed
 pods remove open
 agent_down
-expect_eq "left in the runtime directory" "agent.lock pods" \
+expect_eq "left in the runtime directory" "agent.lock pods resolving" \
     "$(find "$T/run" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | paste -sd ' ')"
 expect_eq "left on the cgroup" "" "$(bpftool cgroup show "$CGROUPS")"
 expect_eq "a keeper" "" "$(keeper_pid)"
