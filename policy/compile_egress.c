@@ -118,6 +118,7 @@ static void read_cidr_set(struct compile *c, const struct node *node, size_t i,
 {
     struct policy_cidr *made = add_cidr(c, into);
     const struct node *except = compile_find(node, "except");
+    const struct node *cidr = compile_find_text(node, "cidr");
     size_t before = faults_count(c->faults), at = 0;
 
     (void)i;
@@ -125,14 +126,14 @@ static void read_cidr_set(struct compile *c, const struct node *node, size_t i,
     if (!made)
         return;
     compile_map(c, node, &set_shape, made);
-    if (!except || faults_count(c->faults) > before)
+    if (!except || !cidr || faults_count(c->faults) > before)
         return;
     for (const struct node *item = except->first; item; item = item->next, at++)
         if (at < made->except_len && !covers(&made->cidr, &made->except[at]))
             faults_add(c->faults, item->mark,
                        "'%.100s' is not in %.100s, so there is nothing to "
                        "except",
-                       item->text, compile_find(node, "cidr")->text);
+                       item->text, cidr->text);
         else if (at < made->except_len && made->cidr.bits == made->except[at].bits)
             faults_add(c->faults, item->mark, "'%.100s' is all of its network: nothing is left",
                        item->text);

@@ -80,6 +80,9 @@ static const struct compile_case networks[] = {
     {"none", EGRESS("toCIDR: []"), "6:13: toCIDR is empty: " NOWHERE},
     {"a set without its network", EGRESS("toCIDRSet: [{except: [203.0.113.0/24]}]"),
      "6:17: an item of toCIDRSet lacks cidr"},
+    {"a set that is cut off", EGRESS("toCIDRSet: [{except: [10.0.0.0/8]}"),
+     "7:1: this is no YAML: did not find expected ',' or ']', while parsing a flow sequence that "
+     "begins in line 6"},
     {"what is excepted is not in it",
      EGRESS("toCIDRSet: [{cidr: 10.0.0.0/8, except: [11.0.0.0/16, 10.1.0.0/16, 0.0.0.0/0]}]"),
      "6:45: '11.0.0.0/16' is not in 10.0.0.0/8, so there is nothing to except\n"
