@@ -17,6 +17,7 @@ install(FILES deploy/systemd/sallyport.service DESTINATION lib/systemd/system)
 install(FILES deploy/sallyport.yaml DESTINATION /etc/sallyport)
 install(FILES README.md events/SCHEMA.md deploy/RUNTIMES.md ${packaging}/copyright
         ${PROJECT_BINARY_DIR}/changelog.gz DESTINATION ${doc})
+install(DIRECTORY deploy/policies DESTINATION ${doc})
 install(FILES ${PROJECT_BINARY_DIR}/sallyport.8.gz DESTINATION share/man/man8)
 install(FILES ${packaging}/lintian-overrides DESTINATION share/lintian/overrides RENAME sallyport)
 
