@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "policy/compile_words.h"
-#include "policy/regex.h"
+#include "policy/scan.h"
 
 enum { NAME_MAX_LEN = 63 };
 
@@ -53,8 +53,9 @@ static void read_own_pattern(struct compile *c, const struct node *node,
     const struct node *name = compile_find_text(node, "name");
     const struct node *regex = compile_find_text(node, "regex");
     struct policy_body_pattern *made = NULL;
-    struct regex *compiled = NULL;
+    struct scan_set *compiled = NULL;
     struct regex_fault fault = {0};
+    size_t which;
     int result;
 
     compile_map(c, node, &pattern_shape, NULL);
@@ -70,15 +71,13 @@ static void read_own_pattern(struct compile *c, const struct node *node,
         made = add_pattern(c, bodies, name);
     if (!regex)
         return;
-    result = regex_new(&compiled, regex->text, &fault);
+    result = scan_set_new(&compiled, (const char *const[]){regex->text}, 1, &which, &fault);
     if (result == -ENOMEM)
         c->no_memory = true;
     else if (result < 0)
-        faults_add(c->faults, compile_mark_in(c, regex, fault.at), "this is no expression: %s",
+        faults_add(c->faults, compile_mark_in(c, regex, fault.at), "this cannot be looked for: %s",
                    fault.text);
-    else if (regex_match(compiled, span_of("", 0)))
-        faults_add(c->faults, regex->mark, "this matches where nothing stands, so every body");
-    regex_free(&compiled);
+    scan_set_free(&compiled);
     if (made)
         made->regex = compile_copy(c, regex->text);
 }

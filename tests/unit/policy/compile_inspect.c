@@ -33,8 +33,8 @@ static const struct compile_case faults[] = {
      "6:56: 'A' cannot be the name of a pattern: small letters, digits and '-', at most 63\n"
      "6:70: a pattern of one's own lacks name\n"
      "6:82: a pattern of one's own lacks regex\n"
-     "6:112: this is no expression: '(' is never closed\n"
-     "6:134: this matches where nothing stands, so every body"},
+     "6:112: this cannot be looked for: '(' is never closed\n"
+     "6:135: this cannot be looked for: matches no bytes at all, so everywhere"},
     {"words of bodies", BODIES("{patterns: [iban], direction: up, action: reject}"),
      "6:44: direction cannot be 'up'; say request, response or both\n"
      "6:56: action cannot be 'reject'; say deny or alert"},
