@@ -28,7 +28,7 @@ NGINX_LISTEN=(203.0.113.11)
 nginx_server 443 partner "ssl_verify_client on; ssl_client_certificate $T/partner-ca.pem;"
 NGINX_PORTS=()
 mkdir -p "$T/www/v1"
-echo fine | tee "$T/www/ok" >"$T/www/v1/ok"
+echo fine | tee "$T/www/ok" "$T/www/v1/orders" >"$T/www/v1/ok"
 start_nginx "${IN_UPSTREAM[@]}"
 for address in 203.0.113.10:443 203.0.113.10:80 203.0.113.11:443 203.0.113.200:443; do
     wait_for 20 "${IN_UPSTREAM[@]}" bash -c "exec 3<>/dev/tcp/${address/:/\/}"
@@ -162,7 +162,7 @@ try kill
 gets 200 https://api.example.com/ok
 killed() { # URL
     : >"$T/access"
-    expect_status "curl $1" 137 in_cart curl -s -o "$T/answer" --cacert "$T/trusted.pem" "$1"
+    expect_status "curl $1" 137 in_cart curl -s -o "$T/answer" --cacert "$T/trusted.pem" "$1" 2>"$T/client.err"
     expect_eq "kill: what servers saw" "" "$(cat "$T/access")"
 }
 killed https://www.evil.example/ok
