@@ -159,8 +159,7 @@ bool explain_http(const struct ask *ask, const struct policy_http *http, size_t 
     else if (!ask_fits_field(http->host_is, http->host_text, host))
         say_field(why, "the host ", host, http->host);
     else if (!ask_fits_field(http->path_is, http->path_text, ask->paths[path]))
-        say_field(why, path ? "the path in its normal form, " : "the path ", ask->paths[path],
-                  http->path);
+        say_field(why, path ? "the normalised path " : "the path ", ask->paths[path], http->path);
     else
         say_header(why, ask, http);
     return false;
