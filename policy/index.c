@@ -175,11 +175,17 @@ static void look_inners(struct look *look)
         look_within(look, len);
 }
 
+static void take_any(const struct index *index, uint64_t *bits)
+{
+    if (index->has_any)
+        bits_or(bits, index->any, index->words);
+}
+
 void index_find(const struct index *index, struct span text, const uint64_t *wanted, uint64_t *bits)
 {
     struct look look = {.index = index, .text = text, .wanted = wanted, .bits = bits};
 
-    bits_or(bits, index->any, index->words);
+    take_any(index, bits);
     look_heads(&look);
     look_tails(&look);
     look_inners(&look);
@@ -215,7 +221,7 @@ void index_find_address(const struct index *index, const struct addr *address, u
 {
     const struct look look = {.index = index, .address = address, .bits = bits};
 
-    bits_or(bits, index->any, index->words);
+    take_any(index, bits);
     look_prefixes(&look, address->ip, addr_is_v4(address) ? 96 : 0, 128); /* as match_cidr() */
 }
 
@@ -225,6 +231,6 @@ void index_find_port(const struct index *index, enum protocol protocol, uint16_t
     const uint8_t bytes[] = {(uint8_t)protocol, (uint8_t)(port >> 8), (uint8_t)port};
     const struct look look = {.index = index, .bits = bits};
 
-    bits_or(bits, index->any, index->words);
+    take_any(index, bits);
     look_prefixes(&look, bytes, 0, INDEX_PORT_BITS);
 }

@@ -31,7 +31,7 @@ struct index {
     uint64_t heads[INDEX_LENGTHS], tails[INDEX_LENGTHS], inners[INDEX_LENGTHS],
         prefixes[INDEX_LENGTHS];
     size_t inner_keys;
-    bool has_texts;
+    bool has_any, has_texts;
     size_t tried; /* how many must be tried for every text */
 };
 void index_fini(struct index *index);

@@ -178,6 +178,7 @@ static void fill(struct build *build)
 
         n = same_leaf(list, build->len - i);
         if (list[0]->kind == INDEX_ANY) {
+            index->has_any = true;
             for (size_t j = 0; j < n; j++)
                 bits_fill(index->any, list[j]->first, list[j]->n);
             continue;

@@ -7,6 +7,36 @@ enum {
     DNS_PORT = 53
 };
 
+/* Grants of a segment; words before from and from to on are zero. */
+struct fits {
+    struct bits bits;
+    size_t from, to;
+};
+
+/* The first at or behind at; SIZE_MAX: none. */
+static size_t fits_next(const struct fits *fits, size_t at)
+{
+    return bits_next(fits->bits.words, fits->to, at < fits->from * 64 ? fits->from * 64 : at);
+}
+
+static void fits_and(struct fits *fits, const uint64_t *other)
+{
+    bits_and(fits->bits.words + fits->from, other + fits->from, fits->to - fits->from);
+}
+
+static void fits_and_not(struct fits *fits, const uint64_t *other)
+{
+    bits_and_not(fits->bits.words + fits->from, other + fits->from, fits->to - fits->from);
+}
+
+static void fits_trim(struct fits *fits)
+{
+    while (fits->from < fits->to && !fits->bits.words[fits->from])
+        fits->from++;
+    while (fits->from < fits->to && !fits->bits.words[fits->to - 1])
+        fits->to--;
+}
+
 static void note(struct search_hit *hit, const struct policy *policy,
                  const struct policy_place *place)
 {
@@ -39,95 +69,98 @@ static void add_names(const struct segment *segment, const struct ask *ask, enum
 }
 
 static void by_where(const struct policy_scope *scope, const struct segment *segment,
-                     const struct ask *ask, enum view_part part, struct bits *fits)
+                     const struct ask *ask, enum view_part part, struct fits *fits)
 {
     struct bits ports;
 
-    memset(fits->words, 0, segment->words * sizeof(uint64_t));
+    fits->from = 0;
+    fits->to = segment->words;
+    memset(fits->bits.words, 0, segment->words * sizeof(uint64_t));
     memset(ports.words, 0, segment->words * sizeof(uint64_t));
-    index_find_address(&segment->where, ask->facts->dst, fits->words);
-    add_names(segment, ask, part, fits->words);
+    index_find_address(&segment->where, ask->facts->dst, fits->bits.words);
+    add_names(segment, ask, part, fits->bits.words);
+    fits_trim(fits);
     index_find_port(&segment->ports, ask->facts->protocol, ask->facts->dst->port, ports.words);
-    bits_and(fits->words, ports.words, segment->words);
+    fits_and(fits, ports.words);
     if (scope->mask)
-        bits_and(fits->words, scope->mask + segment->mask_at, segment->words);
+        fits_and(fits, scope->mask + segment->mask_at);
+    fits_trim(fits);
 }
 
 /* ---- by what is demanded beside rules: as ask_fits_demands() has it ---- */
 
-static void by_datagram(const struct segment *segment, const struct ask *ask, uint64_t *fits)
+static void by_datagram(const struct segment *segment, const struct ask *ask, struct fits *fits)
 {
-    bits_and_not(fits, segment->http, segment->words);
-    bits_and_not(fits, segment->served, segment->words);
-    bits_and_not(fits, segment->tls, segment->words);
+    fits_and_not(fits, segment->http);
+    fits_and_not(fits, segment->served);
+    fits_and_not(fits, segment->tls);
     if (ask->point != POLICY_POINT_DNS && ask->facts->dst->port != DNS_PORT)
-        bits_and_not(fits, segment->dns, segment->words);
+        fits_and_not(fits, segment->dns);
 }
 
-static void by_tls(const struct segment *segment, const struct ask *ask, uint64_t *fits)
+static void by_tls(const struct segment *segment, const struct ask *ask, struct fits *fits)
 {
     if (ask->facts->plain)
-        bits_and_not(fits, segment->tls, segment->words);
+        fits_and_not(fits, segment->tls);
     else if (ask->version || ask->version_max || ask->cipher)
-        for (size_t i = bits_next_both(fits, segment->tls, segment->words, 0); i != SIZE_MAX;
-             i = bits_next_both(fits, segment->tls, segment->words, i + 1))
-            if (!ask_fits_tls(ask, segment->grants[i].to_ports->tls))
-                bits_clear(fits, i);
+        for (size_t i = fits_next(fits, 0); i != SIZE_MAX; i = fits_next(fits, i + 1))
+            if (bits_has(segment->tls, i) && !ask_fits_tls(ask, segment->grants[i].to_ports->tls))
+                bits_clear(fits->bits.words, i);
 }
 
 static void by_server_name(const struct segment *segment, const struct ask *ask,
-                           enum view_part part, uint64_t *fits)
+                           enum view_part part, struct fits *fits)
 {
     char name[ASK_NAME_MAX];
     struct bits served;
 
+    if (!segment->serves)
+        return;
     if (ask->point == POLICY_POINT_CONNECT) {
         if (part == VIEW_DENY)
-            bits_and_not(fits, segment->served, segment->words);
+            fits_and_not(fits, segment->served);
     } else if (ask->facts->plain || !ask->server_name || !ask_normal_name(ask->server_name, name)) {
-        bits_and_not(fits, segment->served, segment->words);
-    } else if (segment->serves) {
+        fits_and_not(fits, segment->served);
+    } else {
         memset(served.words, 0, segment->words * sizeof(uint64_t));
-        index_find(&segment->servers, span_of_text(name), fits, served.words);
-        bits_and(fits, served.words, segment->words);
+        index_find(&segment->servers, span_of_text(name), fits->bits.words, served.words);
+        fits_and(fits, served.words);
     }
 }
 
 static void by_demands(const struct segment *segment, const struct ask *ask, enum view_part part,
-                       struct bits *fits)
+                       struct fits *fits)
 {
     if (ask->facts->protocol == PROTOCOL_UDP) {
-        by_datagram(segment, ask, fits->words);
+        by_datagram(segment, ask, fits);
         return;
     }
     if (part == VIEW_ALLOW)
-        by_tls(segment, ask, fits->words);
-    by_server_name(segment, ask, part, fits->words);
+        by_tls(segment, ask, fits);
+    by_server_name(segment, ask, part, fits);
 }
 
 /* ---- by rules ---- */
 
 /* How many numbers of rules these grants have, or more than most. */
-static size_t count_rules(const struct segment *segment, const uint64_t *grants, bool http,
+static size_t count_rules(const struct segment *segment, const struct fits *grants, bool http,
                           size_t most)
 {
     size_t n = 0;
 
-    for (size_t i = bits_next(grants, segment->words, 0); i != SIZE_MAX && n <= most;
-         i = bits_next(grants, segment->words, i + 1))
+    for (size_t i = fits_next(grants, 0); i != SIZE_MAX && n <= most; i = fits_next(grants, i + 1))
         n += http ? segment->grants[i].http_len : segment->grants[i].dns_len;
     return n;
 }
 
 /* What need be found is only among the rules of these grants; of many, more than that. */
-static void want_rules(const struct segment *segment, const uint64_t *grants, bool http,
+static void want_rules(const struct segment *segment, const struct fits *grants, bool http,
                        uint64_t *rules, size_t words)
 {
     size_t n = 0;
 
     memset(rules, 0, words * sizeof(uint64_t));
-    for (size_t i = bits_next(grants, segment->words, 0); i != SIZE_MAX;
-         i = bits_next(grants, segment->words, i + 1)) {
+    for (size_t i = fits_next(grants, 0); i != SIZE_MAX; i = fits_next(grants, i + 1)) {
         const struct segment_grant *grant = &segment->grants[i];
 
         if (++n > FEW_GRANTS) {
@@ -153,7 +186,7 @@ static void narrow(const struct index *index, struct span text, struct bits *rul
 
 /* The number of the first rule that takes the request with such a path; SIZE_MAX: none does. */
 static size_t find_http(const struct segment *segment, const struct ask *ask,
-                        const uint64_t *grants, struct span path)
+                        const struct fits *grants, struct span path)
 {
     const struct facts_request *request = ask->request;
     size_t words = segment->paths.words, i;
@@ -165,16 +198,16 @@ static size_t find_http(const struct segment *segment, const struct ask *ask,
     narrow(&segment->paths, path, &rules);
     for (i = bits_next(rules.words, words, 0); i != SIZE_MAX;
          i = bits_next(rules.words, words, i + 1))
-        if (bits_has(grants, segment->http_grants[i]) && ask_fits_headers(ask, segment->https[i]))
+        if (bits_has(grants->bits.words, segment->http_grants[i]) &&
+            ask_fits_headers(ask, segment->https[i]))
             break;
     return i;
 }
 
 static size_t ask_each_http(const struct segment *segment, const struct ask *ask,
-                            const uint64_t *grants, struct span path)
+                            const struct fits *grants, struct span path)
 {
-    for (size_t i = bits_next(grants, segment->words, 0); i != SIZE_MAX;
-         i = bits_next(grants, segment->words, i + 1)) {
+    for (size_t i = fits_next(grants, 0); i != SIZE_MAX; i = fits_next(grants, i + 1)) {
         const struct segment_grant *grant = &segment->grants[i];
 
         for (size_t j = 0; j < grant->http_len; j++)
@@ -185,7 +218,7 @@ static size_t ask_each_http(const struct segment *segment, const struct ask *ask
 }
 
 /* hits: one for each spelling. */
-static void by_http(const struct segment *segment, const struct ask *ask, const uint64_t *grants,
+static void by_http(const struct segment *segment, const struct ask *ask, const struct fits *grants,
                     struct search_hit *hits)
 {
     size_t tried = segment->methods.tried + segment->hosts.tried + segment->paths.tried;
@@ -201,7 +234,7 @@ static void by_http(const struct segment *segment, const struct ask *ask, const 
     }
 }
 
-static void by_dns(const struct segment *segment, const struct ask *ask, const uint64_t *grants,
+static void by_dns(const struct segment *segment, const struct ask *ask, const struct fits *grants,
                    struct search_hit *hit)
 {
     size_t words = segment->questions.words;
@@ -212,16 +245,19 @@ static void by_dns(const struct segment *segment, const struct ask *ask, const u
         narrow(&segment->questions, span_of_text(ask->asked), &rules);
     for (size_t i = bits_next(rules.words, words, 0); i != SIZE_MAX;
          i = bits_next(rules.words, words, i + 1))
-        if (bits_has(grants, segment->dns_grants[i]) && ask_fits_dns(ask, segment->dnss[i])) {
+        if (bits_has(grants->bits.words, segment->dns_grants[i]) &&
+            ask_fits_dns(ask, segment->dnss[i])) {
             note(hit, segment->grants[segment->dns_grants[i]].policy, &segment->dnss[i]->place);
             return;
         }
 }
 
-static void note_readers(const struct segment *segment, const uint64_t *grants, struct search *out)
+static void note_readers(const struct segment *segment, const struct fits *grants,
+                         struct search *out)
 {
-    size_t first = bits_next(grants, segment->words, 0);
-    size_t path = bits_next_both(grants, segment->pathed, segment->words, 0);
+    size_t first = fits_next(grants, 0);
+    size_t path =
+        bits_next_both(grants->bits.words, segment->pathed, grants->to, grants->from * 64);
 
     if (first != SIZE_MAX)
         note(&out->ruled, segment->grants[first].policy, &segment->grants[first].http->place);
@@ -231,20 +267,22 @@ static void note_readers(const struct segment *segment, const uint64_t *grants, 
 
 /* ---- the whole ---- */
 
-/* Of grants that fit, those that let everything pass at this point, or deny it. */
+/* Of grants that fit, the first that lets everything pass at this point, or denies it. */
 static size_t first_open(const struct segment *segment, const struct ask *ask, enum view_part part,
-                         const struct bits *fits)
+                         const struct fits *fits)
 {
     bool rules_now =
         part == VIEW_DENY || ask->point == POLICY_POINT_HTTP || ask->point == POLICY_POINT_DNS;
-    struct bits open;
 
     if (!rules_now) /* what they are about comes later */
-        return bits_next(fits->words, segment->words, 0);
-    memcpy(open.words, fits->words, segment->words * sizeof(uint64_t));
-    bits_and_not(open.words, segment->http, segment->words);
-    bits_and_not(open.words, segment->dns, segment->words);
-    return bits_next(open.words, segment->words, 0);
+        return fits_next(fits, 0);
+    for (size_t i = fits->from; i < fits->to; i++) {
+        uint64_t open = fits->bits.words[i] & ~segment->http[i] & ~segment->dns[i];
+
+        if (open)
+            return i * 64 + (size_t)__builtin_ctzll(open);
+    }
+    return SIZE_MAX;
 }
 
 struct met {                    /* by rules that look at what is said */
@@ -252,16 +290,16 @@ struct met {                    /* by rules that look at what is said */
     struct search readers;
 };
 
-static void by_rules(const struct segment *segment, const struct ask *ask, struct bits *fits,
+static void by_rules(const struct segment *segment, const struct ask *ask, struct fits *fits,
                      struct met *met)
 {
     if (ask->point == POLICY_POINT_HTTP) {
-        bits_and(fits->words, segment->http, segment->words);
-        note_readers(segment, fits->words, &met->readers);
-        by_http(segment, ask, fits->words, met->spelt);
+        fits_and(fits, segment->http);
+        note_readers(segment, fits, &met->readers);
+        by_http(segment, ask, fits, met->spelt);
     } else if (ask->point == POLICY_POINT_DNS) {
-        bits_and(fits->words, segment->dns, segment->words);
-        by_dns(segment, ask, fits->words, &met->spelt[0]);
+        fits_and(fits, segment->dns);
+        by_dns(segment, ask, fits, &met->spelt[0]);
     }
 }
 
@@ -272,13 +310,13 @@ static struct search_hit search_part(const struct policy_scope *scope, const str
                                      struct met *met, struct search_hit *near)
 {
     struct search_hit open = {0};
-    struct bits fits;
+    struct fits fits;
 
     for (size_t i = 0; i < segments->len && !open.policy; i++) {
         const struct segment *segment = &segments->list[i];
 
         by_where(scope, segment, ask, part, &fits);
-        note_grant(near, segment, bits_next(fits.words, segment->words, 0));
+        note_grant(near, segment, fits_next(&fits, 0));
         by_demands(segment, ask, part, &fits);
         note_grant(&open, segment, first_open(segment, ask, part, &fits));
         if (!open.policy)
@@ -322,9 +360,12 @@ const struct segment_grant *search_next(struct search_each *each)
         size_t next;
 
         if (!each->next) {
-            by_where(each->scope, segment, each->ask, each->part, &each->fits);
+            struct fits fits;
+
+            by_where(each->scope, segment, each->ask, each->part, &fits);
             if (each->demands)
-                by_demands(segment, each->ask, each->part, &each->fits);
+                by_demands(segment, each->ask, each->part, &fits);
+            memcpy(each->fits.words, fits.bits.words, segment->words * sizeof(uint64_t));
         }
         next = bits_next(each->fits.words, segment->words, each->next);
         if (next != SIZE_MAX) {
