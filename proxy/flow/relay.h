@@ -63,6 +63,7 @@ struct relay {
     uint32_t requests;         /* heads seen */
     bool settling; /* a request asked to leave HTTP: nothing goes up until it is answered */
     bool refused;  /* a request was refused: nothing more is read, the answer waits its turn */
+    bool bodiless; /* ... its answer, as it was HEAD */
     bool lives;    /* ... and the connection goes on behind it, */
     bool draining; /* ... when all of the request's body is here, which goes nowhere */
     struct exchange refusal;         /* ... and is told then, too */

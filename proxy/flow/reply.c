@@ -44,7 +44,7 @@ void reply_answer(struct flow *flow, const struct exchange_decision *decision, b
                        "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
                        "%s\r\n%s",
                        decision->code, phrase(decision->code), said,
-                       last ? "Connection: close\r\n" : "", words);
+                       last ? "Connection: close\r\n" : "", flow->relay.bodiless ? "" : words);
 
     if (!down->data)
         down->data = worker_buffer_get(flow->worker, &down->size);
@@ -68,6 +68,7 @@ void reply_refuse(struct flow *flow, const struct facts_request *request,
 {
     flow->relay.refused = true;
     flow->relay.lives = flow->relay.draining = false;
+    flow->relay.bodiless = span_equal(request->method, BYTES("HEAD"));
     flow->relay.denied = decision;
     exchange_begin(flow, &flow->relay.refusal, request);
 }
@@ -104,8 +105,8 @@ void reply_spare(struct relay *relay, const struct http1_head *head,
 
     for (size_t i = 0; i < length.len && bytes <= DRAINED_MAX; i++)
         bytes = bytes * 10 + (size_t)(length.data[i] - '0'); /* http1.c has seen to it */
-    relay->lives = head->keep_alive && !head->upgrade && (!head->body || length.data) &&
-                   bytes <= DRAINED_MAX &&
+    relay->lives = head->keep_alive && head->minor && !head->upgrade &&
+                   (!head->body || length.data) && bytes <= DRAINED_MAX &&
                    !facts_find_field(request->fields, request->fields_len, "expect").data;
     relay->draining = relay->lives;
     if (relay->draining)

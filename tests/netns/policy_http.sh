@@ -22,7 +22,7 @@ policy() {
         printf '%s\n' 'apiVersion: sallyport.io/v1' 'kind: TrafficPolicy' 'metadata: {name: cart}' 'spec:' "${@/#/  }"
         printf '  egress:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n'
         printf '    - ports: [{port: "%s", protocol: TCP}, {port: "%s", protocol: TCP}, {port: "%s", protocol: TCP}]\n' "$H1" "$H2" "$PLAIN"
-        printf '      rules: {http: [{method: "GET|HEAD", path: /ok.*}, {method: POST, path: /ok}]}\n'
+        printf '      rules: {http: [{method: "GET|HEAD", path: /ok.*}, {method: POST, path: /post/.*}]}\n'
     } >"$T/policy.yaml"
 }
 # asks PORT ARGS... PATHS: what came of each, a line each: status, connections made for it; the bodies in $T/body1, ...
@@ -49,11 +49,12 @@ for way in "$H1 --http1.1" "$H2 --http2" "$PLAIN --http1.1"; do
     expect_eq "$way: told of each" "/ok 200 allow cart $rules.rules.http[0], /admin 403 deny cart $rules, /ok 200 allow cart $rules.rules.http[0]" \
         "$(told | cut -d, -f1-3)"
     expect_eq "$way: told of the policy" "deny reject enforce http: no rule allows GET /admin" "$(decided | cut -d, -f1)"
-    expect_eq "$way: a body goes nowhere" "$(lines '403 1' '405 0')" "$(asks "$port" "$http" -d "$(printf 'x%.0s' {1..5000})" '/admin /ok')"
-    expect_eq "$way: a body goes nowhere" "POST /ok" "$(saw)"
+    expect_eq "$way: a body goes nowhere" "$(lines '403 1' '201 0')" "$(asks "$port" "$http" -d "$(printf 'x%.0s' {1..5000})" "/admin /post/$port")"
+    expect_eq "$way: a body goes nowhere" "POST /post/$port" "$(saw)"
 done
-expect_eq "nor does a large one" "$(lines '403 1' '405 1')" "$(asks "$H1" --http1.1 --data-binary "@$T/large" -H Expect: '/admin /ok')"
-expect_eq "nor does a large one" "POST /ok" "$(saw)"
+expect_eq "HEAD has no body" "$(lines '403 1' '200 0')" "$(asks "$H1" --http1.1 -I '/admin /ok')"
+expect_eq "nor does a large one" "$(lines '403 1' '201 1')" "$(asks "$H1" --http1.1 --data-binary "@$T/large" -H Expect: '/admin /post/large')"
+expect_eq "nor does a large one" "POST /post/large" "$(saw)"
 echo "ok: requests are refused, and told"
 
 asks "$H2" --http2 -H 'content-type: application/grpc' -d x -D "$T/head" /admin >"$T/out"
