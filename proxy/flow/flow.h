@@ -63,6 +63,7 @@ struct flow {
                                           there was none */
     uint32_t suites;                   /* ... and these of ours: see suites.c */
     struct tls_rules tls_rules;        /* what its policies want of this */
+    bool mute;                         /* it ended before it said a word */
     enum relay_kind speaks;            /* in the clear */
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
     bool wants_certificate; /* upstream asked for the client's */

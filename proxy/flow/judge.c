@@ -112,10 +112,16 @@ static bool is_to_pass(struct flow *flow)
     return (spared(flow) && verdict_may_pass(flow)) || verdict_passes(flow) || is_learnt(flow);
 }
 
+/* Else it is judged request by request, or question by question. */
+static bool is_said_at_once(const struct flow *flow)
+{
+    return flow->facts.visibility != VISIBILITY_PLAINTEXT && !flow->mute;
+}
+
 /* Nothing can be read of it, or nothing is to be. */
 static enum flow_state leave(struct flow *flow)
 {
-    if (flow->facts.visibility == VISIBILITY_OPAQUE &&
+    if (flow->facts.visibility == VISIBILITY_OPAQUE && !flow->mute &&
         !verdict_unseen_opaque(flow, flow->facts.opaque))
         return verdict_refused(flow);
     flow->facts.route = ROUTE_PASSTHROUGH;
@@ -126,11 +132,14 @@ static enum flow_state leave(struct flow *flow)
 
 enum flow_state judge(struct flow *flow)
 {
+    bool passes = is_to_pass(flow);
     char address[ADDR_TEXT_MAX];
 
-    if (flow->speaks != RELAY_DNS && !verdict_hello(flow))
+    if (flow->mute && !verdict_may_pass(flow))
+        return FLOW_CLOSING; /* it only looked whether somebody is there, as many do */
+    if ((is_said_at_once(flow) || passes) && !verdict_hello(flow))
         return verdict_refused(flow);
-    if (is_to_pass(flow))
+    if (passes)
         flow->facts.visibility = VISIBILITY_PASSTHROUGH;
     switch (flow->facts.visibility) {
     case VISIBILITY_TERMINATED:

@@ -146,6 +146,7 @@ enum flow_state peek(struct flow *flow)
     }
     if (n == 0) { /* nothing said and the end already sent: a probe, or who only listens */
         facts_set_opaque(&flow->facts, OPAQUE_SILENT);
+        flow->mute = true;
         return FLOW_JUDGING;
     }
     switch (peek_step(span_of(worker->peeked, n < 0 ? 0 : (size_t)n), asked_port(flow),

@@ -13,11 +13,12 @@ mkdir -p "$T/www" "$T/client"
 cp "$T/mine.pem" "$T/client/tls.crt"
 install -m 600 "$T/mine.key" "$T/client/tls.key"
 echo fine >"$T/www/ok"
-read -r NEW OLD PRIVATE ASKS <<<"$(free_ports 4)"
+read -r NEW OLD PRIVATE ASKS PLAIN <<<"$(free_ports 5)"
 nginx_server "$NEW" origin
 nginx_server "$OLD" origin 'ssl_protocols TLSv1.2;'
 nginx_server "$PRIVATE" theirs
 nginx_server "$ASKS" origin "ssl_verify_client on; ssl_client_certificate $T/private.pem;"
+nginx_server "$PLAIN"
 start_nginx
 
 # policy ENTRY: of toPorts
@@ -47,6 +48,8 @@ refused "serverNames: another" "tls: no rule allows the name localhost" "localho
 expect_eq "its tls event" "deny cart egress[0].toPorts[0]" "$(events '.[] | .process_tls // empty | "\(.verdict) \(.policy) \(.rule)"')"
 run openssl s_client -connect "127.0.0.1:$NEW" -noservername </dev/null >"$T/out" 2>&1 || true
 expect_grep "no name: the alert" 'alert access denied' "$T/out"
+expect_eq "in the clear" 403 "$(run curl -s -4 -w '%{http_code}' -o /dev/null "http://localhost:$PLAIN/ok")"
+expect_eq "in the clear: told" "deny reject http: no rule allows GET /ok" "$(decided)"
 echo "ok: serverNames"
 
 policy 'tls: {minVersion: "1.3"}'
