@@ -211,6 +211,18 @@ static void keep(struct websocket *websocket, struct span part)
     message->kept = span_of(websocket->kept, message->kept.len + part.len);
 }
 
+static void pass(struct websocket *websocket, struct span part)
+{
+    uint8_t room[4096];
+
+    for (size_t at = 0, len; at < part.len; at += len) {
+        len = part.len - at < sizeof(room) ? part.len - at : sizeof(room);
+        for (size_t i = 0; i < len; i++)
+            room[i] = part.data[at + i] ^ websocket->mask[(websocket->mask_at + at + i) % 4];
+        websocket->hooks.piece(websocket->hooks.arg, &websocket->message, span_of(room, len));
+    }
+}
+
 static void take_payload(struct websocket *websocket, struct span *bytes)
 {
     size_t len = bytes->len < websocket->left ? bytes->len : (size_t)websocket->left;
@@ -222,6 +234,8 @@ static void take_payload(struct websocket *websocket, struct span *bytes)
         websocket->bytes += len;
         websocket->message.len += len;
         keep(websocket, part);
+        if (websocket->hooks.piece)
+            pass(websocket, part);
     } else if (opcode_of(websocket) == WEBSOCKET_CLOSE) {
         unmask(websocket, part, websocket->close + websocket->close_len);
         websocket->close_len += (uint8_t)len;

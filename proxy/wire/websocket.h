@@ -35,6 +35,8 @@ struct websocket_hooks {
     size_t keep; /* bytes of each message; 0: none */
     void (*message)(void *arg, const struct websocket_message *message);
     void *arg;
+    /* What comes of a message, unmasked, as it comes; its end is told by message(). */
+    void (*piece)(void *arg, const struct websocket_message *message, struct span bytes);
 };
 
 /* websocket_init() fills it. */

@@ -10,6 +10,7 @@ struct told {
     struct websocket websocket;
     uint64_t digest; /* of all messages */
     uint64_t messages, bytes;
+    uint64_t pieces, pieces_len; /* of the message at hand; all of their bytes */
     size_t keep;
 };
 
@@ -25,6 +26,9 @@ static void on_message(void *arg, const struct websocket_message *message)
     CHECK(message->opcode == WEBSOCKET_TEXT || message->opcode == WEBSOCKET_BINARY);
     CHECK(message->kept.len == (message->len < told->keep ? message->len : told->keep));
     CHECK(message->truncated == (message->kept.len < message->len));
+    CHECK(!told->websocket.hooks.piece || told->pieces_len == message->len);
+    told->digest = digest(told->digest, (uint8_t)told->pieces);
+    told->pieces = told->pieces_len = 0;
     told->messages++;
     told->bytes += message->len;
     told->digest = digest(told->digest, (uint8_t)message->opcode);
@@ -33,9 +37,21 @@ static void on_message(void *arg, const struct websocket_message *message)
         told->digest = digest(told->digest, message->kept.data[i]);
 }
 
+static void on_piece(void *arg, const struct websocket_message *message, struct span bytes)
+{
+    struct told *told = arg;
+
+    for (size_t i = 0; i < bytes.len; i++) {
+        told->pieces = digest(told->pieces, bytes.data[i]);
+        if (told->pieces_len + i < message->kept.len)
+            CHECK(message->kept.data[told->pieces_len + i] == bytes.data[i]);
+    }
+    told->pieces_len += bytes.len;
+}
+
 static void tell(struct told *told, uint8_t flags, struct span all, uint8_t most, uint32_t seed)
 {
-    struct websocket_hooks hooks = {flags >> 2, on_message, told};
+    struct websocket_hooks hooks = {flags >> 2, on_message, told, on_piece};
     size_t size = most ? most : all.len;
     uint8_t *room = malloc(size ? size : 1);
 
@@ -122,6 +138,8 @@ static void check_model(const struct told *told, uint8_t flags, struct span all)
                                                  .compressed = frame.first & 0x40};
         for (size_t i = 0; i < frame.payload.len && message.kept.len < model.keep; i++)
             kept[message.kept.len++] = frame.payload.data[i] ^ frame.mask[i % 4];
+        for (size_t i = 0; i < frame.payload.len; i++)
+            model.pieces = digest(model.pieces, frame.payload.data[i] ^ frame.mask[i % 4]);
         message.len += frame.payload.len;
         in_message = !(frame.first & 0x80);
         if (in_message)

@@ -165,7 +165,7 @@ static void check_text(const char *got, const char *want)
 
 static void told_in_pieces_of(size_t most)
 {
-    static const struct websocket_hooks hooks = {KEEP, on_message, told};
+    static const struct websocket_hooks hooks = {KEEP, on_message, told, NULL};
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct websocket websocket;
@@ -223,7 +223,7 @@ static void every_length(void **state)
 {
     static const size_t lens[] = {0, 1, 125, 126, 127, 255, 256, 257, 10000, 65535, 65536, 200000};
     static uint8_t bytes[WEBSOCKET_HEADER_MAX + 200000];
-    static const struct websocket_hooks hooks = {66000, on_message, told};
+    static const struct websocket_hooks hooks = {66000, on_message, told, NULL};
 
     (void)state;
     memset(bytes, 'x', sizeof(bytes));
