@@ -78,7 +78,7 @@ bool token_read(struct span jwt, struct token *out)
 
 bool token_is_of(const struct token *token, const char *space, const char *name)
 {
-    if (!name[0])
-        return false;
+    if (!space[0] || !name[0])
+        return !token->pod[0];
     return strcmp(token->space, space) == 0 && (!token->pod[0] || strcmp(token->pod, name) == 0);
 }

@@ -2,6 +2,7 @@
 #include "proxy/agent_own.h"
 
 #include <errno.h>
+#include <openssl/rand.h>
 
 #include "proxy/doors/attempts.h"
 #include "proxy/capture/captures.h"
@@ -44,7 +45,7 @@ static int take_captures(struct agent *agent, struct err *err)
 
 static int make_workers(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
-    const struct worker_parts parts = {
+    struct worker_parts parts = {
         .keeper = agent->keeper,
         .identity = agent->identity,
         .store = agent->store,
@@ -60,6 +61,8 @@ static int make_workers(struct agent *agent, const struct agent_settings *settin
         .captures = captures_table(agent->captures),
     };
 
+    if (RAND_bytes(parts.salt, sizeof(parts.salt)) != 1)
+        return err_set(err, -EIO, "no random bytes");
     agent->workers = calloc(settings->workers, sizeof(*agent->workers));
     if (!agent->workers)
         return err_set(err, -ENOMEM, "%u workers", settings->workers);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "certs/err_tls.h"
 #include "proxy/flow/flow.h"
+#include "proxy/flow/inspection_plan.h"
 #include "proxy/flow/streams.h"
 #include "proxy/limits.h"
 
@@ -283,6 +284,7 @@ void worker_free(struct worker **worker)
     while (gone->spare_len)
         free(gone->spare[--gone->spare_len]);
     tls_rules_forget(gone);
+    inspection_lanes_fini(gone);
     SSL_CTX_free(gone->upstream_ctx);
     SSL_CTX_free(gone->pod_ctx);
     BIO_meth_free(gone->leg_bio);

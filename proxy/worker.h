@@ -31,6 +31,7 @@ struct capture_table;
 struct flow;
 struct leg;
 struct limits;
+struct inspection_lane;
 struct names;
 struct passthrough;
 struct policies;
@@ -57,6 +58,7 @@ struct worker_parts {
     struct bus *bus;
     struct sockets *sockets;
     struct limits *limits;
+    uint8_t salt[32];               /* for digests of what is found in bodies */
     struct capture_table *captures; /* who asks for pods' bytes or keys; NULL: nobody can */
 };
 
@@ -79,8 +81,9 @@ struct worker {
     struct flow *flows; /* all live ones */
     struct flow *dead;  /* freed at the end of the loop's turn */
     struct event *reaper;
-    struct event *retirer;        /* pending since worker_retire() */
-    struct rule_file *rule_files; /* of flow/tls_rules.c */
+    struct event *retirer;         /* pending since worker_retire() */
+    struct rule_file *rule_files;  /* of flow/tls_rules.c */
+    struct inspection_lane *lanes; /* of flow/inspection_plan.c */
     uint8_t *spare[WORKER_SPARE_BUFFERS];
     size_t spare_len;
     struct inbox inbox;

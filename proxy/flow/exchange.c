@@ -6,6 +6,7 @@
 
 #include "certs/fit.h"
 #include "proxy/flow/carried.h"
+#include "proxy/flow/inspection.h"
 #include "proxy/flow/steps.h"
 #include "proxy/wire/authority.h"
 
@@ -162,6 +163,29 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
         copy_fields(event, request->fields, request->fields_len, &event->http.request_headers_len);
 }
 
+void exchange_inspect(struct flow *flow, struct exchange *exchange,
+                      const struct facts_request *request)
+{
+    const struct facts_request none = {0};
+
+    exchange->blind = !inspection_new(&exchange->inspection, flow, request ? request : &none);
+}
+
+bool exchange_looks(const struct exchange *exchange, bool up)
+{
+    return exchange->carried || exchange->blind ||
+           (exchange->inspection && inspection_wants(exchange->inspection, up));
+}
+
+static bool goes_on(struct flow *flow, const struct exchange *exchange, enum inspected inspected)
+{
+    if (exchange->blind)
+        verdict_blind(flow);
+    if (inspected != INSPECTED_FINE)
+        verdict_onto(flow, exchange->event);
+    return !exchange->blind && inspected != INSPECTED_STOP;
+}
+
 static void tell(struct flow *flow, struct exchange *exchange)
 {
     if (exchange->event) /* else it was told, or is lost and counted */
@@ -176,6 +200,7 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
     if (!event) {
         if (!flow->why.text[0])
             err_set(&flow->why, -EPROTO, "%s", decision->reason);
+        inspection_free(&exchange->inspection);
         return;
     }
     if (event->verdict != VERDICT_DENY) /* whoever allowed it has not done that */
@@ -185,6 +210,7 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
     event->error = flow_event_text(event, span_of_text(decision->reason));
     tell(flow, exchange);
     carried_free(&exchange->carried);
+    inspection_free(&exchange->inspection);
 }
 
 /* The body has not gone by yet: what its head says of it. */
@@ -212,14 +238,36 @@ void exchange_answered(struct flow *flow, struct exchange *exchange,
     }
     tell(flow, exchange);
     carried_answered(&exchange->carried, answer);
+    if (exchange->inspection)
+        inspection_answered(exchange->inspection, answer);
 }
 
-void exchange_body(struct exchange *exchange, bool up, struct span bytes)
+bool exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes)
 {
+    enum inspected inspected = INSPECTED_FINE;
+
     if (up && exchange->event)
         exchange->event->http.request_bytes += bytes.len;
     if (exchange->carried)
         carried_body(exchange->carried, up, bytes);
+    if (exchange->inspection)
+        inspected = inspection_body(flow, exchange->inspection, up, bytes);
+    return goes_on(flow, exchange, inspected);
+}
+
+bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up)
+{
+    enum inspected inspected = INSPECTED_FINE;
+
+    if (exchange->inspection)
+        inspected = inspection_end(flow, exchange->inspection, up);
+    return goes_on(flow, exchange, inspected);
+}
+
+void exchange_rest(struct exchange *rest, struct exchange *from)
+{
+    inspection_free(&rest->inspection);
+    *rest = (struct exchange){.inspection = TAKE(from->inspection), .blind = from->blind};
 }
 
 void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
@@ -238,5 +286,6 @@ void exchange_end(struct flow *flow, struct exchange *exchange, const char *erro
     tell(flow, exchange);
     if (exchange->carried)
         carried_end(flow, &exchange->carried, clock_ns() - exchange->sent_ns, error);
+    inspection_free(&exchange->inspection);
     *exchange = (struct exchange){0};
 }

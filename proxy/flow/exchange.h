@@ -15,13 +15,16 @@
 #include "policy/facts.h"
 
 struct carried;
+struct inspection;
 struct flow;
 struct flow_event;
 
 struct exchange {
     struct flow_event *event; /* its process_http, filled but for the answer; NULL: told */
     uint64_t sent_ns;
-    struct carried *carried; /* what the bodies are looked at for; NULL: nothing */
+    struct carried *carried;       /* what the bodies are looked at for; NULL: nothing */
+    struct inspection *inspection; /* ... by policies; NULL: nothing */
+    bool blind;                    /* ... but there was no memory for it: none goes on */
 };
 
 struct exchange_decision {
@@ -43,6 +46,11 @@ struct exchange_decision exchange_judge(const struct facts *facts,
 /* What is asked goes on, or is about to be refused. Overwrites *exchange. */
 void exchange_begin(struct flow *flow, struct exchange *exchange,
                     const struct facts_request *request);
+/* It goes on: what of it policies want to look at. request NULL: what goes by is no request. */
+void exchange_inspect(struct flow *flow, struct exchange *exchange,
+                      const struct facts_request *request);
+/* Whether bytes of a body are wanted in that direction, and its end. */
+bool exchange_looks(const struct exchange *exchange, bool up);
 /* It, or its answer, does not go on (any further): tells so; where its answer was told already, the
  * end of the connection does. */
 void exchange_refused(struct flow *flow, struct exchange *exchange,
@@ -50,8 +58,14 @@ void exchange_refused(struct flow *flow, struct exchange *exchange,
 /* The head of its final answer (101 among them): tells it. */
 void exchange_answered(struct flow *flow, struct exchange *exchange,
                        const struct facts_answer *answer);
-/* Bytes of a body, without framing; or of what follows an upgrade. up: the request's. */
-void exchange_body(struct exchange *exchange, bool up, struct span bytes);
+/* Bytes of a body, without framing; or of what follows an upgrade. up: the request's. False: they
+ * do not go on; flow->verdicts.said says why, ->over: both ways end. */
+bool exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes);
+/* That was all of it: whether its end goes on. */
+bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up);
+/* The rest of a request's body that was answered before it came: what is needed of `from` for it.
+ */
+void exchange_rest(struct exchange *rest, struct exchange *from);
 void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
                        size_t len);
 /* It is over; error: why before its time, or NULL. Tells what was not told yet. At ease with a

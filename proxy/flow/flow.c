@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "proxy/enforce/act.h"
+#include "proxy/flow/inspection_plan.h"
 #include "proxy/flow/steps.h"
 #include "proxy/flow/streams.h"
 
@@ -93,7 +94,8 @@ static void bury(struct flow *flow)
     relay_fini(&flow->relay, worker);
     splice_fini(&flow->splice, worker);
     resume_fini(&flow->resume);
-    leg_fini(&flow->upstream, flow->reset);
+    inspection_plan_unref(&flow->plan);
+    leg_fini(&flow->upstream, flow->reset || flow->reset_upstream);
     leg_fini(&flow->pod, flow->reset);
     if (flow->facts.who.process)
         identity_flow_end(worker->parts.identity, &flow->facts.who.process);
@@ -147,7 +149,7 @@ static enum flow_state last_words(struct flow *flow)
 
     if (flow->reset || flow->timed_out)
         return FLOW_CLOSED;
-    leg_fini(&flow->upstream, false);
+    leg_fini(&flow->upstream, flow->reset_upstream);
     if (leg_shut(&flow->pod, true) < 0)
         return FLOW_CLOSING;
     /* closing with bytes unread would send RST, and that can overtake the last words */

@@ -68,19 +68,21 @@ struct flow {
     bool by_its_names;      /* the pod asked for no name: it is to judge those that upstream has */
     bool wants_certificate; /* upstream asked for the client's */
     const struct client_cert *shown; /* ... and saw this one, of credentials; NULL: none */
-    uint64_t rx_opened; /* ... and had sent this much when its handshake was done; 0: it is not */
-    int bad_depth;      /* where in upstream's chain the certificate is that failed to verify */
-    bool half_closed;   /* one end is done, the other is not */
-    bool reset;         /* the end is an RST on both legs */
+    uint64_t rx_opened;  /* ... and had sent this much when its handshake was done; 0: it is not */
+    int bad_depth;       /* where in upstream's chain the certificate is that failed to verify */
+    bool half_closed;    /* one end is done, the other is not */
+    bool reset;          /* the end is an RST on both legs */
+    bool reset_upstream; /* ... on that of upstream, which shall not take what it has for whole */
     struct relay relay;
     struct splice splice;
     struct resume resume;
-    struct tunnel tunnel;      /* what the program speaks through */
-    const char *refused;       /* how the program refused our certificate: see refusal.h */
-    struct err why;            /* what went wrong, told with the next event */
-    struct tap *taps;          /* who asked for its bytes or keys; NULL: nobody */
-    struct sockets_flow *done; /* room to tell the end */
-    struct flow *next, **link; /* in worker->flows, then worker->dead */
+    struct inspection_plan *plan; /* a reference: what is looked for in what it carries; NULL */
+    struct tunnel tunnel;         /* what the program speaks through */
+    const char *refused;          /* how the program refused our certificate: see refusal.h */
+    struct err why;               /* what went wrong, told with the next event */
+    struct tap *taps;             /* who asked for its bytes or keys; NULL: nobody */
+    struct sockets_flow *done;    /* room to tell the end */
+    struct flow *next, **link;    /* in worker->flows, then worker->dead */
 };
 
 /* Begins a flow: takes fd, upstream (or -1: then it connects by itself) and process, borrows pod

@@ -43,12 +43,14 @@ void relay_tell_unanswered(struct flow *flow)
         why = flow->why.text;
     streams_end(flow);
     exchange_end(flow, &relay->answering, flow->why.text[0] ? flow->why.text : NULL);
+    exchange_end(flow, &relay->rest, NULL);
     for (; relay->pending_len; relay->pending_len--) {
         exchange_end(flow, &relay->pending[relay->pending_at].exchange, why);
         relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     }
     if (relay->refusal.event)
         exchange_refused(flow, &relay->refusal, &relay->denied);
+    exchange_end(flow, &relay->refusal, NULL);
 }
 
 /* Room for more: bytes that went on make way; a head, or a DNS message, that does not fit makes the
@@ -167,14 +169,20 @@ static void decide(struct relay *relay)
             relay_decide(span_of(up->data, up->len), span_of(down->data, down->len), ended);
 }
 
-static void pass_raw(struct flow *flow, struct pipeline *line)
+/* False: it does not go on. */
+static bool pass_raw(struct flow *flow, struct pipeline *line)
 {
     struct exchange *upgraded = &flow->relay.answering;
+    bool up = line == &flow->relay.up;
 
-    if (upgraded->carried && line->parsed < line->len)
-        exchange_body(upgraded, line == &flow->relay.up,
-                      span_of(line->data + line->parsed, line->len - line->parsed));
+    if (exchange_looks(upgraded, up) && line->parsed < line->len &&
+        !exchange_body(flow, upgraded, up,
+                       span_of(line->data + line->parsed, line->len - line->parsed))) {
+        err_set(&flow->why, -EACCES, "%s", flow->verdicts.said);
+        return false;
+    }
     line->parsed = line->ready = line->len;
+    return true;
 }
 
 static bool think(struct flow *flow)
@@ -191,11 +199,12 @@ static bool think(struct flow *flow)
         if (!relay->requests && flow->facts.visibility != VISIBILITY_OPAQUE &&
             (relay->up.len || relay->down.len)) {
             facts_set_opaque(&flow->facts, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+            if (!relay->requests && !relay->answering.inspection)
+                exchange_inspect(flow, &relay->answering, NULL);
             if (!verdict_unseen_opaque(flow, flow->facts.opaque))
                 return false;
         }
-        pass_raw(flow, &relay->up);
-        pass_raw(flow, &relay->down);
+        return pass_raw(flow, &relay->up) && pass_raw(flow, &relay->down);
     }
     return true;
 }

@@ -68,6 +68,8 @@ struct relay {
     bool draining; /* ... when all of the request's body is here, which goes nowhere */
     struct exchange refusal;         /* ... and is told then, too */
     struct exchange_decision denied; /* ... as this says */
+    struct exchange rest;            /* whose answer is whole, but not its body */
+    bool stopped;                    /* a body that is being read does not go on */
     bool ending;                     /* what is in `down` are the last bytes for the pod */
     bool stuck;             /* upstream takes no more: only its answer, if any, is still wanted */
     bool cut;               /* upstream broke: reset when what came before was passed on */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "events/verdict.h"
+#include "proxy/flow/finding.h"
 #include "proxy/flow/steps.h"
 
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)
@@ -162,6 +163,32 @@ void report_tls(const struct flow *flow)
             fill_tls(event, flow->upstream.ssl, flow->shown);
         event->error = why(flow, event);
         verdict_onto(flow, event);
+    }
+    report_emit(flow, &event);
+}
+
+static const char *copied(struct flow_event *event, const char *text)
+{
+    return text ? flow_event_text(event, span_of_text(text)) : NULL;
+}
+
+void report_finding(const struct flow *flow, const struct finding *finding)
+{
+    struct flow_event *event = report_new(flow, FLOW_EVENT_POLICY);
+    const struct token *token = finding->token.account[0] ? &finding->token : NULL;
+
+    if (event) {
+        flow_event_set_verdict(event, finding->point, &finding->verdict);
+        event->decision.host = copied(event, finding->host);
+        event->decision.method = copied(event, finding->method);
+        event->decision.path = copied(event, finding->path);
+        event->decision.pattern = copied(event, finding->pattern);
+        event->decision.direction = finding->direction;
+        event->decision.sha256 = finding->sha256[0] ? copied(event, finding->sha256) : NULL;
+        event->decision.offset = finding->offset;
+        event->decision.token_namespace = token ? copied(event, token->space) : NULL;
+        event->decision.token_service_account = token ? copied(event, token->account) : NULL;
+        event->decision.token_pod = token && token->pod[0] ? copied(event, token->pod) : NULL;
     }
     report_emit(flow, &event);
 }

@@ -76,16 +76,11 @@ static void refuse_head(struct flow *flow, struct exchange_decision decision)
     reply_refuse(flow, &request, decision);
 }
 
-/* Where the fault is in a body, the request's head went on already: then it is the one refused. */
-static void refuse_request(struct flow *flow)
+/* A request whose head went on already. */
+static void refuse_open(struct flow *flow, struct exchange_decision decision)
 {
     struct relay *relay = &flow->relay;
-    struct exchange_decision decision = {VERDICT_DENY, 400, http1_reason(relay->request)};
 
-    if (relay->up.in_head) {
-        refuse_head(flow, decision);
-        return;
-    }
     relay->refused = true;
     if (relay->pending_len) {
         relay->denied = decision;
@@ -100,6 +95,43 @@ static void refuse_request(struct flow *flow)
         reply_end(relay);
     else
         relay->cut = relay->stuck = true;
+}
+
+static void refuse_request(struct flow *flow)
+{
+    struct exchange_decision decision = {VERDICT_DENY, 400, http1_reason(flow->relay.request)};
+
+    if (flow->relay.up.in_head)
+        refuse_head(flow, decision);
+    else
+        refuse_open(flow, decision);
+}
+
+/* Something in a request's body does not go on: upstream shall not take what it has for all of it.
+ */
+static void stop_request(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    const struct exchange_decision decision = {VERDICT_DENY, 403, flow->verdicts.said};
+
+    relay->up.len = relay->up.parsed = relay->up.ready;
+    relay->lives = relay->draining = relay->stopped = false;
+    flow->reset_upstream = true;
+    refuse_open(flow, decision);
+    verdict_onto(flow, relay->refusal.event);
+}
+
+/* ... in an answer's, of which the pod has a part: a reset, for a FIN could be the end of all of
+ * it. */
+static void stop_answer(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+
+    err_set(&flow->why, -EACCES, "%s", flow->verdicts.said);
+    relay->down.len = relay->down.parsed = relay->down.ready;
+    relay->stopped = false;
+    relay->cut = relay->stuck = relay->down.over = true;
+    relay->down.ended = false;
 }
 
 /* ---- the two directions ---- */
@@ -117,13 +149,20 @@ static void note_body(const struct relay *relay, struct exchange *exchange)
         exchange->event->http.request_bytes = http1_body_bytes(relay->request);
 }
 
+/* Whose body is on its way up. */
+static struct exchange *asking(struct relay *relay)
+{
+    if (relay->pending_len)
+        return &newest_pending(relay)->exchange;
+    return exchange_looks(&relay->rest, true) ? &relay->rest : &relay->answering;
+}
+
 static void on_body_up(void *arg, struct span bytes)
 {
     struct flow *flow = arg;
-    struct relay *relay = &flow->relay;
 
-    exchange_body(relay->pending_len ? &newest_pending(relay)->exchange : &relay->answering, true,
-                  bytes);
+    if (!exchange_body(flow, asking(&flow->relay), true, bytes))
+        flow->relay.stopped = true;
 }
 
 /* False: it does not go on. */
@@ -155,7 +194,9 @@ static bool request_seen(struct flow *flow)
     pending->upgrade = head->upgrade;
     exchange_begin(flow, &pending->exchange, &request);
     verdict_onto(flow, pending->exchange.event);
-    http1_on_body(relay->request, pending->exchange.carried ? on_body_up : NULL, flow);
+    exchange_inspect(flow, &pending->exchange, &request);
+    http1_on_body(relay->request, exchange_looks(&pending->exchange, true) ? on_body_up : NULL,
+                  flow);
     if (pending->connect)
         tunnel_asked(&flow->tunnel, head, base);
     return true;
@@ -186,6 +227,12 @@ bool request_feed_up(struct flow *flow)
         status = http1_feed(relay->request, span_of(up->data + up->parsed, up->len - up->parsed),
                             &consumed);
         up->parsed += consumed;
+        if (status == HTTP1_DONE && !exchange_body_ended(flow, asking(relay), true))
+            relay->stopped = true;
+        if (relay->stopped) {
+            stop_request(flow);
+            return !flow->verdicts.over;
+        }
         switch (status) {
         case HTTP1_MORE:
             if (!up->in_head)
@@ -202,6 +249,7 @@ bool request_feed_up(struct flow *flow)
             up->ready = up->parsed;
             if (relay->pending_len)
                 note_body(relay, &newest_pending(relay)->exchange);
+            exchange_end(flow, &relay->rest, NULL);
             relay->settling = http1_head(relay->request)->upgrade;
             break;
         case HTTP1_RAW:
@@ -230,7 +278,8 @@ static void on_body_down(void *arg, struct span bytes)
 {
     struct flow *flow = arg;
 
-    exchange_body(&flow->relay.answering, false, bytes);
+    if (!exchange_body(flow, &flow->relay.answering, false, bytes))
+        flow->relay.stopped = true;
 }
 
 static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)
@@ -251,7 +300,7 @@ static void tell_answered(struct flow *flow, const struct http1_head *head, cons
     if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
         note_body(relay, exchange);
     exchange_answered(flow, exchange, &answer);
-    http1_on_body(relay->response, exchange->carried ? on_body_down : NULL, flow);
+    http1_on_body(relay->response, exchange_looks(exchange, false) ? on_body_down : NULL, flow);
 }
 
 /* An answer's head: told, and what it settles. False: the flow ends here. */
@@ -324,10 +373,18 @@ static void refuse_answer(struct flow *flow, const char *reason)
     reply_answer(flow, &decision, true);
 }
 
-static void answer_ends(struct flow *flow)
+/* False: its end does not go on. */
+static bool answer_ends(struct flow *flow)
 {
-    flow->relay.down.in_head = true;
-    exchange_end(flow, &flow->relay.answering, NULL);
+    struct relay *relay = &flow->relay;
+
+    if (!exchange_body_ended(flow, &relay->answering, false))
+        return false;
+    if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
+        exchange_rest(&relay->rest, &relay->answering);
+    relay->down.in_head = true;
+    exchange_end(flow, &relay->answering, NULL);
+    return true;
 }
 
 /* The end of upstream's bytes can be the end of an answer, or cut one short: then the pod's leg
@@ -338,7 +395,7 @@ static void feed_end(struct flow *flow)
 
     relay->down.over = true;
     if (http1_eof(relay->response) == HTTP1_DONE)
-        answer_ends(flow);
+        relay->stopped = !answer_ends(flow);
     else
         err_set(&flow->why, -EPROTO, "the upstream's answer was cut short");
 }
@@ -361,6 +418,12 @@ bool request_feed_down(struct flow *flow)
             http1_feed(relay->response,
                        span_of(down->data + down->parsed, down->len - down->parsed), &consumed);
         down->parsed += consumed;
+        if (status == HTTP1_DONE && !relay->stopped)
+            relay->stopped = !answer_ends(flow);
+        if (relay->stopped) {
+            stop_answer(flow);
+            return !flow->verdicts.over;
+        }
         if (status == HTTP1_MORE) {
             if (!down->in_head)
                 down->ready = down->parsed;
@@ -377,15 +440,17 @@ bool request_feed_down(struct flow *flow)
             return false;
         if (status == HTTP1_RAW)
             to_raw(relay);
-        down->in_head = false;
-        if (status == HTTP1_DONE)
-            answer_ends(flow);
+        down->in_head = status == HTTP1_DONE;
         down->ready = down->parsed;
         if (status == HTTP1_DONE && relay->parting)
             reply_end(relay);
     }
     if (relay->kind == RELAY_HTTP && down->ended && !down->over && down->parsed == down->len)
         feed_end(flow);
+    if (relay->stopped) {
+        stop_answer(flow);
+        return !flow->verdicts.over;
+    }
     if (!relay->ending && reply_is_due(relay) && reply_fits(down)) /* a slow reader's */
         reply_refused(flow);
     return true;

@@ -83,8 +83,10 @@ static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
         span_equal(request.method, BYTES("CONNECT")) && !websocket_asked(request.upgrade);
     exchange_begin(flow, &asked->exchange, &request);
     verdict_onto(flow, asked->exchange.event);
-    if (decision.verdict != VERDICT_DENY)
+    if (decision.verdict != VERDICT_DENY) {
+        exchange_inspect(flow, &asked->exchange, &request);
         return true;
+    }
     exchange_refused(flow, &asked->exchange, &decision);
     *refusal = (struct http2_refusal){decision.code ? decision.code : 403, decision.reason};
     return true;
@@ -105,12 +107,41 @@ static void on_answer(void *arg, struct http2_stream *stream, const struct http2
     flow->relay.unread = flow->relay.unread || (asked->connect && answer.code / 100 == 2);
 }
 
-static void on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes)
+/* What is said in a stream does not go on. What was told of its answer is true: that it did not end
+ * well is for the connection's close to tell. */
+static void stop(struct flow *flow, struct asked *asked, struct http2_refusal *refusal)
 {
+    const struct exchange_decision decision = {VERDICT_DENY, 403, flow->verdicts.said};
+
+    *refusal = (struct http2_refusal){decision.code, decision.reason};
+    if (asked->exchange.event)
+        exchange_refused(flow, &asked->exchange, &decision);
+    else if (!flow->relay.late.text[0])
+        err_set(&flow->relay.late, -EACCES, "%s", decision.reason);
+}
+
+static bool on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes,
+                    struct http2_refusal *refusal)
+{
+    struct flow *flow = arg;
     struct asked *asked = http2_stream_user(stream);
 
-    (void)arg;
-    exchange_body(&asked->exchange, from == HTTP2_POD, bytes);
+    if (exchange_body(flow, &asked->exchange, from == HTTP2_POD, bytes))
+        return true;
+    stop(flow, asked, refusal);
+    return false;
+}
+
+static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side from,
+                     struct http2_refusal *refusal)
+{
+    struct flow *flow = arg;
+    struct asked *asked = http2_stream_user(stream);
+
+    if (exchange_body_ended(flow, &asked->exchange, from == HTTP2_POD))
+        return true;
+    stop(flow, asked, refusal);
+    return false;
 }
 
 static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
@@ -211,6 +242,7 @@ static const struct http2_hooks hooks = {
     .request = on_request,
     .answer = on_answer,
     .body = on_body,
+    .ended = on_ended,
     .trailers = on_trailers,
     .closed = on_closed,
     .malformed = on_malformed,

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
+#include "proxy/flow/finding.h"
 #include "proxy/flow/verdict_own.h"
 
 /* ---- what is in force ---- */
@@ -108,27 +109,53 @@ static void punish(const struct flow *flow, enum policy_action action)
         log_warn("a policy's %s: %s", policy_action_name(action), err.text);
 }
 
+static void note(struct verdicts *verdicts, enum policy_point point,
+                 const struct policy_verdict *verdict)
+{
+    if (!outweighs(verdict, &verdicts->last))
+        return;
+    verdicts->last = *verdict;
+    verdicts->point = point;
+}
+
+/* Whether it goes on. */
+static bool follow(struct flow *flow, const struct policy_verdict *verdict)
+{
+    if (verdict->verdict != VERDICT_DENY)
+        return true;
+    say(&flow->verdicts);
+    if (verdict->action != POLICY_REJECT)
+        flow->verdicts.over = true;
+    punish(flow, verdict->action);
+    return false;
+}
+
 bool verdict_settle(struct flow *flow, enum policy_point point,
                     const struct policy_verdict *verdict, const struct facts_request *request)
 {
-    struct verdicts *verdicts = &flow->verdicts;
-
-    if (outweighs(verdict, &verdicts->last)) {
-        verdicts->last = *verdict;
-        verdicts->point = point;
-    }
+    note(&flow->verdicts, point, verdict);
     if (verdict->verdict == VERDICT_ALLOW)
         return true;
     report_policy(flow, point, verdict, request);
-    if (verdict->verdict != VERDICT_DENY)
+    if (follow(flow, verdict))
         return true;
-    say(verdicts);
-    if (verdict->action != POLICY_REJECT)
-        verdicts->over = true;
-    punish(flow, verdict->action);
     if (!request)
-        err_set(&flow->why, -EACCES, "%s", verdicts->said);
+        err_set(&flow->why, -EACCES, "%s", flow->verdicts.said);
     return false;
+}
+
+bool verdict_found(struct flow *flow, const struct finding *finding)
+{
+    note(&flow->verdicts, finding->point, &finding->verdict);
+    report_finding(flow, finding);
+    return follow(flow, &finding->verdict);
+}
+
+void verdict_blind(struct flow *flow)
+{
+    const struct facts_request none = {0};
+
+    verdict_settle(flow, POLICY_POINT_BODY, &no_memory, &none);
 }
 
 bool verdict_settle_unknown(struct flow *flow, enum policy_point point,

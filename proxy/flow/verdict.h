@@ -11,6 +11,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/flow/exchange.h"
 
+struct finding;
 struct flow;
 struct flow_event;
 enum flow_state;
@@ -71,5 +72,9 @@ bool verdict_learns(struct flow *flow);
  * denied; flow->verdicts.over: there shall be no answer. */
 void verdict_request(struct flow *flow, const struct facts_request *request,
                      struct exchange_decision *decision);
+/* Something was found in what it carries: whether that goes on. */
+bool verdict_found(struct flow *flow, const struct finding *finding);
+/* There is no memory to look at what it carries, so it does not go on. */
+void verdict_blind(struct flow *flow);
 /* The latest verdict, into an event that is about it. */
 void verdict_onto(const struct flow *flow, struct flow_event *event);

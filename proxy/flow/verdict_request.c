@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "events/verdict.h"
+#include "proxy/flow/inspection.h"
 #include "proxy/flow/verdict_own.h"
 #include "proxy/wire/authority.h"
 #include "proxy/wire/websocket.h"
@@ -99,7 +100,8 @@ static bool judge_request(struct flow *flow, const struct facts_request *request
     if (flow->tunnel.host[0] && !*bad)
         known_proxy(flow, &verdict);
     return verdict_settle(flow, POLICY_POINT_HTTP, &verdict, request) &&
-           is_consistent(flow, request) && may_leave_http(flow, request);
+           is_consistent(flow, request) && may_leave_http(flow, request) &&
+           inspection_head(flow, request) != INSPECTED_STOP;
 }
 
 void verdict_request(struct flow *flow, const struct facts_request *request,

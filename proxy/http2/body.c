@@ -47,7 +47,16 @@ static void wake(struct http2_stream *stream, enum http2_side from)
 
 void body_ended(struct http2_stream *stream, enum http2_side from)
 {
-    stream->half[from].ended = true;
+    const struct http2 *http2 = stream->http2;
+    struct http2_refusal refusal = {0};
+    struct half *half = &stream->half[from];
+
+    if (!half->dropping && !http2->hooks->ended(http2->arg, stream, from, &refusal)) {
+        half->ended = from == HTTP2_POD;
+        stream_stop(stream, from, &refusal);
+        return;
+    }
+    half->ended = true;
     wake(stream, from);
 }
 
@@ -111,13 +120,18 @@ static bool put(struct half *half, struct span bytes)
 void body_bytes(struct http2_stream *stream, struct session *from, struct span bytes)
 {
     struct half *half = &stream->half[from->side];
+    struct http2_refusal refusal = {0};
 
     if (half->dropping) {
         nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
         return;
     }
+    if (!stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes, &refusal)) {
+        nghttp2_session_consume(from->ng, stream->id[from->side], bytes.len);
+        stream_stop(stream, from->side, &refusal);
+        return;
+    }
     credit_received(half, bytes.len, stream->http2->now_ns);
-    stream->http2->hooks->body(stream->http2->arg, stream, from->side, bytes);
     if (!put(half, bytes)) { /* a hole must not look like a message */
         stream_blame(stream, from->side, "no memory for its bytes");
         body_drop(stream, from->side);

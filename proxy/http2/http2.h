@@ -67,7 +67,13 @@ struct http2_hooks {
                     const struct http2_head *head, struct http2_refusal *refusal);
     /* An answer's final head. Interim ones (1xx) go on untold. */
     void (*answer)(void *arg, struct http2_stream *stream, const struct http2_head *head);
-    void (*body)(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes);
+    /* Bytes of a body, before any of them goes on. False: nor do they, nor what follows. Of the
+     * pod's, *refusal may be filled for an answer, if none has begun; else the stream is reset. */
+    bool (*body)(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes,
+                 struct http2_refusal *refusal);
+    /* The same for the end of one that has begun. */
+    bool (*ended)(void *arg, struct http2_stream *stream, enum http2_side from,
+                  struct http2_refusal *refusal);
     void (*trailers)(void *arg, struct http2_stream *stream, enum http2_side from,
                      const struct http2_head *head);
     /* The last one of a stream for which request() was called. */

@@ -53,9 +53,9 @@ struct http2_stream {
     int32_t id[HTTP2_SIDES];       /* its numbers */
     bool open[HTTP2_SIDES];        /* nghttp2 knows it there */
     struct half half[HTTP2_SIDES]; /* by the side that sends */
-    bool grpc;
-    bool was_reset; /* by a side: else it was nghttp2 that found a fault */
-    bool reset_due; /* when what came before has gone on, reset_to gets reset_code */
+    bool grpc, is_head;            /* its request */
+    bool was_reset;                /* by a side: else it was nghttp2 that found a fault */
+    bool reset_due;                /* when what came before has gone on, reset_to gets reset_code */
     enum http2_side reset_to;
     uint32_t reset_code;
     const char *fault; /* what was wrong with what a side sent, */
@@ -153,6 +153,10 @@ void stream_answer(struct session *upstream, const nghttp2_frame *frame);
 bool stream_take_room(struct http2_stream *stream, const struct fields *fields);
 /* A side sent what makes no sense. The first fault is the one that counts. */
 void stream_blame(struct http2_stream *stream, enum http2_side by, const char *reason);
+/* What `from` sends goes on no further: upstream's part of it is reset, the pod is answered where
+ * it can be. Frees it, or leaves it to the pod's side. */
+void stream_stop(struct http2_stream *stream, enum http2_side from,
+                 const struct http2_refusal *refusal);
 /* nghttp2 has closed it on that side. */
 void stream_closed(struct http2_stream *stream, enum http2_side side, uint32_t code);
 /* An answer of our own that ends the pod's stream: HEADERS with END_STREAM, for gRPC a status. */

@@ -192,18 +192,41 @@ static bool refuse_in_words(struct http2_stream *stream, struct session *pod,
 
 /* Nothing of it goes on; what is still to come of it is nobody's. */
 static void refuse(struct http2_stream *stream, struct session *pod,
-                   const struct http2_refusal *refusal, const struct http2_head *head)
+                   const struct http2_refusal *refusal)
 {
     int32_t id = stream->id[HTTP2_POD];
 
-    if (!stream->grpc && !span_equal(head->method, BYTES("HEAD")) &&
-        refuse_in_words(stream, pod, refusal)) {
+    if (!stream->grpc && !stream->is_head && refuse_in_words(stream, pod, refusal)) {
         nghttp2_session_set_stream_user_data(pod->ng, id, stream);
         stream->half[HTTP2_POD].dropping = true;
-        stream->half[HTTP2_POD].ended = head->end;
         return;
     }
     stream_refuse(pod, id, stream->grpc, refusal->code, refusal->reason);
+    stream_free(stream);
+}
+
+void stream_stop(struct http2_stream *stream, enum http2_side from,
+                 const struct http2_refusal *refusal)
+{
+    struct session *pod = stream_leg(stream, HTTP2_POD);
+    struct session *upstream = stream_leg(stream, HTTP2_UPSTREAM);
+
+    note_end(stream, from, NGHTTP2_CANCEL);
+    if (stream->reset_due)
+        stream_leg(stream, stream->reset_to)->resets--;
+    stream->reset_due = false;
+    if (stream->open[HTTP2_UPSTREAM])
+        nghttp2_submit_rst_stream(upstream->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_UPSTREAM],
+                                  NGHTTP2_CANCEL);
+    detach(stream, HTTP2_UPSTREAM);
+    body_drop(stream, HTTP2_POD);
+    if (refusal->code && stream->open[HTTP2_POD] && !stream->half[HTTP2_UPSTREAM].begun) {
+        refuse(stream, pod, refusal);
+        return;
+    }
+    if (stream->open[HTTP2_POD])
+        nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, stream->id[HTTP2_POD],
+                                  NGHTTP2_INTERNAL_ERROR);
     stream_free(stream);
 }
 
@@ -273,13 +296,15 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
         return;
     }
     stream->grpc = is_grpc(&head);
+    stream->is_head = span_equal(head.method, BYTES("HEAD"));
     if (!http2->hooks->request(http2->arg, stream, id, &head, &refusal)) {
         stream_free(stream);
         reset_pod(pod, id);
         return;
     }
     if (refusal.code) {
-        refuse(stream, pod, &refusal, &head);
+        stream->half[HTTP2_POD].ended = head.end;
+        refuse(stream, pod, &refusal);
         return;
     }
     nghttp2_session_set_stream_user_data(pod->ng, id, stream);

@@ -142,12 +142,25 @@ static void on_answer(void *arg, struct http2_stream *stream, const struct http2
     *user = USER_ANSWER;
 }
 
-static void on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes)
+enum { STOP = 0xfe, STOP_ANSWERED = 0xfd }; /* bodies with these do not go on */
+
+static bool on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes,
+                    struct http2_refusal *refusal)
 {
     int *user = http2_stream_user(stream);
 
     (void)arg;
     CHECK(bytes.len && (*user == USER_ANSWER || (from == HTTP2_POD && *user == USER_REQUEST)));
+    refusal->code = bytes.data[0] == STOP_ANSWERED ? 403 : 0;
+    refusal->reason = "something in it";
+    return bytes.data[0] != STOP && bytes.data[0] != STOP_ANSWERED;
+}
+
+static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side from,
+                     struct http2_refusal *refusal)
+{
+    (void)arg, (void)stream, (void)from, (void)refusal;
+    return true;
 }
 
 static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
@@ -179,8 +192,8 @@ static void on_malformed(void *arg, int32_t id, const struct http2_head *head, u
     CHECK(code == 0 || code == 431);
 }
 
-static const struct http2_hooks hooks = {on_room,     on_request, on_answer,   on_body,
-                                         on_trailers, on_closed,  on_malformed};
+static const struct http2_hooks hooks = {on_room,  on_request,  on_answer, on_body,
+                                         on_ended, on_trailers, on_closed, on_malformed};
 
 /* ---- what comes out ---- */
 

@@ -95,16 +95,25 @@ static void on_answer(void *arg, struct http2_stream *stream, const struct http2
     CHECK(head->code / 100 == want.nv[0].value[0] - '0');
 }
 
-static void on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes)
+static bool on_body(void *arg, struct http2_stream *stream, enum http2_side from, struct span bytes,
+                    struct http2_refusal *refusal)
 {
     struct exchange *exchange = http2_stream_user(stream);
     struct message *message = &exchange->by[from];
 
-    (void)arg;
+    (void)arg, (void)refusal;
     CHECK(exchange->told == TOLD_ANSWER || (from == HTTP2_POD && exchange->told == TOLD_REQUEST));
     check_bytes(exchange, from, message->told, bytes);
     message->told += bytes.len;
     CHECK(message->told <= message->sent);
+    return true;
+}
+
+static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side from,
+                     struct http2_refusal *refusal)
+{
+    (void)arg, (void)stream, (void)from, (void)refusal;
+    return true;
 }
 
 static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
@@ -140,8 +149,8 @@ static void on_malformed(void *arg, int32_t id, const struct http2_head *head, u
     CHECK(!"a request that makes no sense");
 }
 
-static const struct http2_hooks hooks = {on_room,     on_request, on_answer,   on_body,
-                                         on_trailers, on_closed,  on_malformed};
+static const struct http2_hooks hooks = {on_room,  on_request,  on_answer, on_body,
+                                         on_ended, on_trailers, on_closed, on_malformed};
 
 /* ---- credit ---- */
 

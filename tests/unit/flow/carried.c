@@ -138,7 +138,7 @@ static size_t present(const struct facts_field fields[2])
 static void body(struct exchange *exchange, bool up, struct span bytes)
 {
     for (size_t i = 0; i < bytes.len; i++)
-        exchange_body(exchange, up, span_of(bytes.data + i, 1));
+        exchange_body(&flow, exchange, up, span_of(bytes.data + i, 1));
 }
 
 static void run(size_t row)

@@ -51,6 +51,7 @@ struct peers {
     unsigned requests, answers, closed, malformed, malformed_code;
     size_t told[HTTP2_SIDES]; /* bytes */
     char reason[64];          /* of the latest that was malformed */
+    bool stop_end;            /* no request's end goes on */
     struct http2_end end;     /* of the latest that closed */
 };
 
@@ -87,11 +88,27 @@ static inline void hook_answer(void *arg, struct http2_stream *stream,
     ((struct peers *)arg)->answers++;
 }
 
-static inline void hook_body(void *arg, struct http2_stream *stream, enum http2_side from,
-                             struct span bytes)
+/* What has "stop" in it does not go on; "stop!": the pod is to be told. */
+static inline bool hook_body(void *arg, struct http2_stream *stream, enum http2_side from,
+                             struct span bytes, struct http2_refusal *refusal)
 {
+    struct peers *peers = arg;
+    const uint8_t *stop = memmem(bytes.data, bytes.len, "stop", 4);
+
     (void)stream;
-    ((struct peers *)arg)->told[from] += bytes.len;
+    peers->told[from] += bytes.len;
+    if (!stop)
+        return true;
+    if (memmem(bytes.data, bytes.len, "stop!", 5))
+        *refusal = (struct http2_refusal){403, "something in its body"};
+    return false;
+}
+
+static inline bool hook_ended(void *arg, struct http2_stream *stream, enum http2_side from,
+                              struct http2_refusal *refusal)
+{
+    (void)stream, (void)refusal;
+    return !(((struct peers *)arg)->stop_end && from == HTTP2_POD);
 }
 
 static inline void hook_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
@@ -121,8 +138,9 @@ static inline void hook_malformed(void *arg, int32_t id, const struct http2_head
     snprintf(peers->reason, sizeof(peers->reason), "%s", reason);
 }
 
-static const struct http2_hooks peers_hooks = {
-    hook_room, hook_request, hook_answer, hook_body, hook_trailers, hook_closed, hook_malformed};
+static const struct http2_hooks peers_hooks = {hook_room,   hook_request,  hook_answer,
+                                               hook_body,   hook_ended,    hook_trailers,
+                                               hook_closed, hook_malformed};
 
 /* ---- what a peer hears ---- */
 

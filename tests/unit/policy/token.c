@@ -101,7 +101,8 @@ static const struct {
     {"that of a pod elsewhere that is called the same", "bank", "cart-0", "shop", "cart-0", false},
     {"bound to no pod", "shop", "", "shop", "cart-0", true},
     {"bound to no pod, of another namespace", "bank", "", "shop", "cart-0", false},
-    {"a command that is no pod has none", "shop", "cart-0", "", "", false},
+    {"a pod's, in a command that is none", "shop", "cart-0", "", "", false},
+    {"bound to no pod, in a command that is none", "shop", "", "", "", true},
 };
 
 static void knows_its_owner(void **state)

@@ -1,0 +1,468 @@
+#include "proxy/flow/inspection.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/decode.h"
+#include "policy/inspect.h"
+#include "policy/jwt.h"
+#include "proxy/flow/finding.h"
+#include "proxy/flow/inspection_plan.h"
+#include "proxy/flow/steps.h"
+#include "proxy/limits.h"
+#include "proxy/wire/grpc.h"
+#include "proxy/wire/websocket.h"
+
+enum {
+    TOLD_MAX = 16, /* of one body, or all messages in one direction; what denies is always told */
+    ENCODING_MAX = 128,
+};
+
+enum framing { WHOLE, GRPC, WEBSOCKET };
+
+struct side {
+    struct inspection *inspection;
+    enum policy_direction direction;
+    uint64_t reach; /* so much of a body, or of each message, is looked at; 0: nothing */
+    enum framing framing;
+    struct grpc grpc;
+    struct websocket websocket;
+    char encoding[ENCODING_MAX]; /* of a body, or of the messages that are compressed */
+    struct decode *decode;
+    bool begun, compressed; /* the body, or message, at hand */
+    struct inspect_stream *stream;
+    uint64_t seen; /* of it, decoded */
+    unsigned told;
+    bool unseen; /* was told */
+    enum inspected result;
+};
+
+struct inspection {
+    struct flow *flow;
+    struct inspection_plan *plan;
+    struct side up, down;
+    bool socket, connect; /* a WebSocket was asked for, and by CONNECT (RFC 8441) */
+    char *host, *method, *path;
+};
+
+/* ---- what is found ---- */
+
+static void settle(struct side *side, struct finding *finding)
+{
+    struct inspection *inspection = side->inspection;
+
+    if (finding->verdict.verdict != VERDICT_DENY && side->told++ >= TOLD_MAX)
+        return;
+    finding->host = inspection->host;
+    finding->method = inspection->method;
+    finding->path = inspection->path;
+    if (!verdict_found(inspection->flow, finding))
+        side->result = INSPECTED_STOP;
+    else if (side->result == INSPECTED_FINE)
+        side->result = INSPECTED_TOLD;
+}
+
+static bool on_hit(const struct inspect_hit *hit, void *arg)
+{
+    struct side *side = arg;
+    const struct inspection *inspection = side->inspection;
+    const struct inspection_plan *plan = inspection->plan;
+    struct finding finding;
+
+    if (finding_pattern(inspection->flow, plan, side->direction, hit, &finding))
+        settle(side, &finding);
+    if (side->result != INSPECTED_STOP && plan->tokens && side->direction == POLICY_REQUEST &&
+        strcmp(inspect_name(plan->lane->inspect, hit->pattern), "jwt") == 0 &&
+        finding_token(inspection->flow, plan, hit->bytes, hit->offset, &finding))
+        settle(side, &finding);
+    return side->result != INSPECTED_STOP;
+}
+
+/* Told once; what is still to come is not looked at. */
+static void cannot_see(struct side *side, const char *why)
+{
+    struct finding finding;
+
+    if (side->unseen)
+        return;
+    side->unseen = true;
+    if (finding_unseen(side->inspection->plan, side->direction, why, &finding))
+        settle(side, &finding);
+}
+
+/* ---- a body, or a message ---- */
+
+static bool room(void *arg, int64_t bytes)
+{
+    struct limits *limits = arg;
+
+    if (bytes > 0)
+        return limits_take(limits, LIMIT_MEMORY, (uint64_t)bytes);
+    limits_give(limits, LIMIT_MEMORY, (uint64_t)-bytes);
+    return true;
+}
+
+/* False: nothing more of it is looked at. */
+static bool look(struct span bytes, void *arg)
+{
+    struct side *side = arg;
+    struct inspection_plan *plan = side->inspection->plan;
+    uint64_t left = side->reach - side->seen;
+
+    if (!side->stream && inspect_stream_new(&side->stream, plan->lane->inspect,
+                                            inspection_plan_denies(plan, side->direction)) < 0) {
+        cannot_see(side, "no memory to look at it");
+        return false;
+    }
+    if (bytes.len > left)
+        bytes.len = (size_t)left;
+    side->seen += bytes.len;
+    inspect_feed(side->stream, plan->lane->scratch, bytes, on_hit, side);
+    if (inspect_failed(side->stream))
+        cannot_see(side, "no memory to look at it");
+    return side->result != INSPECTED_STOP && !side->unseen;
+}
+
+static bool look_while_it_counts(struct span bytes, void *arg)
+{
+    struct side *side = arg;
+
+    return look(bytes, arg) && side->seen < side->reach;
+}
+
+/* A WebSocket's later messages refer to what the earlier ones said. */
+static bool look_and_go_on(struct span bytes, void *arg)
+{
+    struct side *side = arg;
+
+    if (side->seen < side->reach)
+        look(bytes, side);
+    return side->result != INSPECTED_STOP;
+}
+
+static decode_on_bytes *looker(const struct side *side)
+{
+    return side->framing == WEBSOCKET ? look_and_go_on : look_while_it_counts;
+}
+
+static void note_decoded(struct side *side, enum decode_status status)
+{
+    if (status != DECODE_FINE && status != DECODE_ENOUGH)
+        cannot_see(side, decode_reason(status));
+}
+
+static int open_decode(struct side *side)
+{
+    struct limits *limits = side->inspection->flow->worker->parts.limits;
+
+    if (side->framing == WEBSOCKET)
+        return decode_new_messages(&side->decode, limits ? room : NULL, limits);
+    return decode_new(&side->decode, span_of_text(side->encoding), limits ? room : NULL, limits);
+}
+
+static void part_begins(struct side *side, bool compressed)
+{
+    side->begun = true;
+    side->compressed = compressed;
+    side->seen = 0;
+    inspect_stream_free(&side->stream);
+    if (compressed && !side->decode && open_decode(side) < 0)
+        cannot_see(side, decode_reason(DECODE_NO_MEMORY));
+    else if (compressed && side->framing == GRPC && decode_is_plain(side->decode))
+        cannot_see(side, decode_reason(DECODE_UNKNOWN)); /* it does not say by what */
+}
+
+static void part_goes_on(struct side *side, struct span bytes)
+{
+    if (side->unseen || side->result == INSPECTED_STOP)
+        return;
+    if (side->compressed)
+        note_decoded(side, decode_feed(side->decode, bytes, looker(side), side));
+    else if (side->seen < side->reach)
+        look(bytes, side);
+}
+
+static void part_ends(struct side *side)
+{
+    struct inspection_plan *plan = side->inspection->plan;
+
+    if (!side->begun || side->unseen || side->result == INSPECTED_STOP)
+        return;
+    side->begun = false;
+    if (side->compressed)
+        note_decoded(side, decode_end(side->decode, looker(side), side));
+    if (side->stream && !side->unseen && side->result != INSPECTED_STOP)
+        inspect_end(side->stream, plan->lane->scratch, on_hit, side);
+    if (side->framing == GRPC)
+        decode_free(&side->decode);
+}
+
+/* ---- framing ---- */
+
+static void feed_grpc(struct side *side, struct span bytes)
+{
+    struct grpc_piece piece;
+
+    while (grpc_next(&side->grpc, &bytes, &piece)) {
+        if (piece.first)
+            part_begins(side, piece.compressed);
+        part_goes_on(side, piece.bytes);
+        if (piece.last)
+            part_ends(side);
+    }
+    if (side->grpc.gave_up)
+        cannot_see(side, side->grpc.gave_up);
+}
+
+static void on_piece(void *arg, const struct websocket_message *message, struct span bytes)
+{
+    struct side *side = arg;
+
+    if (!side->begun)
+        part_begins(side, message->compressed);
+    part_goes_on(side, bytes);
+}
+
+static void on_message(void *arg, const struct websocket_message *message)
+{
+    (void)message;
+    part_ends(arg);
+}
+
+static void feed_websocket(struct side *side, struct span bytes)
+{
+    websocket_feed(&side->websocket, bytes);
+    if (side->websocket.gave_up)
+        cannot_see(side, side->websocket.gave_up);
+}
+
+static void feed(struct side *side, struct span bytes)
+{
+    if (side->framing == GRPC) {
+        feed_grpc(side, bytes);
+    } else if (side->framing == WEBSOCKET) {
+        feed_websocket(side, bytes);
+    } else {
+        if (!side->begun)
+            part_begins(side, side->encoding[0]);
+        part_goes_on(side, bytes);
+    }
+}
+
+/* ---- a request and its answer ---- */
+
+static void frame(struct side *side, const struct facts_field *fields, size_t len)
+{
+    enum grpc_kind kind = grpc_kind_of(facts_find_field(fields, len, "content-type"));
+    struct span encoding =
+        facts_find_field(fields, len, kind == GRPC_NONE ? "content-encoding" : "grpc-encoding");
+
+    /* one that is too long is none that is known: "?" is neither */
+    if (!span_to_text(encoding, side->encoding, sizeof(side->encoding)))
+        snprintf(side->encoding, sizeof(side->encoding), "?");
+    if (kind == GRPC_NONE)
+        return;
+    side->framing = GRPC;
+    grpc_init(&side->grpc, kind);
+}
+
+static void side_init(struct side *side, struct inspection *inspection,
+                      enum policy_direction direction)
+{
+    side->inspection = inspection;
+    side->direction = direction;
+    side->reach = inspection_plan_reach(inspection->plan, direction);
+}
+
+static void side_fini(struct side *side)
+{
+    grpc_fini(&side->grpc);
+    websocket_fini(&side->websocket);
+    decode_free(&side->decode);
+    inspect_stream_free(&side->stream);
+}
+
+static bool copy(char **out, struct span text)
+{
+    enum { MOST = 1024 };
+
+    *out = text.data ? strndup((const char *)text.data, text.len < MOST ? text.len : MOST) : NULL;
+    return *out || !text.data;
+}
+
+bool inspection_new(struct inspection **out, struct flow *flow, const struct facts_request *request)
+{
+    CLEANUP(inspection_plan_unref) struct inspection_plan *plan = NULL;
+    CLEANUP(inspection_free) struct inspection *inspection = NULL;
+
+    *out = NULL;
+    if (!flow->verdicts.scope)
+        return true;
+    plan = inspection_plan_get(flow);
+    if (!plan || !plan->checks_len)
+        return plan;
+    inspection = calloc(1, sizeof(*inspection));
+    if (!inspection)
+        return false;
+    inspection->plan = TAKE(plan);
+    if (!copy(&inspection->host, span_of_text(request->host)) ||
+        !copy(&inspection->method, request->method) || !copy(&inspection->path, request->path))
+        return false;
+    side_init(&inspection->up, inspection, POLICY_REQUEST);
+    side_init(&inspection->down, inspection, POLICY_RESPONSE);
+    inspection->socket = websocket_asked(request->upgrade);
+    inspection->connect = span_equal(request->method, BYTES("CONNECT"));
+    frame(&inspection->up, request->fields, request->fields_len);
+    *out = TAKE(inspection);
+    return true;
+}
+
+void inspection_free(struct inspection **inspection)
+{
+    struct inspection *gone = TAKE(*inspection);
+
+    if (!gone)
+        return;
+    side_fini(&gone->up);
+    side_fini(&gone->down);
+    inspection_plan_unref(&gone->plan);
+    free(gone->host);
+    free(gone->method);
+    free(gone->path);
+    free(gone);
+}
+
+bool inspection_wants(const struct inspection *inspection, bool up)
+{
+    return (up ? &inspection->up : &inspection->down)->reach;
+}
+
+static void open_socket(struct inspection *inspection, const struct facts_answer *answer)
+{
+    bool deflate = websocket_deflates(
+        facts_find_field(answer->fields, answer->fields_len, "sec-websocket-extensions"));
+    struct side *sides[] = {&inspection->up, &inspection->down};
+
+    for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
+        const struct websocket_hooks hooks = {
+            .message = on_message, .piece = on_piece, .arg = sides[i]};
+
+        sides[i]->framing = WEBSOCKET;
+        sides[i]->begun = false;
+        websocket_init(&sides[i]->websocket, i ? WEBSOCKET_SERVER : WEBSOCKET_CLIENT, deflate,
+                       &hooks);
+    }
+}
+
+void inspection_answered(struct inspection *inspection, const struct facts_answer *answer)
+{
+    bool agreed = inspection->connect ? answer->code / 100 == 2 : answer->code == 101;
+
+    if (inspection->socket && agreed)
+        open_socket(inspection, answer);
+    else
+        frame(&inspection->down, answer->fields, answer->fields_len);
+}
+
+static struct side *begin(struct flow *flow, struct inspection *inspection, bool up)
+{
+    struct side *side = up ? &inspection->up : &inspection->down;
+
+    inspection->flow = flow;
+    if (side->result == INSPECTED_TOLD)
+        side->result = INSPECTED_FINE;
+    return side;
+}
+
+enum inspected inspection_body(struct flow *flow, struct inspection *inspection, bool up,
+                               struct span bytes)
+{
+    struct side *side = begin(flow, inspection, up);
+
+    if (side->reach && bytes.len && side->result != INSPECTED_STOP)
+        feed(side, bytes);
+    return side->result;
+}
+
+enum inspected inspection_end(struct flow *flow, struct inspection *inspection, bool up)
+{
+    struct side *side = begin(flow, inspection, up);
+
+    if (side->framing == WHOLE)
+        part_ends(side);
+    return side->result;
+}
+
+/* ---- a request's head ---- */
+
+struct head {
+    struct flow *flow;
+    const struct facts_request *request;
+    const struct inspection_plan *plan;
+    char *method, *path;
+    unsigned told;
+    enum inspected result;
+};
+
+static void settle_head(struct head *head, struct finding *finding)
+{
+    if (finding->verdict.verdict != VERDICT_DENY && head->told++ >= TOLD_MAX)
+        return;
+    finding->host = head->request->host;
+    finding->method = head->method;
+    finding->path = head->path;
+    head->result = verdict_found(head->flow, finding) ? INSPECTED_TOLD : INSPECTED_STOP;
+}
+
+static bool on_head_token(struct span text, uint64_t offset, void *arg)
+{
+    struct head *head = arg;
+    struct finding finding;
+
+    if (finding_token(head->flow, head->plan, text, offset, &finding))
+        settle_head(head, &finding);
+    return head->result != INSPECTED_STOP;
+}
+
+/* A body in an encoding that is not known is refused before its head goes on. */
+static void look_at_encoding(struct head *head)
+{
+    const struct facts_request *request = head->request;
+    CLEANUP(decode_free) struct decode *decode = NULL;
+    struct span encoding =
+        facts_find_field(request->fields, request->fields_len, "content-encoding");
+    enum decode_status status = DECODE_NO_MEMORY;
+    struct finding finding;
+
+    if (!encoding.len || !inspection_plan_reach(head->plan, POLICY_REQUEST))
+        return;
+    if (decode_new(&decode, encoding, NULL, NULL) == 0)
+        status = decode_end(decode, NULL, NULL);
+    if (status != DECODE_FINE &&
+        finding_unseen(head->plan, POLICY_REQUEST, decode_reason(status), &finding))
+        settle_head(head, &finding);
+}
+
+enum inspected inspection_head(struct flow *flow, const struct facts_request *request)
+{
+    CLEANUP(inspection_plan_unref) struct inspection_plan *plan = NULL;
+    CLEANUP(text_free) char *method = NULL;
+    CLEANUP(text_free) char *path = NULL;
+    struct head head = {.flow = flow, .request = request};
+
+    if (!flow->verdicts.scope)
+        return INSPECTED_FINE;
+    plan = inspection_plan_get(flow);
+    if (!plan || !copy(&method, request->method) || !copy(&path, request->path))
+        return INSPECTED_STOP;
+    head.plan = plan;
+    head.method = method;
+    head.path = path;
+    if (plan->tokens && jwt_scan(request->url, on_head_token, &head))
+        for (size_t i = 0; i < request->fields_len; i++)
+            if (!jwt_scan(request->fields[i].value, on_head_token, &head))
+                break;
+    if (plan->checks_len && head.result != INSPECTED_STOP)
+        look_at_encoding(&head);
+    return head.result;
+}

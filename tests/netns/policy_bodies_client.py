@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""What no client of a distribution does: policy_bodies_client.py PORT WHAT [FILE].
+
+bytes: posts FILE a byte at a time, each in a record of its own. early: the same when the answer has come before the body.
+ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments. Says how it ended: the status of the answer, or
+"reset".
+"""
+import os
+import socket
+import ssl
+import sys
+import zlib
+
+PORT, WHAT = int(sys.argv[1]), sys.argv[2]
+TEXT = open(sys.argv[3], "rb").read()
+
+raw = socket.create_connection(("127.0.0.1", PORT))
+raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+tls = ssl.create_default_context().wrap_socket(
+    raw, server_hostname="localhost", suppress_ragged_eofs=False)
+
+
+def frame(first, payload):
+    mask = os.urandom(4)
+    return bytes([first, 0x80 | len(payload)]) + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+
+
+def ending():
+    try:
+        got = tls.recv(65536)
+    except (ConnectionError, ssl.SSLError):
+        return "reset"
+    return got.split(b" ")[1].decode() if got.startswith(b"HTTP/") else repr(got)
+
+
+def post(path):
+    tls.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (path, len(TEXT)))
+    if path == b"/early":
+        print(ending(), end=" ")
+    try:
+        for byte in TEXT:
+            tls.sendall(bytes([byte]))
+    except OSError:
+        pass
+    print(ending())
+
+
+def websocket(deflate):
+    extension = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else b""
+    tls.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + extension + b"\r\n")
+    print(ending(), end=" ")
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    for text in b"hello", TEXT:
+        message = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH) if deflate else text
+        message = message[:-4] if deflate else message
+        half = len(message) // 2
+        tls.sendall(frame(0x41 if deflate else 0x01, message[:half]))
+        tls.sendall(frame(0x80, message[half:]))
+        print(ending(), end=" ")
+    print()
+
+
+if WHAT == "bytes":
+    post(b"/up")
+elif WHAT == "early":
+    post(b"/early")
+else:
+    websocket(WHAT == "ws-deflate")
