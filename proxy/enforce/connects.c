@@ -163,6 +163,8 @@ static struct flow_event *new_event(struct connects *connects, enum flow_event_k
     event->protocol = record->protocol == IPPROTO_UDP ? PROTOCOL_UDP : PROTOCOL_TCP;
     event->src = addr_of(record->src, record->src_port);
     event->dst = addr_of(record->dst, record->dst_port);
+    if (addr_is_v4(&event->dst) && !addr_is_v4(&event->src))
+        event->src.ip[10] = event->src.ip[11] = 0xff; /* it has none yet */
     event->socket_cookie = record->cookie;
     return event;
 }
