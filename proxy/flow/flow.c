@@ -187,12 +187,14 @@ static void upstream_on_ready(evutil_socket_t fd, short what, void *arg)
     leg_on_ready(flow);
 }
 
-/* A program that a policy froze is not late: its flows wait, for it may be thawed. */
+/* A program that a policy froze is not late: its flows wait, for it may be thawed; but for
+ * those that are over. */
 static bool is_held(struct flow *flow)
 {
     struct pod *pod = flow->facts.who.pod;
 
-    if (!pod || !flow->worker->parts.act || !act_holds(flow->worker->parts.act, pod))
+    if (flow->state == FLOW_CLOSING || !pod || !flow->worker->parts.act ||
+        !act_holds(flow->worker->parts.act, pod))
         return false;
     flow->active_ns = clock_ns();
     return true;
