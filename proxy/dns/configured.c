@@ -94,8 +94,8 @@ static bool read_name(struct span word, char out[MATCH_NAME_MAX + 2])
         if (*at >= 'A' && *at <= 'Z')
             *at = (char)(*at + 'a' - 'A');
     if (word.len && out[word.len - 1] == '.')
-        out[word.len - 1] = 0;
-    return !strchr(out, '*') && match_pattern_ok(out);
+        out[--word.len] = 0;
+    return word.len && out[word.len - 1] != '.' && !strchr(out, '*') && match_pattern_ok(out);
 }
 
 /* One name of a line; in `names`, whose end is *at, there is room for all the words of the file. */

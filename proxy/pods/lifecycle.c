@@ -9,6 +9,7 @@
 #include "proxy/enforce/policies.h"
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
+#include "proxy/identity/snapshot.h"
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
@@ -62,31 +63,38 @@ static void meet_all(struct lifecycle *lifecycle, int cgroup_fd, struct pod *pod
 
 /* ---- one comes ---- */
 
-struct finding {
+struct oldest {
     struct members members; /* first: what is_registered() wants */
-    uint64_t pod;
-    bool found;
+    pid_t pid;              /* 0: there is none */
+    uint64_t start_ns;
 };
 
-static void learn_of(void *arg, pid_t pid)
+static void note_oldest(void *arg, pid_t pid)
 {
-    struct finding *finding = arg;
+    CLEANUP(process_unref) struct process *process = snapshot_take((uint32_t)pid, 0);
+    struct oldest *oldest = arg;
 
-    if (!finding->found)
-        finding->found =
-            resolving_learn(finding->members.lifecycle->parts.resolving, finding->pod, pid, 0);
+    if (process && (!oldest->pid || process->start_ns < oldest->start_ns)) {
+        oldest->pid = pid;
+        oldest->start_ns = process->start_ns;
+    }
 }
 
-/* By what it resolves names, before its policies could ask. */
+/* By what it resolves names, before its policies could ask. Of many processes the oldest counts: a
+ * later one may have made itself other mounts. */
 static void find_resolving(struct lifecycle *lifecycle, const struct agent_pod *wanted)
 {
-    struct finding finding = {.members.lifecycle = lifecycle, .pod = wanted->cgroup_id};
+    struct resolving *resolving = lifecycle->parts.resolving;
+    struct oldest oldest = {.members.lifecycle = lifecycle};
 
-    finding.found = resolving_recall(lifecycle->parts.resolving, finding.pod);
-    if (wanted->like)
-        learn_of(&finding, wanted->like);
-    if (!finding.found && wanted->cgroup_fd >= 0)
-        cgroup_each_process(wanted->cgroup_fd, is_registered, learn_of, &finding);
+    if (resolving_recall(resolving, wanted->cgroup_id))
+        return;
+    if (wanted->like && resolving_learn(resolving, wanted->cgroup_id, wanted->like, 0))
+        return;
+    if (wanted->cgroup_fd >= 0)
+        cgroup_each_process(wanted->cgroup_fd, is_registered, note_oldest, &oldest);
+    if (oldest.pid)
+        resolving_learn(resolving, wanted->cgroup_id, oldest.pid, oldest.start_ns);
 }
 
 static void let_go(const struct lifecycle_parts *parts, uint64_t cgroup_id)

@@ -64,7 +64,7 @@ static const struct {
      "192.0.2.1 c\n203.0.113.9 b.example\n203.0.113.9 a.example\n203.0.113.9 d\n"},
     {"capitals, a closing dot, a comment", T("192.0.2.1 API.Example. #x y\n"),
      "192.0.2.1 api.example\n"},
-    {"what is no name", T("192.0.2.1 *.example a..b \xff .a a!b ok -\n"),
+    {"what is no name", T("192.0.2.1 *.example a..b a.. . .. \xff .a a!b ok -\n"),
      "192.0.2.1 ok\n192.0.2.1 -\n"},
     {"what is no address", T("example 192.0.2.1\n192.0.2 a\n"), ""},
     {"an address without names", T("192.0.2.1\n\n   \n"), ""},
