@@ -11,7 +11,7 @@ enum { V4_BITS = 96 }; /* in front of those of an IPv4 address */
 static const struct policy_verdict no_memory = {
     .verdict = VERDICT_DENY,
     .mode = POLICY_ENFORCE,
-    .action = POLICY_REJECT,
+    .action = POLICY_RESET,
     .reason = "there is no memory to judge it by its policies",
 };
 
