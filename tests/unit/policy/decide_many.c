@@ -188,6 +188,30 @@ static void finds_one_of_many(void **state)
     }
 }
 
+/* A program chooses its paths: what many places of one lead to is tried once. */
+static void tries_an_expression_once(void **state)
+{
+    CLEANUP(text_free) char *yaml = NULL;
+    struct policy_verdict verdict;
+    struct scene scene = {0};
+    char path[2000] = "";
+    size_t size;
+    FILE *out = open_memstream(&yaml, &size);
+
+    (void)state;
+    one_entry(out, 100, ".*/n", "/x[0-9]");
+    fclose(out);
+    scene_read(&scene, yaml);
+    scene_begin(&scene, NULL);
+    while (strlen(path) < sizeof(path) - 16)
+        strcat(path, "/n7/x/n8/x");
+    decide(scene.scope, "a.test", path, &verdict);
+    assert_int_equal(verdict.verdict, VERDICT_DENY);
+    print_message("  %zu tried\n", matches);
+    assert_int_equal(matches, 2);
+    scene_end(&scene);
+}
+
 /* More than a segment has room for. */
 static void finds_the_last_of_more_than_fit_one_segment(void **state)
 {
@@ -225,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_one_of_many),
+        cmocka_unit_test(tries_an_expression_once),
         cmocka_unit_test(finds_the_last_of_more_than_fit_one_segment),
     };
 

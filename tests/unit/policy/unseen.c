@@ -69,6 +69,9 @@ static const struct {
     {"said twice: the graver",
      HEAD("a") "  onNoVisibility: drop\n" WORLD HEAD("b") "  onNoVisibility: freeze\n" WORLD,
      POLICY_UNSEEN_FREEZE, VERDICT_DENY, POLICY_ENFORCE, "egress", NULL, NULL},
+    {"said twice: the graver, in any order",
+     HEAD("a") "  onNoVisibility: freeze\n" WORLD HEAD("b") "  onNoVisibility: drop\n" WORLD,
+     POLICY_UNSEEN_FREEZE, VERDICT_DENY, POLICY_ENFORCE, "egress", NULL, NULL},
     {"said mildly in one, not said in another",
      HEAD("a") "  onNoVisibility: alert\n" WORLD HEAD("b") "  inspect: {tokens: deny}\n",
      POLICY_UNSEEN_DROP, VERDICT_DENY, POLICY_ENFORCE, "inspect.tokens", NULL, NULL},
@@ -227,7 +230,8 @@ static void wishes_what_all_rules_that_fit_do(void **state)
                                        "minVersion: '1.2', trustedCA: /a.pem")
         TLS("b", "toEntities: [world]", "minVersion: '1.3', clientCertificate: /b")
             TLS("c", "toEntities: [world]", "ciphers: [TLS_AES_128_GCM_SHA256], trustedCA: /c.pem")
-                TLS("d", "toFQDNs: [{matchName: d.test}]", "maxVersion: '1.2'");
+                TLS("d", "toFQDNs: [{matchName: d.test}]", "maxVersion: '1.2'")
+                    TLS("e", "toEntities: [world]", "minVersion: '1.2'");
     const char *names[] = {"a.test"};
     struct addr dst = scene_addr("192.0.2.1:443"), other = scene_addr("192.0.2.1:444");
     struct policy_facts facts = {.dst = &dst, .resolved = {names, 1}, .name = "a.test"};
