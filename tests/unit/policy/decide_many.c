@@ -188,6 +188,51 @@ static void finds_one_of_many(void **state)
     }
 }
 
+static void place_rule(FILE *out, const char *network, int i)
+{
+    fprintf(out,
+            "  - toCIDR: ['%s']\n"
+            "    toPorts: [{ports: [{port: '443', protocol: TCP}], rules: {http: [{path: "
+            "/v1/n%d}]}}]\n",
+            network, i);
+}
+
+static enum verdict verdict_of(struct scene *scene, int i)
+{
+    struct policy_verdict verdict;
+    char path[64];
+
+    decide(scene->scope, "a.test", numbered(path, "/v1/n#", i), &verdict);
+    return verdict.verdict;
+}
+
+/* Of every second of many, and of the first and the last. */
+static void keeps_places_apart(void **state)
+{
+    static const struct {
+        int n, every;
+    } cases[] = {{400, 2}, {400, 399}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(text_free) char *yaml = NULL;
+        struct scene scene = {0};
+        size_t size;
+        FILE *out = open_memstream(&yaml, &size);
+
+        head(out, 0);
+        for (int j = 0; j < cases[i].n; j++)
+            place_rule(out, j % cases[i].every ? "198.51.100.0/24" : "192.0.2.0/24", j);
+        fclose(out);
+        scene_read(&scene, yaml);
+        scene_begin(&scene, NULL);
+        for (int j = 0; j < cases[i].n; j++)
+            assert_int_equal(verdict_of(&scene, j),
+                             j % cases[i].every ? VERDICT_DENY : VERDICT_ALLOW);
+        scene_end(&scene);
+    }
+}
+
 /* A program chooses its paths: what many places of one lead to is tried once. */
 static void tries_an_expression_once(void **state)
 {
@@ -249,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_one_of_many),
+        cmocka_unit_test(keeps_places_apart),
         cmocka_unit_test(tries_an_expression_once),
         cmocka_unit_test(finds_the_last_of_more_than_fit_one_segment),
     };
