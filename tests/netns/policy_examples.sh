@@ -160,13 +160,17 @@ ok
 
 try kill
 gets 200 https://api.example.com/ok
-killed() { # URL
+killed() { # WHAT PROGRAM...
     : >"$T/access"
-    expect_status "curl $1" 137 in_cart curl -s -o "$T/answer" --cacert "$T/trusted.pem" "$1" 2>"$T/client.err"
-    expect_eq "kill: what servers saw" "" "$(cat "$T/access")"
+    expect_status "$1" 137 in_cart "${@:2}" >"$T/answer" 2>"$T/client.err"
+    expect_eq "kill: $1: what servers saw" "" "$(cat "$T/access")"
 }
-killed https://www.evil.example/ok
-killed http://203.0.113.10:22/
+killed "a request" curl -s --cacert "$T/trusted.pem" https://www.evil.example/ok
+# a connect is refused at once, and then it is told who is to be killed
+killed "a connect" /usr/bin/python3 -c '
+import socket, time
+print(socket.socket().connect_ex(("203.0.113.10", 22)))
+time.sleep(60)'
 ok
 
 # A program that takes no certificate but the server's own, and one whose words nobody knows.
