@@ -156,6 +156,28 @@ expect_status "a name elsewhere" 2 resolves www.evil.example
 expect_eq "what the name server saw" "api.example.com" "$(asked)"
 ok
 
+# ---- what must not leave -------------------------------------------------------------------------
+
+try bodies
+echo 'card=4111111111111111, until 12/30' >"$T/card"
+echo 'see TICKET-123456' >"$T/ticket"
+gets 201 https://api.example.com/put/fine -T "$T/www/ok"
+expect_eq "bodies: what the server has" fine "$(cat "$T/put/fine")"
+expect_eq "bodies: a card" 403 "$(get https://api.example.com/put/card -T "$T/card")"
+expect_status "bodies: the server has it" 1 test -e "$T/put/card"
+wait_for 10 is_told '.process_policy | .policy == "bodies" and .verdict == "deny" and .point == "body" and .pattern == "payment-card"'
+gets 201 https://api.example.com/put/ticket -T "$T/ticket"
+wait_for 10 is_told '.process_policy | .policy == "bodies" and .verdict == "alert" and .pattern == "ticket"'
+ok
+
+try tokens
+base64url() { base64 -w0 | tr '/+' '_-' | tr -d =; }
+head=$(printf '{"alg":"RS256","kid":"k"}' | base64url)
+claims=$(printf '{"iss":"https://kubernetes.default.svc.cluster.local","sub":"system:serviceaccount:shop:cart","kubernetes.io":{"namespace":"shop","pod":{"name":"cart","uid":"77"},"serviceaccount":{"name":"cart"}}}' | base64url)
+gets 200 https://api.example.com/ok -H 'Authorization: Bearer other'
+denied token https://api.example.com/ok -H "Authorization: Bearer $head.$claims.c2lnbmF0dXJl"
+ok
+
 # ---- what becomes of who does not keep to it -----------------------------------------------------
 
 try kill
