@@ -24,12 +24,14 @@ static void add_rules(struct policy_table *table, const struct policy_egress *li
 
     for (size_t i = 0; i < len; i++) {
         const struct policy_egress *egress = &list[i];
+        bool everywhere = !egress->names_len && !egress->cidrs_len;
 
         if (egress->nowhere)
             continue;
         table->names |= egress->names_len > 0;
-        parts->rules[parts->rules_len++] =
-            (struct table_rule){egress, !egress->names_len && !egress->cidrs_len};
+        if (everywhere)
+            parts->everywhere[parts->everywhere_len++] = (uint32_t)parts->rules_len;
+        parts->rules[parts->rules_len++] = (struct table_rule){egress, everywhere};
     }
 }
 
@@ -41,7 +43,8 @@ static int find_rules(struct policy_table *table, struct err *err)
     for (size_t i = 0; i < policy_view_len(view); i++)
         len += policy_view_at(view, i)->egress_len + policy_view_at(view, i)->egress_deny_len;
     table->parts->rules = calloc(len + 1, sizeof(*table->parts->rules));
-    if (!table->parts->rules)
+    table->parts->everywhere = calloc(len + 1, sizeof(*table->parts->everywhere));
+    if (!table->parts->rules || !table->parts->everywhere)
         return table_no_memory(err);
     for (size_t i = 0; i < policy_view_len(view); i++) {
         const struct policy *policy = policy_view_at(view, i);
@@ -86,7 +89,9 @@ static void parts_free(struct policy_table *table)
     for (size_t i = 0; i < table->kinds_len; i++)
         policy_scope_free(&parts->scopes[i]);
     free(parts->scopes);
+    free(parts->reads);
     free(parts->rules);
+    free(parts->everywhere);
     binaries_release(parts->binaries, table->numbers);
     policy_view_unref(&parts->view);
     free(parts);

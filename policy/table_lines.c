@@ -48,24 +48,29 @@ static int by_port(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of the rules that lead there, and of those that lead everywhere. */
+static const struct policy_egress *nth_rule(const struct table_parts *parts, const uint32_t *rules,
+                                            size_t len, size_t n)
+{
+    uint32_t rule = n < len ? table_rule_of(rules[n]) : parts->everywhere[n - len];
+
+    return parts->rules[rule].egress;
+}
+
 static int find_cuts(struct cuts *out, const struct table_parts *parts, const uint32_t *rules,
                      size_t rules_len, enum protocol protocol)
 {
     uint8_t wanted = protocol == PROTOCOL_UDP ? POLICY_UDP : POLICY_TCP;
-    size_t room = 2, len = 0;
+    size_t all = rules_len + parts->everywhere_len, room = 2, len = 0;
 
-    for (size_t i = 0, next = 0; i < parts->rules_len; i++)
-        if (parts->rules[i].everywhere ||
-            (next < rules_len && table_rule_of(rules[next]) == i && ++next))
-            room += count(parts->rules[i].egress);
+    for (size_t i = 0; i < all; i++)
+        room += count(nth_rule(parts, rules, rules_len, i));
     out->list = calloc(room, sizeof(*out->list));
     if (!out->list)
         return -ENOMEM;
     out->list[out->len++] = 0;
-    for (size_t i = 0, next = 0; i < parts->rules_len; i++)
-        if (parts->rules[i].everywhere ||
-            (next < rules_len && table_rule_of(rules[next]) == i && ++next))
-            add_cuts(out, parts->rules[i].egress, wanted);
+    for (size_t i = 0; i < all; i++)
+        add_cuts(out, nth_rule(parts, rules, rules_len, i), wanted);
     out->list[out->len++] = PORTS;
     qsort(out->list, out->len, sizeof(*out->list), by_port);
     for (size_t i = 0; i < out->len; i++)
@@ -77,7 +82,8 @@ static int find_cuts(struct cuts *out, const struct table_parts *parts, const ui
 
 /* ---- what is answered ---- */
 
-static uint32_t verdict_on(const struct policy_scope *scope, const struct policy_facts *facts)
+static uint32_t verdict_on(const struct policy_scope *scope, bool reads,
+                           const struct policy_facts *facts)
 {
     struct policy_verdict verdict;
     enum policy_unseen what;
@@ -85,6 +91,8 @@ static uint32_t verdict_on(const struct policy_scope *scope, const struct policy
     policy_decide_connect(scope, facts, &verdict);
     if (verdict.verdict == VERDICT_DENY)
         return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0u);
+    if (!reads)
+        return 0;
     policy_decide_unseen(scope, facts, "", &what, &verdict);
     return verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
 }
@@ -187,7 +195,7 @@ static int add_answers(struct policy_table *table, const struct cuts *cuts,
         parts->asked += cuts->len;
         for (size_t i = 0; i + 1 < cuts->len; i++) {
             dst.port = (uint16_t)(cuts->list[i + 1] - 1);
-            verdicts[i] = verdict_on(parts->scopes[who], &facts);
+            verdicts[i] = verdict_on(parts->scopes[who], parts->reads[who], &facts);
         }
         code = write_lines(table, cuts, verdicts, line);
         if (code == 0 && parts->asked > TABLE_ASKED_MAX)

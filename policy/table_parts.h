@@ -19,7 +19,10 @@ struct table_parts {
     struct binaries *binaries; /* borrowed */
     struct table_rule *rules;  /* of all policies, by number */
     size_t rules_len;
+    uint32_t *everywhere; /* numbers of those that lead to every destination */
+    size_t everywhere_len;
     struct policy_scope **scopes; /* by who */
+    bool *reads;                  /* ... whether what cannot be seen may be refused for that */
     void *known_sets;             /* tsearch(3): which rules lead there -> class */
     void *known_lines;            /* tsearch(3): which lines -> class */
     uint32_t classes_len;

@@ -193,6 +193,34 @@ static uint32_t verdict_on_kinds(const struct policy_scope *scope)
     return verdict;
 }
 
+static bool reads(const struct policy_egress *list, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        for (size_t j = 0; j < list[i].to_ports_len; j++) {
+            const struct policy_to_ports *to_ports = &list[i].to_ports[j];
+
+            if (to_ports->http_len || to_ports->dns_len || to_ports->server_names_len ||
+                to_ports->tls)
+                return true;
+        }
+    return false;
+}
+
+/* Whether policy_decide_unseen() can deny anything. */
+static bool reads_any(const struct policy_scope *scope)
+{
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+
+        if (policy->on_no_visibility > POLICY_UNSEEN_ALERT || policy->bodies_len ||
+            policy->consistency != POLICY_INSPECT_OFF || policy->tokens != POLICY_INSPECT_OFF ||
+            reads(policy->egress, policy->egress_len) ||
+            reads(policy->egress_deny, policy->egress_deny_len))
+            return true;
+    }
+    return false;
+}
+
 static int find_kind(struct policy_table *table, const struct process *process, uint16_t *who)
 {
     struct table_parts *parts = table->parts;
@@ -206,6 +234,7 @@ static int find_kind(struct policy_table *table, const struct process *process, 
             return 0;
         }
     table->kinds[table->kinds_len] = verdict_on_kinds(scope);
+    parts->reads[table->kinds_len] = reads_any(scope);
     parts->scopes[table->kinds_len++] = scope;
     return 0;
 }
@@ -251,7 +280,8 @@ int table_find_whos(struct policy_table *table, struct err *err)
     table->whos = calloc(TABLE_WHOS_MAX, sizeof(*table->whos));
     table->kinds = calloc(TABLE_WHOS_MAX, sizeof(*table->kinds));
     table->parts->scopes = calloc(TABLE_WHOS_MAX, sizeof(struct policy_scope *));
-    if (!search || !table->whos || !table->kinds || !table->parts->scopes)
+    table->parts->reads = calloc(TABLE_WHOS_MAX, sizeof(bool));
+    if (!search || !table->whos || !table->kinds || !table->parts->scopes || !table->parts->reads)
         return table_no_memory(err);
     search->table = table;
     code = find_paths(search);
