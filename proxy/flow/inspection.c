@@ -296,13 +296,11 @@ bool inspection_new(struct inspection **out, struct flow *flow, const struct fac
     CLEANUP(inspection_free) struct inspection *inspection = NULL;
 
     *out = NULL;
-    if (!flow->verdicts.scope)
+    if (!inspection_is_wanted(flow))
         return true;
     plan = inspection_plan_get(flow);
-    if (!plan || !plan->checks_len)
-        return plan;
     inspection = calloc(1, sizeof(*inspection));
-    if (!inspection)
+    if (!plan || !inspection)
         return false;
     inspection->plan = TAKE(plan);
     if (!copy(&inspection->host, span_of_text(request->host)) ||
@@ -424,6 +422,21 @@ static bool on_head_token(struct span text, uint64_t offset, void *arg)
     return head->result != INSPECTED_STOP;
 }
 
+/* False: no memory to look at all of it. */
+static bool look_for_tokens(struct head *head)
+{
+    const struct facts_request *request = head->request;
+    bool all = !head->plan->tokens || jwt_scan(request->url, on_head_token, head);
+
+    for (size_t i = 0; all && head->plan->tokens && i < request->fields_len; i++)
+        all = jwt_scan(request->fields[i].value, on_head_token, head);
+    if (!all && head->result != INSPECTED_STOP) {
+        verdict_blind(head->flow);
+        head->result = INSPECTED_STOP;
+    }
+    return all;
+}
+
 /* A body in an encoding that is not known is refused before its head goes on. */
 static void look_at_encoding(struct head *head)
 {
@@ -450,19 +463,17 @@ enum inspected inspection_head(struct flow *flow, const struct facts_request *re
     CLEANUP(text_free) char *path = NULL;
     struct head head = {.flow = flow, .request = request};
 
-    if (!flow->verdicts.scope)
+    if (!inspection_is_wanted(flow))
         return INSPECTED_FINE;
     plan = inspection_plan_get(flow);
-    if (!plan || !copy(&method, request->method) || !copy(&path, request->path))
+    if (!plan || !copy(&method, request->method) || !copy(&path, request->path)) {
+        verdict_blind(flow);
         return INSPECTED_STOP;
+    }
     head.plan = plan;
     head.method = method;
     head.path = path;
-    if (plan->tokens && jwt_scan(request->url, on_head_token, &head))
-        for (size_t i = 0; i < request->fields_len; i++)
-            if (!jwt_scan(request->fields[i].value, on_head_token, &head))
-                break;
-    if (plan->checks_len && head.result != INSPECTED_STOP)
+    if (look_for_tokens(&head) && head.result != INSPECTED_STOP)
         look_at_encoding(&head);
     return head.result;
 }

@@ -211,6 +211,16 @@ static bool says_anything(const struct policy *policy)
     return policy->bodies_len || policy->tokens != POLICY_INSPECT_OFF;
 }
 
+bool inspection_is_wanted(const struct flow *flow)
+{
+    const struct policy_scope *scope = flow->verdicts.scope;
+
+    for (size_t i = 0; scope && i < policy_scope_len(scope); i++)
+        if (says_anything(policy_scope_at(scope, i)))
+            return true;
+    return false;
+}
+
 static bool fill(struct inspection_plan *plan, const struct policy_scope *scope)
 {
     size_t len = policy_scope_len(scope), checks = 0;
@@ -244,8 +254,6 @@ static struct inspection_plan *plan_new(struct flow *flow)
     plan->generation = flow->verdicts.generation;
     if (!fill(plan, plan->scope))
         return NULL;
-    if (!plan->checks_len)
-        return TAKE(plan);
     if (gather(&patterns, plan))
         plan->lane = lane_get(flow->worker, &patterns);
     free(patterns.list);

@@ -47,6 +47,8 @@ struct inspection_plan {
     bool tokens;
 };
 
+/* Whether they want anything. */
+bool inspection_is_wanted(const struct flow *flow);
 /* That of the flow's policies as they are now: a reference; NULL: no memory. */
 struct inspection_plan *inspection_plan_get(struct flow *flow);
 void inspection_plan_unref(struct inspection_plan **plan); /* accepts an empty one */

@@ -49,10 +49,12 @@ struct peers {
     uint64_t tick_ns; /* how long each of pump()'s rounds takes */
     int64_t room, room_max;
     unsigned requests, answers, closed, malformed, malformed_code;
-    size_t told[HTTP2_SIDES]; /* bytes */
-    char reason[64];          /* of the latest that was malformed */
-    bool stop_end;            /* no request's end goes on */
-    struct http2_end end;     /* of the latest that closed */
+    size_t told[HTTP2_SIDES];    /* bytes */
+    char reason[64];             /* of the latest that was malformed */
+    size_t stop_at[HTTP2_SIDES]; /* what comes of bodies from there on does not go on */
+    bool stop_end[HTTP2_SIDES];
+    uint16_t stop_code;
+    struct http2_end end; /* of the latest that closed */
 };
 
 /* ---- hooks ---- */
@@ -88,27 +90,25 @@ static inline void hook_answer(void *arg, struct http2_stream *stream,
     ((struct peers *)arg)->answers++;
 }
 
-/* What has "stop" in it does not go on; "stop!": the pod is to be told. */
 static inline bool hook_body(void *arg, struct http2_stream *stream, enum http2_side from,
                              struct span bytes, struct http2_refusal *refusal)
 {
     struct peers *peers = arg;
-    const uint8_t *stop = memmem(bytes.data, bytes.len, "stop", 4);
 
     (void)stream;
     peers->told[from] += bytes.len;
-    if (!stop)
-        return true;
-    if (memmem(bytes.data, bytes.len, "stop!", 5))
-        *refusal = (struct http2_refusal){403, "something in its body"};
-    return false;
+    *refusal = (struct http2_refusal){peers->stop_code, "something in it"};
+    return !peers->stop_at[from] || peers->told[from] < peers->stop_at[from];
 }
 
 static inline bool hook_ended(void *arg, struct http2_stream *stream, enum http2_side from,
                               struct http2_refusal *refusal)
 {
-    (void)stream, (void)refusal;
-    return !(((struct peers *)arg)->stop_end && from == HTTP2_POD);
+    const struct peers *peers = arg;
+
+    (void)stream;
+    *refusal = (struct http2_refusal){peers->stop_code, "something in it"};
+    return !peers->stop_end[from];
 }
 
 static inline void hook_trailers(void *arg, struct http2_stream *stream, enum http2_side from,

@@ -95,6 +95,72 @@ static void a_request_without_memory_may_be_tried_again(void **state)
     peers_free(peers);
 }
 
+/* ---- stopped ---- */
+
+static const struct {
+    const char *name;
+    enum http2_side from;
+    bool grpc, answered, end; /* its end does not go on, else its bytes from the 5000th */
+    uint16_t code;
+    unsigned want;           /* the answer's status, 0: none */
+    const char *grpc_status; /* ... if it is ours */
+    uint32_t closed_code;    /* of the pod's stream */
+} stopped[] = {
+    {"a request", HTTP2_POD, false, false, false, 403, 403, "", NGHTTP2_NO_ERROR},
+    {"a request's end", HTTP2_POD, false, false, true, 403, 403, "", NGHTTP2_NO_ERROR},
+    {"a gRPC call", HTTP2_POD, true, false, false, 403, 200, "7", NGHTTP2_NO_ERROR},
+    {"a request, without a word", HTTP2_POD, false, false, false, 0, 0, "", NGHTTP2_INTERNAL_ERROR},
+    {"a request that has its answer", HTTP2_POD, false, true, false, 403, 200, "",
+     NGHTTP2_INTERNAL_ERROR},
+    {"an answer", HTTP2_UPSTREAM, false, true, false, 403, 200, "", NGHTTP2_INTERNAL_ERROR},
+    {"an answer's end", HTTP2_UPSTREAM, false, true, true, 403, 200, "", NGHTTP2_INTERNAL_ERROR},
+};
+
+static void what_is_stopped_has_no_end(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(stopped); i++) {
+        struct peers *peers = peers_new(NULL, 0);
+        enum http2_side from = stopped[i].from;
+        int32_t id = ask(peers, PATH, stopped[i].grpc, true), next = ask(peers, PATH, false, true);
+        struct heard *taker = from == HTTP2_POD ? upstream_heard(peers, id) : pod_heard(peers, id);
+        size_t whole = stopped[i].end ? 4999 : 1 << 20; /* more than any window */
+
+        print_message("  %s\n", stopped[i].name);
+        pump(peers);
+        if (stopped[i].answered)
+            answer(peers, id, "200", true);
+        pump(peers);
+        peers->stop_at[from] = 5000;
+        peers->stop_end[from] = stopped[i].end;
+        peers->stop_code = stopped[i].code;
+        more(peers, from, id, 4000);
+        pump(peers);
+        more(peers, from, id, whole - 4000);
+        end(peers, from, id, false);
+        pump(peers);
+        assert_true(taker->bytes < 5000 && !taker->end);
+        assert_true(upstream_heard(peers, id)->closed && !upstream_heard(peers, id)->end);
+        assert_int_equal(upstream_heard(peers, id)->closed_code, NGHTTP2_CANCEL);
+        assert_int_equal(pod_heard(peers, id)->code, stopped[i].want);
+        assert_string_equal(pod_heard(peers, id)->grpc_status, stopped[i].grpc_status);
+        assert_true(pod_heard(peers, id)->closed);
+        assert_int_equal(pod_heard(peers, id)->closed_code, stopped[i].closed_code);
+        assert_int_equal(http2_open(peers->http2), 1);
+        /* the other one noticed nothing */
+        peers->stop_at[from] = 0;
+        peers->stop_end[from] = false;
+        answer(peers, next, "204", false);
+        more(peers, HTTP2_POD, next, 1 << 18);
+        end(peers, HTTP2_POD, next, false);
+        pump(peers);
+        assert_int_equal(upstream_heard(peers, next)->bytes, 1 << 18);
+        assert_int_equal(pod_heard(peers, next)->code, 204);
+        assert_int_equal(http2_open(peers->http2), 0);
+        peers_free(peers);
+    }
+}
+
 /* ---- resets ---- */
 
 enum said { NOTHING, HEAD, BYTES_TOO, END, TRAILERS };
@@ -312,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_and_its_answer),
         cmocka_unit_test(what_is_refused_never_arrives),
+        cmocka_unit_test(what_is_stopped_has_no_end),
         cmocka_unit_test(a_request_without_memory_may_be_tried_again),
         cmocka_unit_test(a_reset_comes_behind_what_was_said),
         cmocka_unit_test(a_request_reset_at_once_does_not_go_on),
