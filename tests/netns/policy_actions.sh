@@ -14,6 +14,7 @@ make_cert origin ca "$ORIGIN_SAN"
 make_namespaces
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 443 origin
+nginx_server 80
 start_nginx "${IN_UPSTREAM[@]}"
 mkdir -p "$T/www"
 for name in ok admin; do echo "$name" >"$T/www/$name"; done
@@ -24,7 +25,7 @@ HTTPS=https://203.0.113.10
 
 policy_file() { # SPEC-LINE...: policy shop/cart, by which /ok alone may be asked for
     printf '%s\n' 'apiVersion: sallyport.io/v1' 'kind: TrafficPolicy' 'metadata: {name: cart, namespace: shop}' 'spec:' \
-        '  egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "443"}], rules: {http: [{path: /ok}]}}]}]' "${@/#/  }"
+        '  egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "443"}], rules: {http: [{path: /ok}]}}, {ports: [{port: "80"}]}]}]' "${@/#/  }"
 }
 policy() { policy_file "$@" | sallyport policy apply --runtime-dir "$T/run" - >/dev/null; }
 saw() { grep -c "$1" "$T/access" || true; }
@@ -68,6 +69,11 @@ expect_eq "another pod is not asked" "200 192.0.2.2" "$(ask other get $HTTPS/ok)
 policy 'onDeny: freeze'
 : >"$T/access"
 expect_eq "a connection" "200 192.0.2.2" "$(ask cart open kept $HTTPS/ok)"
+mkfifo "$T/late.in"
+"${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" bash -c 'exec 3<>/dev/tcp/203.0.113.10/80; echo connected; read -r
+    printf "GET /ok?late HTTP/1.0\r\nHost: 203.0.113.10\r\n\r\n" >&3; cat <&3' <>"$T/late.in" >"$T/late.out" &
+LATE=$!
+wait_for 10 grep -q connected "$T/late.out"
 tell second get $HTTPS/admin
 wait_for 20 frozen cart
 wait_for 5 denied freeze
@@ -76,10 +82,14 @@ expect_eq "as JSON" "true false" "$(pods list -o json | jq .frozen | paste -sd '
 expect_eq "the status" 1 "$(status .pods_frozen)"
 expect_eq "another pod goes on" "200 192.0.2.2" "$(ask other get $HTTPS/ok)"
 tell cart again kept
+if [ -n "${SALLYPORT_FULL:-}" ]; then sleep 12; fi # longer than a silent program has
 pods thaw shop/cart
 wait_for 10 runs cart
 expect_eq "what was open goes on" "200 192.0.2.2" "$(answer cart)"
 gets_nothing "what was refused does not" second
+echo >"$T/late.in"
+expect_status "who had said nothing yet" 0 wait "$LATE"
+wait_for 5 is_told '.process_http.url == "/ok?late" and .process_http.code == 200'
 expect_no_grep "nobody is frozen" 'frozen' <(pods list)
 expect_eq "nor for the status" null "$(status .pods_frozen)"
 expect_eq "the server saw nothing of it" 0 "$(saw /admin)"

@@ -140,6 +140,38 @@ sed -i '$d' "$T/large.yaml"
 expect_eq "a large one" 300 "$(policy apply "$T/large.yaml" | grep -c created)"
 expect_status "remove" 0 policy remove large-7
 
+# what is no bundle of policies: said in a sentence, and changes nothing
+cat >"$T/ask.py" <<'ASK'
+import json, os, socket, sys
+def ask(line, fds=()):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(sys.argv[1] + "/control.sock")
+        socket.send_fds(client, [line + b"\n"], fds)
+        answer = json.loads(client.makefile("rb").readline())
+        print(answer.get("story", "").strip() or answer.get("error"))
+def memory(data):
+    fd = os.memfd_create("x")
+    os.write(fd, data)
+    return fd
+apply = b'{"verb":"policy.apply"}'
+ask(apply)
+ask(apply, [os.pipe()[0]])
+ask(apply, [memory(b"")])
+ask(apply, [memory(b"a.yaml\0009\0x")])
+ask(apply, [memory(b"a.yaml\0001\0x" * 2)])
+big = memory(b"x")
+os.truncate(big, 65 << 20)
+ask(apply, [big])
+ask(b'{"verb":"policy.remove","name":7}')
+ask(b'{"verb":"policy.explain","method":[],"connect":{}}')
+ask(b'{"verb":"policy.explain","pod":"x","labels":{"a":[]},"connect":"a:1"}')
+ASK
+generation=$(status_of generation)
+python3 "$T/ask.py" "$T/run" >"$T/asked"
+expect_lines "what is no bundle" "$T/asked" '^no policies came' '^no policies came' 'at most 64 MiB' '^what was sent: error: is not whole' \
+    '^a.yaml:1:1: error: ' 'at most 64 MiB' '^say which policy' '^there is nothing to explain' '^these are no labels'
+expect_eq "nothing has changed" "$generation" "$(status_of generation)"
+
 # ---- the next agent ------------------------------------------------------------------------------
 
 before=$(policies)
