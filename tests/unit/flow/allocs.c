@@ -125,6 +125,11 @@ static bool begins_like(struct span bytes, struct span of)
     return bytes.len <= of.len && memcmp(bytes.data, of.data, bytes.len) == 0;
 }
 
+static bool is_refusal(const struct scenario *now, struct span got)
+{
+    return now->refusal_len && got.len == now->refusal_len && begins_like(now->refusal, got);
+}
+
 static enum outcome exchange(struct peer *peer, const struct scenario *now, const struct talk *talk,
                              bool until_close)
 {
@@ -133,7 +138,8 @@ static enum outcome exchange(struct peer *peer, const struct scenario *now, cons
 
     if (!peer_write(peer, talk->request))
         return FAILED;
-    while (!peer->ended && (len < talk->answer.len || until_close || now->unheard))
+    while (!peer->ended && (len < talk->answer.len || until_close || now->unheard) &&
+           !is_refusal(now, span_of(got, len)))
         len += peer_read(peer, got + len, sizeof(got) - len);
     if (peer->hung)
         return HUNG;
@@ -461,8 +467,12 @@ static const struct scenario
               .refusal = BYTES("HTTP/1.1 403 ")},
     unread = {"what cannot be read where rules read", SITE_PLAIN, 8443, .unheard = true,
               .talks = {{BYTES("\1some"), BYTES("")}}},
-    lookup = {"DNS", SITE_PLAIN, 53,
-              .talks = {{BYTES(QUESTION), BYTES(ANSWER)}, {BYTES(QUESTION), BYTES(ANSWER)}}};
+    lookup = {"DNS",
+              SITE_PLAIN,
+              53,
+              .talks = {{BYTES(QUESTION), BYTES(ANSWER)}, {BYTES(QUESTION), BYTES(ANSWER)}},
+              .refusal = BYTES("\0\x19id\x81"),
+              .refusal_len = sizeof(QUESTION) - 1}; /* REFUSED: its policies cannot be asked */
 
 /* ---- the tests
  * ----------------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct scenario {
     bool unheard;     /* nothing of it may reach the origin */
     struct talk talks[EXCHANGES];
     struct span refusal; /* what the program may get instead: begins like this */
+    size_t refusal_len;  /* ... and is so long; 0: ends with the connection */
 };
 
 struct site {
