@@ -190,3 +190,20 @@ bool jwt_scan(struct span text, jwt_on_found *on_found, void *arg)
     }
     return go_on && !jwt.failed;
 }
+
+static bool mask(struct span text, uint64_t offset, void *arg)
+{
+    uint8_t *at = (uint8_t *)arg + offset;
+    size_t len = text.len;
+
+    while (base64url[at[len]])
+        len++;
+    memset(at, '*', len);
+    return true;
+}
+
+void jwt_mask(char *text)
+{
+    if (strstr(text, "eyJ") && !jwt_scan(span_of_text(text), mask, text))
+        text[0] = 0; /* no memory to tell what is in it */
+}

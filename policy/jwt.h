@@ -36,6 +36,9 @@ bool jwt_feed(struct jwt *jwt, struct span bytes, jwt_on_found *on_found, void *
 /* All that are in a text. False: on_found said enough, or there is no memory. */
 bool jwt_scan(struct span text, jwt_on_found *on_found, void *arg);
 
+/* Overwrites all that are in a text, with their signatures, by '*'. */
+void jwt_mask(char *text);
+
 /* Of what was found (from a header field, a signature may stand behind it): the claims, for
  * json_decref(). NULL: it is no JWT, or there is no memory. */
 json_t *jwt_claims(struct span text);

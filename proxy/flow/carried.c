@@ -107,8 +107,8 @@ static void socket_begins(struct carried *carried, const struct facts_request *r
     struct flow_event *event = carried->event;
 
     event->websocket.host = copy(event, span_of_text(request->host));
-    event->websocket.url = copy(event, request->url);
-    event->websocket.path = copy(event, request->path);
+    event->websocket.url = report_text(event, request->url);
+    event->websocket.path = report_text(event, request->path);
     event->websocket.protocol = request->protocol;
     event->websocket.stream = request->stream;
     carried->socket.connect = span_equal(request->method, BYTES("CONNECT"));

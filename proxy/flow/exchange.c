@@ -129,7 +129,7 @@ static struct flow_event_header *copy_fields(struct flow_event *event,
     *len = headers ? fields_len : 0;
     for (size_t i = 0; i < *len; i++) {
         headers[i].key = flow_event_text(event, fields[i].name);
-        headers[i].value = flow_event_text(event, fields[i].value);
+        headers[i].value = report_text(event, fields[i].value);
     }
     return headers;
 }
@@ -155,8 +155,8 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
     exchange->carried = carried_new(flow, request);
     event->http.host = copy_host(event, flow, request->host);
     event->http.method = copy(event, request->method);
-    event->http.url = copy(event, request->url);
-    event->http.path = copy(event, request->path);
+    event->http.url = report_text(event, request->url);
+    event->http.path = report_text(event, request->path);
     event->http.protocol = request->protocol;
     event->http.stream = request->stream;
     event->http.request_headers =

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "events/verdict.h"
+#include "policy/jwt.h"
 #include "proxy/flow/finding.h"
 #include "proxy/flow/steps.h"
 
@@ -165,6 +166,15 @@ void report_tls(const struct flow *flow)
         verdict_onto(flow, event);
     }
     report_emit(flow, &event);
+}
+
+const char *report_text(struct flow_event *event, struct span text)
+{
+    char *copy = text.data ? (char *)flow_event_text(event, text) : NULL; /* the event's own */
+
+    if (copy)
+        jwt_mask(copy);
+    return copy;
 }
 
 static const char *copied(struct flow_event *event, const char *text)

@@ -92,6 +92,8 @@ uint16_t asked_port(const struct flow *flow);
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
 void report_tls(const struct flow *flow);
 /* request: which one it is about, or NULL. */
+/* As flow_event_text(), but tokens in it are masked. NULL for no text. */
+const char *report_text(struct flow_event *event, struct span text);
 void report_finding(const struct flow *flow, const struct finding *finding);
 void report_policy(const struct flow *flow, enum policy_point point,
                    const struct policy_verdict *verdict, const struct facts_request *request);

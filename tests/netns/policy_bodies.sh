@@ -157,4 +157,5 @@ asks '/up?t=$bound' --http2
 SH
 expect_eq "tokens, alert: the answer" 200 "$(cat "$T/out")"
 expect_eq "tokens, alert: told" "alert token token-exfiltration shop cart cart-0" "$(whose)"
+expect_no_grep "tokens: not told in what is told of requests" "t=${bound%%.*}" <(grep process_http "$EVENTS" | sed 's/"process":.*"socket"//')
 echo "ok: tokens"

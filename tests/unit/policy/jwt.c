@@ -113,6 +113,23 @@ static void passes_over_what_is_too_long(void **state)
     assert_int_equal(found.len, 2);
 }
 
+static void masks_them(void **state)
+{
+    static const char *const texts[][2] = {
+        {"/?t=" SIGNED "&x=1", "/?t=*********************************************&x=1"},
+        {"eyJhbGciOi and no more", "eyJhbGciOi and no more"},
+        {"", ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        CLEANUP(text_free) char *text = strdup(texts[i][0]);
+
+        jwt_mask(text);
+        assert_string_equal(text, texts[i][1]);
+    }
+}
+
 static bool refuse(struct span text, uint64_t offset, void *arg)
 {
     (void)text, (void)offset, (void)arg;
@@ -130,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_them_in_any_cut),
         cmocka_unit_test(passes_over_what_is_too_long),
+        cmocka_unit_test(masks_them),
         cmocka_unit_test(stops_when_told),
     };
 
