@@ -284,28 +284,54 @@ static uint64_t uppers_of(uint64_t word)
     return (low + EACH(0x80 - 'A')) & ~(low + EACH(0x7f - 'Z')) & ~word & EACH(0x80);
 }
 
+typedef uint8_t sixteen __attribute__((vector_size(16)));
+
+/* Most texts have none for long. */
+static bool sixteen_without(struct span bytes, size_t at)
+{
+    sixteen text;
+    uint64_t halves[2];
+
+    if (bytes.len - at < sizeof(text))
+        return false;
+    memcpy(&text, bytes.data + at, sizeof(text));
+    text = (sixteen)((text - '0') < 10);
+    memcpy(halves, &text, sizeof(halves));
+    return !(halves[0] | halves[1]);
+}
+
 /* The place in [from, to) where the next digits begin that are worth a look: three of them, or two
  * behind two letters; else to. */
 static size_t next_run(struct span bytes, size_t from, size_t to)
 {
-    enum { STEP = 5 }; /* four bytes in a row are in one of the eight */
+    /* four bytes in a row are in one of the eight; without digits only letters before some may be
+     */
+    enum { STEP = 5, FAR = 6, FARTHER = 14 };
+    size_t step;
 
     if (from && is_digit(bytes.data[from - 1])) /* their beginning was looked at */
         while (from < to && is_digit(bytes.data[from]))
             from++;
-    for (size_t at = from < 2 ? 0 : from - 2; at < to; at += STEP) {
-        uint64_t word = eight(bytes, at), digits = digits_of(word), uppers = uppers_of(word);
-        uint64_t three = digits & digits >> 8 & digits >> 16;
-        uint64_t checked = uppers & uppers >> 8 & digits >> 16 & digits >> 24;
+    for (size_t at = from < 2 ? 0 : from - 2; at < to; at += step) {
+        uint64_t word, digits, three, checked, uppers;
         size_t found = to;
 
-        if (!(three | checked))
+        step = FARTHER;
+        if (sixteen_without(bytes, at))
             continue;
+        word = eight(bytes, at);
+        digits = digits_of(word);
+        step = digits ? STEP : FAR;
+        if (!digits)
+            continue;
+        uppers = uppers_of(word);
+        three = digits & digits >> 8 & digits >> 16;
+        checked = uppers & uppers >> 8 & digits >> 16 & digits >> 24;
         if (three)
             found = at + (size_t)__builtin_ctzll(three) / 8;
         if (checked && at + (size_t)__builtin_ctzll(checked) / 8 + 2 < found)
             found = at + (size_t)__builtin_ctzll(checked) / 8 + 2;
-        if (found >= from)
+        if ((three | checked) && found >= from)
             return found < to ? found : to;
     }
     return to;
@@ -329,6 +355,29 @@ static size_t behind_escape(struct span bytes, size_t at)
     return letter_before(bytes, at, 2) == '%' && is_hex(letter_before(bytes, at, 1)) ? at + 1 : at;
 }
 
+/* How many digits there are, as far as that matters. */
+static size_t run_length(struct span bytes, size_t at)
+{
+    size_t len = 0;
+
+    while (len <= CARD_MAX && at + len < bytes.len && is_digit(bytes.data[at + len]))
+        len++;
+    return len;
+}
+
+/* Whether a number of that kind may begin with so many digits. open: there may be more of them. */
+static bool may_begin(enum number_kind kind, size_t len, bool open)
+{
+    switch (kind) {
+    case NUMBER_CARD:
+        return len == 4 || len == 6 || len >= CARD_MIN || open;
+    case NUMBER_SSN:
+        return len == 3 || (open && len < 3);
+    default:
+        return true;
+    }
+}
+
 typedef enum answer look(struct span bytes, size_t at, bool ended, size_t *len);
 
 size_t numbers_scan(struct span bytes, size_t from, size_t to, bool ended, unsigned kinds,
@@ -340,11 +389,14 @@ size_t numbers_scan(struct span bytes, size_t from, size_t to, bool ended, unsig
     _Static_assert(ARRAY_SIZE(looks) == NUMBER_MAX, "look for every kind");
     unknown = unknown >= from && unknown < to ? unknown : to;
     for (size_t run = next_run(bytes, from, to); run < to; run = next_run(bytes, run + 1, to)) {
-        size_t at = behind_escape(bytes, run);
+        size_t at = behind_escape(bytes, run), digits = run_length(bytes, at);
+        bool open = !ended && at + digits >= bytes.len;
 
         for (enum number_kind kind = 0; at < bytes.len && kind < NUMBER_MAX; kind++) {
             size_t len = 0, begin = kind == NUMBER_IBAN ? at - 2 : at;
-            enum answer answer = kinds & 1u << kind ? looks[kind](bytes, at, ended, &len) : NONE;
+            enum answer answer = kinds & 1u << kind && may_begin(kind, digits, open)
+                                     ? looks[kind](bytes, at, ended, &len)
+                                     : NONE;
 
             if (answer == UNKNOWN && run < unknown)
                 unknown = run;
