@@ -109,6 +109,18 @@ struct abi_class {
     __u64 until_ns, then_until_ns;
 };
 
+/* policy_spoken: which names those were: what an agent writes down for the next one, should it be
+ * killed. No program reads it. */
+struct abi_spoken_key {
+    __u64 pod;
+    __u8 ip[16];
+    __u64 name; /* a hash of it */
+};
+struct abi_spoken {
+    __u64 until_ns; /* monotonic clock */
+    char name[256];
+};
+
 /* policy_ports, the longest prefix -> enum abi_verdict. */
 enum { ABI_WHERE_BITS = 96, ABI_ANY_CLASS = 0xffffffff, ABI_ANY_PROTOCOL = 0 };
 struct abi_where {

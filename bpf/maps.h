@@ -198,6 +198,14 @@ struct {
 } policy_names SEC(".maps") __weak;
 
 struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 16);
+    __type(key, struct abi_spoken_key);
+    __type(value, struct abi_spoken);
+} policy_spoken SEC(".maps") __weak;
+
+struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 1 << 21);

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "bpf/abi.h"
+#include "proxy/enforce/kernel_spoken.h"
 #include "proxy/enforce/kernel_tables.h"
 #include "sallyport.skel.h"
 
@@ -61,8 +62,10 @@ static struct abi_resolved key_of(const struct kernel_names *names, const struct
     return key;
 }
 
-static void drop_name(struct place *place, size_t i)
+static void drop_name(struct kernel_names *names, struct place *place, size_t i, bool leave)
 {
+    if (!leave)
+        kernel_spoken_drop(names->bpf, names->pod, place->ip, place->names[i].text);
     free(place->names[i].text);
     place->names[i] = place->names[--place->len];
 }
@@ -76,7 +79,7 @@ static void drop_place(struct kernel_names *names, struct place *place, bool lea
     tdelete(place, &names->tree, by_ip);
     names->len--;
     while (place->len)
-        drop_name(place, 0);
+        drop_name(names, place, 0, leave);
     free(place);
 }
 
@@ -143,19 +146,22 @@ static struct place *place_of(struct kernel_names *names, const struct addr *add
 }
 
 /* A name that is there holds for longer; else it takes the place of the one that ends first. */
-static bool keep_name(struct place *place, const char *text, uint64_t until_ns, uint64_t now_ns)
+static bool keep_name(struct kernel_names *names, struct place *place, const char *text,
+                      uint64_t until_ns, uint64_t now_ns)
 {
     struct name fresh = {.until_ns = until_ns};
     size_t first = 0;
 
     for (size_t i = place->len; i-- > 0;) {
         if (strcmp(place->names[i].text, text) == 0) {
-            if (until_ns > place->names[i].until_ns)
-                place->names[i].until_ns = until_ns;
+            if (until_ns <= place->names[i].until_ns)
+                return true;
+            place->names[i].until_ns = until_ns;
+            kernel_spoken_put(names->bpf, names->pod, place->ip, text, until_ns);
             return true;
         }
         if (place->names[i].until_ns <= now_ns)
-            drop_name(place, i);
+            drop_name(names, place, i, false);
     }
     for (size_t i = 1; i < place->len; i++)
         if (place->names[i].until_ns < place->names[first].until_ns)
@@ -164,8 +170,9 @@ static bool keep_name(struct place *place, const char *text, uint64_t until_ns, 
     if (!fresh.text)
         return false;
     if (place->len == NAMES_MAX)
-        drop_name(place, first);
+        drop_name(names, place, first, false);
     place->names[place->len++] = fresh;
+    kernel_spoken_put(names->bpf, names->pod, place->ip, text, until_ns);
     return true;
 }
 
@@ -242,10 +249,27 @@ void kernel_names_add(struct kernel_names *names, const char *name, const struct
     if (!policy_table_has_name(names->table, name))
         return;
     place = place_of(names, address, now_ns);
-    code = place && keep_name(place, name, until_ns, now_ns)
+    code = place && keep_name(names, place, name, until_ns, now_ns)
                ? tell(names, place, &err)
                : err_set(&err, -ENOMEM, "no room for another address");
     if (code < 0 && !names->complained)
         log_warn("connects to what was resolved are denied: %s", err.text);
     names->complained |= code < 0;
+}
+
+static void remember(const void *node, VISIT when, void *arg)
+{
+    const struct place *place = *(struct place *const *)node;
+    const struct kernel_names *names = arg;
+
+    if (when != postorder && when != leaf)
+        return;
+    for (size_t i = 0; i < place->len; i++)
+        kernel_spoken_put(names->bpf, names->pod, place->ip, place->names[i].text,
+                          place->names[i].until_ns);
+}
+
+void kernel_names_remember(const struct kernel_names *names)
+{
+    twalk_r(names->tree, remember, (void *)names);
 }

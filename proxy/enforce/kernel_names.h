@@ -18,3 +18,5 @@ void kernel_names_free(struct kernel_names **names, bool leave);
 /* Without a closing dot; both times by the monotonic clock. What does not fit stays closed. */
 void kernel_names_add(struct kernel_names *names, const char *name, const struct addr *address,
                       uint64_t until_ns, uint64_t now_ns);
+/* Writes them down for the next agent, after what was before these has erased the same. */
+void kernel_names_remember(const struct kernel_names *names);

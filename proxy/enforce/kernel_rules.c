@@ -9,6 +9,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_images.h"
 #include "proxy/enforce/kernel_names.h"
+#include "proxy/enforce/kernel_spoken.h"
 #include "proxy/enforce/kernel_tables.h"
 #include "proxy/identity/identity.h"
 
@@ -206,8 +207,10 @@ void kernel_rules_learn_names(struct kernel_rules *rules, struct names *names)
     if (rules->names)
         names_on_trusted(rules->names, NULL, NULL);
     rules->names = names;
-    if (names)
-        names_on_trusted(names, on_trusted, rules);
+    if (!names)
+        return;
+    kernel_spoken_restore(rules->bpf, names, clock_ns());
+    names_on_trusted(names, on_trusted, rules);
 }
 
 static void on_image(void *arg, const struct process *process)
@@ -311,6 +314,8 @@ void kernel_rules_use(struct kernel_rules *rules, uint64_t cgroup_id, bool writt
     }
     judged->next = NULL;
     kernel_names_free(&judged->next_names, rules->leaving);
+    if (judged->names)
+        kernel_names_remember(judged->names);
     if (!judged->now)
         drop(rules, judged);
     pthread_mutex_unlock(&rules->lock);

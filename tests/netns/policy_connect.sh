@@ -46,7 +46,7 @@ policy() { # SPEC-LINES...: in force from now on; what was told before is anothe
     : >"$T/access"
     FIRST=$(($(wc -l <"$EVENTS") + 1))
 }
-in_cart() { "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${CLEAN[@]}" "$@"; }
+in_cart() { "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD_DNS[@]}" "${CLEAN[@]}" "$@"; }
 tries() { in_cart /usr/bin/python3 "$HERE/policy_connect.py" "$@"; }
 lines() { printf '%s\n' "$@"; }
 decided() { tail -n "+$FIRST" "$EVENTS" | jq -r '.process_policy // empty | "\(.verdict) \(.action // "-") \(.mode) \(.point) \(.policy) \(.rule): \(.reason)"'; }
@@ -163,4 +163,14 @@ agent_up
 expect_eq "it is back" "$before" "$(tries "${both[@]}")"
 policy 'egress: [{toCIDR: [203.0.113.10/32], toPorts: [{ports: [{port: "9001"}, {port: "5001", protocol: UDP}]}]}]'
 expect_eq "other policies" "$after" "$(tries "${both[@]}")"
+
+policy 'egress:' '- toFQDNs: [{matchName: open.example}]' '  toPorts: [{ports: [{port: "9000"}]}]' \
+    '- toCIDR: [203.0.113.53/32]' '  toPorts: [{ports: [{port: "53", protocol: ANY}]}]'
+knows=(in_cart curl -s -m 20 --resolve open.example:9000:203.0.113.10 http://open.example:9000/small) # as who asked before
+expect_status "nobody asked" 7 "${knows[@]}"
+expect_eq "a name" small "$(in_cart curl -s -m 20 http://open.example:9000/small)"
+{ agent_down KILL; } 2>/dev/null
+expect_eq "a name, and no agent" "$(lines 'tcp:203.0.113.53:9000 EPERM' 'tcp:203.0.113.10:9001 EPERM')" "$(tries tcp:203.0.113.53:9000 tcp:203.0.113.10:9001)"
+agent_up
+expect_eq "a name that the agent before was told" small "$("${knows[@]}")"
 echo "ok: whether the agent is there or not"

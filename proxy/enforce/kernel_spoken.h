@@ -1,0 +1,19 @@
+/* kernel_spoken: names that policies go by, written down in a map that is pinned with the rest: an
+ * agent that was killed has told nobody, and programs that know an address do not ask for it again.
+ * Called by:  kernel_names.c, kernel_rules.c. */
+#pragma once
+
+#include "base/addr.h"
+
+struct names;
+struct sallyport_bpf;
+
+/* Where there is no room, the next agent does not know it. */
+void kernel_spoken_put(struct sallyport_bpf *bpf, uint64_t pod, const uint8_t ip[16],
+                       const char *name, uint64_t until_ns);
+void kernel_spoken_drop(struct sallyport_bpf *bpf, uint64_t pod, const uint8_t ip[16],
+                        const char *name);
+
+/* What an agent before us wrote down of pods that the kernel knows, as far as it holds; the rest is
+ * erased. */
+void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names, uint64_t now_ns);
