@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "proxy/agent.h"
 #include "proxy/command/exec_run.h"
+#include "proxy/command/inherited.h"
 #include "proxy/command/signing.h"
 #include "proxy/enforce/policy_files.h"
 #include "proxy/host.h"
@@ -35,6 +36,11 @@ static int load_policies(struct policy_set **out, const struct exec_options *opt
 
     if (story.text)
         log_story(story.text);
+    for (size_t i = 0; result == 0 && i < (*out)->len; i++)
+        if ((*out)->list[i]->mode == POLICY_ENFORCE) {
+            result = inherited_check(err);
+            break;
+        }
     return result;
 }
 
