@@ -24,6 +24,7 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
         uint32_t suites;
         uint16_t tunnel_port, version_min, version_max;
         bool status;
+        uint8_t trusted[TLS_RULES_DIGEST];    /* by rules: nobody verifies it a second time */
         uint8_t alpn[SESSION_CACHE_KEY_SIZE]; /* a digest of the offer: it may be long */
     } parts = {
         .pod = flow->facts.who.pod ? flow->facts.who.pod->cgroup_id : 0,
@@ -40,6 +41,7 @@ bool resume_key(const struct flow *flow, uint8_t out[SESSION_CACHE_KEY_SIZE])
     };
     uint8_t all[sizeof(parts) + sizeof(flow->facts.where.host) + sizeof(flow->tunnel.host)] = {0};
 
+    memcpy(parts.trusted, flow->tls_rules.trusted, sizeof(parts.trusted));
     if (flow->alpn && !EVP_Digest(flow->alpn, flow->alpn_len, parts.alpn, NULL, EVP_sha256(), NULL))
         return false;
     memcpy(all, &parts, sizeof(parts));

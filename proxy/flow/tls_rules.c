@@ -1,6 +1,7 @@
 #include "proxy/flow/tls_rules.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct rule_file {
     bool client;         /* a certificate to show, else roots to trust */
     uint64_t generation; /* of the policies that it was read for */
     X509_STORE *roots;
+    uint8_t digest[TLS_RULES_DIGEST]; /* of them */
     struct client_cert cert;
     struct rule_file *next; /* in worker->rule_files */
 };
@@ -32,13 +34,40 @@ static void unref(struct rule_file **file)
     free(gone);
 }
 
+static bool add_root(EVP_MD_CTX *ctx, X509 *root)
+{
+    unsigned char *der = NULL;
+    int len = root ? i2d_X509_AUX(root, &der) : 0; /* with what it is trusted for */
+    bool ok = len >= 0 && EVP_DigestUpdate(ctx, der, (size_t)len) == 1;
+
+    OPENSSL_free(der);
+    return ok;
+}
+
+static bool digest_roots(struct rule_file *file)
+{
+    const STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(file->roots);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
+
+    for (int i = 0; ok && i < sk_X509_OBJECT_num(objects); i++)
+        ok = add_root(ctx, X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i)));
+    ok = ok && EVP_DigestFinal_ex(ctx, file->digest, NULL) == 1;
+    EVP_MD_CTX_free(ctx);
+    return ok;
+}
+
 static int load(struct rule_file *file, struct err *err)
 {
     const char *path = file->path;
+    int result;
 
     if (file->client)
         return client_cert_load(&file->cert, path, err);
-    return trust_roots_new(&file->roots, &path, (const bool[]){true}, 1, err);
+    result = trust_roots_new(&file->roots, &path, (const bool[]){true}, 1, err);
+    if (result == 0 && !digest_roots(file))
+        result = err_set(err, -ENOMEM, "%s: out of memory", path);
+    return result;
 }
 
 static struct rule_file *read_file(const char *path, bool client, uint64_t generation,
@@ -128,7 +157,11 @@ static bool use_file(struct flow *flow, const struct policy_tls_wish *wish,
     struct err err = {0};
 
     *out = find_file(flow, path, client, &err);
-    return *out || verdict_deny(flow, wish->policy, &says->place, err.text);
+    if (!*out)
+        return verdict_deny(flow, wish->policy, &says->place, err.text);
+    if (!client)
+        memcpy(flow->tls_rules.trusted, (*out)->digest, TLS_RULES_DIGEST);
+    return true;
 }
 
 static bool narrow_versions(struct flow *flow, const struct policy_tls_wish *wish)

@@ -16,10 +16,13 @@ struct flow;
 struct rule_file;
 struct worker;
 
+enum { TLS_RULES_DIGEST = 32 };
+
 struct tls_rules {
     uint16_t version_min, version_max; /* 0: whatever both ends agree on */
     struct rule_file *trust, *client;  /* references; NULL: what the pod trusts, what a setting has
                                           for the server */
+    uint8_t trusted[TLS_RULES_DIGEST]; /* of the roots of trust; zeros: rules do not say */
 };
 
 /* Looks up what is wanted, and narrows what the program offers to it. False: that leaves nothing,

@@ -73,6 +73,19 @@ policy "tls: {trustedCA: $T/private.pem}"
 passes "trustedCA" "localhost:$PRIVATE"
 expect_eq "trustedCA: another's: curl" 000 "$(asks "localhost:$NEW")"
 expect_eq "trustedCA: another's: it" 0 "$(wc -l <"$T/access")"
+# what one program's rules verified is not resumed for another's, which trust others
+cp "$(command -v curl)" "$T/curl-1"
+cp "$(command -v curl)" "$T/curl-2"
+for n in 1 2; do
+    policy "$([ "$n" = 1 ] && echo "tls: {trustedCA: $T/private.pem}" || echo "ports: [{port: '$NEW'}]")"
+    sed "s/name: cart/name: cart-$n/; s|^spec:|spec:\n  matchBinaries: [{operator: In, values: [$T/curl-$n]}]|" "$T/policy.yaml"
+    echo ---
+done >"$T/both.yaml"
+"${EXEC_LOCAL[@]}" --policy "$T/both.yaml" -- bash -s "$T" "https://localhost:$NEW/ok" >"$T/out" <<'SH' || true
+for n in 2 2 1; do "$1/curl-$n" -s -4 -w '%{http_code}\n' -o /dev/null "$2"; done
+SH
+expect_eq "trustedCA: a session of another program's" "200 200 000" "$(paste -sd' ' "$T/out")"
+expect_eq "trustedCA: its own are resumed" "false true" "$(events '[.[] | .process_tls // empty | select(.error | not) | .resumed // false] | join(" ")')"
 policy "tls: {trustedCA: $T/none.pem}"
 refused "trustedCA: no file" "tls: cannot read $T/none.pem: No such file or directory" "localhost:$NEW"
 policy "tls: {clientCertificate: $T/client}"

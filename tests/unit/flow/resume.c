@@ -116,11 +116,21 @@ static void newer_policies(struct flow *flow)
     ruled(flow, 2);
 }
 
+static void rules_trust(struct flow *flow)
+{
+    flow->tls_rules.trusted[0] = 1;
+}
+
+static void rules_trust_another(struct flow *flow)
+{
+    flow->tls_rules.trusted[TLS_RULES_DIGEST - 1] = 1;
+}
+
 static void (*const changes[])(struct flow *flow) = {
     another_pod,      another_namespace, another_address, another_port, another_name,
     no_name,          a_tunnel,          a_tunnels_port,  other_trust,  fewer_suites,
     an_older_version, no_newer_version,  no_protocol,     no_staple,    fewer_protocols,
-    other_protocols,  policies,          newer_policies,
+    other_protocols,  policies,          newer_policies,  rules_trust,  rules_trust_another,
 };
 
 static struct flow usual(void)
