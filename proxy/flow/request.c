@@ -177,6 +177,7 @@ static bool request_seen(struct flow *flow)
     struct exchange_decision decision = exchange_judge(&flow->facts, &request);
     struct pending *pending;
 
+    verdict_next(flow);
     request.stream = next_stream(flow);
     if (decision.verdict != VERDICT_DENY)
         verdict_request(flow, &request, &decision);

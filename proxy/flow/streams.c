@@ -72,6 +72,7 @@ static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
     if (!asked)
         return false;
     flow->relay.requests++;
+    verdict_next(flow);
     http2_stream_set_user(stream, asked);
     if (facts_of(id, head, &authority, &request)) {
         exchange_name(flow, &request, address);

@@ -11,12 +11,31 @@
 
 /* ---- what is in force ---- */
 
+/* Policies may be gone before their verdict is told: those of a body that began under older ones.
+ */
+static void keep(struct verdicts *verdicts, enum policy_point point,
+                 const struct policy_verdict *verdict)
+{
+    CLEANUP(policy_unref) struct policy *before = TAKE(verdicts->held);
+
+    if (verdict->policy)
+        verdicts->held = policy_ref((struct policy *)verdict->policy);
+    verdicts->last = *verdict;
+    verdicts->point = point;
+}
+
+static void forget_last(struct verdicts *verdicts)
+{
+    verdicts->last = (struct policy_verdict){0};
+    policy_unref(&verdicts->held);
+}
+
 static void forget(struct verdicts *verdicts)
 {
     policy_scope_free(&verdicts->scope);
     policy_view_unref(&verdicts->view);
     verdicts->unknown = false;
-    verdicts->last = (struct policy_verdict){0};
+    forget_last(verdicts);
 }
 
 static void look_up(struct flow *flow, struct policies *policies)
@@ -60,6 +79,11 @@ void verdict_end(struct flow *flow)
 {
     forget(&flow->verdicts);
     names_trusted_fini(&flow->verdicts.names);
+}
+
+void verdict_next(struct flow *flow)
+{
+    forget_last(&flow->verdicts);
 }
 
 /* ---- what is done ---- */
@@ -112,10 +136,8 @@ static void punish(const struct flow *flow, enum policy_action action)
 static void note(struct verdicts *verdicts, enum policy_point point,
                  const struct policy_verdict *verdict)
 {
-    if (!outweighs(verdict, &verdicts->last))
-        return;
-    verdicts->last = *verdict;
-    verdicts->point = point;
+    if (outweighs(verdict, &verdicts->last))
+        keep(verdicts, point, verdict);
 }
 
 /* Whether it goes on. */
@@ -146,7 +168,7 @@ bool verdict_settle(struct flow *flow, enum policy_point point,
 
 bool verdict_found(struct flow *flow, const struct finding *finding)
 {
-    note(&flow->verdicts, finding->point, &finding->verdict);
+    keep(&flow->verdicts, finding->point, &finding->verdict); /* the last may be another stream's */
     report_finding(flow, finding);
     return follow(flow, &finding->verdict);
 }
@@ -155,6 +177,7 @@ void verdict_blind(struct flow *flow)
 {
     const struct facts_request none = {0};
 
+    forget_last(&flow->verdicts);
     verdict_settle(flow, POLICY_POINT_BODY, &no_memory, &none);
 }
 
@@ -192,7 +215,8 @@ bool verdict_connect(struct flow *flow)
     policy_decide_connect(flow->verdicts.scope, &known.facts, &verdict);
     if (verdict.verdict == VERDICT_DENY)
         return verdict_settle(flow, POLICY_POINT_CONNECT, &verdict, NULL);
-    flow->verdicts.last = verdict; /* told by the kernel, as far as it is to be told */
+    keep(&flow->verdicts, POLICY_POINT_CONNECT,
+         &verdict); /* told by the kernel, as far as it is to be told */
     return true;
 }
 

@@ -25,6 +25,7 @@ struct verdicts {
     struct names_trusted names; /* that its address was answered for */
     bool named;                 /* ... they were looked up */
     struct policy_verdict last; /* the latest of the flow, or of its latest request */
+    struct policy *held;        /* ... whose policy this is: a reference */
     enum policy_point point;    /* ... and what that was about */
     char said[320];             /* ... as a sentence, where it denies */
 };
@@ -68,6 +69,8 @@ bool verdict_passes(struct flow *flow);
 /* Whether it passes from the next time on when its program refuses our certificate. */
 bool verdict_learns(struct flow *flow);
 
+/* Another request: what was said of those before is not about it. */
+void verdict_next(struct flow *flow);
 /* A request whose head was read, and nothing of it has gone on. decision is filled where it is
  * denied; flow->verdicts.over: there shall be no answer. */
 void verdict_request(struct flow *flow, const struct facts_request *request,

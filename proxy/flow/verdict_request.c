@@ -112,7 +112,6 @@ void verdict_request(struct flow *flow, const struct facts_request *request,
     verdict_renew(flow);
     if (!verdict_any(&flow->verdicts))
         return;
-    flow->verdicts.last = (struct policy_verdict){0};
     if (judge_request(flow, request, &bad))
         return;
     decision->verdict = VERDICT_DENY;

@@ -55,6 +55,11 @@ done
 expect_eq "HEAD has no body" "$(lines '403 1' '200 0')" "$(asks "$H1" --http1.1 -I '/admin /ok')"
 expect_eq "nor does a large one" "$(lines '403 1' '201 1')" "$(asks "$H1" --http1.1 --data-binary "@$T/large" -H Expect: '/admin /post/large')"
 expect_eq "nor does a large one" "POST /post/large" "$(saw)"
+one=(curl -s -4 --http2 -o /dev/null -w '%{http_code} %{num_connects}\n')
+"${EXEC_LOCAL[@]}" --policy "$T/policy.yaml" -- "${one[@]}" "https://localhost:$H2/admin" --next "${one[@]:1}" \
+    -H 'Host: other.test' "https://localhost:$H2/ok" >"$T/out"
+expect_eq "refused for another reason" "$(lines '403 1' '421 0')" "$(cat "$T/out")"
+expect_eq "refused for another reason: told" "/admin 403 deny cart $rules, /ok 421 deny - -" "$(told)"
 echo "ok: requests are refused, and told"
 
 asks "$H2" --http2 -H 'content-type: application/grpc' -d x -D "$T/head" /admin >"$T/out"
