@@ -270,11 +270,28 @@ void exchange_rest(struct exchange *rest, struct exchange *from)
     *rest = (struct exchange){.inspection = TAKE(from->inspection), .blind = from->blind};
 }
 
-void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
-                       size_t len)
+bool exchange_aside(struct flow *flow, struct exchange *exchange, bool up, struct span bytes)
 {
+    enum inspected inspected = INSPECTED_FINE;
+
+    if (exchange->inspection)
+        inspected = inspection_aside(flow, exchange->inspection, up, bytes);
+    return goes_on(flow, exchange, inspected);
+}
+
+bool exchange_trailers(struct flow *flow, struct exchange *exchange, bool up,
+                       const struct facts_field *fields, size_t len)
+{
+    bool goes = true;
+
     if (exchange->carried)
         carried_trailers(exchange->carried, up, fields, len);
+    for (size_t i = 0; exchange_looks(exchange, up) && goes && i < len; i++)
+        goes = exchange_aside(flow, exchange, up, fields[i].name) &&
+               exchange_aside(flow, exchange, up, BYTES(": ")) &&
+               exchange_aside(flow, exchange, up, fields[i].value) &&
+               exchange_aside(flow, exchange, up, BYTES("\r\n"));
+    return goes;
 }
 
 void exchange_end(struct flow *flow, struct exchange *exchange, const char *error)

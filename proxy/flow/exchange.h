@@ -66,8 +66,11 @@ bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up);
 /* The rest of a request's body that was answered before it came: what is needed of `from` for it.
  */
 void exchange_rest(struct exchange *rest, struct exchange *from);
-void exchange_trailers(struct exchange *exchange, bool up, const struct facts_field *fields,
-                       size_t len);
+/* What goes with a body, beside it: chunk extensions and trailers as HTTP/1 has them; HTTP/2's
+ * trailers. Whether they go on. */
+bool exchange_aside(struct flow *flow, struct exchange *exchange, bool up, struct span bytes);
+bool exchange_trailers(struct flow *flow, struct exchange *exchange, bool up,
+                       const struct facts_field *fields, size_t len);
 /* It is over; error: why before its time, or NULL. Tells what was not told yet. At ease with a
  * zeroed one, and leaves such behind. */
 void exchange_end(struct flow *flow, struct exchange *exchange, const char *error);

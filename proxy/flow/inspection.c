@@ -31,7 +31,8 @@ struct side {
     struct decode *decode;
     bool begun, compressed; /* the body, or message, at hand */
     struct inspect_stream *stream;
-    uint64_t seen; /* of it, decoded */
+    uint64_t seen;                /* of it, decoded */
+    struct inspect_stream *aside; /* of what goes with the body, as sent */
     unsigned told;
     bool unseen; /* was told */
     enum inspected result;
@@ -280,6 +281,7 @@ static void side_fini(struct side *side)
     websocket_fini(&side->websocket);
     decode_free(&side->decode);
     inspect_stream_free(&side->stream);
+    inspect_stream_free(&side->aside);
 }
 
 static bool copy(char **out, struct span text)
@@ -382,12 +384,48 @@ enum inspected inspection_body(struct flow *flow, struct inspection *inspection,
     return side->result;
 }
 
+static bool is_empty_line(struct span bytes)
+{
+    return bytes.len <= 2 && (bytes.data[0] == '\r' || bytes.data[0] == '\n');
+}
+
+/* Whatever is known of the body, this can be seen; or there is no memory to. */
+static void note_aside(struct side *side)
+{
+    if (side->result == INSPECTED_STOP || (side->aside && !inspect_failed(side->aside)))
+        return;
+    verdict_blind(side->inspection->flow);
+    side->result = INSPECTED_STOP;
+}
+
+enum inspected inspection_aside(struct flow *flow, struct inspection *inspection, bool up,
+                                struct span bytes)
+{
+    struct side *side = begin(flow, inspection, up);
+    struct inspection_lane *lane = inspection->plan->lane;
+
+    if (!side->reach || !bytes.len || side->result == INSPECTED_STOP ||
+        (!side->aside && is_empty_line(bytes)))
+        return side->result;
+    if (!side->aside)
+        inspect_stream_new(&side->aside, lane->inspect,
+                           inspection_plan_denies(inspection->plan, side->direction));
+    if (side->aside)
+        inspect_feed(side->aside, lane->scratch, bytes, on_hit, side);
+    note_aside(side);
+    return side->result;
+}
+
 enum inspected inspection_end(struct flow *flow, struct inspection *inspection, bool up)
 {
     struct side *side = begin(flow, inspection, up);
 
     if (side->framing == WHOLE)
         part_ends(side);
+    if (side->aside && side->result != INSPECTED_STOP) {
+        inspect_end(side->aside, inspection->plan->lane->scratch, on_hit, side);
+        note_aside(side);
+    }
     return side->result;
 }
 
@@ -429,7 +467,8 @@ static bool look_for_tokens(struct head *head)
     bool all = !head->plan->tokens || jwt_scan(request->url, on_head_token, head);
 
     for (size_t i = 0; all && head->plan->tokens && i < request->fields_len; i++)
-        all = jwt_scan(request->fields[i].value, on_head_token, head);
+        all = jwt_scan(request->fields[i].value, on_head_token, head) &&
+              jwt_scan(request->fields[i].name, on_head_token, head);
     if (!all && head->result != INSPECTED_STOP) {
         verdict_blind(head->flow);
         head->result = INSPECTED_STOP;

@@ -1,5 +1,6 @@
 /* inspection: what the policies of a flow want to know of what it carries: patterns in bodies and
- * messages; service accounts' tokens in heads, too. Looked at before it goes on.
+ * messages; service accounts' tokens in heads, too; what goes beside a body (trailers) like the
+ * body. Looked at before it goes on.
  *
  * A body is looked at as its encodings have it (decode.h), a WebSocket's or a gRPC call's messages
  * one by one. What cannot be seen (an encoding that nobody knows, a bomb) is told or refused as
@@ -38,4 +39,7 @@ void inspection_answered(struct inspection *inspection, const struct facts_answe
 /* Bytes of a body, without framing, or of what follows an upgrade; and their end. */
 enum inspected inspection_body(struct flow *flow, struct inspection *inspection, bool up,
                                struct span bytes);
+/* What goes with a body, beside it: chunk extensions, trailers. */
+enum inspected inspection_aside(struct flow *flow, struct inspection *inspection, bool up,
+                                struct span bytes);
 enum inspected inspection_end(struct flow *flow, struct inspection *inspection, bool up);

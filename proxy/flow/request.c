@@ -157,12 +157,18 @@ static struct exchange *asking(struct relay *relay)
     return exchange_looks(&relay->rest, true) ? &relay->rest : &relay->answering;
 }
 
-static void on_body_up(void *arg, struct span bytes)
+static void look(struct flow *flow, struct exchange *exchange, bool up, enum http1_part part,
+                 struct span bytes)
+{
+    if (!(part == HTTP1_BODY ? exchange_body : exchange_aside)(flow, exchange, up, bytes))
+        flow->relay.stopped = true;
+}
+
+static void on_body_up(void *arg, enum http1_part part, struct span bytes)
 {
     struct flow *flow = arg;
 
-    if (!exchange_body(flow, asking(&flow->relay), true, bytes))
-        flow->relay.stopped = true;
+    look(flow, asking(&flow->relay), true, part, bytes);
 }
 
 /* False: it does not go on. */
@@ -275,12 +281,11 @@ static bool note_upgrade(struct flow *flow, const struct http1_head *head, const
     return verdict_unseen_opaque(flow, OPAQUE_OTHER_PROTOCOL);
 }
 
-static void on_body_down(void *arg, struct span bytes)
+static void on_body_down(void *arg, enum http1_part part, struct span bytes)
 {
     struct flow *flow = arg;
 
-    if (!exchange_body(flow, &flow->relay.answering, false, bytes))
-        flow->relay.stopped = true;
+    look(flow, &flow->relay.answering, false, part, bytes);
 }
 
 static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)

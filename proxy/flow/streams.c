@@ -145,13 +145,17 @@ static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side fro
     return false;
 }
 
-static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
-                        const struct http2_head *head)
+static bool on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
+                        const struct http2_head *head, struct http2_refusal *refusal)
 {
+    struct flow *flow = arg;
     struct asked *asked = http2_stream_user(stream);
 
-    (void)arg;
-    exchange_trailers(&asked->exchange, from == HTTP2_POD, head->fields, head->fields_len);
+    if (exchange_trailers(flow, &asked->exchange, from == HTTP2_POD, head->fields,
+                          head->fields_len))
+        return true;
+    stop(flow, asked, refusal);
+    return false;
 }
 
 static const char *whose(enum http2_side side)

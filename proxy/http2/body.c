@@ -45,6 +45,14 @@ static void wake(struct http2_stream *stream, enum http2_side from)
     half->waiting = false;
 }
 
+/* Its end does not go on: something in it shall not. */
+static void stop_at_end(struct http2_stream *stream, enum http2_side from,
+                        const struct http2_refusal *refusal)
+{
+    stream->half[from].ended = from == HTTP2_POD;
+    stream_stop(stream, from, refusal);
+}
+
 void body_ended(struct http2_stream *stream, enum http2_side from)
 {
     const struct http2 *http2 = stream->http2;
@@ -52,8 +60,7 @@ void body_ended(struct http2_stream *stream, enum http2_side from)
     struct half *half = &stream->half[from];
 
     if (!half->dropping && !http2->hooks->ended(http2->arg, stream, from, &refusal)) {
-        half->ended = from == HTTP2_POD;
-        stream_stop(stream, from, &refusal);
+        stop_at_end(stream, from, &refusal);
         return;
     }
     half->ended = true;
@@ -65,6 +72,7 @@ void body_trailers(struct http2_stream *stream, struct session *from)
     struct http2 *http2 = stream->http2;
     struct half *half = &stream->half[from->side];
     struct facts_field regular[HTTP2_FIELDS_MAX];
+    struct http2_refusal refusal = {0};
     struct http2_head head;
 
     fields_head(&from->fields, regular, &head);
@@ -81,8 +89,10 @@ void body_trailers(struct http2_stream *stream, struct session *from)
                                   NGHTTP2_CANCEL);
         return;
     }
-    http2->hooks->trailers(http2->arg, stream, from->side, &head);
-    body_ended(stream, from->side);
+    if (http2->hooks->trailers(http2->arg, stream, from->side, &head, &refusal))
+        body_ended(stream, from->side);
+    else
+        stop_at_end(stream, from->side, &refusal);
 }
 
 /* Into what the last chunk has room for, then into one more: of many small frames each in memory of

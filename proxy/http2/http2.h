@@ -74,8 +74,9 @@ struct http2_hooks {
     /* The same for the end of one that has begun. */
     bool (*ended)(void *arg, struct http2_stream *stream, enum http2_side from,
                   struct http2_refusal *refusal);
-    void (*trailers)(void *arg, struct http2_stream *stream, enum http2_side from,
-                     const struct http2_head *head);
+    /* The same for trailers, with which one ends. */
+    bool (*trailers)(void *arg, struct http2_stream *stream, enum http2_side from,
+                     const struct http2_head *head, struct http2_refusal *refusal);
     /* The last one of a stream for which request() was called. */
     void (*closed)(void *arg, struct http2_stream *stream, const struct http2_end *end);
     /* A request that makes no sense, with what was read of it until then: it was reset, or (code)

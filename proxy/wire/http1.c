@@ -206,7 +206,8 @@ void http1_answers(struct http1 *http1, bool head_request, bool connect)
     http1->connect = connect;
 }
 
-void http1_on_body(struct http1 *http1, void (*on_body)(void *arg, struct span bytes), void *arg)
+void http1_on_body(struct http1 *http1,
+                   void (*on_body)(void *arg, enum http1_part part, struct span bytes), void *arg)
 {
     http1->on_body = on_body;
     http1->on_body_arg = arg;

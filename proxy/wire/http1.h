@@ -57,8 +57,13 @@ enum http1_status http1_feed(struct http1 *http1, struct span bytes, size_t *con
  * turns the connection RAW. Default: neither. Holds over interim answers, until the final one. */
 void http1_answers(struct http1 *http1, bool head_request, bool connect);
 
-/* Who is shown the bytes of bodies from here on, without chunk framing; NULL: nobody. */
-void http1_on_body(struct http1 *http1, void (*on_body)(void *arg, struct span bytes), void *arg);
+enum http1_part {
+    HTTP1_BODY,  /* without chunk framing */
+    HTTP1_ASIDE, /* what goes with one: chunk extensions and trailer fields, as sent */
+};
+/* Who is shown the bytes of bodies from here on; NULL: nobody. */
+void http1_on_body(struct http1 *http1,
+                   void (*on_body)(void *arg, enum http1_part part, struct span bytes), void *arg);
 
 /* Requests: the response settled whether an upgrade was taken. Until then a request that asked to
  * upgrade yields DONE and then nothing is consumed. taken: the next feed says RAW. */

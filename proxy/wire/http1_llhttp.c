@@ -187,13 +187,18 @@ static int on_chunk_header(llhttp_t *llhttp)
     return 0;
 }
 
+static void show(const struct http1 *http1, enum http1_part part, struct span bytes)
+{
+    if (http1->on_body && bytes.len)
+        http1->on_body(http1->on_body_arg, part, bytes);
+}
+
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     struct http1 *http1 = llhttp->data;
 
     http1->body_bytes += len;
-    if (http1->on_body)
-        http1->on_body(http1->on_body_arg, span_of(at, len));
+    show(http1, HTTP1_BODY, span_of(at, len));
     return 0;
 }
 
@@ -300,7 +305,9 @@ static bool feed_chunk_line(struct http1 *http1, struct span bytes, size_t *cons
         return fine;
     end = memchr(from, '\r', bytes.len - shown);
     http1->in_extension = !end;
-    *consumed = shown = end ? (size_t)(end - bytes.data) : bytes.len;
+    *consumed = end ? (size_t)(end - bytes.data) : bytes.len;
+    show(http1, HTTP1_ASIDE, span_of(from, *consumed - shown));
+    shown = *consumed;
     fine = feed_as_is(http1, span_of(bytes.data + shown, bytes.len - shown), consumed);
     *consumed += shown;
     return fine;
@@ -312,6 +319,8 @@ bool http1_llhttp_feed(struct http1 *http1, struct span bytes, size_t *consumed)
         return feed_request_line(http1, bytes, consumed);
     if (http1->phase == PHASE_CHUNK_LINE && bytes.len)
         return feed_chunk_line(http1, bytes, consumed);
+    if (http1->phase == PHASE_TRAILER)
+        show(http1, HTTP1_ASIDE, bytes);
     return feed_as_is(http1, bytes, consumed);
 }
 

@@ -36,7 +36,7 @@ struct http1 {
     const uint8_t *fed; /* what llhttp is being fed, and where in the head that is */
     size_t fed_at;
     uint64_t left, body_bytes;
-    void (*on_body)(void *arg, struct span bytes); /* NULL: nobody looks */
+    void (*on_body)(void *arg, enum http1_part part, struct span bytes); /* NULL: nobody looks */
     void *on_body_arg;
     struct http1_field field; /* being read */
     bool in_name, in_value, in_extension;

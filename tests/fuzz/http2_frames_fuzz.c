@@ -163,15 +163,16 @@ static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side fro
     return true;
 }
 
-static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
-                        const struct http2_head *head)
+static bool on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
+                        const struct http2_head *head, struct http2_refusal *refusal)
 {
     int *user = http2_stream_user(stream);
 
-    (void)arg;
+    (void)arg, (void)refusal;
     CHECK(*user == USER_ANSWER || (from == HTTP2_POD && *user == USER_REQUEST));
     CHECK(!head->method.len && !head->code);
     check_head(head);
+    return !head->fields_len || !facts_find_field(head->fields, head->fields_len, "stop").data;
 }
 
 static void on_closed(void *arg, struct http2_stream *stream, const struct http2_end *end)

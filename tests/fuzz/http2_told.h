@@ -116,19 +116,20 @@ static bool on_ended(void *arg, struct http2_stream *stream, enum http2_side fro
     return true;
 }
 
-static void on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
-                        const struct http2_head *head)
+static bool on_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
+                        const struct http2_head *head, struct http2_refusal *refusal)
 {
     static struct block want;
     struct exchange *exchange = http2_stream_user(stream);
     const struct message *message = &exchange->by[from];
 
-    (void)arg;
+    (void)arg, (void)refusal;
     CHECK(exchange->told == TOLD_ANSWER || (from == HTTP2_POD && exchange->told == TOLD_REQUEST));
     CHECK(message->told == message->sent && message->heads_sent == message->heads_len);
     CHECK(message->heads[message->heads_len - 1].kind == KIND_TRAILERS);
     make_head(exchange, from, message->heads_len - 1, &want);
     check_fields(head, &want);
+    return true;
 }
 
 static void on_closed(void *arg, struct http2_stream *stream, const struct http2_end *end)

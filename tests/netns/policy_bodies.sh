@@ -95,7 +95,16 @@ expect_eq "cut: the ends" "$(printf '%s\n' 403 "200 b''" "$(times 2 "101 b'\x81\
 expect_eq "cut: told" "$(times 4 'deny reject enforce body payment-card request 15')" "$(decided)"
 wait_for 5 grep -c . "$LOG"
 expect_no_grep "cut: the server" "whole|$last" "$LOG"
-echo "ok: cuts, and WebSockets"
+as_pod >"$T/out" <<'SH'
+for how in trailer extension trailer-h2; do
+    for what in hello plain; do "$HERE/policy_bodies_client.py" "$PORT" $how "$T/$what"; done
+done
+SH
+expect_eq "beside a body: the ends" "$(times 3 200,403 | paste -sd,)" "$(paste -sd, "$T/out")"
+expect_eq "beside a body: told" "$(times 3 'deny reject enforce body payment-card request')" "$(decided | cut -d' ' -f1-6)"
+expect_no_grep "beside a body: the server" "$last" "$LOG"
+expect_eq "beside a body: the server" 3 "$(grep -c whole "$LOG")"
+echo "ok: cuts, WebSockets, chunk extensions and trailers"
 
 policy 'inspect: {bodies: [{patterns: [payment-card], direction: response, action: deny}]}'
 as_pod >"$T/out" <<'SH'
@@ -136,6 +145,7 @@ token() { echo "$(b64 '{"alg":"RS256","kid":"k"}').$(b64 "{\"iss\":\"https://kub
 bound=$(token ',"pod":{"name":"cart-0","uid":"77"}')
 free=$(token '')
 whose() { events '.[] | .process_policy // empty | "\(.verdict) \(.point) \(.pattern) \(.token.namespace) \(.token.service_account) \(.token.pod // "-")"'; }
+printf %s "$bound" >"$T/bound"
 policy 'inspect: {tokens: deny}'
 as_pod >"$T/out" <<SH
 for http in --http1.1 --http2; do
@@ -146,11 +156,14 @@ done
 PORT=\$API
 asks /up --http2 -H 'Authorization: Bearer $free'
 asks /up --http2 -H 'X-Token: $bound'
+for how in trailer extension trailer-h2; do "$HERE/policy_bodies_client.py" "\$PORT" \$how "$T/bound"; done
+asks /up --http1.1 -H '$bound: x'
 SH
-expect_eq "tokens: the answers" "403,200,403,403,200,403,200,403" "$(paste -sd, "$T/out")"
-expect_grep "tokens: why" 'a token of shop/cart, pod cart-0 is sent to the API server by a command of the host' "$T/body"
+expect_eq "tokens: the answers" "403,200,403,403,200,403,200,403,403,403,403,403" "$(paste -sd, "$T/out")"
+expect_grep "tokens: why" 'a token of shop/cart, pod cart-0 is sent to the API server by a command of the host' \
+    <(events '.[] | .process_policy // empty | .reason')
 expect_eq "tokens: the server" 3 "$(grep -c whole "$LOG")"
-expect_eq "tokens: told" "$(times 5 'deny token token-exfiltration shop cart ' | paste -d' ' - <(printf '%s\n' - cart-0 - cart-0 cart-0) | tr -s ' ')" "$(whose)"
+expect_eq "tokens: told" "$(times 9 'deny token token-exfiltration shop cart ' | paste -d' ' - <(printf '%s\n' - cart-0 - cart-0 cart-0 cart-0 cart-0 cart-0 cart-0) | tr -s ' ')" "$(whose)"
 policy 'inspect: {tokens: alert}'
 as_pod >"$T/out" <<SH
 asks '/up?t=$bound' --http2

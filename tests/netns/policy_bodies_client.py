@@ -2,7 +2,8 @@
 """What no client of a distribution does: policy_bodies_client.py PORT WHAT [FILE].
 
 bytes: posts FILE a byte at a time, each in a record of its own. early: the same when the answer has come before the body.
-ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments. Says how it ended: the status of the answer, or
+trailer, extension, trailer-h2: FILE beside a short body, a
+byte at a time as well where that can be. ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments. Says how it ended: the status of the answer, or
 "reset".
 """
 import os
@@ -11,12 +12,19 @@ import ssl
 import sys
 import zlib
 
+import h2.config
+import h2.connection
+import h2.events
+
 PORT, WHAT = int(sys.argv[1]), sys.argv[2]
 TEXT = open(sys.argv[3], "rb").read()
 
 raw = socket.create_connection(("127.0.0.1", PORT))
 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-tls = ssl.create_default_context().wrap_socket(
+context = ssl.create_default_context()
+if WHAT == "trailer-h2":
+    context.set_alpn_protocols(["h2"])
+tls = context.wrap_socket(
     raw, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
@@ -45,6 +53,36 @@ def post(path):
     print(ending())
 
 
+def beside():
+    before, behind = {"trailer": (b"3\r\nabc\r\n0\r\nX-More: ", b"\r\n\r\n"),
+                      "extension": (b'3;x="', b'"' b"\r\nabc\r\n0\r\n\r\n")}[WHAT]
+    tls.sendall(b"POST /up HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + before)
+    try:
+        for byte in TEXT:
+            tls.sendall(bytes([byte]))
+        tls.sendall(behind)
+    except OSError:
+        pass
+    print(ending())
+
+
+def beside_h2():
+    conn = h2.connection.H2Connection(h2.config.H2Configuration())
+    conn.initiate_connection()
+    conn.send_headers(1, [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/up")])
+    conn.send_data(1, b"abc")
+    conn.send_headers(1, [("x-more", TEXT)], end_stream=True)
+    tls.sendall(conn.data_to_send())
+    while got := tls.recv(65536):
+        for event in conn.receive_data(got):
+            if isinstance(event, h2.events.ResponseReceived):
+                print(dict(event.headers)[b":status"].decode())
+                return
+            if isinstance(event, h2.events.StreamReset):
+                print("reset")
+                return
+
+
 def websocket(deflate):
     extension = b"Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else b""
     tls.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -65,5 +103,9 @@ if WHAT == "bytes":
     post(b"/up")
 elif WHAT == "early":
     post(b"/early")
+elif WHAT == "trailer-h2":
+    beside_h2()
+elif WHAT in ("trailer", "extension"):
+    beside()
 else:
     websocket(WHAT == "ws-deflate")

@@ -48,10 +48,15 @@ def answer(path):
 async def read_body(reader, head, body):
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
     if fields.get(b"transfer-encoding") == b"chunked":
-        while size := int(await reader.readline() or b"x", 16):
-            await exactly(reader, size, body)
+        while line := await reader.readline(): # extensions and trailers count as body
+            size, _, more = line.strip().partition(b";")
+            body += more
+            if not int(size or b"x", 16):
+                break
+            await exactly(reader, int(size, 16), body)
             await reader.readexactly(2)
-        await reader.readexactly(2)
+        while line := (await reader.readuntil(b"\r\n"))[:-2]:
+            body += line
     else:
         await exactly(reader, int(fields.get(b"content-length", 0)), body)
 
@@ -128,6 +133,8 @@ async def http2(reader, writer):
             elif isinstance(event, h2.events.DataReceived):
                 streams[event.stream_id][1].extend(event.data)
                 conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.TrailersReceived):
+                streams[event.stream_id][1].extend(b"".join(value for _, value in event.headers))
             elif isinstance(event, h2.events.StreamReset):
                 note("h2", streams[event.stream_id][0], "cut", streams[event.stream_id][1])
             elif isinstance(event, h2.events.StreamEnded):

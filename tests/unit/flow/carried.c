@@ -174,7 +174,7 @@ static void run(size_t row)
         body(&exchange, true, rows[row].up);
     body(&exchange, false, rows[row].down);
     if (present(rows[row].trailer))
-        exchange_trailers(&exchange, false, rows[row].trailer, present(rows[row].trailer));
+        exchange_trailers(&flow, &exchange, false, rows[row].trailer, present(rows[row].trailer));
     if (rows[row].how == REFUSED_LATE)
         exchange_refused(&flow, &exchange, &decision);
     exchange_end(&flow, &exchange, rows[row].error);

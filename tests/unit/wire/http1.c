@@ -373,34 +373,37 @@ static void a_body_of_four_gigabytes(void **state)
     assert_true(http1_body_bytes(http1) == 4294967297);
 }
 
-static char shown[64];
+static char shown[2][64]; /* of each part */
 
-static void show(void *arg, struct span bytes)
+static void show(void *arg, enum http1_part part, struct span bytes)
 {
     assert_ptr_equal(arg, shown);
-    strncat(shown, (const char *)bytes.data, bytes.len);
+    strncat(shown[part], (const char *)bytes.data, bytes.len);
 }
 
 static void bodies_are_shown_without_their_framing(void **state)
 {
-    static const char *const framed[] = {
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello body",
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-        "3;a=b\r\nhel\r\n7\r\nlo body\r\n0\r\nX: y\r\n\r\n"};
+    static const struct {
+        const char *text, *aside;
+    } framed[] = {{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello body", ""},
+                  {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                   "3;a=b\r\nhel\r\n7\r\nlo body\r\n0;c\r\nX: y\r\nZ:1\r\n\r\n",
+                   ";a=b;cX: y\r\nZ:1\r\n\r\n"}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(framed); i++) {
         CLEANUP(http1_free) struct http1 *http1 = http1_new(HTTP1_REQUEST);
-        const struct span bytes = span_of_text(framed[i]);
+        const struct span bytes = span_of_text(framed[i].text);
         enum http1_status status = HTTP1_MORE;
         size_t consumed;
 
-        shown[0] = 0;
+        shown[HTTP1_BODY][0] = shown[HTTP1_ASIDE][0] = 0;
         http1_on_body(http1, show, shown);
         for (size_t at = 0; at < bytes.len; at += consumed)
             status = http1_feed(http1, span_of(bytes.data + at, 1), &consumed);
         assert_int_equal(status, HTTP1_DONE);
-        assert_string_equal(shown, "hello body");
+        assert_string_equal(shown[HTTP1_BODY], "hello body");
+        assert_string_equal(shown[HTTP1_ASIDE], framed[i].aside);
     }
 }
 
