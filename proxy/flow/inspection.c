@@ -1,22 +1,16 @@
 #include "proxy/flow/inspection.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "policy/decode.h"
 #include "policy/inspect.h"
-#include "policy/jwt.h"
 #include "proxy/flow/finding.h"
+#include "proxy/flow/inspection_own.h"
 #include "proxy/flow/inspection_plan.h"
 #include "proxy/flow/steps.h"
 #include "proxy/limits.h"
 #include "proxy/wire/grpc.h"
 #include "proxy/wire/websocket.h"
-
-enum {
-    TOLD_MAX = 16, /* of one body, or all messages in one direction; what denies is always told */
-    ENCODING_MAX = 128,
-};
 
 enum framing { WHOLE, GRPC, WEBSOCKET };
 
@@ -27,7 +21,7 @@ struct side {
     enum framing framing;
     struct grpc grpc;
     struct websocket websocket;
-    char encoding[ENCODING_MAX]; /* of a body, or of the messages that are compressed */
+    char encoding[INSPECTION_ENCODING_MAX]; /* of a body, or of the messages that are compressed */
     struct decode *decode;
     bool begun, compressed; /* the body, or message, at hand */
     struct inspect_stream *stream;
@@ -52,7 +46,7 @@ static void settle(struct side *side, struct finding *finding)
 {
     struct inspection *inspection = side->inspection;
 
-    if (finding->verdict.verdict != VERDICT_DENY && side->told++ >= TOLD_MAX)
+    if (finding->verdict.verdict != VERDICT_DENY && side->told++ >= INSPECTION_TOLD_MAX)
         return;
     finding->host = inspection->host;
     finding->method = inspection->method;
@@ -254,13 +248,8 @@ static void feed(struct side *side, struct span bytes)
 
 static void frame(struct side *side, const struct facts_field *fields, size_t len)
 {
-    enum grpc_kind kind = grpc_kind_of(facts_find_field(fields, len, "content-type"));
-    struct span encoding =
-        facts_find_field(fields, len, kind == GRPC_NONE ? "content-encoding" : "grpc-encoding");
+    enum grpc_kind kind = inspection_coding(fields, len, side->encoding);
 
-    /* one that is too long is none that is known: "?" is neither */
-    if (!span_to_text(encoding, side->encoding, sizeof(side->encoding)))
-        snprintf(side->encoding, sizeof(side->encoding), "?");
     if (kind == GRPC_NONE)
         return;
     side->framing = GRPC;
@@ -284,14 +273,6 @@ static void side_fini(struct side *side)
     inspect_stream_free(&side->aside);
 }
 
-static bool copy(char **out, struct span text)
-{
-    enum { MOST = 1024 };
-
-    *out = text.data ? strndup((const char *)text.data, text.len < MOST ? text.len : MOST) : NULL;
-    return *out || !text.data;
-}
-
 bool inspection_new(struct inspection **out, struct flow *flow, const struct facts_request *request)
 {
     CLEANUP(inspection_plan_unref) struct inspection_plan *plan = NULL;
@@ -305,8 +286,9 @@ bool inspection_new(struct inspection **out, struct flow *flow, const struct fac
     if (!plan || !inspection)
         return false;
     inspection->plan = TAKE(plan);
-    if (!copy(&inspection->host, span_of_text(request->host)) ||
-        !copy(&inspection->method, request->method) || !copy(&inspection->path, request->path))
+    if (!inspection_copy(&inspection->host, span_of_text(request->host)) ||
+        !inspection_copy(&inspection->method, request->method) ||
+        !inspection_copy(&inspection->path, request->path))
         return false;
     side_init(&inspection->up, inspection, POLICY_REQUEST);
     side_init(&inspection->down, inspection, POLICY_RESPONSE);
@@ -339,10 +321,12 @@ bool inspection_wants(const struct inspection *inspection, bool up)
 
 static void open_socket(struct inspection *inspection, const struct facts_answer *answer)
 {
-    bool deflate = websocket_deflates(
-        facts_find_field(answer->fields, answer->fields_len, "sec-websocket-extensions"));
+    bool deflate = false;
     struct side *sides[] = {&inspection->up, &inspection->down};
 
+    for (size_t i = 0; i < answer->fields_len; i++)
+        if (span_equal_nocase(answer->fields[i].name, "sec-websocket-extensions"))
+            deflate = deflate || websocket_deflates(answer->fields[i].value);
     for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
         const struct websocket_hooks hooks = {
             .message = on_message, .piece = on_piece, .arg = sides[i]};
@@ -427,92 +411,4 @@ enum inspected inspection_end(struct flow *flow, struct inspection *inspection, 
         note_aside(side);
     }
     return side->result;
-}
-
-/* ---- a request's head ---- */
-
-struct head {
-    struct flow *flow;
-    const struct facts_request *request;
-    const struct inspection_plan *plan;
-    char *method, *path;
-    unsigned told;
-    enum inspected result;
-};
-
-static void settle_head(struct head *head, struct finding *finding)
-{
-    if (finding->verdict.verdict != VERDICT_DENY && head->told++ >= TOLD_MAX)
-        return;
-    finding->host = head->request->host;
-    finding->method = head->method;
-    finding->path = head->path;
-    head->result = verdict_found(head->flow, finding) ? INSPECTED_TOLD : INSPECTED_STOP;
-}
-
-static bool on_head_token(struct span text, uint64_t offset, void *arg)
-{
-    struct head *head = arg;
-    struct finding finding;
-
-    if (finding_token(head->flow, head->plan, text, offset, &finding))
-        settle_head(head, &finding);
-    return head->result != INSPECTED_STOP;
-}
-
-/* False: no memory to look at all of it. */
-static bool look_for_tokens(struct head *head)
-{
-    const struct facts_request *request = head->request;
-    bool all = !head->plan->tokens || jwt_scan(request->url, on_head_token, head);
-
-    for (size_t i = 0; all && head->plan->tokens && i < request->fields_len; i++)
-        all = jwt_scan(request->fields[i].value, on_head_token, head) &&
-              jwt_scan(request->fields[i].name, on_head_token, head);
-    if (!all && head->result != INSPECTED_STOP) {
-        verdict_blind(head->flow);
-        head->result = INSPECTED_STOP;
-    }
-    return all;
-}
-
-/* A body in an encoding that is not known is refused before its head goes on. */
-static void look_at_encoding(struct head *head)
-{
-    const struct facts_request *request = head->request;
-    CLEANUP(decode_free) struct decode *decode = NULL;
-    struct span encoding =
-        facts_find_field(request->fields, request->fields_len, "content-encoding");
-    enum decode_status status = DECODE_NO_MEMORY;
-    struct finding finding;
-
-    if (!encoding.len || !inspection_plan_reach(head->plan, POLICY_REQUEST))
-        return;
-    if (decode_new(&decode, encoding, NULL, NULL) == 0)
-        status = decode_end(decode, NULL, NULL);
-    if (status != DECODE_FINE &&
-        finding_unseen(head->plan, POLICY_REQUEST, decode_reason(status), &finding))
-        settle_head(head, &finding);
-}
-
-enum inspected inspection_head(struct flow *flow, const struct facts_request *request)
-{
-    CLEANUP(inspection_plan_unref) struct inspection_plan *plan = NULL;
-    CLEANUP(text_free) char *method = NULL;
-    CLEANUP(text_free) char *path = NULL;
-    struct head head = {.flow = flow, .request = request};
-
-    if (!inspection_is_wanted(flow))
-        return INSPECTED_FINE;
-    plan = inspection_plan_get(flow);
-    if (!plan || !copy(&method, request->method) || !copy(&path, request->path)) {
-        verdict_blind(flow);
-        return INSPECTED_STOP;
-    }
-    head.plan = plan;
-    head.method = method;
-    head.path = path;
-    if (look_for_tokens(&head) && head.result != INSPECTED_STOP)
-        look_at_encoding(&head);
-    return head.result;
 }

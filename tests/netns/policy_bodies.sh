@@ -65,12 +65,14 @@ SH
     expect_no_grep "$http: its bytes are not told" 411111111111 "$EVENTS"
     as_pod >"$T/out" <<SH
 asks /up $http -d 'mail=jane@mail.example'
+asks /up $http --data-binary @$T/gzip -H 'Content-Encoding: identity' -H 'Content-Encoding: gzip'
+asks /up $http --data-binary @$T/grpc-gzip -H 'Content-Type: text/plain' -H 'Content-Type: application/grpc'
 asks /up $http -d '$CARD' -H 'Content-Encoding: snappy'
 asks /up $http --data-binary @$T/bomb -H 'Content-Encoding: gzip'
 SH
-    expect_eq "$http, what cannot be seen" "403,000 cut,000 cut" "$(paste -sd, "$T/out")"
+    expect_eq "$http, what cannot be seen" "403,403,000 cut,000 cut,000 cut" "$(paste -sd, "$T/out")"
     expect_no_grep "$http, what cannot be seen: the server" whole "$LOG"
-    expect_eq "$http, what cannot be seen: told" "$(times 2 'deny reset enforce visibility - request -')" "$(decided | tail -n 2)"
+    expect_eq "$http, what cannot be seen: told" "$(times 3 'deny reset enforce visibility - request -')" "$(decided | tail -n 3)"
 done
 as_pod >"$T/out" <<SH
 asks /up --http1.1 -d '$CARD' -H 'Transfer-Encoding: chunked'
