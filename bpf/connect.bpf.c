@@ -203,8 +203,10 @@ static __always_inline void note_bound(struct bpf_sock_addr *ctx)
     if (WORD(ctx->protocol) != IPPROTO_UDP || !WORD(ctx->user_port) || !pod_of_current(&pod))
         return;
     all = bpf_sk_storage_get(&datagrams, SOCK(ctx), NULL, BPF_SK_STORAGE_GET_F_CREATE);
-    if (all)
-        all->serves = true;
+    if (!all)
+        return;
+    all->serves = true;
+    all->asker.netns_cookie = bpf_get_netns_cookie(ctx);
 }
 
 static __always_inline int guard_bind(struct bpf_sock_addr *ctx)

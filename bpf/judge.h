@@ -198,7 +198,7 @@ static __always_inline enum outcome permit(const struct request *request,
 /* ---- datagrams ---- */
 
 /* Who sent to a socket that a program of a pod bound: it is answered whatever rules say, for the
- * exchange is not the pod's. */
+ * exchange is not the pod's. But not who the pod itself may be (sockets.bpf.c). */
 struct heard {
     __u64 cookie;
     __u8 ip[16];

@@ -22,6 +22,8 @@
 enum {
     EXTENSIONS_MAX = 4, /* IPv6 headers between the first and UDP's */
     FRAGMENT_OFFSET = 0x1fff,
+    LOOPBACK_IFINDEX = 1, /* in every namespace */
+    PACKET_LOOPBACK = 5,  /* <linux/if_packet.h> needs a libc for the target */
 };
 static const __u64 tell_again_ns = 60ull * 1000000000;
 
@@ -233,6 +235,16 @@ int count_egress(struct __sk_buff *skb)
     return ALLOW;
 }
 
+/* What a program sends to itself can have any source: sockets may be bound to addresses of others
+ * (IPV6_FREEBIND). It comes by lo; what it sends to a group or to all comes back by the way it goes
+ * out. So by these nobody is heard but who is here. */
+static __always_inline bool comes_from_source(struct __sk_buff *skb, const struct datagrams *all,
+                                              const struct ip *source)
+{
+    return (skb->ifindex > LOOPBACK_IFINDEX && skb->pkt_type != PACKET_LOOPBACK) ||
+           ip_is_loopback(source) || is_own(all->asker.netns_cookie, source);
+}
+
 static __always_inline void note_heard(struct __sk_buff *skb, const struct datagram *datagram)
 {
     struct heard from = {.cookie = bpf_get_socket_cookie(skb), .port = datagram->src_port};
@@ -256,7 +268,7 @@ int count_ingress(struct __sk_buff *skb)
     all = datagrams_of(skb);
     if (!all)
         return ALLOW;
-    if (all->serves)
+    if (all->serves && comes_from_source(skb, all, &datagram.src))
         note_heard(skb, &datagram);
     peer = find_peer(all, &datagram.src, datagram.src_port);
     if (peer)

@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -410,6 +411,81 @@ static void a_server_answers_whom_it_heard_and_nobody_else(void **state)
     }
 }
 
+struct forgery {
+    const struct way *way;
+    const char *name, *to; /* which way the pod's own datagram takes to its server */
+};
+
+/* A program's second socket has the address of whom its first one may not send to. */
+static int forge(const struct forgery *forgery, const struct sockaddr_storage *as, socklen_t len)
+{
+    int family = forgery->way->family, fd = socket(family, SOCK_DGRAM, 0), on = 1;
+    struct sockaddr_storage to;
+    socklen_t to_len = place(family, forgery->to, 7000, &to);
+
+    if (family == AF_INET6) {
+        ((struct sockaddr_in6 *)&to)->sin6_scope_id = if_nametoindex("pod0");
+        setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
+    } else {
+        const struct ip_mreqn way = {.imr_ifindex = (int)if_nametoindex("pod0")};
+
+        setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+        setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &way, sizeof(way));
+    }
+    if (bind(fd, (const struct sockaddr *)as, len) < 0 ||
+        sendto(fd, "a", 1, 0, (struct sockaddr *)&to, to_len) != 1)
+        return -errno;
+    return close(fd);
+}
+
+static void answer_forged(const void *arg, struct report *report)
+{
+    const struct forgery *forgery = arg;
+    int family = forgery->way->family, fd = socket(family, SOCK_DGRAM, 0);
+    struct sockaddr_storage own, target;
+    socklen_t len = place(family, family == AF_INET6 ? "::" : "0.0.0.0", 7000, &own);
+    socklen_t target_len = place(family, forgery->way->to, 9001, &target);
+    char byte;
+
+    if (bind(fd, (struct sockaddr *)&own, len) < 0)
+        report->code = -errno;
+    else
+        report->code = forge(forgery, &target, target_len);
+    if (report->code == 0 && recv(fd, &byte, 1, 0) != 1)
+        report->code = -errno;
+    if (report->code == 0)
+        report->code =
+            sendto(fd, "b", 1, 0, (struct sockaddr *)&target, target_len) == 1 ? 1 : -errno;
+    close(fd);
+}
+
+static void a_pod_cannot_let_its_server_hear_others(void **state)
+{
+    static const struct forgery forgeries[] = {
+        {&ways[0], "by loopback", "127.0.0.1"},
+        {&ways[0], "by its own address", "192.0.2.1"},
+        {&ways[0], "by all hosts", "224.0.0.1"},
+        {&ways[1], "by loopback", "::1"},
+        {&ways[1], "by its own address", "2001:db8:1::1"},
+        {&ways[1], "by all nodes", "ff02::1"},
+    };
+
+    (void)state;
+    put_class(RULES, "::ffff:224.0.0.0", 96 + 4, NAMED);
+    put_class(RULES, "ff00::", 8, NAMED);
+    put_verdict(RULES, NAMED, 0, IPPROTO_UDP, 7000, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(forgeries); i++) {
+        struct report report;
+
+        print_message("  %s, %s\n", forgeries[i].way->name, forgeries[i].name);
+        bed_run(&fx.bed, "pod", fx.bed.pod, answer_forged, &forgeries[i], &report);
+        assert_int_equal(report.code, -EPERM);
+        assert_int_equal(heard_count(ABI_SOCKET_DENIED, 0), 1);
+        assert_told(IPPROTO_UDP, forgeries[i].way->peer, 9001, EPERM);
+    }
+}
+
 /* ---- sockets of other kinds ---- */
 
 struct kind {
@@ -506,6 +582,7 @@ int main(void)
         with(a_datagram_goes_where_rules_let_it),
         with(new_rules_are_for_sockets_that_were_connected_before),
         with(a_server_answers_whom_it_heard_and_nobody_else),
+        with(a_pod_cannot_let_its_server_hear_others),
         with(sockets_that_cannot_be_judged_are_refused),
         with(rules_may_just_tell_of_them),
     };
