@@ -147,6 +147,7 @@ static int hold_connects(struct agent *agent, struct err *err)
         .base = agent->base,
         .keeper = agent->keeper,
         .sockets = agent->sockets,
+        .connects = agent->connects,
         .limits = &agent->limits,
         .pods = agent->pods,
     };

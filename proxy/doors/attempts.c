@@ -18,6 +18,7 @@
 #include "proxy/sockets.h"
 #include "proxy/doors/syn.h"
 #include "proxy/doors/upstream.h"
+#include "proxy/enforce/connects.h"
 #include "sallyport.skel.h"
 
 enum {
@@ -265,8 +266,9 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
     return attempt;
 }
 
-/* What we cannot wait for goes on to the listener: acceptor.c refuses it and says why, or by then
- * there is room again and the upstream is dialled from there. */
+/* What we cannot wait for, or may not dial, goes on to the listener: acceptor.c or the flow refuses
+ * it and says why, or by then it may, or there is room again, and the upstream is dialled from
+ * there. */
 static void let_in(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
 {
     const struct attempt passing = {.attempts = attempts, .origin = *origin, .syn = *syn};
@@ -282,7 +284,7 @@ static bool has_room(const struct attempts *attempts, const struct pod *pod)
     return attempts->len < ATTEMPTS_MAX;
 }
 
-/* False: there is no room for it. */
+/* False: there is no room for it, or it may not go there. */
 static bool begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
 {
     struct err err = {0};
@@ -294,6 +296,8 @@ static bool begin(struct attempts *attempts, const struct origin *origin, const 
         tell_full(attempts);
         return false;
     }
+    if (!connects_may_dial(attempts->parts.connects, origin))
+        return false;
     if (limits_admit(attempts->parts.limits, pod))
         return false;
     attempt = attempt_new(attempts, origin, pod, syn);

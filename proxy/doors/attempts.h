@@ -3,6 +3,8 @@
  * While a program's SYN is held back (bpf/hold.h) we connect to where it meant to go. When that
  * succeeds the SYN is sent on to our listener, and the accepted connection finds its upstream ready
  * here; when it fails the program's socket is told the same, by the packet that would have told it.
+ * Where policies do not let it go, nothing does: its SYN goes to our listener at once, and the flow
+ * refuses it.
  * Control thread only.
  * Called by:  identity.c (records), doors.c (accept), agent.c. */
 #pragma once
@@ -16,6 +18,7 @@
 
 struct abi_syn;
 struct attempts;
+struct connects;
 struct keeper;
 struct limits;
 struct pod;
@@ -26,6 +29,7 @@ struct attempts_parts { /* all borrowed, all outlive it */
     struct event_base *base;
     struct keeper *keeper;
     struct sockets *sockets;
+    struct connects *connects;
     struct limits *limits;
     struct pods *pods;
 };

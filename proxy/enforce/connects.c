@@ -11,6 +11,7 @@
 #include "bpf/abi.h"
 #include "events/verdict.h"
 #include "policy/table.h"
+#include "proxy/doors/origin.h"
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
@@ -87,6 +88,47 @@ void connects_judged_fini(struct connects_judged *judged)
     policy_view_unref(&judged->view);
     names_trusted_fini(&judged->names);
 }
+
+/* ---- what comes to us ---- */
+
+enum { DNS_PORT = 53 };
+
+static bool may_dial(struct connects *connects, const struct origin *origin,
+                     const struct policy_scope *scope)
+{
+    CLEANUP(names_trusted_fini) struct names_trusted names = {0};
+    struct names *all = connects->parts.names;
+    struct policy_facts facts = {
+        .protocol = PROTOCOL_TCP,
+        .dst = &origin->dst,
+        .name_server = origin->dst.port == DNS_PORT && names_serves(all, origin->pod, &origin->dst),
+    };
+    struct policy_verdict verdict;
+
+    names_find_trusted(all, origin->pod, &origin->dst, clock_ns(), &names);
+    facts.resolved = names.names;
+    policy_decide_connect(scope, &facts, &verdict);
+    return verdict.verdict != VERDICT_DENY;
+}
+
+bool connects_may_dial(struct connects *connects, const struct origin *origin)
+{
+    CLEANUP(policy_view_unref)
+    struct policy_view *view = policies_view(connects->parts.policies, origin->pod);
+    CLEANUP(policy_scope_free) struct policy_scope *scope = NULL;
+    struct process *process;
+
+    if (!view || policy_view_is_empty(view))
+        return true;
+    process =
+        identity_flow_begin(connects->parts.identity, origin->pid, origin->start_ns, origin->pod);
+    scope = policy_scope_new(view, process);
+    if (process)
+        identity_flow_end(connects->parts.identity, &process);
+    return scope && may_dial(connects, origin, scope);
+}
+
+/* ---- what the kernel refused ---- */
 
 /* It would be allowed, if it could be looked into. */
 static void judge_unseen(const struct connects_judged *judged, const struct policy_facts *facts,

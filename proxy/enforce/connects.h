@@ -3,7 +3,8 @@
  *
  * The kernel says no more than that it refused; which rule that was is decided again here, by the
  * functions that its tables were made with (kernel_rules.h). Control thread only.
- * Called by:  sockets.c. */
+ * Called by:  sockets.c; doors/attempts.c, before anything leaves for a connect that comes to us.
+ */
 #pragma once
 
 #include "base/err.h"
@@ -16,6 +17,7 @@ struct act;
 struct connects;
 struct flow_event;
 struct identity;
+struct origin;
 struct pods;
 struct policies;
 
@@ -49,3 +51,6 @@ void connects_judge(struct connects *connects, const struct abi_socket *record,
 void connects_tell(struct connects *connects, const struct abi_socket *record,
                    struct process *process, struct pod *pod, const struct connects_judged *judged);
 void connects_judged_fini(struct connects_judged *judged);
+
+/* A TCP connect that came to us: whether its flow will let it go there. Nothing is told of it. */
+bool connects_may_dial(struct connects *connects, const struct origin *origin);

@@ -23,10 +23,15 @@ for address in ("203.0.113.10", 5000), ("203.0.113.10", 5001), ("203.0.113.53", 
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(address)
     sockets.append(s)
+server = socket.create_server(("203.0.113.10", 53))
 with open(sys.argv[1], "a") as log:
     print("serves", file=log, flush=True)
     while True:
-        for s in select.select(sockets, [], [])[0]:
+        for s in select.select([*sockets, server], [], [])[0]:
+            if s is server:
+                s.accept()[0].close()
+                print("got", 53, file=log, flush=True)
+                continue
             data, peer = s.recvfrom(100)
             print("got", s.getsockname()[1], file=log, flush=True)
             s.sendto(data, peer)
@@ -96,6 +101,18 @@ expect_eq "monitor" "TCP 203.0.113.10 9000 alert egress -" "$(connects)"
 policy 'egressDeny: [{toCIDR: [203.0.113.53/32]}]'
 expect_eq "egressDeny" "$(lines 'tcp:203.0.113.10:9000 ok' 'tcp:203.0.113.53:9000 EPERM')" "$(tries tcp:203.0.113.{10,53}:9000)"
 echo "ok: reset, sigkill, monitor, egressDeny"
+
+# The agent is who refuses questions, so it is connected to; but whom no rule allows does not hear of it.
+: >"$T/access"
+policy 'egress: [{toCIDR: [203.0.113.53/32]}]'
+expect_eq "no name server" "tcp:203.0.113.10:53 ok" "$(tries tcp:203.0.113.10:53)"
+wait_for 20 told_all
+expect_eq "no name server" "deny reject enforce connect cart egress: no rule allows 203.0.113.10:53/TCP" "$(decided)"
+policy 'egress: [{toCIDR: [203.0.113.10/32]}]'
+expect_eq "a name server" "tcp:203.0.113.10:53 ok" "$(tries tcp:203.0.113.10:53)"
+wait_for 20 grep -q 'got 53' "$T/echo.log"
+expect_eq "what arrived" "got 53 1" "$(arrived)"
+echo "ok: a name server that no rule allows"
 
 # ---- sockets of other kinds ---------------------------------------------------------------------------
 

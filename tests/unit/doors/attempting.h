@@ -16,6 +16,7 @@
 #include "proxy/sockets.h"
 #include "proxy/doors/syn.h"
 #include "proxy/doors/upstream.h"
+#include "proxy/enforce/connects.h"
 #include "sallyport.skel.h"
 
 enum { NETNS = 77, COOKIE = 1234, SECOND_COOKIE = 1235, RAW4 = 10004, RAW6 = 10006 };
@@ -47,6 +48,7 @@ struct scenario {
     enum step steps[8];
     int no_socket, at_once, later; /* errnos: of the socket, of connect(), of its result */
     bool no_memory, no_timer;      /* for the table; for the time */
+    bool denied;                   /* by policies */
     unsigned room;                 /* for connections; 0: plenty */
     const char *seen;              /* what was done, in order */
     unsigned admitted, open;       /* in the end, before the table is freed */
@@ -113,6 +115,13 @@ const struct listeners *keeper_net_listeners(const struct keeper_net *net)
 
     (void)net;
     return &listeners;
+}
+
+bool connects_may_dial(struct connects *connects, const struct origin *origin)
+{
+    (void)connects;
+    assert_int_equal(origin->dst.port, 443);
+    return !now->denied;
 }
 
 void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)

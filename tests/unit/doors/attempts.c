@@ -201,6 +201,7 @@ static void play(const struct scenario *scenario, size_t family)
     }
     hurry = false;
     assert_string_equal(seen, now->seen);
+    assert_int_equal(now->denied && sockets_made, false);
     assert_int_equal(atomic_load(&limits.connections), now->admitted);
     fd_close(&far_end);
     assert_int_equal(open_files(), files + now->open);
@@ -290,6 +291,10 @@ static const struct scenario scenarios[] = {
      .seen = "syn",
      .admitted = 1,
      .open = 1},
+    {"policies do not let it go there: let in, and nothing leaves",
+     {SYN, AGAIN, TAKE_IT},
+     .denied = true,
+     .seen = "syn syn none"},
     {"no descriptor: let in", {SYN, AGAIN, TAKE_IT}, .no_socket = -EMFILE, .seen = "syn syn none"},
     {"no memory: let in", {SYN, AGAIN}, .no_memory = true, .seen = "syn syn"},
     {"nobody to wait for it", {SYN, AGAIN}, .no_timer = true, .seen = ""},
