@@ -55,6 +55,33 @@ static int find_rules(struct policy_table *table, struct err *err)
     return 0;
 }
 
+static int index_rules(struct policy_table *table, struct err *err)
+{
+    struct table_parts *parts = table->parts;
+
+    table->words = bits_words(parts->rules_len);
+    parts->where = calloc(parts->rules_len / BITS_MAX + 1, sizeof(*parts->where));
+    if (!parts->where)
+        return table_no_memory(err);
+    for (size_t first = 0; first < parts->rules_len; first += BITS_MAX) {
+        CLEANUP(index_terms_fini) struct index_terms terms = {0};
+        size_t len = parts->rules_len - first < BITS_MAX ? parts->rules_len - first : BITS_MAX;
+
+        for (size_t i = 0; i < len; i++) {
+            const struct policy_egress *egress = parts->rules[first + i].egress;
+
+            for (size_t j = 0; j < egress->names_len; j++)
+                index_add_name(&terms, &egress->names[j], i, 1);
+            for (size_t j = 0; j < egress->cidrs_len; j++)
+                index_add_cidr(&terms, &egress->cidrs[j], i, 1);
+        }
+        if (index_make(&parts->where[parts->where_len], &terms, len) < 0)
+            return table_no_memory(err);
+        parts->where_len++;
+    }
+    return 0;
+}
+
 /* ---- the whole ---- */
 
 int policy_table_new(struct policy_table **out, struct policy_view *view, struct binaries *binaries,
@@ -68,6 +95,8 @@ int policy_table_new(struct policy_table **out, struct policy_view *view, struct
     table->parts->view = policy_view_ref(view);
     table->parts->binaries = binaries;
     code = find_rules(table, err);
+    if (code == 0)
+        code = index_rules(table, err);
     if (code == 0)
         code = table_find_whos(table, err);
     if (code == 0)
@@ -90,6 +119,9 @@ static void parts_free(struct policy_table *table)
         policy_scope_free(&parts->scopes[i]);
     free(parts->scopes);
     free(parts->reads);
+    for (size_t i = 0; i < parts->where_len; i++)
+        index_fini(&parts->where[i]);
+    free(parts->where);
     free(parts->rules);
     free(parts->everywhere);
     binaries_release(parts->binaries, table->numbers);
@@ -111,67 +143,36 @@ void policy_table_free(struct policy_table **table)
     free(gone);
 }
 
-/* ---- names ---- */
+/* ---- where rules lead ---- */
 
-static bool has_name(const struct policy_egress *egress, const char *name)
+void policy_table_add_address(const struct policy_table *table, const struct addr *address,
+                              uint64_t *rules)
 {
-    for (size_t i = 0; i < egress->names_len; i++)
-        if (match_pattern(egress->names[i].text, name))
-            return true;
-    return false;
+    for (size_t i = 0; i < table->parts->where_len; i++)
+        index_find_address(&table->parts->where[i], address, rules + i * BITS_WORDS);
 }
 
-bool policy_table_has_name(const struct policy_table *table, const char *name)
+void policy_table_add_name(const struct policy_table *table, const char *name, uint64_t *rules)
 {
-    for (size_t i = 0; i < table->parts->rules_len; i++)
-        if (has_name(table->parts->rules[i].egress, name))
-            return true;
-    return false;
+    for (size_t i = 0; i < table->parts->where_len; i++)
+        index_find(&table->parts->where[i], span_of_text(name), NULL, rules + i * BITS_WORDS);
 }
 
-static bool has_address(const struct policy_egress *egress, const struct addr *address)
+int policy_table_class(struct policy_table *table, const struct policy_table_led *led,
+                       uint32_t *class, struct err *err)
 {
-    for (size_t i = 0; i < egress->cidrs_len; i++) {
-        const struct policy_cidr *cidr = &egress->cidrs[i];
-        bool fits = match_cidr(&cidr->cidr, address);
-
-        for (size_t j = 0; fits && j < cidr->except_len; j++)
-            fits = !match_cidr(&cidr->except[j], address);
-        if (fits)
-            return true;
-    }
-    return false;
-}
-
-static bool has_any_name(const struct policy_egress *egress, const struct policy_names *names)
-{
-    for (size_t i = 0; i < names->len; i++)
-        if (has_name(egress, names->list[i]))
-            return true;
-    return false;
-}
-
-int policy_table_class(struct policy_table *table, const struct addr *address,
-                       const struct policy_names *names, uint32_t *class, struct err *err)
-{
-    const struct table_parts *parts = table->parts;
-    uint32_t *rules = calloc(parts->rules_len + 1, sizeof(*rules));
+    uint32_t *rules = calloc(table->parts->rules_len + 1, sizeof(*rules));
     size_t len = 0;
     int code;
 
     if (!rules)
         return table_no_memory(err);
-    for (uint32_t i = 0; i < parts->rules_len; i++) {
-        const struct policy_egress *egress = parts->rules[i].egress;
-
-        if (parts->rules[i].everywhere)
-            continue;
-        if (has_address(egress, address))
+    for (uint32_t i = 0; i < table->parts->rules_len; i++)
+        if (bits_has(led->by_address, i))
             rules[len++] = table_by_address(i);
-        else if (has_any_name(egress, names))
+        else if (bits_has(led->by_name, i))
             rules[len++] = table_by_name(i);
-    }
-    code = table_class_of(table, rules, len, address, names, class, err);
+    code = table_class_of(table, rules, len, led->address, &led->names, class, err);
     free(rules);
     return code;
 }

@@ -50,6 +50,7 @@ struct policy_table {
     size_t kinds_len;
     struct policy_table_line *lines;
     size_t lines_len;
+    size_t words;              /* of a set of rules */
     struct table_parts *parts; /* table_parts.h */
 };
 
@@ -59,10 +60,19 @@ int policy_table_new(struct policy_table **out, struct policy_view *view, struct
                      struct err *err);
 void policy_table_free(struct policy_table **table);
 
+/* Adds to a set of `words` words, one bit for each rule, those that lead to an address; or by a
+ * name (lower case, without a closing dot), wherever that is. Not those that lead everywhere. */
+void policy_table_add_address(const struct policy_table *table, const struct addr *address,
+                              uint64_t *rules);
+void policy_table_add_name(const struct policy_table *table, const char *name, uint64_t *rules);
+
 /* The class of an address that was resolved from these names. A new one adds lines. */
-int policy_table_class(struct policy_table *table, const struct addr *address,
-                       const struct policy_names *names, uint32_t *class, struct err *err);
+struct policy_table_led {
+    const struct addr *address;
+    struct policy_names names;
+    const uint64_t *by_address, *by_name; /* which rules lead there, found as above */
+};
+int policy_table_class(struct policy_table *table, const struct policy_table_led *led,
+                       uint32_t *class, struct err *err);
 /* Whether it refuses anything, and so sockets that cannot be judged by address and port, too. */
 bool policy_table_denies_any(const struct policy *policy);
-/* Whether any rule is about such a name. */
-bool policy_table_has_name(const struct policy_table *table, const char *name);

@@ -208,7 +208,7 @@ static int add_answers(struct policy_table *table, const struct cuts *cuts,
 int table_add_lines(struct policy_table *table, uint32_t class, const uint32_t *rules, size_t len,
                     const struct addr *example, const struct policy_names *names, struct err *err)
 {
-    int code = 0;
+    int code = table->parts->asked > TABLE_ASKED_MAX ? -E2BIG : 0;
 
     for (int protocol = PROTOCOL_TCP; code == 0 && protocol < PROTOCOL_MAX; protocol++) {
         CLEANUP(cuts_fini) struct cuts cuts = {0};

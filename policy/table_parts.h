@@ -1,6 +1,8 @@
 /* table_parts: what the files that make a table share. */
 #pragma once
 
+#include "policy/bits.h"
+#include "policy/index.h"
 #include "policy/table.h"
 
 enum {
@@ -19,6 +21,8 @@ struct table_parts {
     struct binaries *binaries; /* borrowed */
     struct table_rule *rules;  /* of all policies, by number */
     size_t rules_len;
+    struct index *where; /* by names and addresses, of BITS_MAX rules each */
+    size_t where_len;
     uint32_t *everywhere; /* numbers of those that lead to every destination */
     size_t everywhere_len;
     struct policy_scope **scopes; /* by who */

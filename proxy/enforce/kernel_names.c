@@ -9,11 +9,13 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "bpf/abi.h"
+#include "policy/bits.h"
+#include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_spoken.h"
 #include "proxy/enforce/kernel_tables.h"
 #include "sallyport.skel.h"
 
-enum { ADDRESSES_MAX = 8192, NAMES_MAX = 32 };
+enum { NAMES_MAX = 32 }; /* of an address */
 
 struct name {
     uint64_t until_ns;
@@ -21,6 +23,7 @@ struct name {
 };
 struct place {
     uint8_t ip[16]; /* first: what the tree sorts by */
+    struct place *older, *newer;
     struct name names[NAMES_MAX];
     size_t len;
 };
@@ -29,8 +32,10 @@ struct kernel_names {
     struct policy_table *table;
     uint64_t pod;
     uint32_t number;
-    void *tree; /* tsearch(3) of struct place */
-    size_t len;
+    void *tree;                    /* tsearch(3) of struct place */
+    struct place *oldest, *newest; /* by when a name was added; but for those that never end */
+    size_t len;                    /* names of those */
+    uint64_t *rules;               /* sets of rules; one for each name and one for the address */
     bool complained;
 };
 
@@ -44,8 +49,12 @@ int kernel_names_new(struct kernel_names **out, struct sallyport_bpf *bpf, uint6
 {
     struct kernel_names *names = calloc(1, sizeof(*names));
 
-    if (!names)
+    if (names)
+        names->rules = calloc((NAMES_MAX + 1) * table->words, sizeof(*names->rules));
+    if (!names || !names->rules) {
+        free(names);
         return err_set(err, -ENOMEM, "names of a pod");
+    }
     names->bpf = bpf;
     names->pod = pod;
     names->number = number;
@@ -70,14 +79,41 @@ static void drop_name(struct kernel_names *names, struct place *place, size_t i,
     place->names[i] = place->names[--place->len];
 }
 
+static bool is_linked(const struct kernel_names *names, const struct place *place)
+{
+    return place->older || names->oldest == place;
+}
+
+static void unlink_place(struct kernel_names *names, struct place *place)
+{
+    if (!is_linked(names, place))
+        return;
+    *(place->older ? &place->older->newer : &names->oldest) = place->newer;
+    *(place->newer ? &place->newer->older : &names->newest) = place->older;
+    place->older = place->newer = NULL;
+    names->len -= place->len;
+}
+
+/* As the newest; unless one of its names never ends. */
+static void link_place(struct kernel_names *names, struct place *place)
+{
+    for (size_t i = 0; i < place->len; i++)
+        if (place->names[i].until_ns == UINT64_MAX)
+            return;
+    place->older = names->newest;
+    *(names->newest ? &names->newest->newer : &names->oldest) = place;
+    names->newest = place;
+    names->len += place->len;
+}
+
 static void drop_place(struct kernel_names *names, struct place *place, bool leave)
 {
     struct abi_resolved key = key_of(names, place);
 
     if (!leave)
         bpf_map_delete_elem(bpf_map__fd(names->bpf->maps.policy_names), &key);
+    unlink_place(names, place);
     tdelete(place, &names->tree, by_ip);
-    names->len--;
     while (place->len)
         drop_name(names, place, 0, leave);
     free(place);
@@ -89,51 +125,24 @@ void kernel_names_free(struct kernel_names **names, bool leave)
 
     while (gone && gone->tree)
         drop_place(gone, *(struct place **)gone->tree, leave);
+    if (gone)
+        free(gone->rules);
     free(gone);
 }
 
 /* ---- places ---- */
 
-struct over {
-    struct place *place; /* one whose names are over; NULL: there is none */
-    uint64_t now_ns;
-};
-
-static void find_over(const void *node, VISIT when, void *arg)
-{
-    struct place *place = *(struct place *const *)node;
-    struct over *over = arg;
-    bool holds = false;
-
-    if (when != postorder && when != leaf)
-        return;
-    for (size_t i = 0; i < place->len; i++)
-        holds = holds || place->names[i].until_ns > over->now_ns;
-    if (!holds)
-        over->place = place;
-}
-
-static bool make_room(struct kernel_names *names, uint64_t now_ns)
-{
-    struct over over = {.now_ns = now_ns};
-
-    if (names->len < ADDRESSES_MAX)
-        return true;
-    twalk_r(names->tree, find_over, &over);
-    if (over.place)
-        drop_place(names, over.place, false);
-    return over.place;
-}
-
-/* NULL: no room. */
-static struct place *place_of(struct kernel_names *names, const struct addr *address,
-                              uint64_t now_ns)
+/* NULL: out of memory. It is in no list: it has as many names as before, or one more, and is then
+ * the newest. As many are kept as of the names that the agent itself goes by (dns/names.h). */
+static struct place *take_place(struct kernel_names *names, const struct addr *address)
 {
     struct place **found = tfind(address->ip, &names->tree, by_ip), *place;
 
-    if (found)
+    if (found) {
+        unlink_place(names, *found);
         return *found;
-    place = make_room(names, now_ns) ? calloc(1, sizeof(*place)) : NULL;
+    }
+    place = calloc(1, sizeof(*place));
     if (!place)
         return NULL;
     memcpy(place->ip, address->ip, sizeof(place->ip));
@@ -141,8 +150,18 @@ static struct place *place_of(struct kernel_names *names, const struct addr *add
         free(place);
         return NULL;
     }
-    names->len++;
     return place;
+}
+
+static void give_place(struct kernel_names *names, struct place *place)
+{
+    if (!place->len) {
+        drop_place(names, place, false);
+        return;
+    }
+    link_place(names, place);
+    while (names->len > NAMES_OF_POD_MAX)
+        drop_place(names, names->oldest, false);
 }
 
 /* A name that is there holds for longer; else it takes the place of the one that ends first. */
@@ -185,23 +204,54 @@ static int by_until(const void *a, const void *b)
     return (x->until_ns > y->until_ns) - (x->until_ns < y->until_ns);
 }
 
+static uint64_t *set_of(const struct kernel_names *names, size_t i)
+{
+    return names->rules + i * names->table->words;
+}
+
+/* Set i: the rules that lead there by the names from i on; the last one: by the address. */
+static void find_rules(struct kernel_names *names, const struct place *place,
+                       const struct addr *address)
+{
+    size_t words = names->table->words;
+
+    memset(names->rules, 0, (NAMES_MAX + 1) * words * sizeof(*names->rules));
+    for (size_t i = place->len; i-- > 0;) {
+        if (i + 1 < place->len)
+            memcpy(set_of(names, i), set_of(names, i + 1), words * sizeof(*names->rules));
+        policy_table_add_name(names->table, place->names[i].text, set_of(names, i));
+    }
+    policy_table_add_address(names->table, address, set_of(names, NAMES_MAX));
+}
+
 /* The class by the names from this one on. */
 static int class_of(struct kernel_names *names, const struct place *place, size_t from,
                     uint32_t *class, struct err *err)
 {
     const char *list[NAMES_MAX];
-    const struct policy_names wanted = {list, place->len - from};
-    size_t lines = names->table->lines_len;
     struct addr address = {0};
+    const struct policy_table_led led = {
+        .address = &address,
+        .names = {list, place->len - from},
+        .by_address = set_of(names, NAMES_MAX),
+        .by_name = set_of(names, from),
+    };
+    size_t lines = names->table->lines_len;
     int code;
 
     memcpy(address.ip, place->ip, sizeof(address.ip));
     for (size_t i = from; i < place->len; i++)
         list[i - from] = place->names[i].text;
-    code = policy_table_class(names->table, &address, &wanted, class, err);
+    code = policy_table_class(names->table, &led, class, err);
     if (code == 0)
         code = kernel_tables_add_lines(names->bpf, names->number, names->table, lines, err);
     return code;
+}
+
+static bool is_same(const struct kernel_names *names, size_t i, size_t j)
+{
+    return memcmp(set_of(names, i), set_of(names, j),
+                  names->table->words * sizeof(*names->rules)) == 0;
 }
 
 /* Which class it is from the name at *from on, and how long: until that is over by which it would
@@ -217,7 +267,8 @@ static int next_class(struct kernel_names *names, const struct place *place, siz
         *until_ns = place->names[*from].until_ns;
         if (++*from == place->len)
             break;
-        code = class_of(names, place, *from, &other, err);
+        if (!is_same(names, *from - 1, *from))
+            code = class_of(names, place, *from, &other, err);
     }
     return code;
 }
@@ -226,10 +277,13 @@ static int tell(struct kernel_names *names, struct place *place, struct err *err
 {
     struct abi_resolved key = key_of(names, place);
     struct abi_class value = {0};
+    struct addr address = {0};
     size_t from = 0;
     int code;
 
+    memcpy(address.ip, place->ip, sizeof(address.ip));
     qsort(place->names, place->len, sizeof(*place->names), by_until);
+    find_rules(names, place, &address);
     code = next_class(names, place, &from, &value.class, (uint64_t *)&value.until_ns, err);
     if (code == 0 && from < place->len)
         code = next_class(names, place, &from, &value.then, (uint64_t *)&value.then_until_ns, err);
@@ -239,19 +293,31 @@ static int tell(struct kernel_names *names, struct place *place, struct err *err
     return code < 0 ? err_sys(err, code, "telling the kernel an address") : 0;
 }
 
+static bool has_name(struct kernel_names *names, const char *name)
+{
+    uint64_t *set = set_of(names, 0);
+
+    memset(set, 0, names->table->words * sizeof(*set));
+    policy_table_add_name(names->table, name, set);
+    return bits_next(set, names->table->words, 0) != SIZE_MAX;
+}
+
 void kernel_names_add(struct kernel_names *names, const char *name, const struct addr *address,
                       uint64_t until_ns, uint64_t now_ns)
 {
     struct place *place;
     struct err err = {0};
-    int code;
+    int code = -ENOMEM;
 
-    if (!policy_table_has_name(names->table, name))
+    if (!has_name(names, name))
         return;
-    place = place_of(names, address, now_ns);
-    code = place && keep_name(names, place, name, until_ns, now_ns)
-               ? tell(names, place, &err)
-               : err_set(&err, -ENOMEM, "no room for another address");
+    place = take_place(names, address);
+    if (place && keep_name(names, place, name, until_ns, now_ns))
+        code = tell(names, place, &err);
+    else
+        err_set(&err, code, "no memory for another address");
+    if (place)
+        give_place(names, place);
     if (code < 0 && !names->complained)
         log_warn("connects to what was resolved are denied: %s", err.text);
     names->complained |= code < 0;
