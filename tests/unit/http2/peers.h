@@ -111,11 +111,12 @@ static inline bool hook_ended(void *arg, struct http2_stream *stream, enum http2
     return !peers->stop_end[from];
 }
 
-static inline void hook_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
-                                 const struct http2_head *head)
+static inline bool hook_trailers(void *arg, struct http2_stream *stream, enum http2_side from,
+                                 const struct http2_head *head, struct http2_refusal *refusal)
 {
-    (void)arg, (void)stream, (void)from;
+    (void)arg, (void)stream, (void)from, (void)refusal;
     assert_true(head->fields_len > 0);
+    return true;
 }
 
 static inline void hook_closed(void *arg, struct http2_stream *stream, const struct http2_end *end)
