@@ -105,7 +105,8 @@ echo "ok: reset, sigkill, monitor, egressDeny"
 # The agent is who refuses questions, so it is connected to; but whom no rule allows does not hear of it.
 : >"$T/access"
 policy 'egress: [{toCIDR: [203.0.113.53/32]}]'
-expect_eq "no name server" "tcp:203.0.113.10:53 ok" "$(tries tcp:203.0.113.10:53)"
+tries tcp:203.0.113.10:53 >"$T/out"
+expect_grep "no name server" '^tcp:203.0.113.10:53 (ok|ECONNRESET)$' "$T/out" # it may see both at once
 wait_for 20 told_all
 expect_eq "no name server" "deny reject enforce connect cart egress: no rule allows 203.0.113.10:53/TCP" "$(decided)"
 policy 'egress: [{toCIDR: [203.0.113.10/32]}]'
