@@ -141,6 +141,7 @@ enum abi_verdict {
     ABI_VERDICT_LOOK = 1 << 2,  /* only if it is looked into */
     ABI_VERDICT_AGENT = 1 << 3, /* not known here: the agent decides, if it is one to look into */
     ABI_VERDICT_TELL = 1 << 4,  /* sockets of other kinds: allowed, but told */
+    ABI_VERDICT_HERE = 1 << 5,  /* denied to the pod itself, too, where nobody looks into that */
 };
 
 /* policy_exact: path -> the lists that it is on, a bit for each. policy_begins and policy_ends: the

@@ -61,10 +61,10 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
         looked_into = false;
     fill_origin(ctx, to, &bound, &origin);
     here = loopback || is_own(origin.netns_cookie, &to->ip);
-    judged = is_judged(request.pod, here);
-    if (judged)
-        verdict = judge(request.pod->rules, &origin, IPPROTO_TCP);
-    else if (request.pod->rules && to->port != DNS_PORT)
+    if (request.pod->rules)
+        verdict = verdict_there(request.pod, here, judge(request.pod->rules, &origin, IPPROTO_TCP));
+    judged = is_judged(request.pod, here) || verdict;
+    if (!judged && request.pod->rules && to->port != DNS_PORT)
         looked_into = false;        /* nor is it judged by the agent */
     if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
         looked_into = looked_into && to->port == DNS_PORT;

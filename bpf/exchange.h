@@ -205,9 +205,10 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     if (!connects && is_at(peer, to))
         flags |= peer->flags & PEER_CONNECTED; /* it names the destination it is connected to */
     here = loopback || is_own(origin.netns_cookie, &to->ip);
-    if (is_judged(request.pod, here) && !quic) {
-        verdict = judge_datagram(request.pod->rules, &origin);
-        flags |= PEER_JUDGED;
+    if (request.pod->rules && !quic) {
+        verdict = verdict_there(request.pod, here, judge_datagram(request.pod->rules, &origin));
+        if (verdict || is_judged(request.pod, here))
+            flags |= PEER_JUDGED;
     }
     if (asks)
         outcome = turn(&request, origin.netns_cookie, here, to);

@@ -4,7 +4,8 @@
  * proxy/enforce/kernel_rules.c has written down what policy_decide_connect() answers for every kind
  * of destination and program. What it did not write down is not decided here: a connection goes to
  * the agent, which knows more, and a datagram does not go. What a pod says to itself, over
- * loopback or its own addresses, has not left it: it is judged only where loopback is looked into.
+ * loopback or its own addresses, has not left it: it is judged only where loopback is looked into,
+ * or where a rule says that this is denied.
  *
  * Also here: the telling of what was refused, bounded for each pod. */
 #pragma once
@@ -27,6 +28,12 @@ static const __u64 told_window_ns = 1000000000;
 static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
 {
     return pod->rules && (!here || pod->flags & ABI_POD_LOOPBACK);
+}
+
+/* What is left of a verdict where the pod is not judged. */
+static __always_inline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
+{
+    return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict : 0;
 }
 
 /* ---- who, where ---- */

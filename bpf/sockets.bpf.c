@@ -168,13 +168,12 @@ static __always_inline __u32 judge_again(const struct datagrams *all, struct pee
 {
     struct abi_origin origin = all->asker;
     __u32 verdict;
+    bool here;
 
     ip_store(origin.ip, &datagram->dst);
     origin.port = datagram->dst_port;
-    if (!is_judged(pod,
-                   ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst)))
-        return 0;
-    verdict = judge_datagram(pod->rules, &origin);
+    here = ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst);
+    verdict = verdict_there(pod, here, judge_datagram(pod->rules, &origin));
     if (!peer || peer->flags & PEER_REST)
         return verdict;
     peer->rules = pod->rules;

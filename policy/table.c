@@ -18,7 +18,23 @@ int table_too_large(const char *what, struct err *err)
 
 /* ---- rules ---- */
 
-static void add_rules(struct policy_table *table, const struct policy_egress *list, size_t len)
+static bool is_about_loopback(const struct policy_egress *egress)
+{
+    static const struct match_cidr v4 = {{.ip = {[10] = 0xff, 0xff, 127}}, 96 + 8};
+    static const struct match_cidr v6 = {{.ip = {[15] = 1}}, 128};
+
+    for (size_t i = 0; i < egress->cidrs_len; i++) {
+        const struct match_cidr *cidr = &egress->cidrs[i].cidr;
+
+        if ((cidr->bits >= v4.bits && match_cidr(&v4, &cidr->network)) ||
+            (cidr->bits == v6.bits && match_cidr(&v6, &cidr->network)))
+            return true;
+    }
+    return false;
+}
+
+static void add_rules(struct policy_table *table, const struct policy_egress *list, size_t len,
+                      bool deny)
 {
     struct table_parts *parts = table->parts;
 
@@ -31,7 +47,8 @@ static void add_rules(struct policy_table *table, const struct policy_egress *li
         table->names |= egress->names_len > 0;
         if (everywhere)
             parts->everywhere[parts->everywhere_len++] = (uint32_t)parts->rules_len;
-        parts->rules[parts->rules_len++] = (struct table_rule){egress, everywhere};
+        parts->rules[parts->rules_len++] =
+            (struct table_rule){egress, everywhere, deny && is_about_loopback(egress)};
     }
 }
 
@@ -49,8 +66,8 @@ static int find_rules(struct policy_table *table, struct err *err)
     for (size_t i = 0; i < policy_view_len(view); i++) {
         const struct policy *policy = policy_view_at(view, i);
 
-        add_rules(table, policy->egress, policy->egress_len);
-        add_rules(table, policy->egress_deny, policy->egress_deny_len);
+        add_rules(table, policy->egress, policy->egress_len, false);
+        add_rules(table, policy->egress_deny, policy->egress_deny_len, true);
     }
     return 0;
 }

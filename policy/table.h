@@ -18,6 +18,8 @@ enum policy_table_verdict { /* 0: it may go */
                             POLICY_TABLE_RESET = 1 << 1, /* ... as if nobody listened there */
                             POLICY_TABLE_LOOK = 1 << 2,  /* only where it is looked into */
                             POLICY_TABLE_TELL = 1 << 4,  /* it may go, but that is told */
+                            POLICY_TABLE_HERE = 1 << 5,  /* ... denied by egressDeny, with a rule
+                                                          * that is about loopback */
 };
 
 struct policy_table_net { /* an address is of the class of the longest prefix it has */

@@ -2,6 +2,7 @@
  * between written as prefixes. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "policy/table_parts.h"
@@ -82,15 +83,32 @@ static int find_cuts(struct cuts *out, const struct table_parts *parts, const ui
 
 /* ---- what is answered ---- */
 
+struct asked {
+    const struct policy_facts *facts;
+    bool here; /* a rule of egressDeny that leads there is about loopback */
+};
+
+static uint32_t how_denied(const struct policy_verdict *verdict, bool here)
+{
+    static const char expressly[] = "egressDeny";
+    uint32_t bits = POLICY_TABLE_DENY;
+
+    if (verdict->action == POLICY_RESET)
+        bits |= POLICY_TABLE_RESET;
+    if (here && strncmp(verdict->place->rule, expressly, sizeof(expressly) - 1) == 0)
+        bits |= POLICY_TABLE_HERE;
+    return bits;
+}
+
 static uint32_t verdict_on(const struct policy_scope *scope, bool reads,
-                           const struct policy_facts *facts)
+                           const struct policy_facts *facts, bool here)
 {
     struct policy_verdict verdict;
     enum policy_unseen what;
 
     policy_decide_connect(scope, facts, &verdict);
     if (verdict.verdict == VERDICT_DENY)
-        return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0u);
+        return how_denied(&verdict, here);
     if (!reads)
         return 0;
     policy_decide_unseen(scope, facts, "", &what, &verdict);
@@ -179,12 +197,12 @@ static int write_lines(struct policy_table *table, const struct cuts *cuts,
 }
 
 static int add_answers(struct policy_table *table, const struct cuts *cuts,
-                       const struct policy_facts *about, struct policy_table_line line)
+                       const struct asked *asked, struct policy_table_line line)
 {
     struct table_parts *parts = table->parts;
     uint32_t *verdicts = calloc(cuts->len, sizeof(*verdicts));
-    struct addr dst = *about->dst;
-    struct policy_facts facts = *about;
+    struct addr dst = *asked->facts->dst;
+    struct policy_facts facts = *asked->facts;
     int code = 0;
 
     if (!verdicts)
@@ -195,7 +213,7 @@ static int add_answers(struct policy_table *table, const struct cuts *cuts,
         parts->asked += cuts->len;
         for (size_t i = 0; i + 1 < cuts->len; i++) {
             dst.port = (uint16_t)(cuts->list[i + 1] - 1);
-            verdicts[i] = verdict_on(parts->scopes[who], parts->reads[who], &facts);
+            verdicts[i] = verdict_on(parts->scopes[who], parts->reads[who], &facts, asked->here);
         }
         code = write_lines(table, cuts, verdicts, line);
         if (code == 0 && parts->asked > TABLE_ASKED_MAX)
@@ -209,6 +227,10 @@ int table_add_lines(struct policy_table *table, uint32_t class, const uint32_t *
                     const struct addr *example, const struct policy_names *names, struct err *err)
 {
     int code = table->parts->asked > TABLE_ASKED_MAX ? -E2BIG : 0;
+    bool here = false;
+
+    for (size_t i = 0; i < len; i++)
+        here = here || table->parts->rules[table_rule_of(rules[i])].denies_here;
 
     for (int protocol = PROTOCOL_TCP; code == 0 && protocol < PROTOCOL_MAX; protocol++) {
         CLEANUP(cuts_fini) struct cuts cuts = {0};
@@ -218,7 +240,7 @@ int table_add_lines(struct policy_table *table, uint32_t class, const uint32_t *
         code = find_cuts(&cuts, table->parts, rules, len, (enum protocol)protocol);
         if (code == 0)
             code = add_answers(
-                table, &cuts, &facts,
+                table, &cuts, &(struct asked){&facts, here},
                 (struct policy_table_line){.class = class, .protocol = (uint8_t)protocol});
     }
     if (code == -E2BIG)

@@ -14,6 +14,7 @@ enum {
 struct table_rule {
     const struct policy_egress *egress; /* of the view's policies */
     bool everywhere;                    /* it leads to every destination */
+    bool denies_here;                   /* it is of egressDeny, and has a network of loopback */
 };
 
 struct table_parts {

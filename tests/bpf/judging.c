@@ -234,6 +234,13 @@ static void what_a_pod_says_to_itself_is_judged_where_loopback_is_looked_into(vo
         judge_loopback(true);
         assert_int_equal(dial_from_pod(dial).code, -EPERM);
         assert_int_equal(dial_from_pod(sent).code, -EPERM);
+        judge_loopback(false);
+        put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, ABI_VERDICT_DENY | ABI_VERDICT_HERE);
+        put_verdict(RULES, ELSEWHERE, 0, IPPROTO_UDP, 0, ABI_VERDICT_DENY | ABI_VERDICT_HERE);
+        assert_int_equal(dial_from_pod(dial).code, -EPERM);
+        assert_int_equal(dial_from_pod(sent).code, -EPERM);
+        put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, ABI_VERDICT_DENY);
+        put_verdict(RULES, ELSEWHERE, 0, IPPROTO_UDP, 0, ABI_VERDICT_DENY);
     }
     assert_true(datagrams >= 0);
 }

@@ -100,6 +100,11 @@ expect_eq "monitor" "alert reject monitor connect cart egress: no rule allows 20
 expect_eq "monitor" "TCP 203.0.113.10 9000 alert egress -" "$(connects)"
 policy 'egressDeny: [{toCIDR: [203.0.113.53/32]}]'
 expect_eq "egressDeny" "$(lines 'tcp:203.0.113.10:9000 ok' 'tcp:203.0.113.53:9000 EPERM')" "$(tries tcp:203.0.113.{10,53}:9000)"
+policy 'egress: []' 'egressDeny: [{toCIDR: [127.0.0.0/8]}]'
+expect_eq "the pod itself" "$(lines 'tcp:127.0.0.1:9000 EPERM' 'send:127.0.0.1:5000 EPERM' 'tcp:::1:9000 ECONNREFUSED')" \
+    "$(tries tcp:127.0.0.1:9000 send:127.0.0.1:5000 tcp:::1:9000)"
+wait_for 20 told_all
+expect_eq "the pod itself" "deny reject enforce connect cart egressDeny[0]: a rule denies 127.0.0.1:9000/TCP" "$(decided | head -n 1)"
 echo "ok: reset, sigkill, monitor, egressDeny"
 
 # The agent is who refuses questions, so it is connected to; but whom no rule allows does not hear of it.

@@ -145,7 +145,11 @@ static void says_what_is_decided(void **state)
              "  - toCIDR: ['2001:db8::/32']\n"
              "    toPorts: [{ports: [{port: \"80\"}], rules: {http: [{method: GET}]}}]\n"
              "  egressDeny:\n"
-             "  - toCIDR: [198.51.100.7/32]\n";
+             "  - toCIDR: [198.51.100.7/32]\n"
+             "  - toCIDR: [127.1.0.0/16, '::1/128']\n"
+             "    toPorts: [{ports: [{port: \"25\"}]}]\n"
+             "  - toEntities: [world]\n"
+             "    toPorts: [{ports: [{port: \"26\"}]}]\n";
     static const struct {
         const char *name, *to, *called;
         enum protocol protocol;
@@ -168,6 +172,11 @@ static void says_what_is_decided(void **state)
          POLICY_TABLE_DENY},
         {"by a name, in a network", "198.51.100.1", "www.example.com", PROTOCOL_TCP, 8080, 0},
         {"what rules want to read", "2001:db8::1", NULL, PROTOCOL_TCP, 80, POLICY_TABLE_LOOK},
+        {"the pod itself", "127.1.2.3", NULL, PROTOCOL_TCP, 25,
+         POLICY_TABLE_DENY | POLICY_TABLE_HERE},
+        {"... by IPv6", "::1", NULL, PROTOCOL_TCP, 25, POLICY_TABLE_DENY | POLICY_TABLE_HERE},
+        {"... not allowed, but not denied", "127.1.2.3", NULL, PROTOCOL_TCP, 24, POLICY_TABLE_DENY},
+        {"... denied as all the world", "127.2.2.3", NULL, PROTOCOL_TCP, 26, POLICY_TABLE_DENY},
         {"elsewhere", "192.0.2.1", NULL, PROTOCOL_TCP, 443, POLICY_TABLE_DENY},
     };
     CLEANUP(policy_view_unref) struct policy_view *view = view_of(policy);
