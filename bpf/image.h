@@ -119,8 +119,10 @@ static __always_inline void note_exec(const struct abi_process *record)
         from = record->cwd_len;
         len = record->file_len;
     }
-    if (from >= ABI_PATH_MAX || len > ABI_PATH_MAX)
+    if (from >= ABI_PATH_MAX || len > ABI_PATH_MAX) { /* nobody knows: it is not what it was */
+        bpf_map_delete_elem(&policy_images, &life);
         return;
+    }
     image.own =
         lists_of(name, (const char *)&record->text[from], len, record->flags & ABI_PROCESS_DELETED);
     bpf_map_update_elem(&policy_images, &life, &image, BPF_ANY);

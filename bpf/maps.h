@@ -200,7 +200,7 @@ struct {
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 1 << 16);
+    __uint(max_entries, 1 << 18); /* a pod has some eight thousand at most */
     __type(key, struct abi_spoken_key);
     __type(value, struct abi_spoken);
 } policy_spoken SEC(".maps") __weak;
