@@ -25,7 +25,8 @@ struct connection {
     __u8 fin_sent;
     __u8 held;   /* its SYN was: see hold.h */
     __u8 judged; /* by rules */
-    __u8 pad[5];
+    __u8 detour; /* was told: see detour.h */
+    __u8 pad[4];
 };
 
 enum { QUIC_PORT = 443 };

@@ -15,6 +15,7 @@
 #include <linux/ipv6.h>
 #include <linux/udp.h>
 
+#include "bpf/detour.h"
 #include "bpf/hold.h"
 #include "bpf/judge.h"
 #include "bpf/socket.h"
@@ -152,7 +153,7 @@ static __always_inline void tell_now_and_then(struct peer *peer)
 }
 
 /* Told with the destination it is for: not with what all others share, whose datagrams do go. */
-static __always_inline int refuse_quic(struct peer *peer, const struct datagram *datagram)
+static __always_inline int refuse_datagram(struct peer *peer, const struct datagram *datagram)
 {
     if (peer && !(peer->flags & (PEER_TOLD | PEER_REST))) {
         peer->flags |= PEER_REFUSED;
@@ -211,6 +212,8 @@ int count_egress(struct __sk_buff *skb)
     struct datagrams *all;
     struct peer *peer;
 
+    if (sk && is_detour(skb, sk))
+        return REFUSE;
     if (sk && WORD(sk->state) == BPF_TCP_SYN_SENT)
         return hold_syn(skb, sk) ? REFUSE : ALLOW;
     if (!read_datagram(skb, &datagram))
@@ -220,7 +223,9 @@ int count_egress(struct __sk_buff *skb)
         return ALLOW; /* no pod's, or older than its pod's registration */
     peer = find_peer(all, &datagram.dst, datagram.dst_port);
     if (quic_is_refused(all->quic, &datagram.dst, datagram.dst_port))
-        return refuse_quic(peer, &datagram);
+        return refuse_datagram(peer, &datagram);
+    if (peer && peer->flags & PEER_STEERED && leaves(skb))
+        return refuse_datagram(peer, &datagram);
     if (is_denied(all, peer, &datagram))
         return REFUSE;
     if (!peer)

@@ -160,6 +160,8 @@ static void judge_denied(struct connects *connects, const struct abi_socket *rec
 static const char *kind_name(const struct abi_socket *record)
 {
     switch (record->protocol) {
+    case IPPROTO_TCP:
+        return "a connection by a route of the program's own";
     case IPPROTO_SCTP:
         return "SCTP";
     case IPPROTO_UDPLITE:
