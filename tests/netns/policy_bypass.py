@@ -1,59 +1,24 @@
-"""policy_bypass: a program that tries, in turn, to get a request past its policy; and the servers that must not see it.
+"""policy_bypass: a program that tries, in turn, to get a request past its policy.
 
-policy_bypass.py origin LOG: in the namespace of the servers. Writes down what comes to the ports that nobody may reach,
-and each packet that crosses eth0 with WORD in it, in the clear.
-policy_bypass.py program CAFILE WAYS...: a line for each attempt: its name, and what came of it.
-policy_bypass.py lend PATH NUMBER: what is no part of the pod makes sockets, and gives one each to who calls at PATH.
+policy_bypass.py CAFILE WAYS...: a line for each attempt: its name, and what came of it.
 """
 import ctypes
 import errno
 import glob
 import os
-import select
 import socket
 import ssl
 import struct
 import sys
 
 SITE, NAMES, OTHER, LOOPBACK = "203.0.113.10", "203.0.113.53", "203.0.113.54", "127.0.0.1"
+SITE6, ROUTER, ROUTER6 = "2001:db8:2::10", "192.0.2.1", "2001:db8:1::1"
 WORD = b"secret"
 DENIED = b"GET /secret HTTP/1.1\r\nHost: good.example\r\n\r\n"
 ALLOWED = b"GET /ok HTTP/1.1\r\nHost: good.example\r\n\r\n"
 CLOSED = 9000  # a port of the site that no rule allows
-FASTOPEN, MPTCP, SCTP, UDPLITE = 0x20000000, 262, 132, 136
-
-
-# ---- the servers --------------------------------------------------------------------------------------
-
-
-def origin(log):
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-    wire.bind(("eth0", 0))
-    listeners = [socket.create_server((address, port)) for address, port in ((SITE, CLOSED), (OTHER, 53))]
-    heard = []
-    for address, port in (SITE, 443), (SITE, CLOSED), (OTHER, 53):
-        heard.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        heard[-1].bind((address, port))
-    with open(log, "a", encoding="ascii") as out:
-        print("serves", file=out, flush=True)
-        while True:
-            for sock in select.select([wire, *listeners, *heard], [], [])[0]:
-                if sock is wire:
-                    packet = wire.recv(65536)
-                    if WORD in packet:
-                        print("wire", packet, file=out, flush=True)
-                elif sock in heard:
-                    print("datagram", sock.getsockname(), sock.recv(65536), file=out, flush=True)
-                else:
-                    conn, _ = sock.accept()
-                    conn.settimeout(20)
-                    try:
-                        said = conn.recv(65536)
-                    except OSError:
-                        said = b""
-                    if said:
-                        print("connection", sock.getsockname(), said, file=out, flush=True)
-                    conn.close()
+UNREAD = 7000  # one where nothing is read
+FASTOPEN, NO_COOKIE, MPTCP, SCTP, UDPLITE = 0x20000000, 34, 262, 132, 136
 
 
 # ---- what the program has -----------------------------------------------------------------------------
@@ -265,6 +230,60 @@ def bound_to_a_device():
     return say(sock)
 
 
+def route():
+    return bytes((131, 7, 4)) + socket.inet_aton(ROUTER) + b"\1"  # loose, by one host
+
+
+def in_a_syn(sock, address):
+    """At once, whoever may answer."""
+    sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
+    sock.setblocking(False)
+    try:
+        sock.sendto(DENIED, FASTOPEN, (address, UNREAD))
+    except BlockingIOError:
+        pass
+
+
+def send_and_leave(sock):
+    """Nothing is tried again when the program is gone, and with `exec` what looks at its packets."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.send(DENIED)
+    sock.close()
+
+
+def route_later():
+    """What is for the listener takes another way: the route is looked up anew for another TOS."""
+    sock = tcp()
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, route())
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 16)
+    send_and_leave(sock)
+
+
+def route_unread():
+    with socket.socket() as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, route())
+        in_a_syn(sock, SITE)
+
+
+def route_v6():
+    segments = socket.inet_pton(socket.AF_INET6, SITE6) + socket.inet_pton(socket.AF_INET6, ROUTER6)
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, 57, bytes((0, 4, 4, 1, 1, 0, 0, 0)) + segments)  # IPV6_RTHDR
+        in_a_syn(sock, SITE6)
+
+
+def device_later():
+    sock = tcp()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth1\0")
+    send_and_leave(sock)
+
+
+def device_question():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth1\0")
+        sock.sendto(HEAD + b"\6secret\7example\0\0\1\0\1", (NAMES, 53))
+
+
 def listener_that_connects():
     sock = socket.create_server(("", 0))
     sock.shutdown(socket.SHUT_RD)
@@ -371,7 +390,7 @@ def udplite():
 
 def becomes(path, way, name="python3"):
     """What a program at this path, called so, gets that goes this way; told by its last word."""
-    return in_child(lambda: os.execv(path, [name, __file__, "program", CAFILE, way])).split()[-1]
+    return in_child(lambda: os.execv(path, [name, __file__, CAFILE, way])).split()[-1]
 
 
 def another_sends(path=sys.executable):
@@ -409,7 +428,7 @@ def curly_in_memory():
 
 def curly_by_loader():
     loader = glob.glob("/lib*/ld-linux-*.so.*")[0]
-    return in_child(lambda: os.execv(loader, [loader, CURLY, __file__, "program", CAFILE, "asks"])).split()[-1]
+    return in_child(lambda: os.execv(loader, [loader, CURLY, __file__, CAFILE, "asks"])).split()[-1]
 
 
 def in_child(what):
@@ -475,17 +494,6 @@ def inherited():
 CAFILE, LENDER, CURLY = "", os.environ.get("LENDER", ""), os.environ.get("CURLY", "")
 
 
-def lend(path, number):
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(path)
-    server.listen()
-    for _ in range(number):
-        conn = server.accept()[0]
-        sort = conn.recv(100).decode()
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if "datagram" in sort else socket.SOCK_STREAM)
-        socket.send_fds(conn, [b"x"], [sock.fileno()])
-
-
 def program(cafile, ways):
     global CAFILE
     CAFILE = cafile
@@ -497,9 +505,4 @@ def program(cafile, ways):
         print(way, went, flush=True)
 
 
-if sys.argv[1] == "origin":
-    origin(sys.argv[2])
-elif sys.argv[1] == "lend":
-    lend(sys.argv[2], int(sys.argv[3]))
-else:
-    program(sys.argv[2], sys.argv[3:])
+program(sys.argv[1], sys.argv[2:])

@@ -11,13 +11,18 @@ make_ca ca
 make_cert origin ca DNS:good.example,DNS:evil.example
 make_namespaces
 ip -n "$UPSTREAM" address add 203.0.113.54/32 dev lo
+ip link add eth1 netns "$POD" type veth peer name eth1 netns "$UPSTREAM" # a way that is not taken
+ip -n "$POD" address add 198.51.100.2/24 dev eth1
+for ns in "$POD" "$UPSTREAM"; do ip -n "$ns" link set eth1 up; done
+ip -n "$POD" route add default via 198.51.100.1 metric 2000
+ip -n "$POD" neighbour add 198.51.100.1 lladdr 02:00:00:00:00:01 dev eth1
 start_dnsmasq host-record=good.example,203.0.113.10
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 443 origin
 start_nginx "${IN_UPSTREAM[@]}"
 echo fine. >"$T/www/ok"
 echo got. >"$T/www/secret"
-background "${IN_UPSTREAM[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/policy_bypass.py" origin "$T/origin.log"
+background "${IN_UPSTREAM[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/policy_bypass_sides.py" origin "$T/origin.log"
 wait_for 20 grep -q serves "$T/origin.log"
 
 cat >"$T/policy.yaml" <<'YAML'
@@ -30,6 +35,8 @@ spec:
     toPorts:
     - ports: [{port: "443", protocol: TCP}]
       rules: {http: [{method: GET, path: /ok, host: "good[.]example"}]}
+  - toCIDR: [203.0.113.10/32, "2001:db8:2::10/128"]
+    toPorts: [{ports: [{port: "7000", protocol: TCP}]}]
   - toCIDR: [203.0.113.53/32]
     toPorts:
     - ports: [{port: "53", protocol: ANY}]
@@ -45,9 +52,9 @@ pods add --cgroup "$CGROUPS/cart" --netns "/run/netns/$POD" --name cart
 sallyport policy apply --runtime-dir "$T/run" "$T/policy.yaml" >/dev/null
 
 PROGRAM=("${CLEAN[@]}" LENDER="$T/lender" CURLY="$T/curly" /usr/bin/python3 "$HERE/policy_bypass.py")
-in_cart() { "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${PROGRAM[@]}" program "$T/trusted.pem" "$@"; }
+in_cart() { "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${PROGRAM[@]}" "$T/trusted.pem" "$@"; }
 EXEC=("${IN_POD[@]}" "${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$T/exec.events" --ca "$T/agent-ca" --upstream-ca "$T/ca.pem")
-in_exec() { "${EXEC[@]}" --policy "$T/policy.yaml" -- "${PROGRAM[@]}" program "$T/trusted.pem" "$@"; }
+in_exec() { "${EXEC[@]}" --policy "$T/policy.yaml" -- "${PROGRAM[@]}" "$T/trusted.pem" "$@"; }
 lines() { printf '%s\n' "$@"; }
 decided() { jq -r '.process_policy // empty | "\(.verdict) \(.action) \(.point): \(.reason)"' "$1" | sort -u; }
 # what the servers have of it: none of the requests, no word on the wire, and nothing at ports that are nobody's
@@ -90,6 +97,11 @@ closed_port EPERM
 mapped_address EPERM
 connects_again EPERM
 bound_to_a_device EPERM
+route_later sent
+route_unread sent
+route_v6 sent
+device_later sent
+device_question EPERM
 listener_that_connects EPERM
 quic EPERM
 datagram_connected_again EPERM
@@ -118,6 +130,7 @@ deny reject http: no rule allows GET /ok/../secret
 deny reject http: no rule allows GET /secret
 deny reject visibility: MPTCP, or another kind cannot be judged by address and port
 deny reject visibility: UDP-Lite cannot be judged by address and port
+deny reject visibility: a connection by a route of the program's own cannot be judged by address and port
 deny reject visibility: a raw socket cannot be judged by address and port
 deny reset visibility: it is neither TLS nor HTTP
 deny reset visibility: it is no question of the DNS
@@ -126,7 +139,7 @@ deny reset visibility: its TLS is older than 1.2
 deny reset visibility: the program refused our certificate
 TOLD
 mapfile -t ways < <(cut -d' ' -f1 "$T/wanted")
-all_told() { decided "$1" | grep -v SCTP | cmp - "$T/told"; }
+all_told() { decided "$1" | grep -vE 'SCTP|said nothing' | cmp - "$T/told"; }
 try_all() { # HOW EVENTS
     "in_$1" "${ways[@]}" >"$T/out"
     # not every kernel has each kind of socket
@@ -141,7 +154,7 @@ try_all exec "$T/exec.events"
 
 # ---- sockets from outside -----------------------------------------------------------------------------
 
-"${IN_CGROUP[@]}" "$CGROUPS/outside" "${IN_POD[@]}" "${PROGRAM[@]}" lend "$T/lender" 2 &
+"${IN_CGROUP[@]}" "$CGROUPS/outside" "${IN_POD[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/policy_bypass_sides.py" lend "$T/lender" 2 &
 PIDS+=("$!")
 wait_for 20 test -S "$T/lender"
 expect_eq "lent by another process" "$(lines 'lent_to_connect EPERM' 'lent_datagram EPERM')" "$(in_cart lent_to_connect lent_datagram)"
@@ -151,7 +164,7 @@ born_with() { # MODE: of a descriptor that leads to where no rule allows
     sed "s/^spec:/&\n  mode: $1/" "$T/policy.yaml" >"$T/born.yaml"
     # shellcheck disable=SC2016 # the shell within says what they are
     "${IN_POD[@]}" bash -c 'exec 7<>/dev/tcp/203.0.113.10/9000; exec "$@"' bash "${EXEC[@]:2}" --policy "$T/born.yaml" -- \
-        env INHERITED=7 "${PROGRAM[@]:2}" program "$T/trusted.pem" inherited
+        env INHERITED=7 "${PROGRAM[@]:2}" "$T/trusted.pem" inherited
 }
 expect_status "a command born with a socket" 125 born_with enforce 2>"$T/born.err"
 expect_grep "a command born with a socket" 'descriptor 7, a socket from outside, which no policy can judge: close it before \(7<&-\)' "$T/born.err"
