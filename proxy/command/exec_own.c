@@ -44,6 +44,25 @@ static int load_policies(struct policy_set **out, const struct exec_options *opt
     return result;
 }
 
+/* The command's pod has no name, no labels and stands in no namespace. */
+static int warn_of_others(const struct policy_set *policies, struct err *err)
+{
+    CLEANUP(pod_unref) struct pod *pod = pod_new(0, "", "", NULL, 0);
+
+    if (!pod)
+        return err_set(err, -ENOMEM, "policies: out of memory");
+    for (size_t i = 0; i < policies->len; i++) {
+        const struct policy *policy = policies->list[i];
+
+        if (policy_selects(policy, pod))
+            continue;
+        log_warn("policy %s does not apply to the command: %s", policy->id,
+                 policy->space[0] ? "it is for pods of its namespace, and exec's command is in none"
+                                  : "its podSelector wants labels, and exec's command has none");
+    }
+    return 0;
+}
+
 int exec_own_start(struct exec_run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
@@ -71,6 +90,8 @@ int exec_own_start(struct exec_run *run, struct err *err)
     char pin_dir[128];
     int result = load_policies(&policies, options, err);
 
+    if (result == 0)
+        result = warn_of_others(policies, err);
     if (result == 0)
         result = load_trust(run, err);
     if (result < 0)

@@ -56,6 +56,12 @@ expect_grep "its first fault" "^$D/a.yaml:5:9: error: .*enforced" "$T/err"
 expect_grep "its second" "^$D/a.yaml:6:3: error: .*egres" "$T/err"
 expect_grep "and that of another file" "^$T/nothing: error: No such file" "$T/err"
 expect_grep "how many" "^sallyport: 3 faults in policies$" "$T/err"
+for of in 'namespace: shop' 'labels: {a: b}'; do
+    printf '%s\n' 'apiVersion: sallyport.io/v1' 'kind: TrafficPolicy' "metadata: {name: cart, $of}" \
+        'spec: {podSelector: {matchLabels: {app: cart}}, egress: []}' >"$T/others.yaml"
+    expect_status "for pods, $of" 0 exec_local --policy "$T/others.yaml" -- true 2>"$T/err"
+    expect_grep "for pods, $of: told" 'cart does not apply to the command: it(s podSelector wants| is for pods of its namespace)' "$T/err"
+done
 expect_status "a command" 125 exec_local --policy "$D" -- true 2>"$T/err"
 expect_grep "a command does not start either" "^$D/a.yaml:5:9: error: " "$T/err"
 rm "$D/a.yaml"
