@@ -209,6 +209,10 @@ int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **port
     }
     for (unsigned port = 1; port < 65536 && !*all; port++)
         n += (uint8_t)seen[port / 8] >> port % 8 & 1;
+    if (n > POLICY_VIEW_PORTS_MAX) {
+        *all = true;
+        n = 0;
+    }
     list = malloc((n + 1) * sizeof(*list));
     if (!list)
         return -ENOMEM;

@@ -30,8 +30,9 @@ bool policy_scope_is_empty(const struct policy_scope *scope);
 size_t policy_scope_len(const struct policy_scope *scope);
 const struct policy *policy_scope_at(const struct policy_scope *scope, size_t i); /* borrowed */
 
+enum { POLICY_VIEW_PORTS_MAX = 16 }; /* the kernel has room for about so many of each pod */
 /* How pods are steered for it: whether every TCP port is (a rule has names, TLS or rules and says
- * no ports), else which beyond the usual. ports: the caller's; -ENOMEM. */
+ * no ports, or too many), else which beyond the usual. ports: the caller's; -ENOMEM. */
 int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **ports, size_t *len);
 enum policy_agent_down
 policy_view_agent_down(const struct policy_view *view); /* the strictest said */

@@ -93,6 +93,11 @@ static const struct {
      "{http: [{method: PUT}]}}]}]\n",
      false,
      {7}},
+    {"too many to be listed",
+     "  egress: [{toCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: '9000', endPort: 9016}], rules: "
+     "{http: [{method: GET}]}}]}]\n",
+     true,
+     {0}},
     {"names of TLS on any port",
      "  egress: [{toEntities: [world], toPorts: [{serverNames: [a.test]}]}]\n",
      true,
