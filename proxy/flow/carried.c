@@ -154,7 +154,7 @@ static void socket_ends(struct carried *carried)
     event->websocket.response_frames = down->data_frames + down->control_frames;
     if (closing) {
         event->websocket.close_code = closing->close_code ? closing->close_code : NO_CODE;
-        event->websocket.close_reason = copy(event, websocket_close_reason(closing));
+        event->websocket.close_reason = report_text(event, websocket_close_reason(closing));
     }
 }
 

@@ -248,10 +248,10 @@ bool exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct
 
     if (up && exchange->event)
         exchange->event->http.request_bytes += bytes.len;
-    if (exchange->carried)
-        carried_body(exchange->carried, up, bytes);
     if (exchange->inspection)
         inspected = inspection_body(flow, exchange->inspection, up, bytes);
+    if (exchange->carried && inspected != INSPECTED_STOP) /* what is stopped is not told either */
+        carried_body(exchange->carried, up, bytes);
     return goes_on(flow, exchange, inspected);
 }
 

@@ -192,6 +192,36 @@ static void part_ends(struct side *side)
         decode_free(&side->decode);
 }
 
+/* ---- what goes beside it ---- */
+
+static bool is_empty_line(struct span bytes)
+{
+    return bytes.len <= 2 && (bytes.data[0] == '\r' || bytes.data[0] == '\n');
+}
+
+/* Whatever is known of the body, this can be seen; or there is no memory to. */
+static void note_aside(struct side *side)
+{
+    if (side->result == INSPECTED_STOP || (side->aside && !inspect_failed(side->aside)))
+        return;
+    verdict_blind(side->inspection->flow);
+    side->result = INSPECTED_STOP;
+}
+
+static void look_aside(struct side *side, struct span bytes)
+{
+    const struct inspection_plan *plan = side->inspection->plan;
+
+    if (side->result == INSPECTED_STOP || !bytes.len || (!side->aside && is_empty_line(bytes)))
+        return;
+    if (!side->aside)
+        inspect_stream_new(&side->aside, plan->lane->inspect,
+                           inspection_plan_denies(plan, side->direction));
+    if (side->aside)
+        inspect_feed(side->aside, plan->lane->scratch, bytes, on_hit, side);
+    note_aside(side);
+}
+
 /* ---- framing ---- */
 
 static void feed_grpc(struct side *side, struct span bytes)
@@ -222,6 +252,11 @@ static void on_message(void *arg, const struct websocket_message *message)
 {
     (void)message;
     part_ends(arg);
+}
+
+static void on_control(void *arg, struct span bytes)
+{
+    look_aside(arg, bytes);
 }
 
 static void feed_websocket(struct side *side, struct span bytes)
@@ -329,7 +364,7 @@ static void open_socket(struct inspection *inspection, const struct facts_answer
             deflate = deflate || websocket_deflates(answer->fields[i].value);
     for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
         const struct websocket_hooks hooks = {
-            .message = on_message, .piece = on_piece, .arg = sides[i]};
+            .message = on_message, .piece = on_piece, .control = on_control, .arg = sides[i]};
 
         sides[i]->framing = WEBSOCKET;
         sides[i]->begun = false;
@@ -368,35 +403,13 @@ enum inspected inspection_body(struct flow *flow, struct inspection *inspection,
     return side->result;
 }
 
-static bool is_empty_line(struct span bytes)
-{
-    return bytes.len <= 2 && (bytes.data[0] == '\r' || bytes.data[0] == '\n');
-}
-
-/* Whatever is known of the body, this can be seen; or there is no memory to. */
-static void note_aside(struct side *side)
-{
-    if (side->result == INSPECTED_STOP || (side->aside && !inspect_failed(side->aside)))
-        return;
-    verdict_blind(side->inspection->flow);
-    side->result = INSPECTED_STOP;
-}
-
 enum inspected inspection_aside(struct flow *flow, struct inspection *inspection, bool up,
                                 struct span bytes)
 {
     struct side *side = begin(flow, inspection, up);
-    struct inspection_lane *lane = inspection->plan->lane;
 
-    if (!side->reach || !bytes.len || side->result == INSPECTED_STOP ||
-        (!side->aside && is_empty_line(bytes)))
-        return side->result;
-    if (!side->aside)
-        inspect_stream_new(&side->aside, lane->inspect,
-                           inspection_plan_denies(inspection->plan, side->direction));
-    if (side->aside)
-        inspect_feed(side->aside, lane->scratch, bytes, on_hit, side);
-    note_aside(side);
+    if (side->reach)
+        look_aside(side, bytes);
     return side->result;
 }
 

@@ -213,13 +213,17 @@ static void keep(struct websocket *websocket, struct span part)
 
 static void pass(struct websocket *websocket, struct span part)
 {
+    const struct websocket_hooks *hooks = &websocket->hooks;
     uint8_t room[4096];
 
     for (size_t at = 0, len; at < part.len; at += len) {
         len = part.len - at < sizeof(room) ? part.len - at : sizeof(room);
         for (size_t i = 0; i < len; i++)
             room[i] = part.data[at + i] ^ websocket->mask[(websocket->mask_at + at + i) % 4];
-        websocket->hooks.piece(websocket->hooks.arg, &websocket->message, span_of(room, len));
+        if (is_control(websocket))
+            hooks->control(hooks->arg, span_of(room, len));
+        else
+            hooks->piece(hooks->arg, &websocket->message, span_of(room, len));
     }
 }
 
@@ -230,12 +234,12 @@ static void take_payload(struct websocket *websocket, struct span *bytes)
 
     *bytes = span_of(bytes->data + len, bytes->len - len);
     websocket->left -= len;
+    if (is_control(websocket) ? websocket->hooks.control != NULL : websocket->hooks.piece != NULL)
+        pass(websocket, part);
     if (!is_control(websocket)) {
         websocket->bytes += len;
         websocket->message.len += len;
         keep(websocket, part);
-        if (websocket->hooks.piece)
-            pass(websocket, part);
     } else if (opcode_of(websocket) == WEBSOCKET_CLOSE) {
         unmask(websocket, part, websocket->close + websocket->close_len);
         websocket->close_len += (uint8_t)len;

@@ -37,6 +37,8 @@ struct websocket_hooks {
     void *arg;
     /* What comes of a message, unmasked, as it comes; its end is told by message(). */
     void (*piece)(void *arg, const struct websocket_message *message, struct span bytes);
+    /* What comes of control frames, unmasked, as it comes. */
+    void (*control)(void *arg, struct span bytes);
 };
 
 /* websocket_init() fills it. */

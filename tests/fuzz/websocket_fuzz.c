@@ -51,7 +51,7 @@ static void on_piece(void *arg, const struct websocket_message *message, struct 
 
 static void tell(struct told *told, uint8_t flags, struct span all, uint8_t most, uint32_t seed)
 {
-    struct websocket_hooks hooks = {flags >> 2, on_message, told, on_piece};
+    struct websocket_hooks hooks = {flags >> 2, on_message, told, on_piece, NULL};
     size_t size = most ? most : all.len;
     uint8_t *room = malloc(size ? size : 1);
 

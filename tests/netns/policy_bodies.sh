@@ -106,6 +106,14 @@ expect_eq "beside a body: the ends" "$(times 3 200,403 | paste -sd,)" "$(paste -
 expect_eq "beside a body: told" "$(times 3 'deny reject enforce body payment-card request')" "$(decided | cut -d' ' -f1-6)"
 expect_no_grep "beside a body: the server" "$last" "$LOG"
 expect_eq "beside a body: the server" 3 "$(grep -c whole "$LOG")"
+as_pod >"$T/out" <<'SH'
+for how in ping close; do "$HERE/policy_bodies_client.py" "$PORT" ws-$how "$T/plain"; done
+SH
+expect_eq "control frames: the ends" "$(times 2 '101 reset')" "$(cat "$T/out")"
+expect_eq "control frames: told" "$(times 2 'deny reject enforce body payment-card request')" "$(decided | cut -d' ' -f1-6)"
+expect_no_grep "control frames: not told what was in them" 411111111111 "$EVENTS"
+wait_for 5 grep -q '^ws' "$LOG"
+expect_no_grep "control frames: the server" "$last" "$LOG"
 echo "ok: cuts, WebSockets, chunk extensions and trailers"
 
 policy 'inspect: {bodies: [{patterns: [payment-card], direction: response, action: deny}]}'

@@ -3,7 +3,7 @@
 
 bytes: posts FILE a byte at a time, each in a record of its own. early: the same when the answer has come before the body.
 trailer, extension, trailer-h2: FILE beside a short body, a
-byte at a time as well where that can be. ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments. Says how it ended: the status of the answer, or
+byte at a time as well where that can be. ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments; ws-ping, ws-close: in such a frame. Says how it ended: the status of the answer, or
 "reset".
 """
 import os
@@ -88,6 +88,10 @@ def websocket(deflate):
     tls.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + extension + b"\r\n")
     print(ending(), end=" ")
+    if WHAT in ("ws-ping", "ws-close"):
+        tls.sendall(frame(0x89, TEXT) if WHAT == "ws-ping" else frame(0x88, b"\x03\xe8" + TEXT))
+        print(ending())
+        return
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     for text in b"hello", TEXT:
         message = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH) if deflate else text

@@ -165,7 +165,7 @@ static void check_text(const char *got, const char *want)
 
 static void told_in_pieces_of(size_t most)
 {
-    static const struct websocket_hooks hooks = {KEEP, on_message, told, NULL};
+    static const struct websocket_hooks hooks = {.keep = KEEP, .message = on_message, .arg = told};
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct websocket websocket;
@@ -223,7 +223,7 @@ static void every_length(void **state)
 {
     static const size_t lens[] = {0, 1, 125, 126, 127, 255, 256, 257, 10000, 65535, 65536, 200000};
     static uint8_t bytes[WEBSOCKET_HEADER_MAX + 200000];
-    static const struct websocket_hooks hooks = {66000, on_message, told, NULL};
+    static const struct websocket_hooks hooks = {.keep = 66000, .message = on_message, .arg = told};
 
     (void)state;
     memset(bytes, 'x', sizeof(bytes));
@@ -265,6 +265,35 @@ static void only_counted(void **state)
     websocket_feed(&websocket, BYTES("\x80\1c"));
     assert_int_equal(websocket.messages, 2);
     assert_int_equal(websocket.bytes, 3);
+    websocket_fini(&websocket);
+}
+
+static void show_control(void *arg, struct span bytes)
+{
+    strncat(arg, (const char *)bytes.data, bytes.len);
+}
+
+static void shows_control_frames(void **state)
+{
+    char shown[32] = "";
+    const struct websocket_hooks hooks = {.control = show_control, .arg = shown};
+    struct websocket websocket;
+
+    (void)state;
+    websocket_init(&websocket, CLIENT, false, &hooks);
+    feed(&websocket,
+         BYTES("\x89\x82"
+               "\1\1\1\1"
+               "ih"
+               "\x81\x81"
+               "\0\0\0\0"
+               "x"
+               "\x88\x84"
+               "\0\0\0\0"
+               "\3\350ok"),
+         1);
+    assert_string_equal(shown, "hi\3\350ok");
+    assert_int_equal(websocket.messages, 1);
     websocket_fini(&websocket);
 }
 
@@ -319,10 +348,11 @@ static void deflated_if_agreed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(told_as_a_whole),       cmocka_unit_test(told_byte_by_byte),
-        cmocka_unit_test(told_three_by_three),   cmocka_unit_test(not_compressed_unless_agreed),
-        cmocka_unit_test(every_length),          cmocka_unit_test(only_counted),
-        cmocka_unit_test(asked_by_its_protocol), cmocka_unit_test(deflated_if_agreed),
+        cmocka_unit_test(told_as_a_whole),      cmocka_unit_test(told_byte_by_byte),
+        cmocka_unit_test(told_three_by_three),  cmocka_unit_test(not_compressed_unless_agreed),
+        cmocka_unit_test(every_length),         cmocka_unit_test(only_counted),
+        cmocka_unit_test(shows_control_frames), cmocka_unit_test(asked_by_its_protocol),
+        cmocka_unit_test(deflated_if_agreed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
