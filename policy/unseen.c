@@ -48,16 +48,17 @@ static bool is_opened(const struct policy_scope *scope, const struct ask *ask,
     return false;
 }
 
-/* A rule that must read what is said to know whether it is allowed; of policies that do not say
- * what to do where that cannot be. */
+/* A rule that must read what is said to know whether it is allowed; silent: of policies that do not
+ * say what to do where that cannot be. */
 static void find_reader(const struct policy_scope *scope, const struct ask *ask,
-                        enum policy_mode mode, enum view_part part, struct search_hit *by)
+                        enum policy_mode mode, enum view_part part, bool silent,
+                        struct search_hit *by)
 {
     struct search_each each = {.scope = scope, .ask = ask, .mode = mode, .part = part};
     const struct segment_grant *grant;
 
     while (!by->policy && (grant = search_next(&each)))
-        if (is_read(grant) && grant->policy->on_no_visibility == POLICY_UNSEEN_DEFAULT)
+        if (is_read(grant) && (!silent || grant->policy->on_no_visibility == POLICY_UNSEEN_DEFAULT))
             *by = (struct search_hit){grant->policy,
                                       grant->http ? &grant->http->place : &grant->to_ports->place};
 }
@@ -84,6 +85,16 @@ static enum policy_unseen unseen_by(const struct policy *policy, const struct po
     return POLICY_UNSEEN_DROP;
 }
 
+/* Where rules look at what is said, silence must not pass for what they allow. */
+static void find_any_reader(const struct policy_scope *scope, const struct ask *ask,
+                            enum policy_mode mode, bool silent, struct search_hit *by)
+{
+    find_reader(scope, ask, mode, VIEW_DENY, silent, by);
+    if (!by->policy && !is_opened(scope, ask, POLICY_ENFORCE) &&
+        (mode == POLICY_ENFORCE || !is_opened(scope, ask, mode)))
+        find_reader(scope, ask, mode, VIEW_ALLOW, silent, by);
+}
+
 static void gravest(const struct policy_scope *scope, const struct ask *ask, enum policy_mode mode,
                     enum policy_unseen *what, struct search_hit *by)
 {
@@ -102,11 +113,7 @@ static void gravest(const struct policy_scope *scope, const struct ask *ask, enu
     if (*what == POLICY_UNSEEN_DEFAULT ||
         unseen[*what].gravity >= unseen[POLICY_UNSEEN_DROP].gravity)
         return;
-    /* where rules look at what is said, silence must not pass for what they allow */
-    find_reader(scope, ask, mode, VIEW_DENY, &reader);
-    if (!reader.policy && !is_opened(scope, ask, POLICY_ENFORCE) &&
-        (mode == POLICY_ENFORCE || !is_opened(scope, ask, mode)))
-        find_reader(scope, ask, mode, VIEW_ALLOW, &reader);
+    find_any_reader(scope, ask, mode, true, &reader);
     if (!reader.policy)
         return;
     *what = POLICY_UNSEEN_DROP;
@@ -139,6 +146,22 @@ void policy_decide_unseen(const struct policy_scope *scope, const struct policy_
         out->verdict = VERDICT_ALERT;
     out->action = unseen[told].action;
     reason_add(out->reason, sizeof(out->reason), why);
+}
+
+bool policy_must_read(const struct policy_scope *scope, const struct policy_facts *facts)
+{
+    struct search_hit reader = {0};
+    struct ask ask;
+
+    for (size_t i = 0; i < policy_scope_len(scope); i++)
+        if (policy_scope_at(scope, i)->mode == POLICY_ENFORCE &&
+            inspect_reads(policy_scope_at(scope, i)))
+            return true;
+    if (policy_scope_is_empty(scope))
+        return false;
+    ask_init(&ask, POLICY_POINT_VISIBILITY, facts, facts->name);
+    find_any_reader(scope, &ask, POLICY_ENFORCE, false, &reader);
+    return reader.policy;
 }
 
 /* ---- names that disagree ---- */

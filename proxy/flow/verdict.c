@@ -356,8 +356,14 @@ bool verdict_may_pass(struct flow *flow)
 bool verdict_learns(struct flow *flow)
 {
     const struct policy_scope *scope = flow->verdicts.scope;
+    struct known known;
 
-    for (size_t i = 0; scope && i < policy_scope_len(scope); i++) {
+    if (!scope)
+        return false;
+    known_flow(flow, &known);
+    if (policy_must_read(scope, &known.facts))
+        return false;
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
         const struct policy *policy = policy_scope_at(scope, i);
 
         if (policy->mode == POLICY_ENFORCE && policy->learn == POLICY_LEARN_PASSTHROUGH)
