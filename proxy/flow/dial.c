@@ -208,6 +208,8 @@ static enum flow_state failed(struct flow *flow, int result)
         flow->reset = !leg->at_end;
         return FLOW_CLOSING;
     }
+    if (failure.verified != X509_V_OK && !verdict_untrusted(flow, failure.verified))
+        return verdict_refused(flow);
     if (failure.verified != X509_V_OK)
         err_set(&flow->why, -EPROTO, "the certificate for %s was refused: %s",
                 asked_name(flow, address), verify_words(failure.verified, flow->bad_depth));

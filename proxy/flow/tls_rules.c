@@ -158,7 +158,7 @@ static bool use_file(struct flow *flow, const struct policy_tls_wish *wish,
 
     *out = find_file(flow, path, client, &err);
     if (!*out)
-        return verdict_deny(flow, wish->policy, &says->place, err.text);
+        return verdict_deny(flow, POLICY_POINT_TLS, wish->policy, &says->place, err.text);
     if (!client)
         memcpy(flow->tls_rules.trusted, (*out)->digest, TLS_RULES_DIGEST);
     return true;
@@ -173,7 +173,7 @@ static bool narrow_versions(struct flow *flow, const struct policy_tls_wish *wis
     if (wish->version_max && wish->version_max < flow->version_max)
         flow->version_max = wish->version_max;
     return flow->version_min <= flow->version_max ||
-           verdict_deny(flow, wish->policy, NULL,
+           verdict_deny(flow, POLICY_POINT_TLS, wish->policy, NULL,
                         "the program offers none of the TLS versions that the rule wants");
 }
 
@@ -189,7 +189,7 @@ static bool narrow_suites(struct flow *flow, const struct policy_tls_wish *wish)
         !suites_fit(flow->suites, flow->version_max))
         flow->version_max = TLS1_2_VERSION;
     return suites_fit(flow->suites, flow->version_max) ||
-           verdict_deny(flow, wish->policy, &says->place,
+           verdict_deny(flow, POLICY_POINT_TLS, wish->policy, &says->place,
                         "the program offers none of the cipher suites that the rule wants");
 }
 

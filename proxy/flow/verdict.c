@@ -266,7 +266,7 @@ static bool deny_unkept(struct flow *flow, const struct policy_tls_wish *wish, c
     char reason[160];
 
     snprintf(reason, sizeof(reason), "its TLS cannot be held to what the rule wants: %s", why);
-    return verdict_deny(flow, wish->policy, NULL, reason);
+    return verdict_deny(flow, POLICY_POINT_TLS, wish->policy, NULL, reason);
 }
 
 bool verdict_settle_unseen(struct flow *flow, const char *why, const struct facts_request *request)
@@ -309,8 +309,8 @@ bool verdict_unseen_opaque(struct flow *flow, enum opaque why)
     return verdict_unseen(flow, phrases[why] ? phrases[why] : "it cannot be read");
 }
 
-bool verdict_deny(struct flow *flow, const struct policy *policy, const struct policy_place *place,
-                  const char *reason)
+bool verdict_deny(struct flow *flow, enum policy_point point, const struct policy *policy,
+                  const struct policy_place *place, const char *reason)
 {
     struct policy_verdict verdict = {
         .verdict = VERDICT_DENY,
@@ -321,7 +321,21 @@ bool verdict_deny(struct flow *flow, const struct policy *policy, const struct p
     };
 
     snprintf(verdict.reason, sizeof(verdict.reason), "%s", reason);
-    return verdict_settle(flow, POLICY_POINT_TLS, &verdict, NULL);
+    return verdict_settle(flow, point, &verdict, NULL);
+}
+
+bool verdict_untrusted(struct flow *flow, long result)
+{
+    bool unknown = verify_alert(result) == SSL_AD_UNKNOWN_CA;
+    struct policy_tls_wish wish;
+    char reason[192];
+
+    if (!verdict_tls_wish(flow, &wish) || !wish.trust)
+        return true;
+    snprintf(reason, sizeof(reason), "the server's certificate was refused: %s",
+             unknown ? "the rule's trustedCA does not vouch for it"
+                     : verify_words(result, flow->bad_depth));
+    return verdict_deny(flow, POLICY_POINT_CERTIFICATE, wish.policy, &wish.trust->place, reason);
 }
 
 bool verdict_tls_wish(struct flow *flow, struct policy_tls_wish *out)

@@ -52,8 +52,11 @@ bool verdict_session(struct flow *flow);
 bool verdict_unseen(struct flow *flow, const char *why);
 bool verdict_unseen_opaque(struct flow *flow, enum opaque why);
 /* A rule about TLS, or what it asks for, cannot be kept; place: the rule. */
-bool verdict_deny(struct flow *flow, const struct policy *policy, const struct policy_place *place,
-                  const char *reason);
+bool verdict_deny(struct flow *flow, enum policy_point point, const struct policy *policy,
+                  const struct policy_place *place, const char *reason);
+/* The server's certificate was refused; result: OpenSSL's why. False where that was a rule's doing,
+ * for it says whom to trust. */
+bool verdict_untrusted(struct flow *flow, long result);
 
 /* What rules want of TLS; false: nothing. */
 bool verdict_tls_wish(struct flow *flow, struct policy_tls_wish *out);
