@@ -167,7 +167,7 @@ static void read_bodies(struct compile *c, const struct node *node, size_t i, co
     if (made) {
         made->direction = POLICY_BOTH;
         made->action = VERDICT_ALERT;
-        made->max_bytes = POLICY_BODIES_MAX_BYTES;
+        made->max_bytes = UINT64_MAX;
         compile_place(c, &made->place, node->mark);
         compile_map(c, node, &bodies_shape, made);
     }

@@ -168,7 +168,6 @@ struct policy_egress { /* of egress or egressDeny. A destination fits when one o
     bool nowhere; /* `toFQDNs: []` and the like: fits no destination */
 };
 
-enum { POLICY_BODIES_MAX_BYTES = 1 << 20 }; /* unless maxBytes says otherwise */
 enum policy_direction { POLICY_REQUEST = 1 << 0, POLICY_RESPONSE = 1 << 1, POLICY_BOTH = 3 };
 struct policy_body_pattern { /* one of a body's: built in (name) or the user's own */
     char *name;              /* "payment-card", or what the user calls it */
@@ -181,7 +180,7 @@ struct policy_bodies {
     size_t patterns_len;
     enum policy_direction direction;
     enum verdict action; /* VERDICT_DENY or VERDICT_ALERT */
-    uint64_t max_bytes;  /* so much of a body is looked at */
+    uint64_t max_bytes;  /* so much of a body is looked at; UINT64_MAX: all */
 };
 
 /* What Cilium's selectors call the pod's namespace, as if it were a label. */

@@ -63,8 +63,7 @@ bool finding_pattern(const struct flow *flow, const struct inspection_plan *plan
     for (size_t i = 0; i < plan->checks_len; i++) {
         const struct inspection_check *check = &plan->checks[i];
 
-        if (check->bodies && check->direction & direction &&
-            hit->offset + hit->length <= check->max_bytes &&
+        if (check->bodies && check->direction & direction && hit->offset < check->max_bytes &&
             inspection_check_has(plan, check, hit->pattern) && outweighs(check, best))
             best = check;
     }
@@ -190,5 +189,58 @@ bool finding_unseen(const struct inspection_plan *plan, enum policy_direction di
     };
     snprintf(out->verdict.reason, sizeof(out->verdict.reason),
              "the %s's body cannot be looked at: %s", out->direction, why);
+    return true;
+}
+
+/* ---- what is too long ---- */
+
+/* "1 MiB", "30 bytes" */
+static void say_size(uint64_t bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};
+    size_t unit = 0;
+
+    while (unit + 1 < ARRAY_SIZE(units) && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(out, size, "%ju %s", (uintmax_t)bytes, units[unit]);
+}
+
+/* Who only tells what it sees tells that it does not. Its end can be kept back alone: 403. */
+static struct policy_verdict beyond_verdict(const struct inspection_check *check)
+{
+    struct policy_verdict verdict =
+        check->verdict == VERDICT_DENY ? unseen_verdict(check) : verdict_of(check);
+
+    if (verdict.verdict == VERDICT_DENY && verdict.action == POLICY_RESET)
+        verdict.action = POLICY_REJECT;
+    return verdict;
+}
+
+bool finding_beyond(const struct inspection_plan *plan, enum policy_direction direction,
+                    uint64_t bound, struct finding *out)
+{
+    const struct inspection_check *best = NULL;
+    char size[32];
+
+    for (size_t i = 0; i < plan->checks_len; i++) {
+        const struct inspection_check *check = &plan->checks[i];
+
+        if (check->direction & direction && check->max_bytes == bound &&
+            (!best || (beyond_verdict(check).verdict == VERDICT_DENY &&
+                       beyond_verdict(best).verdict != VERDICT_DENY)))
+            best = check;
+    }
+    if (!best)
+        return false;
+    *out = (struct finding){
+        .verdict = beyond_verdict(best),
+        .point = POLICY_POINT_VISIBILITY,
+        .direction = whose(direction),
+    };
+    say_size(bound, size, sizeof(size));
+    snprintf(out->verdict.reason, sizeof(out->verdict.reason),
+             "only the first %s of the %s's body are looked at", size, out->direction);
     return true;
 }

@@ -39,3 +39,6 @@ bool finding_token(const struct flow *flow, const struct inspection_plan *plan, 
 /* What is in that direction cannot be seen; why: a phrase. */
 bool finding_unseen(const struct inspection_plan *plan, enum policy_direction direction,
                     const char *why, struct finding *out);
+/* A body, or message, in that direction is longer than a policy's maxBytes, which is bound. */
+bool finding_beyond(const struct inspection_plan *plan, enum policy_direction direction,
+                    uint64_t bound, struct finding *out);

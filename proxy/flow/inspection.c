@@ -18,6 +18,7 @@ struct side {
     struct inspection *inspection;
     enum policy_direction direction;
     uint64_t reach; /* so much of a body, or of each message, is looked at; 0: nothing */
+    uint64_t bound; /* the first maxBytes that none has gone beyond yet */
     enum framing framing;
     struct grpc grpc;
     struct websocket websocket;
@@ -46,7 +47,8 @@ static void settle(struct side *side, struct finding *finding)
 {
     struct inspection *inspection = side->inspection;
 
-    if (finding->verdict.verdict != VERDICT_DENY && side->told++ >= INSPECTION_TOLD_MAX)
+    if (finding->pattern && finding->verdict.verdict != VERDICT_DENY &&
+        side->told++ >= INSPECTION_TOLD_MAX)
         return;
     finding->host = inspection->host;
     finding->method = inspection->method;
@@ -85,6 +87,19 @@ static void cannot_see(struct side *side, const char *why)
         settle(side, &finding);
 }
 
+/* Policies whose bound the body, or message, has gone beyond: told once each. */
+static void note_beyond(struct side *side)
+{
+    const struct inspection_plan *plan = side->inspection->plan;
+    struct finding finding;
+
+    while (side->seen > side->bound && side->result != INSPECTED_STOP) {
+        if (finding_beyond(plan, side->direction, side->bound, &finding))
+            settle(side, &finding);
+        side->bound = inspection_plan_bound(plan, side->direction, side->bound);
+    }
+}
+
 /* ---- a body, or a message ---- */
 
 static bool room(void *arg, int64_t bytes)
@@ -115,6 +130,7 @@ static bool look(struct span bytes, void *arg)
     inspect_feed(side->stream, plan->lane->scratch, bytes, on_hit, side);
     if (inspect_failed(side->stream))
         cannot_see(side, "no memory to look at it");
+    note_beyond(side);
     return side->result != INSPECTED_STOP && !side->unseen;
 }
 
@@ -297,6 +313,7 @@ static void side_init(struct side *side, struct inspection *inspection,
     side->inspection = inspection;
     side->direction = direction;
     side->reach = inspection_plan_reach(inspection->plan, direction);
+    side->bound = inspection_plan_bound(inspection->plan, direction, 0);
 }
 
 static void side_fini(struct side *side)

@@ -138,7 +138,29 @@ static bool look_for_tokens(struct head *head)
     return all;
 }
 
-/* A body in an encoding that is not known is refused before its head goes on. */
+/* One that is longer than may be, as far as its head tells. */
+static void look_at_length(struct head *head)
+{
+    const struct facts_request *request = head->request;
+    struct span text = facts_find_field(request->fields, request->fields_len, "content-length");
+    uint64_t length = 0, bound = 0;
+    struct finding finding;
+
+    for (size_t i = 0; i < text.len && text.data[i] >= '0' && text.data[i] <= '9'; i++)
+        length = length < UINT64_MAX / 100 ? length * 10 + (uint64_t)(text.data[i] - '0') : length;
+    for (;;) {
+        bound = inspection_plan_bound(head->plan, POLICY_REQUEST, bound);
+        if (length <= bound)
+            return;
+        if (finding_beyond(head->plan, POLICY_REQUEST, bound, &finding) &&
+            finding.verdict.verdict == VERDICT_DENY) {
+            settle_head(head, &finding);
+            return;
+        }
+    }
+}
+
+/* A body in an encoding that is not known, or too long, is refused before its head goes on. */
 static void look_at_encoding(struct head *head)
 {
     const struct facts_request *request = head->request;
@@ -152,6 +174,8 @@ static void look_at_encoding(struct head *head)
         return;
     if (decode_new(&decode, span_of_text(encoding), NULL, NULL) == 0)
         status = decode_end(decode, NULL, NULL);
+    if (status == DECODE_FINE && decode_is_plain(decode))
+        look_at_length(head);
     if (status != DECODE_FINE &&
         finding_unseen(head->plan, POLICY_REQUEST, decode_reason(status), &finding))
         settle_head(head, &finding);

@@ -297,7 +297,21 @@ uint64_t inspection_plan_reach(const struct inspection_plan *plan, enum policy_d
     for (size_t i = 0; i < plan->checks_len; i++)
         if (plan->checks[i].direction & direction && plan->checks[i].max_bytes > reach)
             reach = plan->checks[i].max_bytes;
-    return reach;
+    return reach && reach < UINT64_MAX - INSPECT_WINDOW ? reach + INSPECT_WINDOW : reach;
+}
+
+uint64_t inspection_plan_bound(const struct inspection_plan *plan, enum policy_direction direction,
+                               uint64_t behind)
+{
+    uint64_t bound = UINT64_MAX;
+
+    for (size_t i = 0; i < plan->checks_len; i++) {
+        const struct inspection_check *check = &plan->checks[i];
+
+        if (check->direction & direction && check->max_bytes > behind && check->max_bytes < bound)
+            bound = check->max_bytes;
+    }
+    return bound;
 }
 
 bool inspection_plan_denies(const struct inspection_plan *plan, enum policy_direction direction)

@@ -55,8 +55,12 @@ void inspection_plan_unref(struct inspection_plan **plan); /* accepts an empty o
 /* Whether a check is about one of the lane's patterns. */
 bool inspection_check_has(const struct inspection_plan *plan, const struct inspection_check *check,
                           size_t pattern);
-/* How much of a body in that direction is looked at; 0: nothing. */
+/* How much of a body in that direction is looked at, so that what begins within its bounds is seen;
+ * 0: nothing. */
 uint64_t inspection_plan_reach(const struct inspection_plan *plan, enum policy_direction direction);
+/* The first maxBytes in that direction that is more than `behind`; UINT64_MAX: none is. */
+uint64_t inspection_plan_bound(const struct inspection_plan *plan, enum policy_direction direction,
+                               uint64_t behind);
 /* Whether something in that direction may be denied. */
 bool inspection_plan_denies(const struct inspection_plan *plan, enum policy_direction direction);
 

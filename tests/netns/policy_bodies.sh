@@ -131,14 +131,38 @@ expect_eq "answers: told" "$(times 12 'deny reject enforce body payment-card res
 expect_no_grep "answers: its bytes are not told" 411111111111 "$EVENTS"
 echo "ok: answers"
 
-policy 'inspect: {bodies: [{patterns: [payment-card, {name: jane, regex: "name=[a-z]+"}], direction: both, action: alert, maxBytes: 30}]}'
+beyond() { events '.[] | .process_policy // empty | select(.point == "visibility") | .reason'; }
+policy 'inspect: {bodies: [{patterns: [payment-card], direction: both, action: deny, maxBytes: 20}, {patterns: [email], action: alert, maxBytes: 10}]}'
+unseen='enforce visibility - request -'
+long="alert - $unseen
+deny reject $unseen
+deny reject $unseen
+deny reject enforce body payment-card request 15
+alert - $unseen
+deny reject $unseen
+deny reject enforce body payment-card response 15"
+for http in --http1.1 --http2; do
+    as_pod >"$T/out" <<SH
+asks /up $http -d name=jane,20-is-okay
+asks /up $http -d '$CARD'
+asks /up $http -d '$CARD' -H 'Content-Encoding: identity'
+"$HERE/policy_bodies_origin.py" --body gzip | asks /up $http --data-binary @- -H 'Content-Encoding: gzip'
+asks /up $http -T- -H Expect: <<<'012345678901234567890 and more'
+asks /secret $http
+SH
+    expect_eq "$http, too long: the answers" "200,403,403,403,403,200 cut" "$(sed 's/^000/200/' "$T/out" | paste -sd,)"
+    expect_eq "$http, too long: the server" "/up whole name=jane,20-is-okay" "$(grep "/up whole" "$LOG" | cut -d' ' -f2-)"
+    expect_eq "$http, too long: told" "$long" "$(decided)"
+    expect_eq "$http, too long: why" "$(printf "only the first %s bytes of the request's body are looked at\n" 10 20 20 10 20)" "$(beyond)"
+done
+policy 'inspect: {bodies: [{patterns: [payment-card, {name: jane, regex: "name=[a-z]+"}], direction: both, action: alert, maxBytes: 12}]}'
 as_pod >"$T/out" <<SH
 for http in --http1.1 --http2; do asks /secret \$http -d '$CARD'; done
 SH
 expect_eq "alert: the answers" "200,200" "$(paste -sd, "$T/out")"
 expect_eq "alert: the server" 2 "$(grep -c "whole $CARD" "$LOG")"
 expect_eq "alert: told, but nothing behind maxBytes" \
-    "$(times 2 'alert - enforce body jane request 0'$'\n''alert - enforce body jane response 0')" "$(decided)"
+    "$(times 2 "$(for way in request response; do printf 'alert - enforce %s\n' "body jane $way 0" "visibility - $way -"; done)")" "$(decided)"
 expect_eq "alert: told of the requests" "$(times 2 '/secret 200 alert cart inspect.bodies[0]')" "$(told)"
 policy 'mode: monitor' 'inspect: {bodies: [{patterns: [payment-card], direction: both, action: deny}]}'
 as_pod >"$T/out" <<SH

@@ -84,7 +84,7 @@ static const struct compile_case fine[] = {
     {"every pattern",
      BODIES("{patterns: [payment-card, iban, private-key, aws-access-key, gcp-key, "
             "github-token, slack-token, jwt, email, us-ssn]}"),
-     "inspect.bodies[0] 3 alert 1048576 payment-card iban private-key aws-access-key gcp-key "
+     "inspect.bodies[0] 3 alert 18446744073709551615 payment-card iban private-key aws-access-key gcp-key "
      "github-token slack-token jwt email us-ssn\n"},
     {"one's own, and all that can be said",
      BODIES(
