@@ -288,25 +288,40 @@ static void on_body_down(void *arg, enum http1_part part, struct span bytes)
     look(flow, &flow->relay.answering, false, part, bytes);
 }
 
-static void tell_answered(struct flow *flow, const struct http1_head *head, const uint8_t *base)
+static void answered(struct flow *flow, const struct http1_head *head)
 {
     struct relay *relay = &flow->relay;
-    struct exchange *exchange = &relay->answering;
     struct facts_field fields[HTTP1_FIELDS_MAX];
     const struct facts_answer answer = {
         .code = head->code,
         .body = head->body,
         .fields = fields,
-        .fields_len = fields_of(head, base, fields),
+        .fields_len = fields_of(head, relay->down.data + relay->down.ready, fields),
     };
+
+    exchange_answered(flow, &relay->answering, &answer);
+    http1_on_body(relay->response, exchange_looks(&relay->answering, false) ? on_body_down : NULL,
+                  flow);
+}
+
+static void tell_answered(struct flow *flow, const struct http1_head *head)
+{
+    struct relay *relay = &flow->relay;
+    struct exchange *exchange = &relay->answering;
 
     *exchange = relay->pending[relay->pending_at].exchange;
     relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
     relay->pending_len--;
     if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
         note_body(relay, exchange);
-    exchange_answered(flow, exchange, &answer);
-    http1_on_body(relay->response, exchange_looks(exchange, false) ? on_body_down : NULL, flow);
+    answered(flow, head);
+}
+
+/* Nobody is told of it, but what it carries may be what shall not go on. */
+static void look_at_unasked(struct flow *flow, const struct http1_head *head)
+{
+    exchange_inspect(flow, &flow->relay.answering, NULL);
+    answered(flow, head);
 }
 
 /* An answer's head: told, and what it settles. False: the flow ends here. */
@@ -317,11 +332,13 @@ static bool answer_seen(struct flow *flow)
     const struct pending *pending = &relay->pending[relay->pending_at];
     bool upgraded, led;
 
+    if (!relay->pending_len)
+        look_at_unasked(flow, head);
     if (!relay->pending_len || (head->code < 200 && head->code != 101))
         return true; /* unasked, or an interim answer: it goes on, its request is still open */
     upgraded = pending->upgrade && head->code == 101;
     led = pending->connect && head->code / 100 == 2;
-    tell_answered(flow, head, relay->down.data + relay->down.ready);
+    tell_answered(flow, head);
     if (upgraded && !note_upgrade(flow, head, relay->down.data + relay->down.ready))
         return false;
     if (upgraded || led) {

@@ -123,11 +123,12 @@ for http in --http1.1 --http2; do
     asks /up $http
 done
 for how in close bytes; do asks "/secret?$how" --http1.1; grep -cE '41{15}' "$T/body" || true; done
+"$HERE/policy_bodies_client.py" "$PORT" unasked
 SH
 # of HTTP/2 a head that comes with such a body goes with it
 expect_eq "answers: the ends" "$(times 2 "$(times 5 '200 cut')"$'\n'200)" "$(head -n 12 "$T/out" | sed 's/^000/200/')"
-expect_eq "answers: cut without an end" "200 cut,0,200 cut,0" "$(tail -n +13 "$T/out" | paste -sd,)"
-expect_eq "answers: told" "$(times 12 'deny reject enforce body payment-card response 15')" "$(decided)"
+expect_eq "answers: cut without an end, and unasked" "200 cut,0,200 cut,0,200 0" "$(tail -n +13 "$T/out" | paste -sd,)"
+expect_eq "answers: told" "$(times 13 'deny reject enforce body payment-card response 15')" "$(decided)"
 expect_no_grep "answers: its bytes are not told" 411111111111 "$EVENTS"
 echo "ok: answers"
 

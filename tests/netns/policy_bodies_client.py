@@ -3,7 +3,9 @@
 
 bytes: posts FILE a byte at a time, each in a record of its own. early: the same when the answer has come before the body.
 trailer, extension, trailer-h2: FILE beside a short body, a
-byte at a time as well where that can be. ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments; ws-ping, ws-close: in such a frame. Says how it ended: the status of the answer, or
+byte at a time as well where that can be. unasked: asks, and says how many cards come behind the answer.
+ws, ws-deflate: sends FILE in a WebSocket's message, in masked fragments; ws-ping, ws-close: in such a frame.
+Says how it ended: the status of the answer, or
 "reset".
 """
 import os
@@ -17,7 +19,7 @@ import h2.connection
 import h2.events
 
 PORT, WHAT = int(sys.argv[1]), sys.argv[2]
-TEXT = open(sys.argv[3], "rb").read()
+TEXT = open(sys.argv[3], "rb").read() if len(sys.argv) > 3 else b""
 
 raw = socket.create_connection(("127.0.0.1", PORT))
 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -51,6 +53,18 @@ def post(path):
     except OSError:
         pass
     print(ending())
+
+
+def unasked():
+    """What comes behind the answer."""
+    tls.sendall(b"GET /up?408 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    got = b""
+    try:
+        while more := tls.recv(65536):
+            got += more
+    except (ConnectionError, ssl.SSLError):
+        pass
+    print(got.split(b" ")[1].decode(), got.count(b"41111111"))
 
 
 def beside():
@@ -107,6 +121,8 @@ if WHAT == "bytes":
     post(b"/up")
 elif WHAT == "early":
     post(b"/early")
+elif WHAT == "unasked":
+    unasked()
 elif WHAT == "trailer-h2":
     beside_h2()
 elif WHAT in ("trailer", "extension"):

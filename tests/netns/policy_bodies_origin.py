@@ -2,7 +2,8 @@
 """A server that notes what it received of each request, to the last byte, and how it ended.
 
 policy_bodies_origin.py PORT CERT KEY LOG: HTTP/1 and HTTP/2 over TLS. A line of LOG each:
-PROTOCOL PATH whole|cut BODY, BODY quoted. /secret?ENCODING answers with a card in the body; /ws is a
+PROTOCOL PATH whole|cut BODY, BODY quoted. /secret?ENCODING answers with a card in the body, /up?408
+says that it will not wait for more with one in it; /ws is a
 WebSocket that says what it heard; anything else says "fine". SIGTERM ends it.
 """
 import asyncio
@@ -118,6 +119,8 @@ async def http1(reader, writer):
             writer.write(b"0\r\n\r\n")
         elif b"/early" not in head[:20]:
             writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(says)}\r\n{lines}\r\n".encode() + says)
+        if path.endswith("?408"):
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: %d\r\n\r\n" % len(TEXT) + TEXT)
         await writer.drain()
 
 
