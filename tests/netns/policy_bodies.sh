@@ -175,6 +175,30 @@ expect_eq "a digest, the same for the same card" 1 \
     "$(events '.[] | .process_policy // empty | .sha256' | grep -xE '[0-9a-f]{64}' | uniq | wc -l)"
 echo "ok: told"
 
+policy 'onDeny: sigkill' 'inspect: {bodies: [{patterns: [payment-card], action: deny}]}'
+as_pod >"$T/out" 2>"$T/err" <<SH
+for http in --http1.1 --http2; do asks /up \$http -d '$CARD'; done
+asks /up -d '$CARD' -H 'Content-Encoding: snappy'
+asks /up -d name=jane
+SH
+# what cannot be seen is no reason to kill
+expect_eq "sigkill: the ends" " cut, cut,000 cut,200" "$(paste -sd, "$T/out")"
+expect_eq "sigkill: told" "$(times 2 'deny sigkill enforce body payment-card request 15')"$'\n''deny reset enforce visibility - request -' "$(decided)"
+expect_eq "sigkill: the server" 1 "$(grep -c whole "$LOG")"
+policy 'onDeny: freeze' 'inspect: {bodies: [{patterns: [payment-card], action: deny}]}'
+as_pod >"$T/out" 2>"$T/err" <<SH &
+asks /up --http2 -d '$CARD'
+SH
+FROZEN=$!
+PIDS+=("$FROZEN")
+wait_for 20 grep -q 'the command is frozen' "$T/err"
+echo 0 >"$(sed -n "s/.*'echo 0 >\(.*cgroup.freeze\)'.*/\1/p" "$T/err")"
+wait "$FROZEN" || fail "freeze: $(cat "$T/err")"
+expect_eq "freeze, thawed: the end" "000 cut" "$(cat "$T/out")"
+expect_eq "freeze: told" 'deny freeze enforce body payment-card request 15' "$(decided)"
+expect_no_grep "freeze: the server" "whole|$last" "$LOG"
+echo "ok: sigkill and freeze"
+
 b64() { printf '%s' "$1" | base64 -w0 | tr '+/' '-_' | tr -d =; }
 token() { echo "$(b64 '{"alg":"RS256","kid":"k"}').$(b64 "{\"iss\":\"https://kubernetes.default.svc.cluster.local\",\"kubernetes.io\":{\"namespace\":\"shop\"$1,\"serviceaccount\":{\"name\":\"cart\"}},\"sub\":\"system:serviceaccount:shop:cart\"}").c2lnbmF0dXJl"; }
 bound=$(token ',"pod":{"name":"cart-0","uid":"77"}')
