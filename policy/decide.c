@@ -25,9 +25,15 @@ const char *policy_point_name(enum policy_point point)
 
 static void add_address(const struct ask *ask, char *out, size_t size)
 {
-    char address[ADDR_TEXT_MAX];
+    char address[ADDR_TEXT_MAX], port[8];
 
-    reason_add(out, size, addr_format(ask->facts->dst, address));
+    if (reason_is_known(ask->facts->dst)) {
+        reason_add(out, size, addr_format(ask->facts->dst, address));
+    } else {
+        snprintf(port, sizeof(port), "%u", ask->facts->dst->port);
+        reason_add(out, size, "an unknown address at port ");
+        reason_add(out, size, port);
+    }
     reason_add(out, size, "/");
     reason_add(out, size, protocol_name(ask->facts->protocol));
 }
@@ -74,7 +80,8 @@ void decide_subject(const struct ask *ask, char *out, size_t size)
     } else if (ask->said) {
         add_name(ask->said, out, size);
     } else if (ask->point == POLICY_POINT_TLS) {
-        reason_add(out, size, "TLS without a name to ");
+        reason_add(out, size,
+                   ask->facts->plain ? "what is said in the clear to " : "TLS without a name to ");
         add_address(ask, out, size);
     } else {
         add_address(ask, out, size);
@@ -96,10 +103,8 @@ static void why_closed(const struct ask *ask, const struct search *found, char *
     reason_add(out, size, "no rule allows ");
     reason_add(out, size, subject);
     if (!found->near.policy && ask->said && !ask->said_resolved) {
-        char address[ADDR_TEXT_MAX];
-
         reason_add(out, size, ", which was not resolved to ");
-        reason_add(out, size, addr_format_ip(ask->facts->dst, address));
+        reason_add_ip(out, size, ask->facts->dst);
     }
 }
 

@@ -82,8 +82,8 @@ void policy_decide_http(const struct policy_scope *scope, const struct policy_fa
  * *what: POLICY_UNSEEN_ALERT and the like, never _DEFAULT; verdict is VERDICT_ALERT or _DENY. */
 void policy_decide_unseen(const struct policy_scope *scope, const struct policy_facts *facts,
                           const char *why, enum policy_unseen *what, struct policy_verdict *out);
-/* Whether enforcing policies must read what is said to know whether it is allowed, whatever they
- * say is to be done where that cannot be. */
+/* Whether what is said must be read: to know whether it is allowed, or as a policy wants to look
+ * into it; whatever they say is to be done where that cannot be. */
 bool policy_must_read(const struct policy_scope *scope, const struct policy_facts *facts);
 /* SNI, authority and resolved names disagree (inspect.consistency); host NULL: not known yet. */
 void policy_decide_consistency(const struct policy_scope *scope, const struct policy_facts *facts,

@@ -16,9 +16,7 @@ static void say_text(char why[EXPLAIN_WHY], const char *text)
 
 static void say_address(char why[EXPLAIN_WHY], const struct ask *ask)
 {
-    char address[ADDR_TEXT_MAX];
-
-    say(why, addr_format_ip(ask->facts->dst, address));
+    reason_add_ip(why, EXPLAIN_WHY, ask->facts->dst);
 }
 
 /* ---- where to ---- */

@@ -1,5 +1,7 @@
 #include "policy/reason.h"
 
+#include <string.h>
+
 void reason_add(char *out, size_t size, const char *words)
 {
     size_t len = strlen(out), more = strlen(words);
@@ -33,4 +35,19 @@ void reason_add_foreign(char *out, size_t size, struct span text, size_t most)
         out[len++] = digits[c & 15];
     }
     out[len] = 0;
+}
+
+bool reason_is_known(const struct addr *addr)
+{
+    static const uint8_t nowhere[16] = {[10] = 0xff, [11] = 0xff};
+
+    return memcmp(addr->ip, nowhere, sizeof(nowhere)) != 0;
+}
+
+void reason_add_ip(char *out, size_t size, const struct addr *addr)
+{
+    char text[ADDR_TEXT_MAX];
+
+    reason_add(out, size,
+               reason_is_known(addr) ? addr_format_ip(addr, text) : "an unknown address");
 }

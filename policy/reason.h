@@ -3,6 +3,7 @@
  * Pure. Called by:  decide.c, unseen.c, explain.c. */
 #pragma once
 
+#include "base/addr.h"
 #include "base/span.h"
 
 /* Appends to the text in out, as far as there is room. */
@@ -11,3 +12,6 @@ void reason_add(char *out, size_t size, const char *words);
  * with
  * "..." for the others. */
 void reason_add_foreign(char *out, size_t size, struct span text, size_t most);
+/* An address, without its port; 0.0.0.0 stands for one that nobody knows. */
+void reason_add_ip(char *out, size_t size, const struct addr *addr);
+bool reason_is_known(const struct addr *addr);

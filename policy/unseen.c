@@ -153,10 +153,13 @@ bool policy_must_read(const struct policy_scope *scope, const struct policy_fact
     struct search_hit reader = {0};
     struct ask ask;
 
-    for (size_t i = 0; i < policy_scope_len(scope); i++)
-        if (policy_scope_at(scope, i)->mode == POLICY_ENFORCE &&
-            inspect_reads(policy_scope_at(scope, i)))
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+
+        if (policy->bodies_len || policy->tokens != POLICY_INSPECT_OFF ||
+            policy->consistency != POLICY_INSPECT_OFF)
             return true;
+    }
     if (policy_scope_is_empty(scope))
         return false;
     ask_init(&ask, POLICY_POINT_VISIBILITY, facts, facts->name);
@@ -188,7 +191,6 @@ void policy_decide_consistency(const struct policy_scope *scope, const struct po
                                const char *host, struct policy_verdict *out)
 {
     const char *name, *how = disagreement(facts, host, &name);
-    char address[ADDR_TEXT_MAX];
 
     decide_allow(out);
     for (size_t i = 0; how && i < policy_scope_len(scope); i++) {
@@ -211,5 +213,5 @@ void policy_decide_consistency(const struct policy_scope *scope, const struct po
     if (name == facts->name && ask_other_name(facts->name, host))
         reason_add_foreign(out->reason, sizeof(out->reason), span_of_text(host), 60);
     else
-        reason_add(out->reason, sizeof(out->reason), addr_format_ip(facts->dst, address));
+        reason_add_ip(out->reason, sizeof(out->reason), facts->dst);
 }

@@ -235,6 +235,8 @@ static void render(struct buffer *out, const json_t *answer)
     if (*ask_text(answer, "reason"))
         buffer_format(out, ": %s", ask_text(answer, "reason"));
     buffer_text(out, "\n");
+    if (*ask_text(answer, "assumed"))
+        buffer_format(out, "assumed, for want of --resolved: %s\n", ask_text(answer, "assumed"));
     json_array_foreach(json_object_get(answer, "steps"), i, step)
     {
         buffer_format(out, "\n%s %s\n", ask_text(step, "point"), ask_text(step, "about"));

@@ -21,6 +21,7 @@ struct trial {
     const char *names[NAMES_MAX];
     struct authority_parts host;
     char bare[AUTHORITY_HOST_MAX]; /* host without brackets */
+    struct authority_parts said;   /* by a Host among the headers */
     struct policy_hello hello;
     struct policy_question dns;
     struct facts_request request;
@@ -122,6 +123,16 @@ static int parse_url(struct trial *trial, const char *url, struct err *err)
     return 0;
 }
 
+/* Whom the request is for is said by its Host, whomever the connection is with. */
+static int parse_said(struct trial *trial, const char *host, struct err *err)
+{
+    if (!authority_parse(span_of_text(host), &trial->said))
+        return err_set(err, -EINVAL, "'%.200s' is no Host", host);
+    trial->request.host = trial->said.host;
+    trial->request.port = trial->said.port;
+    return 0;
+}
+
 static int parse_headers(struct trial *trial, struct err *err)
 {
     const json_t *item;
@@ -139,6 +150,8 @@ static int parse_headers(struct trial *trial, struct err *err)
             return err_set(err, -EINVAL, "there are more than %d headers", FIELDS_MAX);
         trial->fields[i] =
             (struct facts_field){span_of(text, (size_t)(colon - text)), span_of_text(value)};
+        if (span_equal_nocase(trial->fields[i].name, "host") && parse_said(trial, value, err) < 0)
+            return err->code;
         trial->request.fields_len = i + 1;
     }
     trial->request.fields = trial->fields;
@@ -182,6 +195,11 @@ static int parse_connect(struct trial *trial, const char *text, struct err *err)
 
     if (result < 0)
         return result;
+    if (trial->facts.resolved.len)
+        return err_set(err, -EINVAL,
+                       "'%.200s' is a name; a connect has an address, and --resolved says what was "
+                       "resolved to it",
+                       trial->bare);
     if (!trial->dst.port ||
         (slash && strcasecmp(slash, "/TCP") != 0 && strcasecmp(slash, "/UDP") != 0))
         return err_set(err, -EINVAL, "'%.200s' is no ADDRESS:PORT or ADDRESS:PORT/UDP", text);
@@ -349,6 +367,18 @@ static int run(struct trial *trial)
     return result > 0 && trial->request.method.len ? run_request(trial) : result;
 }
 
+static void tell_assumed(const struct trial *trial)
+{
+    const char *address = text_of(trial, "address");
+    char text[512];
+
+    if (!trial->facts.resolved.len || json_array_size(json_object_get(trial->question, "resolved")))
+        return;
+    snprintf(text, sizeof(text), "the pod was told that %.300s is at %s", trial->bare,
+             address ? address : "the address");
+    status_add_text(trial->answer, "assumed", text);
+}
+
 int trial_run(json_t **answer, struct policy_view *view, const json_t *question, struct err *err)
 {
     struct trial trial = {
@@ -371,6 +401,8 @@ int trial_run(json_t **answer, struct policy_view *view, const json_t *question,
             err_set(err, result, "policies: out of memory");
     }
     policy_scope_free(&trial.scope);
+    if (result >= 0)
+        tell_assumed(&trial);
     if (result >= 0 && json_object_set(trial.answer, "steps", trial.steps) == 0)
         *answer = json_incref(trial.answer);
     json_decref(trial.answer);

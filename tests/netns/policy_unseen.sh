@@ -70,7 +70,8 @@ expect_eq "learn: refused, then passed on" "60 0" "$(pinned | paste -sd' ')"
 expect_eq "learn: told" "passthrough" "$(events '[.[] | .process_tls // empty | .visibility] | last')"
 policy 'learn: passthrough' 'egress:' '- toPorts: [{rules: {http: [{path: /ok}]}}]'
 expect_eq "learn: not where rules read" "60 60" "$(pinned | paste -sd' ')"
-for reads in 'egress: [{toPorts: [{rules: {http: [{path: /ok}]}}]}]' 'inspect: {tokens: deny}'; do
+for reads in 'egress: [{toPorts: [{rules: {http: [{path: /ok}]}}]}]' 'inspect: {tokens: deny}' \
+    'inspect: {bodies: [{patterns: [email], direction: both, action: alert}]}'; do
     policy 'learn: passthrough' 'onNoVisibility: alert' "$reads"
     expect_eq "learn: nor where what cannot be read is told alone" "60 60" "$(pinned | paste -sd' ')"
 done
