@@ -11,7 +11,6 @@
 #include "proxy/agent.h"
 #include "proxy/enforce/bundle.h"
 #include "proxy/runtime.h"
-#include "proxy/telemetry/status.h"
 #include "proxy/watch.h"
 
 /* ---- what is read ---- */
@@ -138,9 +137,11 @@ int sources_put(struct sources *sources, const struct policy_list *files,
         return policy_story_summary(story, err);
     result = set ? agent_use_policies(sources->parts.agent, set, err)
                  : err_set(err, -ENOMEM, "policies");
-    if (result == 0)
-        sources->generation++;
-    return result;
+    if (result < 0)
+        return result;
+    sources->generation++;
+    sources_watch_named(sources, set);
+    return 0;
 }
 
 static void tell_story(const struct policy_story *story)
@@ -406,6 +407,8 @@ int sources_new(struct sources **out, const struct sources_parts *parts, char *c
     result = find_dirs(sources, err);
     if (result == 0)
         result = watch_new(&sources->watch, agent_base(parts->agent), on_change, sources, err);
+    if (result == 0)
+        result = watch_new(&sources->named, agent_base(parts->agent), on_change, sources, err);
     if (result < 0)
         return result;
     watch(sources); /* before they are read, so that no change falls between */
@@ -473,6 +476,7 @@ void sources_free(struct sources **sources)
         return;
     drop_readings(gone);
     watch_free(&gone->watch);
+    watch_free(&gone->named);
     if (gone->on_done)
         event_free(gone->on_done);
     fd_close(&gone->done_fd);
@@ -480,19 +484,4 @@ void sources_free(struct sources **sources)
     policy_list_fini(&gone->files);
     applied_fini(&gone->applied);
     free(gone);
-}
-
-void sources_tell(void *arg, json_t *answer)
-{
-    const struct sources *sources = arg;
-    json_t *policies =
-        json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)sources->files.len, "applied",
-                  (json_int_t)sources->applied.len, "generation", (json_int_t)sources->generation,
-                  "reloads", (json_int_t)sources->done, "failed", (json_int_t)sources->failed);
-
-    if (sources->at_ns)
-        status_add_time(policies, "last", sources->at_ns);
-    if (sources->error[0])
-        status_add_text(policies, "error", sources->error);
-    json_object_set_new(answer, "policies", policies);
 }

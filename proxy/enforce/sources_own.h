@@ -1,4 +1,4 @@
-/* sources_own: what sources.c and sources_verbs.c share; nobody else's. */
+/* sources_own: what sources.c, sources_named.c and sources_verbs.c share; nobody else's. */
 #pragma once
 
 #include <event2/event.h>
@@ -37,7 +37,7 @@ struct sources {
     struct applied applied;   /* likewise */
     struct stat index;        /* of what is on disk of these */
     uint64_t generation;
-    struct watch *watch;
+    struct watch *watch, *named; /* what is read; what rules name */
     bool retired;
     pthread_t thread;
     bool busy;                     /* it reads the first of these */
@@ -58,6 +58,9 @@ void reading_free(struct reading **reading);
  * story. Takes neither. */
 int sources_put(struct sources *sources, const struct policy_list *files,
                 const struct applied *applied, struct policy_story *story, struct err *err);
+
+/* Follows the files that rules of the set name, and no others. */
+void sources_watch_named(struct sources *sources, const struct policy_set *set);
 
 /* What was applied is read: answers who did. */
 void sources_finish_apply(struct sources *sources, struct reading *reading);

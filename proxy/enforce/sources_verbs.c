@@ -247,6 +247,23 @@ static void on_explain(void *arg, struct control_call *call)
         control_refuse(call, &err);
 }
 
+/* ---- the status ---- */
+
+void sources_tell(void *arg, json_t *answer)
+{
+    const struct sources *sources = arg;
+    json_t *policies =
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)sources->files.len, "applied",
+                  (json_int_t)sources->applied.len, "generation", (json_int_t)sources->generation,
+                  "reloads", (json_int_t)sources->done, "failed", (json_int_t)sources->failed);
+
+    if (sources->at_ns)
+        status_add_time(policies, "last", sources->at_ns);
+    if (sources->error[0])
+        status_add_text(policies, "error", sources->error);
+    json_object_set_new(answer, "policies", policies);
+}
+
 int sources_serve(struct sources *sources, struct control *control, struct err *err)
 {
     int result = control_on(control, "policy.apply", on_apply, sources, err);

@@ -1,8 +1,8 @@
 /* tls_rules: what a flow's policies want of its TLS with upstream: versions, cipher suites, whom to
  * trust and what to show; and the files that they name for it.
  *
- * A file is read when a flow first needs it, and again for each set of policies that names it: so a
- * changed file counts when policies are put in force anew.
+ * A file is read when a flow first needs it, and again for each set of policies that names it: who
+ * watches it (enforce/sources_named.c) has them put in force anew when it changes.
  * Called by:  judge.c, before upstream is dialled; dial.c, open.c and resume.c keep to it. */
 #pragma once
 

@@ -140,6 +140,16 @@ expect_eq "removed" "a four m one z" "$(policies)"
 kill -HUP "$AGENT"
 wait_for 10 policies_are a four m one three z
 
+# a file that a rule names
+echo one >"$T/trusted"
+policy_text trusting "  egress: [{toPorts: [{tls: {trustedCA: $T/trusted}}]}]" | policy apply - >/dev/null
+generation=$(status_of generation)
+echo two >"$T/trusted.new"
+mv "$T/trusted.new" "$T/trusted"
+newer() { [ "$(status_of generation)" -gt "$generation" ]; }
+wait_for 10 newer
+expect_status "remove" 0 policy remove trusting
+
 # a file larger than any line of the control socket, of which one policy is taken back
 for i in {1..300}; do policy_text "large-$i"; echo "---"; done >"$T/large.yaml"
 sed -i '$d' "$T/large.yaml"
