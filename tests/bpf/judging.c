@@ -1,12 +1,7 @@
 /* judging: what the rules of a pod refuse, where the kernel decides: nothing of it arrives, and it
- * is told. The rules are written here by hand; by whom they are written is tests/unit/enforce/. */
-#include "fixture.h"
-
+ * is told. Of datagrams: judging_datagrams.c. */
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,100 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "heard.h"
-#include "sallyport.skel.h"
-
-enum { RULES = 7, NEXT_RULES, ELSEWHERE = 0, LISTED, NAMED };
-
-/* ---- rules ---- */
-
-#define put(map, key, value)                                                                       \
-    assert_int_equal(                                                                              \
-        bpf_map_update_elem(bpf_map__fd(keeper_bpf(fx.keeper)->maps.map), key, value, BPF_ANY), 0)
-
-static void put_class(uint32_t rules, const char *ip, unsigned bits, uint32_t class)
-{
-    struct abi_prefix key = {.bits = 32 + bits, .rules = rules};
-
-    assert_int_equal(inet_pton(AF_INET6, ip, key.ip), 1);
-    put(policy_nets, &key, &class);
-}
-
-/* port 0: any. */
-static void put_verdict(uint32_t rules, uint32_t class, uint16_t who, uint8_t protocol,
-                        uint16_t port, uint32_t verdict)
-{
-    struct abi_where key = {.bits = ABI_WHERE_BITS + (port ? 16 : 0),
-                            .rules = rules,
-                            .class = class,
-                            .who = who,
-                            .protocol = protocol,
-                            .port = {(uint8_t)(port >> 8), (uint8_t)port}};
-
-    put(policy_ports, &key, &verdict);
-}
-
-static void judge_pod_by(uint32_t rules)
-{
-    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
-    struct abi_pod pod;
-
-    assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods), &id, &pod),
-                     0);
-    pod.rules = rules;
-    put(pods, &id, &pod);
-}
-
-/* Denied is all, but what the test adds. */
-static void put_rules(uint32_t rules, const struct abi_rules *about)
-{
-    static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
-
-    put(policy_rules, &rules, about);
-    put_class(rules, "::", 0, ELSEWHERE);
-    put_class(rules, "::ffff:198.51.100.0", 96 + 24, LISTED);
-    put_class(rules, "2001:db8:2::", 48, LISTED);
-    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++)
-        for (uint32_t class = ELSEWHERE; class <= NAMED; class ++)
-            put_verdict(rules, class, 0, protocols[i], 0, ABI_VERDICT_DENY);
-    put_verdict(rules, ABI_ANY_CLASS, 0, ABI_ANY_PROTOCOL, 0, ABI_VERDICT_DENY);
-}
-
-static int register_judged(void **state)
-{
-    int code = register_default(state);
-
-    put_rules(RULES, &(struct abi_rules){0});
-    put_verdict(RULES, LISTED, 0, IPPROTO_TCP, 9000, 0);
-    put_verdict(RULES, LISTED, 0, IPPROTO_UDP, 9000, 0);
-    put_verdict(RULES, LISTED, 0, IPPROTO_TCP, 9001, ABI_VERDICT_DENY); /* a test may change it */
-    judge_pod_by(RULES);
-    heard_forget();
-    return code;
-}
-
-/* ---- what is told ---- */
-
-static void assert_told(uint8_t protocol, const char *ip, uint16_t port, int error)
-{
-    const struct abi_socket *record = heard_one(ABI_SOCKET_DENIED, 0);
-    struct addr dst = {.port = record->dst_port};
-
-    memcpy(dst.ip, record->dst, sizeof(dst.ip));
-    assert_ip(&dst, ip);
-    assert_int_equal(record->dst_port, port);
-    assert_int_equal(record->protocol, protocol);
-    assert_int_equal(record->error, error);
-    assert_int_equal(record->pod, bed_cgroup_id(&fx.bed, "pod"));
-    heard_forget();
-}
-
-static void assert_nothing_came(int server)
-{
-    char byte;
-
-    assert_true(recv(server, &byte, 1, MSG_DONTWAIT) < 0);
-}
+#include "judged.h"
 
 /* ---- connections ---- */
 
@@ -309,190 +211,6 @@ static void who_asks_again_and_again_is_told_so_often_and_counted(void **state)
     assert_int_equal(heard.len + missed, DIALS + 2);
 }
 
-/* ---- datagrams ---- */
-
-static void a_datagram_goes_where_rules_let_it(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < WAYS; i++) {
-        CLEANUP(fd_close)
-        int allowed = serve(fx.bed.world, SOCK_DGRAM, ways[i].family, ways[i].to, 9000);
-        CLEANUP(fd_close)
-        int denied = serve(fx.bed.world, SOCK_DGRAM, ways[i].family, ways[i].to, 9001);
-        struct dial dial = {
-            .family = ways[i].family, .type = SOCK_DGRAM, .to = ways[i].to, .port = 9001};
-        struct report report;
-
-        for (int named = 0; named < 2; named++) {
-            print_message("  %s, %s\n", ways[i].name, named ? "named" : "connected");
-            dial.port = 9000;
-            dial.then = named ? NAME_AND_CLOSE : SEND_AND_CLOSE;
-            report = dial_from_pod(dial);
-            assert_int_equal(report.code, 0);
-            assert_int_equal(poll(&(struct pollfd){.fd = allowed, .events = POLLIN}, 1, SOON_MS),
-                             1);
-            recv(allowed, &report, 1, 0);
-            heard_forget();
-            dial.port = 9001;
-            report = dial_from_pod(dial);
-            assert_int_equal(report.code, -EPERM);
-            assert_told(IPPROTO_UDP, ways[i].peer, 9001, EPERM);
-            assert_nothing_came(denied);
-        }
-        dial.then = STAY; /* as the C library does, to learn its own address */
-        report = dial_from_pod(dial);
-        assert_int_equal(report.code, 0);
-        assert_ip(&report.self, ways[i].self);
-        fd_close(&report.fd);
-        assert_int_equal(heard_count(ABI_SOCKET_DENIED, 0), 0);
-    }
-}
-
-static void new_rules_are_for_sockets_that_were_connected_before(void **state)
-{
-    CLEANUP(fd_close) int server = serve(fx.bed.world, SOCK_DGRAM, AF_INET, "198.51.100.1", 9000);
-    struct report report = dial_from_pod(
-        (struct dial){.family = AF_INET, .type = SOCK_DGRAM, .to = "198.51.100.1", .port = 9000});
-
-    (void)state;
-    assert_int_equal(send(report.fd, "a", 1, 0), 1);
-    assert_int_equal(poll(&(struct pollfd){.fd = server, .events = POLLIN}, 1, SOON_MS), 1);
-    recv(server, &(char){0}, 1, 0);
-    put_rules(NEXT_RULES, &(struct abi_rules){0});
-    judge_pod_by(NEXT_RULES);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(send(report.fd, "a", 1, 0), -1);
-        assert_int_equal(errno, EPERM);
-    }
-    assert_nothing_came(server);
-    assert_told(IPPROTO_UDP, "198.51.100.1", 9000, EPERM);
-    judge_pod_by(RULES);
-    assert_int_equal(send(report.fd, "a", 1, 0), 1);
-    fd_close(&report.fd);
-}
-
-struct exchange {
-    int family;
-    const char *on; /* where the pod's server is */
-    int client;     /* a socket in the world */
-    bool heard;     /* it says something first */
-};
-
-static void answer(const void *arg, struct report *report)
-{
-    const struct exchange *exchange = arg;
-    struct sockaddr_storage own, client;
-    socklen_t len = place(exchange->family, exchange->on, 7000, &own), client_len = sizeof(client);
-    int fd = socket(exchange->family, SOCK_DGRAM, 0);
-    char byte;
-
-    getsockname(exchange->client, (struct sockaddr *)&client, &client_len);
-    if (bind(fd, (struct sockaddr *)&own, len) < 0)
-        report->code = -errno;
-    if (exchange->heard &&
-        (sendto(exchange->client, "a", 1, 0, (struct sockaddr *)&own, len) != 1 ||
-         recv(fd, &byte, 1, 0) != 1))
-        report->code = -errno;
-    if (report->code == 0 && sendto(fd, "b", 1, 0, (struct sockaddr *)&client, client_len) != 1)
-        report->code = -errno;
-    close(fd);
-}
-
-static void a_server_answers_whom_it_heard_and_nobody_else(void **state)
-{
-    static const char *const on[] = {"192.0.2.1", "2001:db8:1::1", "::ffff:192.0.2.1"};
-
-    (void)state;
-    for (size_t i = 0; i < 2 * WAYS; i++) {
-        const struct way *way = &ways[i / 2];
-        CLEANUP(fd_close) int client = serve(fx.bed.world, SOCK_DGRAM, way->family, way->to, 9001);
-        struct exchange exchange = {way->family, on[i / 2], client, i % 2};
-        struct report report;
-        char byte;
-
-        print_message("  %s, %s\n", way->name, exchange.heard ? "heard" : "not heard");
-        bed_run(&fx.bed, "pod", fx.bed.pod, answer, &exchange, &report);
-        assert_int_equal(report.code, exchange.heard ? 0 : -EPERM);
-        poll(&(struct pollfd){.fd = client, .events = POLLIN}, 1, exchange.heard ? SOON_MS : 0);
-        assert_int_equal(recv(client, &byte, 1, 0), exchange.heard ? 1 : -1);
-    }
-}
-
-struct forgery {
-    const struct way *way;
-    const char *name, *to; /* which way the pod's own datagram takes to its server */
-};
-
-/* A program's second socket has the address of whom its first one may not send to. */
-static int forge(const struct forgery *forgery, const struct sockaddr_storage *as, socklen_t len)
-{
-    int family = forgery->way->family, fd = socket(family, SOCK_DGRAM, 0), on = 1;
-    struct sockaddr_storage to;
-    socklen_t to_len = place(family, forgery->to, 7000, &to);
-
-    if (family == AF_INET6) {
-        ((struct sockaddr_in6 *)&to)->sin6_scope_id = if_nametoindex("pod0");
-        setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
-        setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on));
-    } else {
-        const struct ip_mreqn way = {.imr_ifindex = (int)if_nametoindex("pod0")};
-
-        setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
-        setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &way, sizeof(way));
-    }
-    if (bind(fd, (const struct sockaddr *)as, len) < 0 ||
-        sendto(fd, "a", 1, 0, (struct sockaddr *)&to, to_len) != 1)
-        return -errno;
-    return close(fd);
-}
-
-static void answer_forged(const void *arg, struct report *report)
-{
-    const struct forgery *forgery = arg;
-    int family = forgery->way->family, fd = socket(family, SOCK_DGRAM, 0);
-    struct sockaddr_storage own, target;
-    socklen_t len = place(family, family == AF_INET6 ? "::" : "0.0.0.0", 7000, &own);
-    socklen_t target_len = place(family, forgery->way->to, 9001, &target);
-    char byte;
-
-    if (bind(fd, (struct sockaddr *)&own, len) < 0)
-        report->code = -errno;
-    else
-        report->code = forge(forgery, &target, target_len);
-    if (report->code == 0 && recv(fd, &byte, 1, 0) != 1)
-        report->code = -errno;
-    if (report->code == 0)
-        report->code =
-            sendto(fd, "b", 1, 0, (struct sockaddr *)&target, target_len) == 1 ? 1 : -errno;
-    close(fd);
-}
-
-static void a_pod_cannot_let_its_server_hear_others(void **state)
-{
-    static const struct forgery forgeries[] = {
-        {&ways[0], "by loopback", "127.0.0.1"},
-        {&ways[0], "by its own address", "192.0.2.1"},
-        {&ways[0], "by all hosts", "224.0.0.1"},
-        {&ways[1], "by loopback", "::1"},
-        {&ways[1], "by its own address", "2001:db8:1::1"},
-        {&ways[1], "by all nodes", "ff02::1"},
-    };
-
-    (void)state;
-    put_class(RULES, "::ffff:224.0.0.0", 96 + 4, NAMED);
-    put_class(RULES, "ff00::", 8, NAMED);
-    put_verdict(RULES, NAMED, 0, IPPROTO_UDP, 7000, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(forgeries); i++) {
-        struct report report;
-
-        print_message("  %s, %s\n", forgeries[i].way->name, forgeries[i].name);
-        bed_run(&fx.bed, "pod", fx.bed.pod, answer_forged, &forgeries[i], &report);
-        assert_int_equal(report.code, -EPERM);
-        assert_int_equal(heard_count(ABI_SOCKET_DENIED, 0), 1);
-        assert_told(IPPROTO_UDP, forgeries[i].way->peer, 9001, EPERM);
-    }
-}
-
 /* ---- sockets of other kinds ---- */
 
 struct kind {
@@ -558,41 +276,21 @@ static void rules_may_just_tell_of_them(void **state)
     assert_int_equal(record->pid, report.pid);
 }
 
-static int set_up_all(void **state)
-{
-    int code = set_up(state);
-
-    heard_init();
-    return code;
-}
-
-static int take_down_all(void **state)
-{
-    heard_fini();
-    return take_down(state);
-}
-
-#define with(test) cmocka_unit_test_setup_teardown(test, register_judged, unregister)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        with(a_connect_goes_where_rules_let_it),
-        with(an_address_that_no_rule_has_is_denied_on_steered_ports_too),
-        with(a_denied_connect_may_be_refused_as_by_nobody),
-        with(what_must_be_looked_into_is_steered_whatever_its_port),
-        with(a_name_server_is_the_agents_to_refuse),
-        with(what_a_pod_says_to_itself_is_judged_where_loopback_is_looked_into),
-        with(a_name_opens_its_address_for_as_long_as_it_holds),
-        with(rules_that_are_not_there_let_nothing_pass_unseen),
-        with(who_asks_again_and_again_is_told_so_often_and_counted),
-        with(a_datagram_goes_where_rules_let_it),
-        with(new_rules_are_for_sockets_that_were_connected_before),
-        with(a_server_answers_whom_it_heard_and_nobody_else),
-        with(a_pod_cannot_let_its_server_hear_others),
-        with(sockets_that_cannot_be_judged_are_refused),
-        with(rules_may_just_tell_of_them),
+        judged(a_connect_goes_where_rules_let_it),
+        judged(an_address_that_no_rule_has_is_denied_on_steered_ports_too),
+        judged(a_denied_connect_may_be_refused_as_by_nobody),
+        judged(what_must_be_looked_into_is_steered_whatever_its_port),
+        judged(a_name_server_is_the_agents_to_refuse),
+        judged(what_a_pod_says_to_itself_is_judged_where_loopback_is_looked_into),
+        judged(a_name_opens_its_address_for_as_long_as_it_holds),
+        judged(rules_that_are_not_there_let_nothing_pass_unseen),
+        judged(who_asks_again_and_again_is_told_so_often_and_counted),
+        judged(sockets_that_cannot_be_judged_are_refused),
+        judged(rules_may_just_tell_of_them),
     };
 
-    return cmocka_run_group_tests(tests, set_up_all, take_down_all);
+    return cmocka_run_group_tests(tests, set_up_judged, take_down_judged);
 }
