@@ -1,5 +1,6 @@
 #include "policy/reason.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 void reason_add(char *out, size_t size, const char *words)
@@ -19,8 +20,9 @@ void reason_add_foreign(char *out, size_t size, struct span text, size_t most)
 
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i];
+        bool token = text.len - i > 3 && memcmp(text.data + i, "eyJ", 3) == 0;
 
-        if (i == most || size - len < sizeof("\\xNN...")) {
+        if (i == most || token || size - len < sizeof("\\xNN...")) {
             out[len] = 0;
             reason_add(out, size, "...");
             return;

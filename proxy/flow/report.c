@@ -189,9 +189,9 @@ void report_finding(const struct flow *flow, const struct finding *finding)
 
     if (event) {
         flow_event_set_verdict(event, finding->point, &finding->verdict);
-        event->decision.host = copied(event, finding->host);
-        event->decision.method = copied(event, finding->method);
-        event->decision.path = copied(event, finding->path);
+        event->decision.host = report_text(event, span_of_text(finding->host));
+        event->decision.method = report_text(event, span_of_text(finding->method));
+        event->decision.path = report_text(event, span_of_text(finding->path));
         event->decision.pattern = copied(event, finding->pattern);
         event->decision.direction = finding->direction;
         event->decision.sha256 = finding->sha256[0] ? copied(event, finding->sha256) : NULL;
@@ -213,10 +213,9 @@ void report_policy(const struct flow *flow, enum policy_point point,
         if (flow->facts.where.host[0])
             event->decision.name = flow_event_text(event, span_of_text(flow->facts.where.host));
         if (request) {
-            event->decision.host =
-                request->host ? flow_event_text(event, span_of_text(request->host)) : NULL;
-            event->decision.method = flow_event_text(event, request->method);
-            event->decision.path = flow_event_text(event, request->path);
+            event->decision.host = report_text(event, span_of_text(request->host));
+            event->decision.method = report_text(event, request->method);
+            event->decision.path = report_text(event, request->path);
         }
     }
     report_emit(flow, &event);

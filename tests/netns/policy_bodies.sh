@@ -229,5 +229,12 @@ asks '/up?t=$bound' --http2
 SH
 expect_eq "tokens, alert: the answer" 200 "$(cat "$T/out")"
 expect_eq "tokens, alert: told" "alert token token-exfiltration shop cart cart-0" "$(whose)"
-expect_no_grep "tokens: not told in what is told of requests" "t=${bound%%.*}" <(grep process_http "$EVENTS" | sed 's/"process":.*"socket"//')
+expect_no_grep "tokens: not told" "t=${bound%%.*}" <(grep -E 'process_(http|policy)' "$EVENTS" | sed 's/"process":.*"socket"//')
+policy 'egress: [{toPorts: [{rules: {http: [{path: /ok}]}}]}]'
+as_pod >"$T/out" <<SH
+curl -s --http1.1 "https://localhost:\$PORT/up/$bound"
+SH
+expect_grep "tokens, no rule: the answer" 'no rule allows GET /up/\.\.\.$' "$T/out"
+expect_grep "tokens, no rule: told" '"path":"/up/\*+"' "$EVENTS"
+expect_no_grep "tokens, no rule: not told" "up/${bound%%.*}" <(grep -E 'process_(http|policy)' "$EVENTS" | sed 's/"process":.*"socket"//')
 echo "ok: tokens"

@@ -252,6 +252,8 @@ static const struct {
      .path = "/administrator", ALLOW},
     {"hostile path", "a", API, .method = "GET", .host = "api.example.com", .path = "/\n\"\xff",
      DENY, .says = "no rule allows GET /\\x0a\"\\xff"},
+    {"a token in the path", "a", API, .method = "GET", .host = "api.example.com",
+     .path = "/up/eyJhbGciOiJub25lIn0.e30.", DENY, .says = "no rule allows GET /up/..."},
 
     /* paths in disguise */
     {"dots out of what is allowed", "a", API, .method = "GET", .host = "api.example.com",
