@@ -13,6 +13,7 @@
 #include "certs/pod_trust.h"
 #include "proxy/command/exec_run.h"
 #include "proxy/command/follow.h"
+#include "proxy/command/inherited.h"
 #include "proxy/control/client.h"
 
 enum { SETTLE_MS = 2000 };
@@ -160,6 +161,9 @@ int exec_join_start(struct exec_run *run, struct err *err)
     if (!join)
         return err_set(err, -ENOMEM, "joining the agent");
     join->lease.fd = -1;
+    result = inherited_check(err); /* its policies, whatever they are and come to be */
+    if (result < 0)
+        return result;
     join->output = &run->output;
     join->base = event_base_new();
     if (!join->base)

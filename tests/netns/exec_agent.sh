@@ -70,6 +70,13 @@ read -r -t 20 <&"$done"
 kill -TERM $!
 expect_status "SIGTERM is passed on" 7 wait $!
 
+with_socket() { # the agent's policies could not judge it
+    "${IN_POD[@]}" bash -c 'exec 7<>/dev/tcp/203.0.113.10/443; exec "$@"' bash "${JOINED[@]}" -- touch "$T/ran"
+}
+expect_status "a socket from outside" 125 with_socket 2>"$T/client.err"
+expect_grep "a socket from outside" 'descriptor 7, a socket from outside, which no policy can judge' "$T/client.err"
+[ ! -e "$T/ran" ] || fail "a socket from outside: the command ran"
+
 # ---- trust ---------------------------------------------------------------------------------------
 
 # A command that does as it is told, while the agent changes.
