@@ -9,21 +9,27 @@
 
 #include "base/cleanup.h"
 
-enum { CACHE_BYTES = 1 << 20 }; /* of scan.h, for each thread */
+enum { CACHE_BYTES = 1 << 20 }; /* of scan.h, for each thread and set */
+
+struct part { /* of the expressions: so many as one set has room for */
+    struct scan_set *set;
+    size_t first; /* the number of its first */
+};
 
 struct engine {
 #ifdef SALLYPORT_VECTORSCAN
-    hs_database_t *quick; /* of the first so many; NULL: scan has them, too */
+    hs_database_t *quick; /* of the first so many; NULL: the parts have them, too */
 #endif
-    struct scan_set *scan; /* NULL: nothing is left for it */
-    size_t scan_first;     /* the number of its first */
+    struct part *parts;
+    size_t parts_len;
 };
 
 struct engine_scratch {
 #ifdef SALLYPORT_VECTORSCAN
     hs_scratch_t *quick;
 #endif
-    struct scan_cache *scan;
+    size_t len;
+    struct scan_cache *scans[]; /* one for each part */
 };
 
 struct engine_stream {
@@ -31,9 +37,10 @@ struct engine_stream {
 #ifdef SALLYPORT_VECTORSCAN
     hs_stream_t *quick;
 #endif
-    struct scan_stream *scan;
     scan_on_match *on_match; /* for the call */
     void *arg;
+    const struct part *part; /* which is asked now */
+    struct scan_stream *scans[];
 };
 
 /* ---- vectorscan ---- */
@@ -83,20 +90,34 @@ static int quick_feed(struct engine_stream *stream, struct engine_scratch *scrat
 
 /* ---- either ---- */
 
-static int scan_new(struct engine *engine, const char *const *expressions, size_t len,
+/* first: the number of the first expression. */
+static int scan_new(struct engine *engine, const char *const *expressions, size_t len, size_t first,
                     struct err *err)
 {
     struct regex_fault fault = {0};
     size_t which = 0;
-    int result;
 
-    if (!len)
-        return 0;
-    result = scan_set_new(&engine->scan, expressions, len, &which, &fault);
-    if (result == -EINVAL)
-        return err_set(err, -EINVAL, "at byte %zu of '%s': %s", fault.at, expressions[which],
-                       fault.text);
-    return result < 0 ? err_set(err, -ENOMEM, "no memory for %zu patterns", len) : 0;
+    engine->parts = calloc(len + 1, sizeof(*engine->parts));
+    if (!engine->parts)
+        return err_set(err, -ENOMEM, "no memory for %zu patterns", len);
+    for (size_t at = 0, taken; at < len; at += taken) {
+        struct part *part = &engine->parts[engine->parts_len];
+        int result;
+
+        taken = len - at;
+        while ((result = scan_set_new(&part->set, expressions + at, taken, &which, &fault)) ==
+                   -E2BIG &&
+               taken > 1)
+            taken /= 2;
+        if (result == -ENOMEM)
+            return err_set(err, -ENOMEM, "no memory for %zu patterns", len);
+        if (result < 0)
+            return err_set(err, -EINVAL, "at byte %zu of '%s': %s", fault.at,
+                           expressions[at + which], fault.text);
+        part->first = first + at;
+        engine->parts_len++;
+    }
+    return 0;
 }
 
 static int join(struct engine *engine, const char *const *quick, size_t quick_len,
@@ -110,7 +131,7 @@ static int join(struct engine *engine, const char *const *quick, size_t quick_le
         return err_set(err, -ENOMEM, "no memory for %zu patterns", len);
     for (size_t i = 0; i < len; i++)
         all[i] = i < quick_len ? quick[i] : own[i - quick_len];
-    result = scan_new(engine, all, len, err);
+    result = scan_new(engine, all, len, 0, err);
     free(all);
     return result;
 }
@@ -127,8 +148,7 @@ int engine_new(struct engine **out, enum inspect_engine kind, const char *const 
     if (kind == INSPECT_BEST && quick_len && hs_valid_platform() == HS_SUCCESS) {
         if (quick_new(engine, quick, quick_len) < 0)
             return err_set(err, -ENOMEM, "no memory for %zu patterns", quick_len);
-        engine->scan_first = quick_len;
-        result = scan_new(engine, own, own_len, err);
+        result = scan_new(engine, own, own_len, quick_len, err);
     } else
 #endif
         result = join(engine, quick, quick_len, own, own_len, err);
@@ -146,18 +166,27 @@ void engine_free(struct engine **engine)
 #ifdef SALLYPORT_VECTORSCAN
     hs_free_database((*engine)->quick);
 #endif
-    scan_set_free(&(*engine)->scan);
+    for (size_t i = 0; i < (*engine)->parts_len; i++)
+        scan_set_free(&(*engine)->parts[i].set);
+    free((*engine)->parts);
     free(TAKE(*engine));
 }
 
 const char *engine_name(const struct engine *engine)
 {
-    return engine->scan_first ? "vectorscan" : "own";
+#ifdef SALLYPORT_VECTORSCAN
+    if (engine->quick)
+        return "vectorscan";
+#endif
+    (void)engine;
+    return "own";
 }
 
 int engine_scratch_new(struct engine_scratch **out, const struct engine *engine)
 {
-    CLEANUP(engine_scratch_free) struct engine_scratch *scratch = calloc(1, sizeof(*scratch));
+    CLEANUP(engine_scratch_free)
+    struct engine_scratch *scratch =
+        calloc(1, sizeof(*scratch) + engine->parts_len * sizeof(scratch->scans[0]));
 
     if (!scratch)
         return -ENOMEM;
@@ -165,8 +194,9 @@ int engine_scratch_new(struct engine_scratch **out, const struct engine *engine)
     if (engine->quick && hs_alloc_scratch(engine->quick, &scratch->quick) != HS_SUCCESS)
         return -ENOMEM;
 #endif
-    if (engine->scan && scan_cache_new(&scratch->scan, CACHE_BYTES) < 0)
-        return -ENOMEM;
+    for (; scratch->len < engine->parts_len; scratch->len++)
+        if (scan_cache_new(&scratch->scans[scratch->len], CACHE_BYTES) < 0)
+            return -ENOMEM;
     *out = TAKE(scratch);
     return 0;
 }
@@ -178,13 +208,16 @@ void engine_scratch_free(struct engine_scratch **scratch)
 #ifdef SALLYPORT_VECTORSCAN
     hs_free_scratch((*scratch)->quick);
 #endif
-    scan_cache_free(&(*scratch)->scan);
+    for (size_t i = 0; i < (*scratch)->len; i++)
+        scan_cache_free(&(*scratch)->scans[i]);
     free(TAKE(*scratch));
 }
 
 int engine_stream_new(struct engine_stream **out, const struct engine *engine)
 {
-    CLEANUP(engine_stream_free) struct engine_stream *stream = calloc(1, sizeof(*stream));
+    CLEANUP(engine_stream_free)
+    struct engine_stream *stream =
+        calloc(1, sizeof(*stream) + engine->parts_len * sizeof(stream->scans[0]));
 
     if (!stream)
         return -ENOMEM;
@@ -193,11 +226,11 @@ int engine_stream_new(struct engine_stream **out, const struct engine *engine)
     if (engine->quick && hs_open_stream(engine->quick, 0, &stream->quick) != HS_SUCCESS)
         return -ENOMEM;
 #endif
-    if (engine->scan) {
-        stream->scan = malloc(scan_stream_size(engine->scan));
-        if (!stream->scan)
+    for (size_t i = 0; i < engine->parts_len; i++) {
+        stream->scans[i] = malloc(scan_stream_size(engine->parts[i].set));
+        if (!stream->scans[i])
             return -ENOMEM;
-        scan_stream_init(engine->scan, stream->scan);
+        scan_stream_init(engine->parts[i].set, stream->scans[i]);
     }
     *out = TAKE(stream);
     return 0;
@@ -211,7 +244,8 @@ void engine_stream_free(struct engine_stream **stream)
     if ((*stream)->quick) /* without a scratch nothing is told of its end */
         hs_close_stream((*stream)->quick, NULL, NULL, NULL);
 #endif
-    free((*stream)->scan);
+    for (size_t i = 0; i < (*stream)->engine->parts_len; i++)
+        free((*stream)->scans[i]);
     free(TAKE(*stream));
 }
 
@@ -219,7 +253,7 @@ static bool scan_told(size_t pattern, uint64_t end, void *arg)
 {
     struct engine_stream *stream = arg;
 
-    return stream->on_match(stream->engine->scan_first + pattern, end, stream->arg);
+    return stream->on_match(stream->part->first + pattern, end, stream->arg);
 }
 
 int engine_feed(struct engine_stream *stream, struct engine_scratch *scratch, struct span bytes,
@@ -233,9 +267,12 @@ int engine_feed(struct engine_stream *stream, struct engine_scratch *scratch, st
     if (result < 0)
         return result;
 #endif
-    if (stream->scan &&
-        !scan_feed(stream->engine->scan, scratch->scan, stream->scan, bytes, scan_told, stream))
-        return -ECANCELED;
+    for (size_t i = 0; i < stream->engine->parts_len; i++) {
+        stream->part = &stream->engine->parts[i];
+        if (!scan_feed(stream->part->set, scratch->scans[i], stream->scans[i], bytes, scan_told,
+                       stream))
+            return -ECANCELED;
+    }
     return 0;
 }
 
@@ -245,8 +282,10 @@ int engine_end(struct engine_stream *stream, struct engine_scratch *scratch,
 {
     stream->on_match = on_match;
     stream->arg = arg;
-    if (stream->scan &&
-        !scan_end(stream->engine->scan, scratch->scan, stream->scan, scan_told, stream))
-        return -ECANCELED;
+    for (size_t i = 0; i < stream->engine->parts_len; i++) {
+        stream->part = &stream->engine->parts[i];
+        if (!scan_end(stream->part->set, scratch->scans[i], stream->scans[i], scan_told, stream))
+            return -ECANCELED;
+    }
     return 0;
 }

@@ -24,8 +24,8 @@ enum {
 struct scan_set; /* compiled; never changes: any thread may use it */
 
 /* Of one expression at least. 0; -EINVAL: fault says what is wrong with expressions[*which];
- * -ENOMEM. An expression that matches no bytes at all ("a*") is a fault: it would match everywhere.
- */
+ * -E2BIG: together they are too long for one set, or the only one is; -ENOMEM. An expression that
+ * matches no bytes at all ("a*") is a fault: it would match everywhere. */
 int scan_set_new(struct scan_set **out, const char *const *expressions, size_t len, size_t *which,
                  struct regex_fault *fault);
 void scan_set_free(struct scan_set **set);        /* accepts an empty one */

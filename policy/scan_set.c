@@ -86,10 +86,8 @@ int scan_set_new(struct scan_set **out, const char *const *expressions, size_t l
     if (result == 0)
         result =
             len > SCAN_PATTERNS_MAX ? -E2BIG : program_new(&set->program, trees.list, len, &sets);
-    if (result == -E2BIG) {
-        *fault = (struct regex_fault){0, "too long together with those before it"};
-        return -EINVAL;
-    }
+    if (result == -E2BIG)
+        *fault = (struct regex_fault){0, "too long"};
     if (result == 0)
         result = find_begins(set, shortest);
     if (result == 0)

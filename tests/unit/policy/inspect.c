@@ -141,7 +141,7 @@ static const struct {
 
 struct found {
     struct span whole;
-    char text[128];
+    char text[INSPECT_WINDOW + 1];
     size_t pattern;
     unsigned len;
 };
@@ -311,6 +311,42 @@ static void finds_each_of_several(void **state)
     }
 }
 
+/* More than one set of expressions has room for. */
+static void finds_many_that_are_long(void **state)
+{
+    enum { MANY = 26 };
+    struct inspect_pattern patterns[MANY + 1];
+    char expressions[MANY][32];
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(expressions[i], sizeof(expressions[i]), "%c[01]{200}(x{1,800})?y", (int)('a' + i));
+        patterns[i] = (struct inspect_pattern){"mine", expressions[i]};
+    }
+    patterns[MANY] = (struct inspect_pattern){"email", NULL};
+    for (enum inspect_engine engine = INSPECT_BEST; engine <= INSPECT_OWN; engine++) {
+        CLEANUP(inspect_unref) struct inspect *inspect = NULL;
+        CLEANUP(inspect_scratch_free) struct inspect_scratch *scratch = NULL;
+        struct err err = {0};
+
+        if (inspect_new(&inspect, patterns, MANY + 1, engine, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(inspect_scratch_new(&scratch, inspect), 0);
+        for (size_t i = 0; i <= MANY; i++) {
+            char text[256];
+            struct found found = {.whole = BYTES("me@example.com ")};
+
+            if (i < MANY) {
+                snprintf(text, sizeof(text), "%c%0200dy", (int)('a' + i), 1);
+                found.whole = span_of_text(text);
+            }
+            look(inspect, scratch, false, 100, &found);
+            assert_int_equal(found.len, 1);
+            assert_int_equal(found.pattern, i);
+        }
+    }
+}
+
 static void refuses_what_is_no_pattern(void **state)
 {
     static const struct {
@@ -349,6 +385,7 @@ int main(void)
         cmocka_unit_test(finds_it_without_vectorscan),
         cmocka_unit_test(tells_before_the_last_byte_leaves),
         cmocka_unit_test(finds_each_of_several),
+        cmocka_unit_test(finds_many_that_are_long),
         cmocka_unit_test(refuses_what_is_no_pattern),
         cmocka_unit_test(knows_what_is_built_in),
     };
