@@ -8,6 +8,9 @@
 #include "proxy/flow/flow.h"
 #include "proxy/worker.h"
 
+/* Pods with policies of their own take turns, often with nothing under way in between. */
+enum { LANES_KEPT = 8 };
+
 static const char JWT[] = "jwt";
 
 /* ---- patterns ---- */
@@ -120,7 +123,16 @@ static bool lane_is_of(const struct inspection_lane *lane, const struct patterns
     return true;
 }
 
-/* Those that no flow uses any more, when a new one is wanted: policies have changed. */
+static size_t count_lanes(const struct worker *worker)
+{
+    size_t len = 0;
+
+    for (const struct inspection_lane *lane = worker->lanes; lane; lane = lane->next)
+        len++;
+    return len;
+}
+
+/* Those that no flow uses now. */
 static void sweep(struct worker *worker, unsigned refs)
 {
     struct inspection_lane **link = &worker->lanes;
@@ -152,7 +164,8 @@ static struct inspection_lane *lane_get(struct worker *worker, const struct patt
         lane = lane_new(patterns);
         if (!lane)
             return NULL;
-        sweep(worker, 1);
+        if (count_lanes(worker) >= LANES_KEPT)
+            sweep(worker, 1);
         lane->next = worker->lanes;
         worker->lanes = lane;
     }
