@@ -240,20 +240,37 @@ static int judge_and_steer(const struct pods *pods, const struct registered *ent
     return code < 0 ? err_sys(err, code, "telling the kernel pod %s", entry->pod->name) : 0;
 }
 
+/* Where the kernel has no room for so many, all are steered: the agent finds out what each is. */
+static int tell_ports_or_all(const struct registered *entry, struct steering *steering,
+                             struct err *err)
+{
+    int code = tell_ports(entry, steering, err);
+
+    if (code != -E2BIG)
+        return code;
+    log_warn("the kernel has no room for more ports: pod %s is steered on all of them",
+             entry->pod->name);
+    steering_fini(steering);
+    steering->len = 0;
+    steering->all_ports = true;
+    return 0;
+}
+
 /* The ports first: from the moment the pod itself is in its map it is steered by them. */
 static int steer(const struct pods *pods, struct registered *entry, struct policy_view *view,
                  struct err *err)
 {
     CLEANUP(steering_fini) struct steering fresh = {0};
     int code = find_steering(&fresh, entry, view, err);
-    struct abi_pod told = {.flags = (fresh.all_ports ? ABI_POD_ALL_PORTS : 0u) |
-                                    (entry->wanted.loopback ? ABI_POD_LOOPBACK : 0u) |
-                                    (fresh.open_when_down ? ABI_POD_OPEN : 0u)};
+    struct abi_pod told = {0};
 
     if (code == 0)
-        code = tell_ports(entry, &fresh, err);
+        code = tell_ports_or_all(entry, &fresh, err);
     if (code < 0)
         return code;
+    told.flags = (fresh.all_ports ? ABI_POD_ALL_PORTS : 0u) |
+                 (entry->wanted.loopback ? ABI_POD_LOOPBACK : 0u) |
+                 (fresh.open_when_down ? ABI_POD_OPEN : 0u);
     code = judge_and_steer(pods, entry, view, &told, err);
     if (code < 0) {
         forget_ports(entry, fresh.ports, fresh.len, entry->ports, entry->ports_len);

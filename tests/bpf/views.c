@@ -91,6 +91,33 @@ static void rules_for_every_port_steer_all(void **state)
     assert_true(is_steered(443));
 }
 
+/* Of pods that are none, one after the other. */
+static struct abi_port port_of_others(uint32_t i)
+{
+    return (struct abi_port){.pod = 1 + i / 60000, .port = (uint16_t)(i % 60000)};
+}
+
+static void where_there_is_no_room_for_ports_all_are_steered(void **state)
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.ports);
+    struct abi_port key = port_of_others(0);
+    uint8_t present = 1;
+    uint32_t taken = 0;
+
+    (void)state;
+    while (bpf_map_update_elem(map, &key, &present, BPF_ANY) == 0)
+        key = port_of_others(++taken);
+    use(POLICY("egress: [{" ANYWHERE ", toPorts: [{ports: [{port: \"5000\"}], " RULES "}]}]"));
+    assert_true(flags() & ABI_POD_ALL_PORTS);
+    while (taken--) {
+        key = port_of_others(taken);
+        bpf_map_delete_elem(map, &key);
+    }
+    use(NULL);
+    assert_int_equal(flags() & ABI_POD_ALL_PORTS, 0);
+    assert_true(is_steered(443));
+}
+
 static void what_a_policy_says_of_an_agent_that_is_down_counts(void **state)
 {
     (void)state;
@@ -139,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ports_of_rules_are_steered_while_they_are_in_force, register_default),
         TEST(rules_for_every_port_steer_all, register_default),
+        TEST(where_there_is_no_room_for_ports_all_are_steered, register_default),
         TEST(what_a_policy_says_of_an_agent_that_is_down_counts, register_default),
         TEST(closed_wins_over_what_the_pod_wants, register_open),
         TEST(a_pod_comes_with_its_policies, register_default),
