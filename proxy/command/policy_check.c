@@ -37,6 +37,28 @@ static void tell_one(const struct policy *policy)
            policy->bodies_len);
 }
 
+/* What is right to say, and is not done yet as it says. */
+static void tell_notes(const struct policy *policy)
+{
+    const struct {
+        bool said;
+        const char *note;
+    } notes[] = {
+        {policy->existing != POLICY_EXISTING_REPORT,
+         "existing waits for the kernel route: connections that are open already are left alone"},
+        {policy->ktls == POLICY_KTLS_PREFER,
+         "ktls: prefer waits for the kernel route: TLS is ended by the proxy"},
+        {policy->route == POLICY_ROUTE_KERNEL,
+         "route: kernel is still to come: connections take the proxy route"},
+        {policy->on_no_visibility == POLICY_UNSEEN_STEER,
+         "onNoVisibility: steer is as drop: connections are on the proxy route already"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(notes); i++)
+        if (notes[i].said)
+            printf("%s: %s: note: %s\n", policy->file, policy->id, notes[i].note);
+}
+
 /* Those of one file stand together. */
 static void tell_held(const struct policy_list *list, size_t from, const char *path)
 {
@@ -44,6 +66,8 @@ static void tell_held(const struct policy_list *list, size_t from, const char *p
 
     if (from == list->len)
         printf("%s: no policies\n", path);
+    for (size_t i = from; i < list->len; i++)
+        tell_notes(list->list[i]);
     for (; from < list->len; from += len) {
         struct policy *const *of = &list->list[from];
 

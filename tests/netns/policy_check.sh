@@ -34,6 +34,10 @@ expect_status "an empty directory" 0 check "$T/none"
 from_stdin() { policy p 'egress: []' | check -; }
 expect_status "standard input" 0 from_stdin
 expect_grep "what it holds" '^stdin: p: enforce' "$T/out"
+policy later 'onNoVisibility: steer' 'ktls: prefer' 'route: kernel' 'existing: reset' 'egress: []' >"$T/later.yaml"
+expect_status "what waits" 0 check "$T/later.yaml"
+expect_lines "what waits" "$T/out" 'later: note: existing waits' 'later: note: ktls: prefer waits' 'later: note: route: kernel is still to come' \
+    'later: note: onNoVisibility: steer is as drop' 'later: enforce'
 echo "ok: what is well"
 
 # ---- every fault, as it is read
