@@ -161,7 +161,7 @@ static bool fits_cidr(const struct policy_cidr *cidr, const struct addr *dst)
     return true;
 }
 
-bool ask_fits_cidrs(const struct ask *ask, const struct policy_egress *egress)
+static bool fits_cidrs(const struct ask *ask, const struct policy_egress *egress)
 {
     if (egress->nowhere)
         return false;
@@ -175,12 +175,12 @@ bool ask_fits_cidrs(const struct ask *ask, const struct policy_egress *egress)
 
 bool ask_fits_egress(const struct ask *ask, const struct policy_egress *egress, bool deny)
 {
-    return ask_fits_cidrs(ask, egress) || (!egress->nowhere && fits_names(ask, egress, deny));
+    return fits_cidrs(ask, egress) || (!egress->nowhere && fits_names(ask, egress, deny));
 }
 
 /* ---- what about it ---- */
 
-bool ask_fits_port(const struct ask *ask, const struct policy_port *port)
+static bool fits_port(const struct ask *ask, const struct policy_port *port)
 {
     uint8_t protocol = ask->facts->protocol == PROTOCOL_UDP ? POLICY_UDP : POLICY_TCP;
 
@@ -191,7 +191,7 @@ bool ask_fits_port(const struct ask *ask, const struct policy_port *port)
 bool ask_fits_ports(const struct ask *ask, const struct policy_to_ports *to_ports)
 {
     for (size_t i = 0; i < to_ports->ports_len; i++)
-        if (ask_fits_port(ask, &to_ports->ports[i]))
+        if (fits_port(ask, &to_ports->ports[i]))
             return true;
     return !to_ports->ports_len;
 }

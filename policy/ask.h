@@ -43,9 +43,6 @@ bool ask_is_tunnel(const struct facts_request *request);
 
 /* deny: of egressDeny, which fits already when any of the names does. */
 bool ask_fits_egress(const struct ask *ask, const struct policy_egress *egress, bool deny);
-/* The same by address alone. */
-bool ask_fits_cidrs(const struct ask *ask, const struct policy_egress *egress);
-bool ask_fits_port(const struct ask *ask, const struct policy_port *port);
 bool ask_fits_ports(const struct ask *ask, const struct policy_to_ports *to_ports);
 /* Whether it is for the pod's own name servers, which whoever may ask for any name needs. */
 bool ask_for_name_server(const struct ask *ask);

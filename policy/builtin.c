@@ -159,3 +159,11 @@ const struct builtin builtins[BUILTIN_MAX] = {
     {"slack-token", "(xox[abeoprs]-|xapp-[0-9]-)[0-9A-Za-z-]{10,}", slack, word_follows},
     {"email", "(@|%40)[0-9A-Za-z.-]+[.][A-Za-z]{2,}", email, word_follows},
 };
+
+const struct builtin *builtin_find(const char *name)
+{
+    for (size_t i = 0; i < BUILTIN_MAX; i++)
+        if (strcmp(builtins[i].name, name) == 0)
+            return &builtins[i];
+    return NULL;
+}

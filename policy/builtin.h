@@ -22,3 +22,4 @@ struct builtin {
 
 enum { BUILTIN_JWT = 0, BUILTIN_MAX = 7 }; /* jwt: found by its beginning; see jwt.h */
 extern const struct builtin builtins[BUILTIN_MAX];
+const struct builtin *builtin_find(const char *name); /* NULL: none is called so */

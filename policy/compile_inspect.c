@@ -4,20 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "policy/compile_words.h"
+#include "policy/inspect.h"
 #include "policy/scan.h"
 
 enum { NAME_MAX_LEN = 63 };
 
 /* ---- bodies ---- */
-
-static bool is_built_in(const char *name)
-{
-    for (size_t i = 0; compile_body_patterns[i]; i++)
-        if (strcmp(compile_body_patterns[i], name) == 0)
-            return true;
-    return false;
-}
 
 static struct policy_body_pattern *add_pattern(struct compile *c, struct policy_bodies *bodies,
                                                const struct node *name)
@@ -65,7 +57,7 @@ static void read_own_pattern(struct compile *c, const struct node *node,
                    "'%.100s' cannot be the name of a pattern: small letters, digits and '-', at "
                    "most %d",
                    name->text, NAME_MAX_LEN);
-    else if (name && is_built_in(name->text))
+    else if (name && inspect_is_built_in(name->text))
         faults_add(c->faults, name->mark, "'%s' is built in; give yours another name", name->text);
     else if (name)
         made = add_pattern(c, bodies, name);
@@ -94,10 +86,10 @@ static void read_patterns(struct compile *c, const struct node *node, const stru
             read_own_pattern(c, at, bodies);
         else if (at->kind == NODE_LIST)
             faults_add(c->faults, at->mark, "a pattern is a text, or {name: …, regex: …}");
-        else if (is_built_in(at->text))
+        else if (inspect_is_built_in(at->text))
             add_pattern(c, bodies, at);
         else
-            compile_unknown(c, at->mark, key->name, at->text, compile_body_patterns);
+            compile_unknown(c, at->mark, key->name, at->text, inspect_built_in);
 }
 
 static void read_direction(struct compile *c, const struct node *node, const struct key *key,

@@ -103,7 +103,6 @@ bool compile_cidr(struct compile *c, const struct node *node, struct match_cidr 
 extern const struct shape compile_selector; /* into a struct policy */
 void compile_binaries(struct compile *c, const struct node *node, size_t i, const struct key *key,
                       void *into);
-bool compile_label_key(struct compile *c, struct mark mark, const char *key);
 /* compile_egress.c: an item; into a struct policy, field the list, behind which its length is. */
 void compile_egress(struct compile *c, const struct node *node, size_t i, const struct key *key,
                     void *into);

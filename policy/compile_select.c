@@ -19,7 +19,7 @@ static bool is_label(const char *text, size_t len)
     return len && len <= LABEL_MAX && is_letter(text[0]) && is_letter(text[len - 1]);
 }
 
-bool compile_label_key(struct compile *c, struct mark mark, const char *key)
+static bool read_label_key(struct compile *c, struct mark mark, const char *key)
 {
     const char *slash = strchr(key, '/'), *name = slash ? slash + 1 : key;
     size_t prefix = slash ? (size_t)(slash - key) : 0;
@@ -66,7 +66,7 @@ static struct policy_requirement *add(struct compile *c, struct mark mark, const
     struct policy_requirement *made;
 
     key = without_source(c, mark, key);
-    if (!key || !compile_label_key(c, mark, key))
+    if (!key || !read_label_key(c, mark, key))
         return NULL;
     if (strncmp(key, "io.cilium.", strlen("io.cilium.")) == 0) {
         faults_add(c->faults, mark,

@@ -74,9 +74,3 @@ uint16_t compile_cipher_version(const char *name)
             return i < OF_TLS13 ? TLS13 : TLS12;
     return 0;
 }
-
-/* ---- bodies ---- */
-
-const char *const compile_body_patterns[] = {
-    "payment-card", "iban", "private-key", "aws-access-key", "gcp-key", "github-token",
-    "slack-token",  "jwt",  "email",       "us-ssn",         NULL};

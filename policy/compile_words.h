@@ -10,5 +10,3 @@ int compile_dns_type(const char *name);
 extern const char *const compile_ciphers[]; /* IANA's names of those that we speak */
 /* 0x0303 or 0x0304, which alone uses it; 0: we do not speak it. */
 uint16_t compile_cipher_version(const char *name);
-
-extern const char *const compile_body_patterns[]; /* built in */

@@ -120,6 +120,13 @@ static void why_denied(const struct ask *ask, char *out, size_t size)
 
 /* ---- verdicts ---- */
 
+const struct policy_verdict policy_unjudged = {
+    .verdict = VERDICT_DENY,
+    .mode = POLICY_ENFORCE,
+    .action = POLICY_RESET,
+    .reason = "there is no memory to judge it by its policies",
+};
+
 void decide_allow(struct policy_verdict *out)
 {
     *out = (struct policy_verdict){.verdict = VERDICT_ALLOW};

@@ -63,6 +63,9 @@ struct policy_verdict {
     char reason[192];                 /* denied or told: "no rule allows GET /admin" */
 };
 
+/* Of what there is no memory to judge. */
+extern const struct policy_verdict policy_unjudged;
+
 /* Each writes *out whole. scope NULL or empty: allowed. */
 void policy_decide_connect(const struct policy_scope *scope, const struct policy_facts *facts,
                            struct policy_verdict *out);

@@ -67,14 +67,6 @@ static const char *const numbers[] = {
 };
 _Static_assert(ARRAY_SIZE(numbers) == NUMBER_MAX, "name every number");
 
-static const struct builtin *find_builtin(const char *name)
-{
-    for (size_t i = 0; i < BUILTIN_MAX; i++)
-        if (strcmp(builtins[i].name, name) == 0)
-            return &builtins[i];
-    return NULL;
-}
-
 /* NUMBER_MAX: none is called so. */
 static enum number_kind find_number(const char *name)
 {
@@ -87,7 +79,7 @@ static enum number_kind find_number(const char *name)
 
 bool inspect_is_built_in(const char *name)
 {
-    return find_builtin(name) || find_number(name) < NUMBER_MAX;
+    return builtin_find(name) || find_number(name) < NUMBER_MAX;
 }
 
 /* ---- compiled ---- */
@@ -119,7 +111,7 @@ static int add(struct inspect *inspect, size_t at, const struct inspect_pattern 
     if (pattern->regex)
         result = regex_new(&entry->regex, pattern->regex, &fault);
     else
-        entry->builtin = find_builtin(pattern->name);
+        entry->builtin = builtin_find(pattern->name);
     if (number < NUMBER_MAX) {
         inspect->number_of[number] = at;
         inspect->numbers |= 1u << number;
@@ -187,7 +179,7 @@ int inspect_new(struct inspect **out, const struct inspect_pattern *patterns, si
     return 0;
 }
 
-struct inspect *inspect_ref(struct inspect *inspect)
+static struct inspect *inspect_ref(struct inspect *inspect)
 {
     atomic_fetch_add_explicit(&inspect->refs, 1, memory_order_relaxed);
     return inspect;

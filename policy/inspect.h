@@ -45,7 +45,6 @@ bool inspect_is_built_in(const char *name);
 /* Copies what it is given. -EINVAL: an expression is none, or a name is not built in; -ENOMEM. */
 int inspect_new(struct inspect **out, const struct inspect_pattern *patterns, size_t len,
                 enum inspect_engine engine, struct err *err);
-struct inspect *inspect_ref(struct inspect *inspect);
 void inspect_unref(struct inspect **inspect); /* accepts an empty one */
 const char *inspect_name(const struct inspect *inspect, size_t pattern);
 const char *inspect_engine_name(const struct inspect *inspect); /* "vectorscan", "own" */

@@ -43,7 +43,8 @@ static void *grown(void *list, size_t len, size_t *room, size_t each)
     return moved;
 }
 
-int byte_sets_add(struct byte_sets *sets, const struct byte_set *set)
+/* Its place in the list; -ENOMEM. */
+static int sets_add(struct byte_sets *sets, const struct byte_set *set)
 {
     struct byte_set *list;
 
@@ -85,16 +86,14 @@ static uint32_t add(struct parser *parser, struct tree_node node)
 
 static uint32_t add_set(struct parser *parser, const struct byte_set *set)
 {
-    int place = byte_sets_add(parser->sets, set);
+    int place = sets_add(parser->sets, set);
 
     if (place < 0) {
         parser->error = place;
         return 0;
     }
-    return add(
-        parser,
-        (struct tree_node){
-            .kind = TREE_SET, .set = (uint32_t)place, .size = 1, .shortest = 1, .longest = 1});
+    return add(parser, (struct tree_node){
+                           .kind = TREE_SET, .set = (uint32_t)place, .size = 1, .shortest = 1});
 }
 
 /* Most of an expression is bytes: their sets are looked up, not searched. */
@@ -104,9 +103,8 @@ static uint32_t add_byte(struct parser *parser, uint8_t byte)
     uint32_t place = parser->singles[byte], node;
 
     if (place)
-        return add(parser,
-                   (struct tree_node){
-                       .kind = TREE_SET, .set = place - 1, .size = 1, .shortest = 1, .longest = 1});
+        return add(parser, (struct tree_node){
+                               .kind = TREE_SET, .set = place - 1, .size = 1, .shortest = 1});
     byte_set_add(&set, byte, byte);
     if (parser->nocase)
         byte_set_fold(&set);
@@ -132,14 +130,11 @@ static void append(struct parser *parser, uint32_t parent, uint32_t *last, uint3
     up->size += new->size;
     if (up->kind == TREE_CAT || first) {
         up->shortest = sum(up->shortest, new->shortest);
-        up->longest = sum(up->longest, new->longest);
         return;
     }
     up->size++; /* where it parts */
     if (new->shortest < up->shortest)
         up->shortest = new->shortest;
-    if (new->longest > up->longest)
-        up->longest = new->longest;
 }
 
 static bool looking_at(const struct parser *parser, const char *text)
@@ -325,7 +320,6 @@ static uint32_t add_repeat(struct parser *parser, uint32_t child, uint16_t least
     uint64_t times = endless ? (least ? least : 1) : most;
     uint64_t size = node->size * times + (endless ? 1 : most - least);
     uint64_t shortest = (uint64_t)node->shortest * least;
-    uint64_t longest = endless && node->longest ? UINT32_MAX : node->longest * times;
 
     if (size > node->size)
         parser->copies += (uint32_t)(size - node->size);
@@ -338,7 +332,6 @@ static uint32_t add_repeat(struct parser *parser, uint32_t child, uint16_t least
                            .child = child,
                            .size = (uint32_t)size,
                            .shortest = (uint32_t)(shortest < UINT32_MAX ? shortest : UINT32_MAX),
-                           .longest = (uint32_t)(longest < UINT32_MAX ? longest : UINT32_MAX),
                        });
 }
 

@@ -44,8 +44,6 @@ struct byte_sets { /* each once; begins zeroed */
     size_t len, room;
 };
 void byte_sets_fini(struct byte_sets *sets);
-/* Its place in the list; -ENOMEM. */
-int byte_sets_add(struct byte_sets *sets, const struct byte_set *set);
 
 enum tree_kind {
     TREE_SET,    /* one byte of a set */
@@ -58,10 +56,10 @@ enum tree_kind {
 struct tree_node {
     enum tree_kind kind;
     uint16_t least, most;
-    uint32_t set;               /* TREE_SET: place in sets */
-    uint32_t child, next;       /* places in the tree; 0: none */
-    uint32_t size;              /* nodes of a program for it, at most */
-    uint32_t shortest, longest; /* bytes that it matches; UINT32_MAX: no end */
+    uint32_t set;         /* TREE_SET: place in sets */
+    uint32_t child, next; /* places in the tree; 0: none */
+    uint32_t size;        /* nodes of a program for it, at most */
+    uint32_t shortest;    /* bytes that it matches; UINT32_MAX: very many */
 };
 struct tree { /* begins zeroed */
     struct tree_node *list;

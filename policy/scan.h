@@ -30,8 +30,6 @@ int scan_set_new(struct scan_set **out, const char *const *expressions, size_t l
                  struct regex_fault *fault);
 void scan_set_free(struct scan_set **set);        /* accepts an empty one */
 size_t scan_set_size(const struct scan_set *set); /* bytes of memory */
-/* The most bytes a match of one expression has; SIZE_MAX: no end to it. */
-size_t scan_longest(const struct scan_set *set, size_t pattern);
 
 /* A thread's, for any number of streams. It remembers the set it was last used with (other sets may
  * be used in between, but then it begins anew each time: better one for each set). */

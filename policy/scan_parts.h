@@ -16,7 +16,6 @@ struct scan_set {
     uint64_t *start;   /* nodes where matches may begin, anywhere but at the stream's begin */
     uint64_t *begin;   /* ... and there; with the program's bit for that */
     uint64_t *matches; /* the nodes that are PROGRAM_MATCH */
-    size_t *longest;
     size_t len;
     /* How matches begin. Patterns are in groups; bit i of group g, of the pair of two letters, is
      * whether these can be bytes i and i + 1 of a match of one of the group. As many as its bit in

@@ -55,7 +55,6 @@ static int parse_one(struct scan_set *set, uint32_t *shortest, struct tree *tree
     if (result < 0)
         return result;
     root = &tree->list[tree->root];
-    set->longest[set->len] = root->longest == UINT32_MAX ? SIZE_MAX : root->longest;
     shortest[set->len++] = root->shortest;
     if (root->shortest)
         return 0;
@@ -74,9 +73,7 @@ int scan_set_new(struct scan_set **out, const char *const *expressions, size_t l
     int result = 0;
 
     *which = 0;
-    if (set)
-        set->longest = calloc(len, sizeof(*set->longest));
-    if (!set || !set->longest || !shortest || !trees.list)
+    if (!set || !shortest || !trees.list)
         return -ENOMEM;
     set->serial = atomic_fetch_add(&serial, 1) + 1;
     for (size_t i = 0; result == 0 && i < len && i < SCAN_PATTERNS_MAX; i++) {
@@ -103,17 +100,11 @@ void scan_set_free(struct scan_set **set)
     free((*set)->start);
     free((*set)->begin);
     free((*set)->matches);
-    free((*set)->longest);
     free(TAKE(*set));
 }
 
 size_t scan_set_size(const struct scan_set *set)
 {
     return sizeof(*set) + program_size(set->program) +
-           3 * set->program->words * sizeof(*set->start) + set->len * sizeof(*set->longest);
-}
-
-size_t scan_longest(const struct scan_set *set, size_t pattern)
-{
-    return set->longest[pattern];
+           3 * set->program->words * sizeof(*set->start);
 }

@@ -8,13 +8,6 @@
 
 enum { V4_BITS = 96 }; /* in front of those of an IPv4 address */
 
-static const struct policy_verdict no_memory = {
-    .verdict = VERDICT_DENY,
-    .mode = POLICY_ENFORCE,
-    .action = POLICY_RESET,
-    .reason = "there is no memory to judge it by its policies",
-};
-
 /* ---- what is in force ---- */
 
 void consent_fini(struct consent *consent)
@@ -106,7 +99,7 @@ void consent_ask(struct consent *consent, const struct consent_parties *parties,
     if (!look_up(consent, parties))
         return;
     if (consent->unknown) {
-        *out = no_memory;
+        *out = policy_unjudged;
         return;
     }
     facts = know(parties, &names);
@@ -131,7 +124,7 @@ void consent_ask_unseen(struct consent *consent, const struct consent_parties *p
     if (!look_up(consent, parties))
         return;
     if (consent->unknown) {
-        *out = no_memory;
+        *out = policy_unjudged;
         return;
     }
     facts = know(parties, &names);
@@ -178,8 +171,11 @@ static bool lists_port(const struct policy_egress *egress, uint16_t port, enum p
     return false;
 }
 
-bool consent_lists(const struct policy_scope *scope, const struct addr *server,
-                   enum protocol protocol)
+/* Whether a policy that is for the process lists this server by its address, and its port by
+ * number. A policy that only monitors has a say where none enforces. A list of all addresses lists
+ * none. */
+static bool is_listed(const struct policy_scope *scope, const struct addr *server,
+                      enum protocol protocol)
 {
     enum policy_mode mode = POLICY_MONITOR;
 
@@ -203,5 +199,5 @@ bool consent_trusts(struct consent *consent, const struct consent_parties *parti
     if (is_own(parties))
         return true;
     return look_up(consent, parties) && consent->scope &&
-           consent_lists(consent->scope, parties->server, parties->protocol);
+           is_listed(consent->scope, parties->server, parties->protocol);
 }

@@ -39,9 +39,3 @@ void consent_ask_unseen(struct consent *consent, const struct consent_parties *p
                         const char *why, enum policy_point *point, struct policy_verdict *out);
 /* Whether what this server answers counts. */
 bool consent_trusts(struct consent *consent, const struct consent_parties *parties);
-
-/* Pure: whether a policy that is for the process lists this server by its address, and its port by
- * number. A policy that only monitors has a say where none enforces. A list of all addresses lists
- * none. */
-bool consent_lists(const struct policy_scope *scope, const struct addr *server,
-                   enum protocol protocol);

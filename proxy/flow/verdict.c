@@ -88,13 +88,6 @@ void verdict_next(struct flow *flow)
 
 /* ---- what is done ---- */
 
-static const struct policy_verdict no_memory = {
-    .verdict = VERDICT_DENY,
-    .mode = POLICY_ENFORCE,
-    .action = POLICY_RESET,
-    .reason = "there is no memory to judge it by its policies",
-};
-
 static void say(struct verdicts *verdicts)
 {
     const struct policy_verdict *last = &verdicts->last;
@@ -178,13 +171,13 @@ void verdict_blind(struct flow *flow)
     const struct facts_request none = {0};
 
     forget_last(&flow->verdicts);
-    verdict_settle(flow, POLICY_POINT_BODY, &no_memory, &none);
+    verdict_settle(flow, POLICY_POINT_BODY, &policy_unjudged, &none);
 }
 
 bool verdict_settle_unknown(struct flow *flow, enum policy_point point,
                             const struct facts_request *request)
 {
-    return !flow->verdicts.unknown || verdict_settle(flow, point, &no_memory, request);
+    return !flow->verdicts.unknown || verdict_settle(flow, point, &policy_unjudged, request);
 }
 
 enum flow_state verdict_refused(struct flow *flow)

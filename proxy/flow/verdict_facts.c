@@ -1,3 +1,4 @@
+/* verdict_facts: what policies want to know of a flow, put together from what is known of it. */
 #include <string.h>
 
 #include "proxy/flow/verdict_own.h"

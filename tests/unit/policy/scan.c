@@ -166,19 +166,6 @@ static void test_faults(void **state)
     }
 }
 
-static void test_longest(void **state)
-{
-    static const char *const expressions[] = {"ab?c", "(ab|cde){2,3}", "ab*", "^a$", "[ab]{1000}"};
-    static const size_t longest[] = {3, 9, SIZE_MAX, 1, 1000};
-    CLEANUP(scan_set_free)
-    struct scan_set *set = compiled(expressions, ARRAY_SIZE(expressions));
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(longest); i++)
-        assert_int_equal(scan_longest(set, i), longest[i]);
-    assert_true(scan_set_size(set) < 65536);
-}
-
 static void test_enough(void **state)
 {
     static const char *const expressions[] = {"a", "b"};
@@ -393,10 +380,10 @@ static void test_passed_by(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_told),         cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_longest),      cmocka_unit_test(test_enough),
-        cmocka_unit_test(test_streams_move), cmocka_unit_test(test_passed_by),
-        cmocka_unit_test(test_as_model),     cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_told),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_enough),     cmocka_unit_test(test_streams_move),
+        cmocka_unit_test(test_passed_by),  cmocka_unit_test(test_as_model),
+        cmocka_unit_test(test_forgetting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
