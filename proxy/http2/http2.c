@@ -108,8 +108,16 @@ static void put(struct session *session, struct span bytes)
     session->rest = span_of(bytes.data + len, bytes.len - len);
 }
 
+/* A reset is not to be read together with the answer before it: there are clients (curl 7.88) that
+ * then look at the reset first, and servers write it by itself. So it begins what is pulled. */
+static bool resets(struct session *session, const uint8_t *begin)
+{
+    return session->out == begin && stream_resets(session);
+}
+
 static void pull(struct session *session)
 {
+    const uint8_t *begin = session->out;
     struct span rest = session->rest;
 
     session->rest = span_of(NULL, 0);
@@ -122,7 +130,7 @@ static void pull(struct session *session)
 
         if (n < 0)
             break_off(session, (int)n);
-        if (n < 0 || (n == 0 && !stream_resets(session) && !frames_goodbye(session)))
+        if (n < 0 || (n == 0 && !resets(session, begin) && !frames_goodbye(session)))
             break;
         put(session, span_of(data, (size_t)n));
     }
@@ -181,7 +189,7 @@ bool http2_finished(const struct http2 *http2, enum http2_side to)
         return true;
     if (!nghttp2_session_want_read(session->ng) && !nghttp2_session_want_write(session->ng))
         return true;
-    if (!other->ended)
+    if (!other->ended || session->resets)
         return false;
     for (const struct http2_stream *stream = http2->streams; stream; stream = stream->next)
         if (body_pends(stream, other->side))

@@ -23,7 +23,8 @@ for i in "${!SERVERS[@]}"; do PORT[${SERVERS[i]}]=${ports[i]}; done
 secure=() plain=(plain="http://localhost:${PORT[plain]}")
 for server in nginx nghttpd go node; do secure+=("$server=https://localhost:${PORT[$server]}"); done
 NGINX_SPEAKS=http2
-nginx_server "${PORT[nginx]}" origin 'add_trailer x-trailer done;'
+nginx_server "${PORT[nginx]}" origin "add_trailer x-trailer done; location /early {
+    proxy_pass http://unix:$T/nobody.sock; proxy_request_buffering off; client_max_body_size 0; }"
 start_nginx
 cd "$T/www" # the others serve it
 key=("$T/origin.key" "$T/origin.pem")
@@ -139,3 +140,10 @@ events '.[].process_http // empty | select(.code >= 200 and .code < 300 and .hos
 diff "$T/told.wanted" "$T/told" >&9 || fail "not what the servers saw (<) is told (>)"
 expect_eq "agreed by TLS" h2 "$(events '[.[].process_tls // empty | .alpn] | unique | join(" ")')"
 echo "ok: $(awk '{ n += $1 } END { print n }' "$T/told") requests told"
+
+# ---- an answer before the request is whole, and NO_ERROR behind it -------------------------------------------
+
+exec_local -- bash -c 'for i in {1..20}; do curl -so "$1" -w "%{http_code}\n" --http2 --data-binary "@$2" "$3"; done; true' \
+    early "$T/answer" "$T/upload" "https://localhost:${PORT[nginx]}/early" >"$T/early"
+expect_eq "early answers" '20 502' "$(sort "$T/early" | uniq -c | xargs)"
+echo "ok: early answers arrive"
