@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/suggest.h"
+
 enum { LABEL_MAX = 63, NAME_MAX_LEN = 253 };
 
 void policy_list_fini(struct policy_list *list)
@@ -191,33 +193,65 @@ static const struct {
     {"List", NULL, NULL, "write its items as documents of their own, with '---' between"},
 };
 
+static size_t kind_of(const char *name)
+{
+    size_t at = 0;
+
+    while (at < ARRAY_SIZE(kinds) && strcmp(kinds[at].name, name) != 0)
+        at++;
+    return at;
+}
+
+/* Which of ours one is taken for that is none, so that what else is wrong with it is told, too. */
+static size_t unknown_kind(struct compile *c, const struct node *kind, const struct node *version)
+{
+    const char *known[ARRAY_SIZE(kinds) + 1] = {NULL}, *meant;
+    size_t len = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (kinds[i].compile)
+            known[len++] = kinds[i].name;
+    compile_unknown(c, kind->mark, "kind", kind->text, known);
+    meant = suggest(kind->text, known, len);
+    if (meant)
+        return kind_of(meant);
+    for (size_t i = 0; version && version->kind == NODE_TEXT && i < ARRAY_SIZE(kinds); i++)
+        if (kinds[i].compile && strcmp(kinds[i].version, version->text) == 0)
+            return i;
+    return ARRAY_SIZE(kinds);
+}
+
+/* All that can be said of what is no policy of ours. */
+static void check_metadata(struct compile *c, const struct node *root)
+{
+    CLEANUP(title_fini) struct title title = {0};
+    const struct node *metadata = compile_find(root, "metadata");
+
+    if (metadata && metadata->kind == NODE_MAP)
+        compile_metadata(c, metadata, NULL, &title);
+}
+
 static void compile_kind(struct compile *c, const struct node *root, const struct node *kind,
                          struct policy_list *made)
 {
     const struct node *version = compile_find(root, "apiVersion");
-    const char *known[ARRAY_SIZE(kinds) + 1] = {NULL};
-    size_t at = 0, len = 0;
+    size_t at = kind_of(kind->text);
 
-    while (at < ARRAY_SIZE(kinds) && strcmp(kinds[at].name, kind->text) != 0)
-        at++;
-    if (at < ARRAY_SIZE(kinds) && kinds[at].why) {
+    if (at == ARRAY_SIZE(kinds))
+        at = unknown_kind(c, kind, version);
+    else if (kinds[at].why)
         faults_add(c->faults, kind->mark, "the kind %s is not supported: %s", kind->text,
                    kinds[at].why);
-        return;
-    }
-    if (at == ARRAY_SIZE(kinds)) {
-        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-            if (kinds[i].compile)
-                known[len++] = kinds[i].name;
-        compile_unknown(c, kind->mark, "kind", kind->text, known);
+    if (at == ARRAY_SIZE(kinds) || kinds[at].why) {
+        check_metadata(c, root);
         return;
     }
     if (!version && !c->cut)
-        faults_add(c->faults, root->mark, "apiVersion is missing; that of a %s is %s", kind->text,
-                   kinds[at].version);
+        faults_add(c->faults, root->mark, "apiVersion is missing; that of a %s is %s",
+                   kinds[at].name, kinds[at].version);
     else if (version &&
              (version->kind != NODE_TEXT || strcmp(version->text, kinds[at].version) != 0))
-        faults_add(c->faults, version->mark, "the apiVersion of a %s is %s", kind->text,
+        faults_add(c->faults, version->mark, "the apiVersion of a %s is %s", kinds[at].name,
                    kinds[at].version);
     c->cilium = kinds[at].compile == cilium_compile;
     kinds[at].compile(c, root, made);

@@ -204,26 +204,56 @@ static bool is_udp_alone(const struct policy_to_ports *to)
     return protocols == POLICY_UDP;
 }
 
+static bool is_dns(const struct policy_port *port)
+{
+    return port->first == 53 && port->last == 53;
+}
+
+static const struct node *first_of(const struct node *list)
+{
+    return list && list->kind == NODE_LIST ? list->first : NULL;
+}
+
+/* What is of TLS and HTTP, where neither is. */
+static void check_inside(struct compile *c, const struct node *node,
+                         const struct policy_to_ports *to)
+{
+    static const char *const inside[] = {"serverNames", "http", "tls"};
+    const struct node *rules = compile_find(node, "rules");
+    const struct node *port = first_of(compile_find(node, "ports"));
+    const char *demand = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(inside); i++) {
+        const struct node *said = compile_find(node, inside[i]);
+
+        said = said || !rules ? said : compile_find(rules, inside[i]);
+        if (said && is_udp_alone(to))
+            faults_add(c->faults, said->key_mark,
+                       "%s cannot be judged on UDP, where no TLS of ours is; say protocol: TCP",
+                       inside[i]);
+        else if (said && !demand)
+            demand = inside[i];
+    }
+    for (size_t i = 0; demand && port && i < to->ports_len; i++, port = port->next)
+        if (is_dns(&to->ports[i]))
+            faults_add(c->faults, port->mark,
+                       "%s is said here, and questions of the DNS are asked without, so that none "
+                       "is ever allowed; make an item of toPorts of its own for port 53",
+                       demand);
+}
+
 /* What is said of a port that cannot be so there. */
 static void check(struct compile *c, const struct node *node, const struct policy_to_ports *to)
 {
-    static const char *const of_tcp[] = {"serverNames", "tls", "http"};
-    const struct node *rules = compile_find(node, "rules"), *ports = compile_find(node, "ports");
-    const struct node *port = ports && ports->kind == NODE_LIST ? ports->first : NULL;
+    const struct node *rules = compile_find(node, "rules");
+    const struct node *port = first_of(compile_find(node, "ports"));
     const struct node *dns = rules ? compile_find(rules, "dns") : NULL;
     const struct node *names = compile_find(node, "serverNames");
 
-    for (size_t i = 0; i < ARRAY_SIZE(of_tcp) && is_udp_alone(to); i++) {
-        const struct node *said = compile_find(node, of_tcp[i]);
-
-        said = said || !rules ? said : compile_find(rules, of_tcp[i]);
-        if (said)
-            faults_add(c->faults, said->key_mark,
-                       "%s cannot be judged on UDP, where no TLS of ours is; say protocol: TCP",
-                       of_tcp[i]);
-    }
+    if (!dns || (!names && !compile_find(rules, "http"))) /* else more is wrong, and told */
+        check_inside(c, node, to);
     for (size_t i = 0; dns && port && i < to->ports_len; i++, port = port->next)
-        if (to->ports[i].first != 53 || to->ports[i].last != 53)
+        if (!is_dns(&to->ports[i]))
             faults_add(c->faults, port->mark,
                        "dns rules are for port 53 alone, where the DNS is spoken; make an item of "
                        "toPorts of its own for other ports");

@@ -23,7 +23,8 @@ static void read_version(struct compile *c, const struct node *node, const struc
                    "TLS %s is spoken by nobody here, so %s can be 1.2 or 1.3", node->text,
                    key->name);
     else
-        compile_unknown(c, node->mark, key->name, node->text, versions);
+        faults_add(c->faults, node->mark, "%s cannot be '%.100s'; say 1.2 or 1.3", key->name,
+                   node->text);
 }
 
 static void read_cipher(struct compile *c, const struct node *node, size_t i, const struct key *key,

@@ -279,6 +279,23 @@ static bool on_event(struct reader *reader, const yaml_event_t *event)
 
 /* ---- all of it ---- */
 
+/* Somebody indents by it, and cannot see it. */
+static bool is_tab(struct span bytes, yaml_mark_t mark)
+{
+    const uint8_t *line = bytes.data, *end = bytes.data + bytes.len;
+
+    for (; line && mark.line; mark.line--) {
+        line = memchr(line, '\n', (size_t)(end - line));
+        line += line != NULL;
+    }
+    if (!line || mark.column >= (size_t)(end - line))
+        return false;
+    for (size_t i = 0; i < mark.column; i++)
+        if (line[i] != ' ' && line[i] != '\t')
+            return false;
+    return line[mark.column] == '\t';
+}
+
 static void tell_syntax(struct reader *reader, const yaml_parser_t *parser, struct span bytes)
 {
     const char *problem = parser->problem ? parser->problem : "it cannot be read";
@@ -288,6 +305,9 @@ static void tell_syntax(struct reader *reader, const yaml_parser_t *parser, stru
     else if (parser->error == YAML_READER_ERROR)
         faults_add(reader->faults, fault_mark(bytes, parser->problem_offset),
                    "this is no text in UTF-8: %s", problem);
+    else if (is_tab(bytes, parser->problem_mark))
+        faults_add(reader->faults, mark_of(parser->problem_mark),
+                   "this is no YAML: a tab stands here, and YAML is indented by spaces alone");
     else if (parser->context)
         faults_add(reader->faults, mark_of(parser->problem_mark),
                    "this is no YAML: %s, %s that begins in line %zu", problem, parser->context,

@@ -4,7 +4,11 @@
 #include "tests/unit/policy/compile_cases.h"
 
 #define TITLE(name) "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: " name "\n"
-#define SIXTY_FOUR  "a123456789a123456789a123456789a123456789a123456789a123456789a123"
+#define KINDS       "TrafficPolicy, CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy"
+#define NO_NAME                                                                                    \
+    "cannot be a name: small letters, digits, '.' and '-', a letter or digit at both ends, at "    \
+    "most 253"
+#define SIXTY_FOUR "a123456789a123456789a123456789a123456789a123456789a123456789a123"
 
 static const struct compile_case titles[] = {
     {"nothing", "", "0:0: holds no policy; a comment in it would say that it is meant to be empty"},
@@ -18,11 +22,19 @@ static const struct compile_case titles[] = {
      "1:1: a list stands where a policy should: apiVersion, kind, metadata and spec"},
     {"no kind", "apiVersion: sallyport.io/v1\n", "1:1: kind is missing; say kind: TrafficPolicy"},
     {"a kind that is no text", "kind: [x]\n", "1:7: kind is missing; say kind: TrafficPolicy"},
-    {"a kind misspelt", "kind: TrafficPolice\n",
-     "1:7: kind cannot be 'TrafficPolice'; did you mean 'TrafficPolicy'?"},
-    {"a kind of nobody's", "kind: Deployment\n",
-     "1:7: kind cannot be 'Deployment'; say TrafficPolicy, CiliumNetworkPolicy or "
-     "CiliumClusterwideNetworkPolicy"},
+    {"a kind misspelt, and more",
+     "apiVersion: sallyport.io/v1\nkind: TrafficPolice\nmetadata: {name: A}\nspec: {mod: x}\n",
+     "2:7: kind cannot be 'TrafficPolice'; did you mean 'TrafficPolicy'?\n"
+     "3:18: 'A' " NO_NAME "\n"
+     "4:8: the spec of a TrafficPolicy has no key 'mod'; did you mean 'mode'?"},
+    {"another kind of our version",
+     "apiVersion: sallyport.io/v1\nkind: Rules\nmetadata: {nam: a}\nspec: {egress: []}\n",
+     "2:7: kind cannot be 'Rules'; say " KINDS "\n"
+     "3:11: metadata lacks name\n3:12: metadata has no key 'nam'; did you mean 'name'?"},
+    {"a kind of nobody's, and its metadata",
+     "kind: Deployment\nmetadata: {name: A}\nspec: {replicas: 1}\n",
+     "1:7: kind cannot be 'Deployment'; say " KINDS "\n2:18: 'A' " NO_NAME},
+    {"a kind of nobody's", "kind: Deployment\n", "1:7: kind cannot be 'Deployment'; say " KINDS},
     {"a kind of Kubernetes'", "kind: NetworkPolicy\n",
      "1:7: the kind NetworkPolicy is not supported: its egress can be said as that of a "
      "TrafficPolicy"},
@@ -99,9 +111,7 @@ static const struct compile_case titles[] = {
      "2:1: this is no YAML: did not find expected node content, while parsing a flow node that "
      "begins in line 2"},
     {"a tab", TITLE("{name: a}") "spec:\n\tegress: []\n",
-     "5:1: this is no YAML: found character that cannot start any token, while scanning for "
-     "the "
-     "next token that begins in line 5"},
+     "5:1: this is no YAML: a tab stands here, and YAML is indented by spaces alone"},
     {"an alias", TITLE("&x {name: a}") "spec: {egress: [], inspect: *x}\n",
      "3:11: anchors such as '&x' are not read; leave it out\n"
      "4:29: aliases such as '*x' are not read; write it out\n"

@@ -99,6 +99,10 @@ static const struct compile_case networks[] = {
      "6:25: the entity 'kube-apiserver' is not supported: " CLUSTER},
 };
 
+#define UNASKED                                                                                    \
+    "questions of the DNS are asked without, so that none is ever allowed; make an item of "       \
+    "toPorts of its own for port 53"
+
 static const struct compile_case ports[] = {
     {"ranges", TO_PORTS("ports: [{port: \"80-443\"}, {port: \"443-80\"}]"),
      "7:22: '80-443' is no port; a range is said as port: \"80\" and endPort: 443\n"
@@ -155,6 +159,19 @@ static const struct compile_case ports[] = {
      "8:7: serverNames cannot be judged on UDP, where no TLS of ours is; say protocol: TCP\n"
      "9:7: tls cannot be judged on UDP, where no TLS of ours is; say protocol: TCP\n"
      "10:15: http cannot be judged on UDP, where no TLS of ours is; say protocol: TCP"},
+    {"what is said in TLS where the DNS is spoken, too",
+     TO_PORTS("ports: [{port: \"443\"}, {port: \"53\", protocol: UDP}]\n"
+              "      serverNames: [a.example]\n      rules: {http: [{}]}"),
+     "7:30: serverNames is said here, and " UNASKED},
+    {"HTTP where the DNS is spoken",
+     TO_PORTS("ports: [{port: \"53\", protocol: TCP}]\n      rules: {http: [{}]}"),
+     "7:15: http is said here, and " UNASKED},
+    {"TLS where the DNS is spoken, and its rules",
+     TO_PORTS("ports: [{port: \"53\"}]\n      tls: {minVersion: \"1.3\"}\n"
+              "      rules: {dns: [{matchPattern: \"*\"}]}"),
+     "7:15: tls is said here, and " UNASKED},
+    {"what is said in TLS in a range that holds port 53",
+     TO_PORTS("ports: [{port: \"1\", endPort: 1024}]\n      serverNames: [a.example]"), ""},
     {"Cilium's TLS", TO_PORTS("terminatingTLS: {secret: {name: x}}"),
      "7:7: terminatingTLS is not supported: certificates are made on the spot, and upstream's is "
      "verified, for every connection; say what TLS must be under tls, the roots as tls.trustedCA"},
@@ -167,6 +184,8 @@ static const struct compile_case tls[] = {
     {"versions", TO_PORTS("tls: {minVersion: TLSv1.2, maxVersion: \"1.1\"}"),
      "7:25: minVersion cannot be 'TLSv1.2'; say 1.2 or 1.3\n"
      "7:46: TLS 1.1 is spoken by nobody here, so maxVersion can be 1.2 or 1.3"},
+    {"a version of the future", TO_PORTS("tls: {minVersion: \"1.4\"}"),
+     "7:25: minVersion cannot be '1.4'; say 1.2 or 1.3"},
     {"the most is less than the least", TO_PORTS("tls: {minVersion: 1.3, maxVersion: 1.2}"),
      "7:42: maxVersion is older than minVersion"},
     {"a cipher misspelt", TO_PORTS("tls: {ciphers: [TLS_AES_128_GCM_SHA265]}"),

@@ -116,8 +116,8 @@ static const struct {
      "    ? [a]\n"
      "      ^\n"},
     {"no YAML", BYTES("a: b\n\tc: d\n"),
-     "f:2:1: error: this is no YAML: found a tab character that violates indentation, while "
-     "scanning a plain scalar that begins in line 1\n"
+     "f:2:1: error: this is no YAML: a tab stands here, and YAML is indented by spaces "
+     "alone\n"
      "    \tc: d\n"
      "    ^\n"},
     {"a bracket too few, and a fault before it", BYTES("a: 1\na: [2, 3\nb: 4\n"),
