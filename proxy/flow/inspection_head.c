@@ -177,7 +177,8 @@ static void look_at_encoding(struct head *head)
     if (status == DECODE_FINE && decode_is_plain(decode))
         look_at_length(head);
     if (status != DECODE_FINE &&
-        finding_unseen(head->plan, POLICY_REQUEST, decode_reason(status), &finding))
+        finding_unseen(head->plan, POLICY_REQUEST, decode_reason(status), &finding) &&
+        finding.verdict.verdict == VERDICT_DENY) /* else it is told of the body, if one comes */
         settle_head(head, &finding);
 }
 
