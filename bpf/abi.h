@@ -21,6 +21,7 @@ enum {
     ABI_PEERS = 4,              /* destinations that one datagram socket is followed to at a time */
     ABI_PROCESSES_MAX = 131072, /* of all pods, whose programs are noted for policies */
     ABI_RULES_MAX = 2 * ABI_PODS_MAX, /* before a pod's rules go the next ones are there */
+    ABI_MPTCP = 254,                  /* its own number needs more than 8 bits */
     ABI_OTHER_PROTOCOL = 255,
     ABI_BINARY_MAX = 256, /* bytes of a path or of its end that policies can tell apart */
     /* SO_PRIORITY of every agent's listeners, by which other agents know them. It is not inherited
@@ -238,7 +239,7 @@ struct abi_socket {
     __u64 time_ns;            /* when this happened, boot clock */
     __u8 src[16], dst[16];    /* as the program sees them: IPv4-mapped or IPv6 */
     __u16 src_port, dst_port; /* host order */
-    __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP; of a KIND: ABI_OTHER_PROTOCOL for those beyond */
+    __u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP; of a KIND: any, or an ABI_ one of those beyond */
     __u8 flags;    /* enum abi_socket_flags */
     __u16 error;   /* CLOSE of a connection: the errno it ended with, or 0; DENIED */
     __u64 tx, rx;  /* bytes the program wrote and read so far */

@@ -171,14 +171,21 @@ static __always_inline void tell_denied(const struct abi_origin *origin, __u8 pr
     tell_record(origin, protocol, 0, error, flags);
 }
 
+static __always_inline __u8 told_protocol(__u32 protocol)
+{
+    if (protocol == IPPROTO_MPTCP)
+        return ABI_MPTCP;
+    return protocol < ABI_MPTCP ? protocol : ABI_OTHER_PROTOCOL;
+}
+
 /* A socket of a kind that cannot be judged. */
 static __always_inline void tell_kind(const struct abi_origin *origin, __u32 type, __u32 protocol,
                                       __u32 verdict)
 {
     bool allowed = verdict & ABI_VERDICT_TELL;
 
-    tell_record(origin, protocol < ABI_OTHER_PROTOCOL ? protocol : ABI_OTHER_PROTOCOL, type,
-                allowed ? 0 : EPERM, ABI_SOCKET_KIND | (allowed ? ABI_SOCKET_ALLOWED : 0));
+    tell_record(origin, told_protocol(protocol), type, allowed ? 0 : EPERM,
+                ABI_SOCKET_KIND | (allowed ? ABI_SOCKET_ALLOWED : 0));
 }
 
 /* Steered to the agent, or not: what becomes of a connect that is judged so. `looked_into`: it was

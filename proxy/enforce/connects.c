@@ -159,19 +159,25 @@ static void judge_denied(struct connects *connects, const struct abi_socket *rec
 
 static const char *kind_name(const struct abi_socket *record)
 {
+    if (record->src_port == SOCK_RAW) /* whatever protocol it is for */
+        return "a raw socket";
     switch (record->protocol) {
     case IPPROTO_TCP:
         return "a connection by a route of the program's own";
+    case IPPROTO_ICMP:
+    case IPPROTO_ICMPV6:
+        return "a socket for pings";
     case IPPROTO_SCTP:
         return "SCTP";
     case IPPROTO_UDPLITE:
         return "UDP-Lite";
     case IPPROTO_DCCP:
         return "DCCP";
-    case ABI_OTHER_PROTOCOL:
-        return "MPTCP, or another kind";
+    case ABI_MPTCP:
+        return "MPTCP";
+    default:
+        return "a socket of another protocol";
     }
-    return record->src_port == SOCK_RAW ? "a raw socket" : "a socket for pings, or another kind";
 }
 
 static void judge_kind(const struct abi_socket *record, struct connects_judged *out)

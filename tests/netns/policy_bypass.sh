@@ -128,7 +128,7 @@ deny reject http: no rule allows CONNECT good.example:443
 deny reject http: no rule allows GET /ok
 deny reject http: no rule allows GET /ok/../secret
 deny reject http: no rule allows GET /secret
-deny reject visibility: MPTCP, or another kind cannot be judged by address and port
+deny reject visibility: MPTCP cannot be judged by address and port
 deny reject visibility: UDP-Lite cannot be judged by address and port
 deny reject visibility: a connection by a route of the program's own cannot be judged by address and port
 deny reject visibility: a raw socket cannot be judged by address and port

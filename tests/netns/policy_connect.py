@@ -1,7 +1,7 @@
 """What a program gets that tries to reach out: one line for each word on the command line.
 
 tcp:ADDRESS:PORT, udp:ADDRESS:PORT (connected), send:ADDRESS:PORT (named in the datagram): "ok", or the
-errno's name. A datagram is "ok" when its echo came. raw, ping, mptcp, sctp, udplite: whether there is
+errno's name. A datagram is "ok" when its echo came. raw, packets, ping, mptcp, sctp, udplite: whether there is
 such a socket. sleep: waits for a line on stdin before it goes on."""
 import errno
 import socket
@@ -24,6 +24,7 @@ def reach(kind, address, port):
 
 KINDS = {
     "raw": (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP),
+    "packets": (socket.AF_INET, socket.SOCK_RAW, 255),
     "ping": (socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP),
     "mptcp": (socket.AF_INET, socket.SOCK_STREAM, 262),
     "sctp": (socket.AF_INET, socket.SOCK_SEQPACKET, 132),
