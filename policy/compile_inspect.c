@@ -2,6 +2,7 @@
 #include "policy/compile_own.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/inspect.h"
@@ -39,6 +40,27 @@ static const struct key pattern_keys[] = {
 static const struct shape pattern_shape = {"a pattern of one's own", pattern_keys,
                                            ARRAY_SIZE(pattern_keys)};
 
+/* It is confirmed by itself (inspect.c), and looked for from each byte of a body on: neither may
+ * cost more than an expression of a request does. */
+static int check_speed(const char *expression, struct regex_fault *fault)
+{
+    static const char nocase[] = "(?i)"; /* stands at the start */
+    bool folds = strncmp(expression, nocase, strlen(nocase)) == 0;
+    CLEANUP(regex_free) struct regex *itself = NULL;
+    CLEANUP(regex_free) struct regex *anywhere = NULL;
+    size_t size = strlen(expression) + sizeof(".*()");
+    CLEANUP(text_free) char *text = malloc(size);
+    int result = text ? regex_new(&itself, expression, fault) : -ENOMEM;
+
+    if (result < 0)
+        return result;
+    snprintf(text, size, "%s.*(%s)", folds ? nocase : "",
+             folds ? expression + strlen(nocase) : expression);
+    result = regex_new(&anywhere, text, fault);
+    fault->at = 0; /* of the expression, not of this text */
+    return result;
+}
+
 static void read_own_pattern(struct compile *c, const struct node *node,
                              struct policy_bodies *bodies)
 {
@@ -64,6 +86,8 @@ static void read_own_pattern(struct compile *c, const struct node *node,
     if (!regex)
         return;
     result = scan_set_new(&compiled, (const char *const[]){regex->text}, 1, &which, &fault);
+    if (result == 0)
+        result = check_speed(regex->text, &fault);
     if (result == -ENOMEM)
         c->no_memory = true;
     else if (result < 0)

@@ -35,6 +35,12 @@ static const struct compile_case faults[] = {
      "6:82: a pattern of one's own lacks regex\n"
      "6:112: this cannot be looked for: '(' is never closed\n"
      "6:135: this cannot be looked for: matches no bytes at all, so everywhere"},
+    {"one's own that are slow",
+     BODIES("{patterns: [{name: a, regex: \".*a[ab]{200}x\"}, {name: b, regex: \"a[ab]{200}x\"}, "
+            "{name: c, regex: \"(?i)a.{200}x\"}]}"),
+     "6:44: this cannot be looked for: repeats too much to be matched quickly\n"
+     "6:79: this cannot be looked for: repeats too much to be matched quickly\n"
+     "6:112: this cannot be looked for: repeats too much to be matched quickly"},
     {"words of bodies", BODIES("{patterns: [iban], direction: up, action: reject}"),
      "6:44: direction cannot be 'up'; say request, response or both\n"
      "6:56: action cannot be 'reject'; say deny or alert"},
@@ -84,13 +90,14 @@ static const struct compile_case fine[] = {
     {"every pattern",
      BODIES("{patterns: [payment-card, iban, private-key, aws-access-key, gcp-key, "
             "github-token, slack-token, jwt, email, us-ssn]}"),
-     "inspect.bodies[0] 3 alert 18446744073709551615 payment-card iban private-key aws-access-key gcp-key "
+     "inspect.bodies[0] 3 alert 18446744073709551615 payment-card iban private-key aws-access-key "
+     "gcp-key "
      "github-token slack-token jwt email us-ssn\n"},
     {"one's own, and all that can be said",
-     BODIES(
-         "{patterns: [{name: ticket, regex: \"T-[0-9]{6}\"}], direction: response, action: deny, "
-         "maxBytes: 64Ki}, {patterns: [jwt], direction: both, maxBytes: 4096}"),
-     "inspect.bodies[0] 2 deny 65536 ticket=T-[0-9]{6}\n"
+     BODIES("{patterns: [{name: ticket, regex: \"(?i)T-[0-9]{6}[a-f]{200}\"}], direction: "
+            "response, action: deny, "
+            "maxBytes: 64Ki}, {patterns: [jwt], direction: both, maxBytes: 4096}"),
+     "inspect.bodies[0] 2 deny 65536 ticket=(?i)T-[0-9]{6}[a-f]{200}\n"
      "inspect.bodies[1] 3 alert 4096 jwt\n"},
     {"the others", INSPECT("{consistency: \"off\", tokens: deny}"),
      "inspect.consistency 0\ninspect.tokens 2\n"},
