@@ -19,6 +19,6 @@ struct token {
 
 /* jwt: header and claims, and whatever follows them. False: it is no such token. */
 bool token_read(struct span jwt, struct token *out);
-/* Whether a pod may have it for its own. What is no pod of Kubernetes' (space or name ""), such as a
- * command that was started by hand, may have one that is bound to no pod. */
+/* Whether a pod may have it for its own. What is no pod of Kubernetes' (space or name ""), such as
+ * a command that was started by hand, may have one that is bound to no pod. */
 bool token_is_of(const struct token *token, const char *space, const char *name);

@@ -17,7 +17,7 @@ enum {
     CONFIG_NAMES_MAX = 1024,
     CONFIG_LISTEN_MAX = 16,
     CONFIG_POLICIES_MAX = 48, /* each is watched: WATCH_PATHS_MAX */
-    CONFIG_KEYS_MAX = 48, /* of the table */
+    CONFIG_KEYS_MAX = 48,     /* of the table */
     CONFIG_ARGS_MAX = 256,
 };
 

@@ -25,7 +25,7 @@ struct reload_parts { /* all borrowed, all outlive it */
 
 struct reload_status {
     uint64_t done, failed;
-    uint64_t at_ns; /* since 1970: the last one; 0: there was none */
+    uint64_t at_ns;  /* since 1970: the last one; 0: there was none */
     char error[512]; /* why the last one failed; "": it did not */
 };
 

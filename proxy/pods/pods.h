@@ -44,8 +44,7 @@ void pods_leave(struct pods *pods);
 int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *settings,
              struct policy_view *view, struct err *err);
 /* It has other policies; all stays as it was on failure. */
-int pods_use_view(struct pods *pods, uint64_t cgroup_id, struct policy_view *view,
-                  struct err *err);
+int pods_use_view(struct pods *pods, uint64_t cgroup_id, struct policy_view *view, struct err *err);
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
