@@ -10,7 +10,8 @@ enum { FAILED = 1, MISUSED = 2 };
 static const char usage_text[] =
     "Usage: sallyport policy remove [OPTION…] [NAMESPACE/]NAME…\n"
     "\n"
-    "Takes back policies that were applied ('sallyport policy apply'), one after the other. One\n"
+    "Takes back policies that were applied ('sallyport policy apply'), one after the other, and\n"
+    "prints of each that it is removed; one that cannot be is no reason to leave the others. One\n"
     "that stands in a file of the agent's is removed there.\n"
     "\n"
     "      --runtime-dir DIR      where the agent is ($RUNTIME_DIRECTORY, else /run/sallyport)\n"
@@ -39,6 +40,8 @@ int command_policy_remove(int argc, char **argv)
                      json_pack("{s:s, s:s}", "verb", "policy.remove", "name", argv[i]),
                      &answer) < 0)
             status = FAILED;
+        else
+            printf("%s removed\n", argv[i]);
         json_decref(answer);
     }
     return status;

@@ -93,7 +93,8 @@ static int by_id(const void *a, const void *b)
     return strcmp((*(struct policy *const *)a)->id, (*(struct policy *const *)b)->id);
 }
 
-/* Of a name that a file has and a client applied, too: told of what came last. */
+/* Of a name that a file has and a client applied, too: told of what came last, and who has the
+ * other one, which may be the very same file. */
 static void tell_both(const struct sources *sources, struct policy_story *story,
                       const struct policy *file, const struct policy *client)
 {
@@ -104,11 +105,13 @@ static void tell_both(const struct sources *sources, struct policy_story *story,
 
     snprintf(path, sizeof(path), "%s:%u:%u", fresh->file, fresh->place.mark.line,
              fresh->place.mark.column);
-    snprintf(sentence, sizeof(sentence),
-             "the policy '%s' stands already in %s, line %u%s; choose another name, or remove one "
-             "of them",
-             fresh->id, there->file, there->place.mark.line,
-             there == client ? ", which a client applied" : "");
+    snprintf(
+        sentence, sizeof(sentence), "the agent has a policy '%.100s' already, %s %.200s, line %u%s",
+        fresh->id, there == client ? "which a client applied from" : "which it reads itself from",
+        there->file, there->place.mark.line,
+        there == client ? "; choose another name, or take it back with 'sallyport policy remove'"
+                        : " (--policy, or policies.d beside its configuration); choose another "
+                          "name, or change it there");
     policy_story_add(story, path, sentence);
 }
 

@@ -123,19 +123,21 @@ expect_grep "every fault" "^$T/mine/five.yaml:5:9: error: " "$T/err"
 expect_grep "is told" "^$T/mine/five.yaml:6:3: error: " "$T/err"
 expect_grep "with the line" "^      mode: enforced$" "$T/err"
 expect_status "an apply of a file's policy" 1 policy apply "$T/mine/six.yaml" "$T/mine/seven.yaml" 2>"$T/err"
-expect_grep "a file has that name" "^$T/mine/seven.yaml:5:.* 'z' stands already in $T/more/z.yaml, line 5;" "$T/err"
+expect_grep "a file has that name" "^$T/mine/seven.yaml:5:.* the agent has a policy 'z' already, which it reads itself from $T/more/z.yaml, line 5 " "$T/err"
 expect_status "an apply of nothing" 1 policy apply "$T/mine/six.yaml" "$T/nothing" 2>"$T/err"
 expect_grep "what is not there" "^$T/nothing: error: No such file" "$T/err"
 expect_eq "none of it is in force" "a four m one three two z" "$(policies)"
 expect_eq "nor anything else" "$generation" "$(status_of generation)"
 seen
 policy_file "$D/three.yaml" three
-wait_for 10 is_logged "^$D/three.yaml:5:.* 'three' stands already in $T/mine/three.yaml, line 5, which a client"
+wait_for 10 is_logged "^$D/three.yaml:5:.* the agent has a policy 'three' already, which a client applied from $T/mine/three.yaml, line 5;"
 expect_status "removing a file's" 1 policy remove z 2>"$T/err"
 expect_grep "a file's" "^sallyport: policy z stands in $T/more/z.yaml:5; remove it there$" "$T/err"
 expect_status "removing nobody's" 1 policy remove nobody 2>"$T/err"
 expect_grep "nobody's" "there is no policy nobody" "$T/err"
-expect_status "remove" 0 policy remove three two
+expect_status "removing two and nobody's" 1 policy remove three nobody two >"$T/out" 2>"$T/err"
+expect_eq "those removed" "three removed two removed" "$(paste -sd ' ' "$T/out")"
+expect_grep "nobody's" "there is no policy nobody" "$T/err"
 expect_eq "removed" "a four m one z" "$(policies)"
 kill -HUP "$AGENT"
 wait_for 10 policies_are a four m one three z
@@ -154,7 +156,7 @@ expect_status "remove" 0 policy remove trusting
 for i in {1..300}; do policy_text "large-$i"; echo "---"; done >"$T/large.yaml"
 sed -i '$d' "$T/large.yaml"
 expect_eq "a large one" 300 "$(policy apply "$T/large.yaml" | grep -c created)"
-expect_status "remove" 0 policy remove large-7
+expect_status "remove" 0 policy remove large-7 >"$T/out"
 
 # what is no bundle of policies: said in a sentence, and changes nothing
 cat >"$T/ask.py" <<'ASK'
