@@ -41,18 +41,25 @@ bool ask_other_name(const char *a, const char *b)
     return a && b && !(ask_normal_name(a, x) && ask_normal_name(b, y) && strcmp(x, y) == 0);
 }
 
-bool ask_is_address(const char *name, const struct addr *dst)
+bool ask_literal(const char *name, struct addr *out)
 {
     char bare[ASK_NAME_MAX];
-    struct addr said = {0};
 
+    *out = (struct addr){0};
     if (!ask_normal_name(name, bare))
         return false;
-    if (inet_pton(AF_INET, bare, said.ip + 12) == 1)
-        said.ip[10] = said.ip[11] = 0xff;
-    else if (inet_pton(AF_INET6, bare, said.ip) != 1)
-        return false;
-    return memcmp(said.ip, dst->ip, sizeof(said.ip)) == 0;
+    if (inet_pton(AF_INET, bare, out->ip + 12) == 1) {
+        out->ip[10] = out->ip[11] = 0xff;
+        return true;
+    }
+    return inet_pton(AF_INET6, bare, out->ip) == 1;
+}
+
+bool ask_is_address(const char *name, const struct addr *dst)
+{
+    struct addr said;
+
+    return ask_literal(name, &said) && memcmp(said.ip, dst->ip, sizeof(said.ip)) == 0;
 }
 
 void ask_init(struct ask *ask, enum policy_point point, const struct policy_facts *facts,

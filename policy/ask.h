@@ -57,6 +57,8 @@ bool ask_fits_field(const struct regex *regex, const char *text, struct span val
 bool ask_fits_name(const struct policy_name *names, size_t len, const char *name);
 bool ask_fits_dns(const struct ask *ask, const struct policy_dns *dns);
 
+/* Whether a name is nothing but an address; which one: out, without port. */
+bool ask_literal(const char *name, struct addr *out);
 /* Whether a name is nothing but that address. */
 bool ask_is_address(const char *name, const struct addr *dst);
 bool ask_resolved(const struct policy_facts *facts, const char *name);

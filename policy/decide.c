@@ -44,6 +44,21 @@ static void add_name(const char *name, char *out, size_t size)
     reason_add_foreign(out, size, span_of_text(name), NAME_SHOWN);
 }
 
+/* An address in a name's place is no name. */
+static void add_said(const struct ask *ask, char *out, size_t size)
+{
+    struct addr literal;
+
+    if (ask_is_address(ask->said, ask->facts->dst)) {
+        add_address(ask, out, size);
+    } else if (ask_literal(ask->said, &literal)) {
+        reason_add(out, size, "the address ");
+        reason_add_ip(out, size, &literal);
+    } else {
+        add_name(ask->said, out, size);
+    }
+}
+
 static const char *version_name(uint16_t version)
 {
     switch (version) {
@@ -78,7 +93,7 @@ void decide_subject(const struct ask *ask, char *out, size_t size)
             reason_add_foreign(out, size, span_of_text(ask->cipher), NAME_SHOWN);
         }
     } else if (ask->said) {
-        add_name(ask->said, out, size);
+        add_said(ask, out, size);
     } else if (ask->point == POLICY_POINT_TLS) {
         reason_add(out, size,
                    ask->facts->plain ? "what is said in the clear to " : "TLS without a name to ");
@@ -92,18 +107,24 @@ void decide_subject(const struct ask *ask, char *out, size_t size)
 static void why_closed(const struct ask *ask, const struct search *found, char *out, size_t size)
 {
     char subject[sizeof(((struct policy_verdict *)0)->reason)] = "";
+    struct addr literal;
 
-    if (found->near.policy || ask->question)
+    if (found->near.policy || (ask->question && ask_for_name_server(ask)))
         decide_subject(ask, subject, sizeof(subject));
     else if (ask->said)
-        add_name(ask->said, subject, sizeof(subject));
+        add_said(ask, subject, sizeof(subject));
     else
         add_address(ask, subject, sizeof(subject));
     out[0] = 0;
     reason_add(out, size, "no rule allows ");
+    if (ask->question && !found->near.policy && !ask_for_name_server(ask))
+        reason_add(out, size, "questions to "); /* whatever is asked there */
     reason_add(out, size, subject);
-    if (!found->near.policy && ask->said && !ask->said_resolved) {
-        reason_add(out, size, ", which was not resolved to ");
+    if (!found->near.policy && ask->said && !ask->said_resolved &&
+        !ask_is_address(ask->said, ask->facts->dst)) {
+        reason_add(out, size,
+                   ask_literal(ask->said, &literal) ? ", said to "
+                                                    : ", which was not resolved to ");
         reason_add_ip(out, size, ask->facts->dst);
     }
 }
