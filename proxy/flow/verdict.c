@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "proxy/enforce/act.h"
@@ -145,13 +146,34 @@ static bool follow(struct flow *flow, const struct policy_verdict *verdict)
     return false;
 }
 
+/* What was told of the flow is true of all that follows: a monitoring policy that does not allow
+ * where it goes says so again of its TLS, its certificate and each of its requests. */
+static bool is_told(struct verdicts *verdicts, const struct policy_verdict *verdict,
+                    const struct facts_request *request)
+{
+    const struct policy_verdict *told = &verdicts->told;
+
+    if (verdict->verdict != VERDICT_ALERT)
+        return false;
+    if (told->verdict == VERDICT_ALERT && verdicts->told_generation == verdicts->generation &&
+        told->policy == verdict->policy && told->place == verdict->place &&
+        strcmp(told->reason, verdict->reason) == 0)
+        return true;
+    if (!request) {
+        verdicts->told = *verdict;
+        verdicts->told_generation = verdicts->generation;
+    }
+    return false;
+}
+
 bool verdict_settle(struct flow *flow, enum policy_point point,
                     const struct policy_verdict *verdict, const struct facts_request *request)
 {
     note(&flow->verdicts, point, verdict);
     if (verdict->verdict == VERDICT_ALLOW)
         return true;
-    report_policy(flow, point, verdict, request);
+    if (!is_told(&flow->verdicts, verdict, request))
+        report_policy(flow, point, verdict, request);
     if (follow(flow, verdict))
         return true;
     if (!request)

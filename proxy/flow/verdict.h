@@ -28,6 +28,8 @@ struct verdicts {
     struct policy *held;        /* ... whose policy this is: a reference */
     enum policy_point point;    /* ... and what that was about */
     char said[320];             /* ... as a sentence, where it denies */
+    struct policy_verdict told; /* the latest alert about the flow as such; compared alone, ... */
+    uint64_t told_generation;   /* ... as long as its policies are in force */
 };
 
 /* Looks up what is in force. */

@@ -79,6 +79,12 @@ for way in "$H1 --http1.1" "$H2 --http2"; do
     expect_eq "$way, monitor: told" "/admin 200 alert cart $rules" "$(told)"
     expect_eq "$way, monitor: told" "alert reject monitor http: no rule allows GET /admin" "$(decided)"
 done
+printf '%s\n' 'apiVersion: sallyport.io/v1' 'kind: TrafficPolicy' 'metadata: {name: cart}' 'spec:' '  mode: monitor' \
+    '  egress: [{toCIDR: [203.0.113.0/24]}]' >"$T/policy.yaml"
+expect_eq "monitor, of the flow: the answers" "$(lines '200 1' '200 0')" "$(asks "$H1" --http1.1 '/admin /ok')"
+expect_eq "monitor, of the flow: told once for each reason" "alert: no rule allows 127.0.0.1:$H1/TCP, alert: no rule allows the name localhost" \
+    "$(events '[.[] | .process_policy // empty | "\(.verdict): \(.reason)"] | join(", ")')"
+expect_eq "monitor, of the flow: its requests" "/admin 200 alert cart egress, /ok 200 alert cart egress" "$(told)"
 echo "ok: reset, and monitor"
 
 policy 'inspect: {consistency: deny}'
