@@ -195,11 +195,6 @@ static int parse_connect(struct trial *trial, const char *text, struct err *err)
 
     if (result < 0)
         return result;
-    if (trial->facts.resolved.len)
-        return err_set(err, -EINVAL,
-                       "'%.200s' is a name; a connect has an address, and --resolved says what was "
-                       "resolved to it",
-                       trial->bare);
     if (!trial->dst.port ||
         (slash && strcasecmp(slash, "/TCP") != 0 && strcasecmp(slash, "/UDP") != 0))
         return err_set(err, -EINVAL, "'%.200s' is no ADDRESS:PORT or ADDRESS:PORT/UDP", text);

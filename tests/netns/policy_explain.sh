@@ -111,8 +111,6 @@ expect_grep "... and what is not known" '^deny at connect by shop/cart egress: n
 expect_no_grep "... if it is" 'assumed' <(assumed --resolved a.test)
 expect_grep "in the clear" 'no rule allows what is said in the clear to 203.0.113.10:8443/TCP' \
     <(sallyport policy explain --policy "$T/policy.yaml" --label app=cart --pod shop/x GET http://$A:8443/)
-expect_status "a name to connect to" 1 explain connect origin.test:443 2>"$T/err"
-expect_grep "a name to connect to" "is a name; a connect has an address" "$T/err"
 expect_status "no such pod" 1 explain --pod shop/nobody GET https://$A/ 2>"$T/err"
 expect_grep "no such pod" "^sallyport: there is no pod shop/nobody$" "$T/err"
 expect_status "no URL" 1 explain GET $A 2>"$T/err"

@@ -71,7 +71,7 @@ static const char *const naive_excepts[] = {NULL, NULL, "10.1.2.3/32", "10.1.0.0
 static const char *const naive_addresses[] = {
     "10.1.2.3", "10.1.2.200", "10.1.3.1", "10.9.9.9", "192.0.2.1", "2001:db8::1", "2001:db8:1::1",
 };
-static const int naive_ports[][2] = {{443, 443},    {80, 80},     {53, 53},  {8000, 8080},
+static const int naive_ports[][2] = {{443, 443},    {80, 80},     {50, 53},  {8000, 8080},
                                      {1024, 65535}, {8033, 8033}, {79, 444}, {0, 65535}};
 static const int naive_port[] = {443, 80, 53, 8000, 8033, 8080, 8081, 1024, 443, 443};
 static const char *const naive_methods[] = {
