@@ -286,7 +286,8 @@ static bool is_tab(struct span bytes, yaml_mark_t mark)
 
     for (; line && mark.line; mark.line--) {
         line = memchr(line, '\n', (size_t)(end - line));
-        line += line != NULL;
+        if (line)
+            line++;
     }
     if (!line || mark.column >= (size_t)(end - line))
         return false;

@@ -25,6 +25,8 @@ void body_drop(struct http2_stream *stream, enum http2_side from)
     half->last = NULL;
     free(TAKE(half->trailers));
     half->dropping = true;
+    if (half->ours) /* nobody sent it, so nobody has credit for it */
+        half->queued = 0;
     if (!half->queued || session->broken)
         return;
     if (stream->open[from])

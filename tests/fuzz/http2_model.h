@@ -46,6 +46,7 @@ struct exchange {
     struct message by[HTTP2_SIDES];
     uint8_t shape; /* see request_head() */
     bool refused, no_memory;
+    size_t words; /* of its refusal that came */
     enum told told;
     struct http2_end end;
 };
@@ -144,6 +145,7 @@ static inline void request_head(const struct exchange *exchange, struct block *b
 }
 
 /* How the relay itself answers: see http2.h. */
+#define REFUSAL_WORDS "sallyport: no\n"
 static inline void refusal_head(const struct exchange *exchange, struct block *block)
 {
     block_add(block, ":status", exchange->shape & SHAPE_GRPC ? "200" : "403");
@@ -151,6 +153,9 @@ static inline void refusal_head(const struct exchange *exchange, struct block *b
         block_add(block, "content-type", "application/grpc");
         block_add(block, "grpc-status", "7");
         block_add(block, "grpc-message", "sallyport: no");
+    } else if (!(exchange->shape & SHAPE_HEAD)) {
+        block_add(block, "content-type", "text/plain");
+        block_add(block, "content-length", "14");
     }
     for (size_t i = 0; i < block->len; i++)
         block->nv[i].flags = NGHTTP2_NV_FLAG_NONE;

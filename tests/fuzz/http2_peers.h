@@ -186,6 +186,17 @@ static inline int peer_frame(nghttp2_session *ng, const nghttp2_frame *frame, vo
     return 0;
 }
 
+/* What is answered in upstream's place has words, too. */
+static inline void got_words(struct peer *peer, struct exchange *exchange, struct span bytes)
+{
+    struct span words = span_of_text(REFUSAL_WORDS);
+
+    CHECK(peer->side == HTTP2_POD && !(exchange->shape & (SHAPE_GRPC | SHAPE_HEAD)));
+    CHECK(bytes.len <= words.len - exchange->words);
+    CHECK(!memcmp(bytes.data, words.data + exchange->words, bytes.len));
+    exchange->words += bytes.len;
+}
+
 static inline int peer_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data,
                             size_t len, void *arg)
 {
@@ -194,7 +205,11 @@ static inline int peer_data(nghttp2_session *ng, uint8_t flags, int32_t id, cons
     struct message *message;
 
     (void)flags;
-    CHECK(exchange && !exchange->refused);
+    CHECK(exchange);
+    if (exchange->refused) {
+        got_words(peer, exchange, span_of(data, len));
+        return nghttp2_session_consume(ng, id, len);
+    }
     message = &exchange->by[other(peer->side)];
     CHECK(message->got + len <= message->sent && !message->end_got);
     check_bytes(exchange, other(peer->side), message->got, span_of(data, len));
@@ -230,6 +245,20 @@ static inline int peer_invalid(nghttp2_session *ng, const nghttp2_frame *frame, 
     return 0;
 }
 
+/* The most that ever waited: the relay may have looked when it did. */
+static inline void note_waiting(struct peer *peer)
+{
+    uint64_t waits = 0;
+
+    for (unsigned i = 0; i < peer->site->len; i++) {
+        const struct message *message = &peer->site->exchanges[i].by[peer->side];
+
+        waits += message->sent - message->written;
+    }
+    if (peer->waited < waits)
+        peer->waited = waits;
+}
+
 static inline int peer_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct peer *peer = arg;
@@ -244,8 +273,10 @@ static inline int peer_sent(nghttp2_session *ng, const nghttp2_frame *frame, voi
     message = &exchange->by[peer->side];
     if (frame->hd.type == NGHTTP2_HEADERS)
         message->heads_sent++;
-    if (frame->hd.type == NGHTTP2_DATA)
+    if (frame->hd.type == NGHTTP2_DATA) {
         message->sent += frame->hd.length;
+        note_waiting(peer);
+    }
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         message->reset = true;
         message->code = frame->rst_stream.error_code;
@@ -373,7 +404,11 @@ static inline void count_pulled(struct peer *peer, struct span bytes)
             peer,
             (int32_t)((uint32_t)peer->frame.head[5] << 24 | (uint32_t)peer->frame.head[6] << 16 |
                       (uint32_t)peer->frame.head[7] << 8 | peer->frame.head[8]));
-        CHECK(exchange && !exchange->refused);
+        CHECK(exchange);
+        if (exchange->refused) { /* in words of our own */
+            CHECK(peer->side == HTTP2_POD);
+            continue;
+        }
         exchange->by[other(peer->side)].pulled += peer->frame.left;
         CHECK(exchange->by[other(peer->side)].pulled <= exchange->by[other(peer->side)].sent);
     }

@@ -416,6 +416,8 @@ static void check_exchange(const struct site *site, const struct exchange *excha
     if (exchange->refused) {
         if (!request->reset)
             CHECK(reply->heads_got == 1 && reply->end_got && request->sent == request->target);
+        if (!request->reset && !(exchange->shape & (SHAPE_GRPC | SHAPE_HEAD)))
+            CHECK(exchange->words == sizeof(REFUSAL_WORDS) - 1);
     } else if (exchange->no_memory || exchange->told == TOLD_NOTHING) {
         CHECK(exchange->no_memory || site->refusing || request->reset);
         if (!request->reset)

@@ -159,7 +159,7 @@ static const struct http2_hooks hooks = {on_room,  on_request,  on_answer, on_bo
  * waits (credit.c): who sends may have no more under way than that. */
 static inline void check_credit(struct peer *peer)
 {
-    uint64_t written_all = 0, under_way = 0, waits = 0;
+    uint64_t written_all = 0, under_way = 0;
     int32_t left;
 
     for (unsigned i = 0; i < peer->site->len; i++) {
@@ -167,7 +167,6 @@ static inline void check_credit(struct peer *peer)
         const struct message *message = &exchange->by[peer->side];
 
         written_all += message->written;
-        waits += message->sent - message->written;
         if (is_dropped(exchange) || !exchange->id[peer->side])
             continue;
         if (peer->site->refusing && !exchange->by[HTTP2_POD].heads_got)
@@ -180,8 +179,6 @@ static inline void check_credit(struct peer *peer)
         CHECK((uint64_t)left + message->sent - message->written <= HTTP2_STREAM_WINDOW_MAX);
     }
     left = nghttp2_session_get_remote_window_size(peer->ng);
-    if (peer->waited < waits)
-        peer->waited = waits;
     CHECK((uint64_t)left + under_way <= HTTP2_WINDOW + written_all + 4 * peer->waited);
     CHECK((uint64_t)left + under_way <= HTTP2_WINDOW_MAX);
 }

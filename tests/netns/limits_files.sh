@@ -40,10 +40,10 @@ expect_limit() {
 }
 
 ulimit_exec=("${AGENT_EXEC[@]}")
-AGENT_EXEC=("${CLEAN[@]}" bash -c 'ulimit -S -n 100 && ulimit -H -n 128 && exec "$@"' - "${ulimit_exec[@]}")
+AGENT_EXEC=("${CLEAN[@]}" bash -c 'ulimit -S -n 130 && ulimit -H -n 160 && exec "$@"' - "${ulimit_exec[@]}")
 start_crowd bash "$T/crowds.sh" 90
-said 20 '^allowed 100 128'
-expect_limit "128 files" 90 '[1-9][0-9]?' 'open files allowed' 'more open files than allowed'
+said 20 '^allowed 130 160'
+expect_limit "160 files" 90 '[1-9][0-9]?' 'open files allowed' 'more open files than allowed'
 
 sed 's/^MemAvailable:.*/MemAvailable: 1000 kB/' /proc/meminfo >"$T/meminfo"
 AGENT_EXEC=("${CLEAN[@]}" unshare --mount bash -c 'mount --bind "$0" /proc/meminfo && exec "$@"' "$T/meminfo" "${ulimit_exec[@]}")
