@@ -19,7 +19,7 @@ for name in before first again second other below; do echo "$name" >"$T/www/$nam
 mkdir "$T/run"
 mount -t tmpfs -o size=1m,mode=700 none "$T/run"
 make_cgroup cart/container other late
-agent_up
+agent_up --drain-timeout 2s
 start_program cart cart/container "${IN_POD[@]}"
 start_program other other "${IN_POD[@]}"
 HTTP=http://203.0.113.10 HTTPS=https://203.0.113.10
@@ -98,7 +98,7 @@ pods add --cgroup "$CGROUPS/late" --name late
 agent_down
 rmdir "$CGROUPS/late"
 echo '{"cgroup"' >"$T/run/pods/77.json"
-agent_up
+agent_up --drain-timeout 2s
 expect_eq "what the next agent has" shop/cart "$(pods_listed)"
 expect_grep "a broken file is told" "77.json.broken: [0-9]+:[0-9]+: " "$T/agent.err"
 expect_eq "files of the next" "$(printf "%s\n" 77.json.broken "$(stat -c %i "$CGROUPS/cart").json" | sort | paste -sd " ")" \
