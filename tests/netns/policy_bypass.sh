@@ -122,7 +122,7 @@ cat >"$T/told" <<'TOLD'
 deny reject connect: no rule allows 203.0.113.10:9000/TCP
 deny reject connect: no rule allows 203.0.113.10:9000/UDP
 deny reject connect: no rule allows 203.0.113.54:53/TCP
-deny reject dns: no rule allows the name secret, type A
+deny reject dns: no rule allows questions to 203.0.113.54:53/UDP
 deny reject dns: no rule allows the name secret.example, type A
 deny reject http: no rule allows CONNECT good.example:443
 deny reject http: no rule allows GET /ok
