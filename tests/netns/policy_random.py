@@ -96,10 +96,15 @@ def question(what):
 
 def make(what):
     """The port that it was made from; None: the connect was refused."""
-    connection = socket.socket()
+    while True:
+        connection = socket.socket()
+        connection.bind(("0.0.0.0", 0)) # so that it is known whatever becomes of it
+        port = connection.getsockname()[1]
+        if port not in used: # the kernel may give one again, and events go by it
+            break
+        connection.close()
+    used.add(port)
     connection.settimeout(20)
-    connection.bind(("0.0.0.0", 0)) # so that it is known whatever becomes of it
-    port = connection.getsockname()[1]
     try:
         connection.connect((address, what["port"]))
         if what["tls"]:
@@ -158,6 +163,7 @@ def agrees(explained, happened):
 
 
 agent = Agent()
+used = set()
 left = int(count)
 while left > 0:
     text = "\n---\n".join(json.dumps(policy(number)) for number in range(3)).encode()
