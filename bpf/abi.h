@@ -38,6 +38,9 @@ enum abi_pod_flags {
     ABI_POD_ALL_PORTS = 1 << 0, /* every TCP port, not only those in `ports` */
     ABI_POD_LOOPBACK = 1 << 1,  /* loopback destinations too */
     ABI_POD_OPEN = 1 << 2,      /* no listener: let the connection go unseen, else EPERM */
+    /* The kernel route, where no rule says otherwise: */
+    ABI_POD_KERNEL = 1 << 3, /* no connection is turned to us, all are read in the kernel */
+    ABI_POD_AUTO = 1 << 4,   /* ... those of programs that let the kernel encrypt */
 };
 struct abi_pod {
     __u32 flags; /* enum abi_pod_flags */
@@ -138,11 +141,13 @@ struct abi_where {
 _Static_assert(sizeof(struct abi_where) == 20, "abi_where: see proxy/enforce/kernel_rules.c");
 enum abi_verdict {
     ABI_VERDICT_DENY = 1 << 0,
-    ABI_VERDICT_RESET = 1 << 1, /* ... with ECONNREFUSED instead of EPERM */
-    ABI_VERDICT_LOOK = 1 << 2,  /* only if it is looked into */
-    ABI_VERDICT_AGENT = 1 << 3, /* not known here: the agent decides, if it is one to look into */
-    ABI_VERDICT_TELL = 1 << 4,  /* sockets of other kinds: allowed, but told */
-    ABI_VERDICT_HERE = 1 << 5,  /* denied to the pod itself, too, where nobody looks into that */
+    ABI_VERDICT_RESET = 1 << 1,  /* ... with ECONNREFUSED instead of EPERM */
+    ABI_VERDICT_LOOK = 1 << 2,   /* only if it is looked into */
+    ABI_VERDICT_AGENT = 1 << 3,  /* not known here: the agent decides, if it is one to look into */
+    ABI_VERDICT_TELL = 1 << 4,   /* sockets of other kinds: allowed, but told */
+    ABI_VERDICT_HERE = 1 << 5,   /* denied to the pod itself, too, where nobody looks into that */
+    ABI_VERDICT_KERNEL = 1 << 6, /* what is allowed is read in the kernel, whatever the program */
+    ABI_VERDICT_PROXY = 1 << 7,  /* ... comes to us, whatever the program */
 };
 
 /* policy_exact: path -> the lists that it is on, a bit for each. policy_begins and policy_ends: the
@@ -223,9 +228,11 @@ enum abi_record_kind {
     ABI_SOCKET_STATS,   /* a long exchange of datagrams goes on */
     ABI_SOCKET_CLOSE,   /* the program has let go of it, or of this destination */
     ABI_SOCKET_DENIED,  /* rules refused it; tx: how many more were not told since the last one */
-    ABI_SYN_HELD,    /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
-    ABI_SYN_GONE,    /* ... without packet: its socket has given up, or was told */
-    ABI_NET_UNKNOWN, /* struct abi_entered: what would be steered is where nobody listens */
+    ABI_SYN_HELD,      /* struct abi_syn: kept back, for the agent to send on; also repeated ones */
+    ABI_SYN_GONE,      /* ... without packet: its socket has given up, or was told */
+    ABI_NET_UNKNOWN,   /* struct abi_entered: what would be steered is where nobody listens */
+    ABI_SOCKET_ACCEPT, /* struct abi_socket of the kernel route: accepted, src is the pod's side */
+    ABI_KTLS,          /* struct abi_ktls: a program hands its keys to the kernel */
 };
 
 /* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
@@ -251,6 +258,7 @@ enum abi_socket_flags {
     ABI_SOCKET_UNSEEN = 1 << 3, /* DENIED: it is allowed only if looked into, and cannot be */
     ABI_SOCKET_ALLOWED = 1 << 4, /* DENIED: only told */
     ABI_SOCKET_JUDGED = 1 << 5,  /* by rules */
+    ABI_SOCKET_KERNEL = 1 << 6,  /* what it says is read in the kernel: struct abi_said */
 };
 _Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
 
@@ -303,3 +311,89 @@ enum abi_process_flags {
 };
 _Static_assert(__builtin_offsetof(struct abi_process, text) == 152,
                "abi_process: see proxy/identity/");
+
+/* ---- the kernel route ---- */
+
+/* route, one value: what the back-end that was found can do. Written by proxy/kernel/backend.c. */
+enum abi_route_flags {
+    ABI_ROUTE_PLAIN = 1 << 0, /* sockets are put into `enrolled`, where sk_msg sees what is sent */
+    ABI_ROUTE_KTLS = 1 << 1,  /* what the kernel encrypts is seen, too, and can be refused */
+    ABI_ROUTE_LEAVE = 1 << 2, /* a socket in a sockhash cannot become kTLS: it leaves with its first
+                                 TLS record */
+    ABI_ROUTE_SURE = 1 << 3,  /* what is refused of kTLS cannot be changed after it was looked at */
+};
+
+/* ktls_programs: which programs were seen to hand their keys to the kernel. Written by
+ * proxy/kernel/programs.c, read by connect. */
+struct abi_program {
+    __u64 pod;
+    __u64 inode;
+    __u32 device; /* as the kernel has it: major << 20 | minor */
+    __u32 pad;
+};
+enum abi_program_use { ABI_PROGRAM_BYPASSES = 1 }; /* its next connections take the kernel route */
+
+struct abi_ktls {
+    __u32 kind; /* enum abi_record_kind */
+    __u32 pid;  /* thread group id, initial namespace */
+    __u64 start_ns;
+    __u64 pod;
+    __u64 cookie; /* the socket's */
+    __u64 netns_cookie;
+    __u64 time_ns;         /* boot clock */
+    __u64 inode;           /* the program's image */
+    __u32 device;          /* likewise */
+    __u16 version, cipher; /* of struct tls_crypto_info; nothing of the keys behind it is read */
+    __u8 direction;        /* enum abi_direction */
+    __u8 pad[7];
+};
+_Static_assert(sizeof(struct abi_ktls) == 72, "abi_ktls: see proxy/kernel/");
+
+/* spells, the longest prefix (struct abi_where, as policy_ports): what rules say of HTTP there. Not
+ * found: every request goes, and bodies are not wanted. Written by proxy/enforce/kernel_spells.c.
+ */
+enum abi_spelling_flags {
+    ABI_SPELL_JUDGED = 1 << 0,  /* a request goes only if one of `rules` fits it */
+    ABI_SPELL_AGENT = 1 << 1,   /* ... but they cannot be spelled here: none goes */
+    ABI_SPELL_UNSEEN = 1 << 2,  /* what cannot be read does not go either */
+    ABI_SPELL_BODY_TX = 1 << 3, /* policies look into what bodies carry, sent */
+    ABI_SPELL_BODY_RX = 1 << 4, /* ... received */
+    ABI_SPELL_KILL = 1 << 5,    /* who sends what does not go is killed */
+};
+struct abi_spelling {
+    __u32 row;   /* at which a head begins */
+    __u32 flags; /* enum abi_spelling_flags */
+    __u64 rules; /* those that are about this place, a bit each */
+    __u64 named; /* ... of these, those that want the host to be a name its address was resolved
+                    from (policy_spoken) */
+};
+
+/* said: ring buffer of what is said on the kernel route, in plain text, in each direction's order.
+ */
+enum abi_direction { ABI_TX, ABI_RX, ABI_DIRECTIONS };
+enum abi_said_kind {
+    ABI_SAID_BYTES = 1, /* len bytes are here */
+    ABI_SAID_DENIED,    /* likewise, but they did not go; the last bytes of what is told of it */
+};
+enum abi_said_flags {
+    ABI_SAID_KTLS = 1 << 0,    /* the kernel encrypts, or decrypted, it */
+    ABI_SAID_BEGINS = 1 << 1,  /* a head begins with the first byte */
+    ABI_SAID_UNSEEN = 1 << 2,  /* DENIED: for it cannot be read */
+    ABI_SAID_RECORDS = 1 << 3, /* TLS records as the program made them itself */
+};
+enum { ABI_SAID_MAX = 16384 };
+struct abi_said {
+    __u16 kind;     /* enum abi_said_kind */
+    __u8 direction; /* enum abi_direction */
+    __u8 flags;     /* enum abi_said_flags */
+    __u32 pid;      /* who sends it: thread group id; 0: received */
+    __u64 cookie;   /* the socket's */
+    __u64 time_ns;  /* boot clock */
+    __u64 skipped;  /* bytes before these that are of no interest: within a body, the end of which
+                       is not among them */
+    __u64 lost;     /* bytes before these that should have come: the ring was full, ... */
+    __u32 len;
+    __u32 pad;
+    __u8 bytes[ABI_SAID_MAX]; /* sent only as far as it is filled */
+};
+_Static_assert(__builtin_offsetof(struct abi_said, bytes) == 48, "abi_said: see proxy/kernel/");

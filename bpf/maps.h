@@ -213,6 +213,39 @@ struct {
     __type(value, __u32);
 } policy_ports SEC(".maps") __weak;
 
+/* ---- the kernel route (abi.h) ---- */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} route SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 16384);
+    __type(key, struct abi_program);
+    __type(value, __u32);
+} ktls_programs SEC(".maps") __weak;
+
+/* Sockets whose sends an sk_msg program sees (send.bpf.c), by socket cookie. Written by sockops. */
+struct {
+    __uint(type, BPF_MAP_TYPE_SOCKHASH);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, __u64);
+} enrolled SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 18);
+    __type(key, struct abi_where);
+    __type(value, struct abi_spelling);
+} spells SEC(".maps") __weak;
+
 static __always_inline void count_lost(void)
 {
     __u32 zero = 0;
