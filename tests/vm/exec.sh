@@ -14,7 +14,7 @@ start_nginx
 head -c 1000000 /dev/urandom >"$T/www/file"
 leftovers >"$T/before"
 
-for url in "https://127.0.0.1:$port" "https://[::1]:$port" "http://[::1]:$plain"; do
+for url in "https://[::1]:$port" "http://127.0.0.1:$plain"; do # the story has https by IPv4
     : >"$T/access"
     expect_status "curl $url" 0 exec_local -- curl -sS -o "$T/answer" "$url/file" 2>"$T/client.err"
     expect_same "$url" "$T/answer" "$T/www/file"
@@ -32,7 +32,6 @@ for url in "https://127.0.0.1:$port" "https://[::1]:$port" "http://[::1]:$plain"
     expect_all_seq
     echo "ok: $url on $(uname -r)"
 done
-expect_status "exit status" 3 exec_local -- sh -c 'exit 3'
 expect_leftovers "$T/before"
 
 "$HERE/../netns/story.sh"
