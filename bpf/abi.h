@@ -148,6 +148,9 @@ enum abi_verdict {
     ABI_VERDICT_HERE = 1 << 5,   /* denied to the pod itself, too, where nobody looks into that */
     ABI_VERDICT_KERNEL = 1 << 6, /* what is allowed is read in the kernel, whatever the program */
     ABI_VERDICT_PROXY = 1 << 7,  /* ... comes to us, whatever the program */
+    ABI_VERDICT_SURE = 1 << 8,   /* ... comes to us, whatever the program, unless the route is
+                                    ABI_ROUTE_SURE, or the pod is ABI_POD_KERNEL */
+    ABI_VERDICT_ROUTES = ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY | ABI_VERDICT_SURE,
 };
 
 /* policy_exact: path -> the lists that it is on, a bit for each. policy_begins and policy_ends: the

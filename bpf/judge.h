@@ -30,10 +30,11 @@ static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
     return pod->rules && (!here || pod->flags & ABI_POD_LOOPBACK);
 }
 
-/* What is left of a verdict where the pod is not judged. */
+/* What is left of a verdict where the pod is not judged; which route what is allowed takes is
+ * asked beside it. */
 static __always_inline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
 {
-    return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict : 0;
+    return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict & ~ABI_VERDICT_ROUTES : 0;
 }
 
 /* ---- who, where ---- */
