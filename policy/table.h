@@ -20,6 +20,10 @@ enum policy_table_verdict { /* 0: it may go */
                             POLICY_TABLE_TELL = 1 << 4,  /* it may go, but that is told */
                             POLICY_TABLE_HERE = 1 << 5,  /* ... denied by egressDeny, with a rule
                                                           * that is about loopback */
+                            /* What may go takes which route (policy_decide_route()): */
+                            POLICY_TABLE_KERNEL = 1 << 6, /* POLICY_WAY_KERNEL */
+                            POLICY_TABLE_PROXY = 1 << 7,
+                            POLICY_TABLE_SURE = 1 << 8,
 };
 
 struct policy_table_net { /* an address is of the class of the longest prefix it has */

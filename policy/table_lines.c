@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "policy/route.h"
 #include "policy/table_parts.h"
 
-enum { PORTS = 65536, VERDICTS_MAX = 8 };
+enum { PORTS = 65536, VERDICTS_MAX = 16 };
 
 struct cuts { /* where another answer may begin, in order */
     uint32_t *list;
@@ -100,19 +101,33 @@ static uint32_t how_denied(const struct policy_verdict *verdict, bool here)
     return bits;
 }
 
+static uint32_t how_routed(const struct policy_scope *scope, const struct policy_facts *facts)
+{
+    static const uint32_t bits[] = {
+        [POLICY_WAY_ANY] = 0,
+        [POLICY_WAY_SURE] = POLICY_TABLE_SURE,
+        [POLICY_WAY_PROXY] = POLICY_TABLE_PROXY,
+        [POLICY_WAY_KERNEL] = POLICY_TABLE_KERNEL,
+    };
+
+    return bits[policy_decide_route(scope, facts)];
+}
+
 static uint32_t verdict_on(const struct policy_scope *scope, bool reads,
                            const struct policy_facts *facts, bool here)
 {
     struct policy_verdict verdict;
     enum policy_unseen what;
+    uint32_t bits = 0;
 
     policy_decide_connect(scope, facts, &verdict);
     if (verdict.verdict == VERDICT_DENY)
         return how_denied(&verdict, here);
-    if (!reads)
-        return 0;
-    policy_decide_unseen(scope, facts, "", &what, &verdict);
-    return verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+    if (reads) {
+        policy_decide_unseen(scope, facts, "", &what, &verdict);
+        bits = verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+    }
+    return facts->protocol == PROTOCOL_TCP ? bits | how_routed(scope, facts) : bits;
 }
 
 static int add_line(struct policy_table *table, const struct policy_table_line *line)

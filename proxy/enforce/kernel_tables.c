@@ -14,7 +14,10 @@ _Static_assert((int)POLICY_TABLE_DENY == (int)ABI_VERDICT_DENY &&
                    (int)POLICY_TABLE_RESET == (int)ABI_VERDICT_RESET &&
                    (int)POLICY_TABLE_LOOK == (int)ABI_VERDICT_LOOK &&
                    (int)POLICY_TABLE_TELL == (int)ABI_VERDICT_TELL &&
-                   (int)POLICY_TABLE_HERE == (int)ABI_VERDICT_HERE,
+                   (int)POLICY_TABLE_HERE == (int)ABI_VERDICT_HERE &&
+                   (int)POLICY_TABLE_KERNEL == (int)ABI_VERDICT_KERNEL &&
+                   (int)POLICY_TABLE_PROXY == (int)ABI_VERDICT_PROXY &&
+                   (int)POLICY_TABLE_SURE == (int)ABI_VERDICT_SURE,
                "the kernel's verdicts are a table's");
 
 static struct abi_prefix key_of_net(uint32_t number, const struct policy_table_net *net)

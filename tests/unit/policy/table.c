@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "policy/bits.h"
 #include "policy/compile.h"
+#include "policy/route.h"
 
 /* NULL: random policies may contradict themselves, which is a fault. */
 static struct policy_view *view_of(const char *yaml)
@@ -119,15 +120,20 @@ static uint32_t decide(struct policy_view *view, const struct process *process,
                        const struct policy_facts *facts)
 {
     CLEANUP(policy_scope_free) struct policy_scope *scope = policy_scope_new(view, process);
+    static const uint32_t ways[] = {[POLICY_WAY_SURE] = POLICY_TABLE_SURE,
+                                    [POLICY_WAY_PROXY] = POLICY_TABLE_PROXY,
+                                    [POLICY_WAY_KERNEL] = POLICY_TABLE_KERNEL};
     struct policy_verdict verdict;
     enum policy_unseen what;
+    uint32_t way;
 
     assert_non_null(scope);
     policy_decide_connect(scope, facts, &verdict);
     if (verdict.verdict == VERDICT_DENY)
         return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0);
     policy_decide_unseen(scope, facts, "", &what, &verdict);
-    return verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+    way = facts->protocol == PROTOCOL_TCP ? ways[policy_decide_route(scope, facts)] : 0;
+    return way | (verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0);
 }
 
 /* ---- one by one ---- */
@@ -171,7 +177,8 @@ static void says_what_is_decided(void **state)
         {"by a name, denied all the same", "198.51.100.7", "www.example.com", PROTOCOL_TCP, 443,
          POLICY_TABLE_DENY},
         {"by a name, in a network", "198.51.100.1", "www.example.com", PROTOCOL_TCP, 8080, 0},
-        {"what rules want to read", "2001:db8::1", NULL, PROTOCOL_TCP, 80, POLICY_TABLE_LOOK},
+        {"what rules want to read", "2001:db8::1", NULL, PROTOCOL_TCP, 80,
+         POLICY_TABLE_LOOK | POLICY_TABLE_SURE},
         {"the pod itself", "127.1.2.3", NULL, PROTOCOL_TCP, 25,
          POLICY_TABLE_DENY | POLICY_TABLE_HERE},
         {"... by IPv6", "::1", NULL, PROTOCOL_TCP, 25, POLICY_TABLE_DENY | POLICY_TABLE_HERE},
@@ -343,6 +350,7 @@ static void write_rule(FILE *out, bool deny)
 static void write_policy(FILE *out, int number)
 {
     static const char *const words[] = {"reject", "reset", "sigkill", "freeze"};
+    static const char *const routes[] = {"kernel", "proxy"};
     unsigned binaries = roll(3), rules = roll(5);
 
     fprintf(out,
@@ -351,6 +359,8 @@ static void write_policy(FILE *out, int number)
             number, words[roll(4)], roll(4) ? "enforce" : "monitor");
     if (roll(4) == 0)
         fputs("  inspect: {tokens: deny}\n", out);
+    if (roll(4) == 0)
+        fprintf(out, "  route: %s\n", routes[roll(2)]);
     if (binaries)
         fputs("  matchBinaries:\n", out);
     while (binaries--)

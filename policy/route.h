@@ -1,0 +1,25 @@
+/* route: which route the connections of a program take, as far as policies say (DESIGN section 4).
+ *
+ * Pure. Called by:  table_lines.c, for the kernel, which knows the program and what its own
+ * back-end can do; kernel route's warnings by command/policy_check.c, enforce/sources.c. */
+#pragma once
+
+#include "policy/decide.h"
+
+enum policy_way {
+    POLICY_WAY_ANY,  /* nobody minds: as the program does it, or the pod was registered */
+    POLICY_WAY_SURE, /* in the kernel only if what is denied there cannot be changed after it was
+                        looked at, unless the pod is all for the kernel */
+    POLICY_WAY_PROXY,
+    POLICY_WAY_KERNEL,
+};
+
+/* `route: proxy` and `route: passthrough` of any policy win over `route: kernel` of another. Where
+ * nobody says either: what only the proxy can enforce (names and certificates of TLS, bodies,
+ * tokens, consistency) goes there. */
+enum policy_way policy_decide_route(const struct policy_scope *scope,
+                                    const struct policy_facts *facts);
+
+/* What `route: kernel` does not keep of what the policy enforces, sentence by sentence; NULL: there
+ * is no i-th. */
+const char *policy_kernel_warning(const struct policy *policy, size_t i);
