@@ -63,6 +63,7 @@ struct pod {
     size_t labels_len;
     uint64_t netns_cookie;   /* of the network namespace it was registered with; 0: with none */
     atomic_bool tls_read;    /* its connections to port 443 come to us */
+    atomic_bool passes;      /* by setting it is passed on unread, all of it */
     atomic_uint connections; /* admitted: proxy/limits.c */
     atomic_uint attempts;    /* that have no answer yet: proxy/doors/attempts.c */
     atomic_bool frozen;      /* by a policy: enforce/act.h */

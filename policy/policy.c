@@ -20,6 +20,14 @@ static const char *const action_names[] = {
 };
 _Static_assert(ARRAY_SIZE(action_names) == POLICY_ACTION_MAX, "name every action");
 
+static const char *const route_names[] = {
+    [POLICY_ROUTE_AUTO] = "auto",
+    [POLICY_ROUTE_PROXY] = "proxy",
+    [POLICY_ROUTE_KERNEL] = "kernel",
+    [POLICY_ROUTE_PASSTHROUGH] = "passthrough",
+};
+_Static_assert(ARRAY_SIZE(route_names) == POLICY_ROUTE_MAX, "name every route");
+
 const char *policy_mode_name(enum policy_mode mode)
 {
     return mode_names[mode];
@@ -28,6 +36,21 @@ const char *policy_mode_name(enum policy_mode mode)
 const char *policy_action_name(enum policy_action action)
 {
     return action_names[action];
+}
+
+const char *policy_route_name(enum policy_route route)
+{
+    return route_names[route];
+}
+
+bool policy_route_find(const char *name, enum policy_route *out)
+{
+    for (int i = 0; i < POLICY_ROUTE_MAX; i++)
+        if (strcmp(name, route_names[i]) == 0) {
+            *out = (enum policy_route)i;
+            return true;
+        }
+    return false;
 }
 
 /* ---- its end ---- */

@@ -69,6 +69,9 @@ enum policy_inspect {
 /* The words of these, as policies and events spell them: "enforce", "reject", ... */
 const char *policy_mode_name(enum policy_mode mode);
 const char *policy_action_name(enum policy_action action);
+const char *policy_route_name(enum policy_route route);
+/* False: there is no such route. */
+bool policy_route_find(const char *name, enum policy_route *out);
 
 /* Where something stands: what events and refusals call it, and its place in the file. */
 struct policy_place {

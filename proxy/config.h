@@ -49,6 +49,7 @@ struct config { /* owns its texts; those that may be missing are NULL then */
     struct config_ports ports;
     bool loopback;
     int open_when_down; /* onAgentDown: 0 closed, 1 open */
+    int route;          /* enum policy_route */
     struct config_names passthrough;
     struct config_names policy; /* files, and directories of them */
     char *client_certificates;

@@ -277,6 +277,7 @@ static const struct config_type address_type = {
 
 static const char *const outputs[] = {"compact", "json", NULL};
 static const char *const when_down[] = {"closed", "open", NULL};
+static const char *const routes[] = {"auto", "proxy", "kernel", "passthrough", NULL};
 static const char *const log_formats[] = {"text", "json", NULL};
 
 #define FIELD(name) .field = offsetof(struct config, name)
@@ -305,6 +306,9 @@ const struct config_key config_keys[] = {
     {"onAgentDown", "on-agent-down", 0, "closed|open",
      "without an agent new pods' connections fail, or go unseen", &choice_type,
      FIELD(open_when_down), .live = true, .preset = "closed", .words = when_down},
+    {"route", "route", 0, "auto|proxy|kernel|passthrough",
+     "how new pods are read, where no policy says: auto is in the kernel those that encrypt there",
+     &choice_type, FIELD(route), .live = true, .preset = "auto", .words = routes},
     {"passthrough", "passthrough", 0, "NAMES", "servers whose TLS is never ended, only passed on",
      &names_type, FIELD(passthrough), .live = true},
     {"policy", "policy", 0, "FILES",

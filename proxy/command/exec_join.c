@@ -73,6 +73,8 @@ static json_t *make_request(const struct exec_options *options, const char *name
         json_object_set_new(request, "ports", ports_of(options));
     if (options->loopback)
         json_object_set_new(request, "loopback", json_true());
+    if (options->route)
+        json_object_set_new(request, "route", json_string(options->route));
     return request;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/policy.h"
 #include "proxy/passthrough.h"
 
 static const char usage_text[] =
@@ -23,6 +24,11 @@ static const char usage_text[] =
     "                             NAME/tls.crt and NAME/tls.key, NAME a host or *.SUFFIX\n"
     "      --ports LIST|all       TCP ports to look into (443,8443,853,80,8080)\n"
     "      --loopback             look into connections to loopback addresses, too\n"
+    "      --route auto|proxy|kernel|passthrough\n"
+    "                             how what CMD says is read, where no policy says: by the proxy, "
+    "in\n"
+    "                             the kernel, not at all, or (auto) in the kernel if it encrypts "
+    "there\n"
     "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
     "*.name,\n"
     "                             **.name (deeper, too), an address or its network; repeatable\n"
@@ -89,6 +95,17 @@ static int add_passthrough(struct exec_options *options, char *server)
     return -EINVAL;
 }
 
+static int take_route(struct exec_options *options, const char *name)
+{
+    enum policy_route route;
+
+    options->route = name;
+    if (policy_route_find(name, &route))
+        return 0;
+    fprintf(stderr, "sallyport: --route %s: say auto, proxy, kernel or passthrough\n", name);
+    return -EINVAL;
+}
+
 static int add_policy(struct exec_options *options, const char *path)
 {
     if (options->policies_len == EXEC_POLICIES_MAX) {
@@ -127,6 +144,7 @@ enum {
     CLIENT_CERTS,
     PORTS,
     LOOPBACK,
+    ROUTE,
     PASSTHROUGH,
     POLICY,
     AGENT,
@@ -166,6 +184,8 @@ static int take_option(struct exec_options *options, int option)
     case LOOPBACK:
         options->loopback = true;
         return 0;
+    case ROUTE:
+        return take_route(options, optarg);
     case PASSTHROUGH:
         return add_passthrough(options, optarg);
     case POLICY:
@@ -194,6 +214,7 @@ int exec_options_parse(struct exec_options *options, int argc, char **argv)
         {"client-certificates", required_argument, NULL, CLIENT_CERTS},
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
+        {"route", required_argument, NULL, ROUTE},
         {"passthrough", required_argument, NULL, PASSTHROUGH},
         {"policy", required_argument, NULL, POLICY},
         {"agent", no_argument, NULL, AGENT},

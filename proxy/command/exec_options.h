@@ -17,6 +17,7 @@ struct exec_options { /* texts borrow from argv */
     size_t passthrough_len;
     const char *policies[EXEC_POLICIES_MAX]; /* files, or directories of them */
     size_t policies_len;
+    const char *route; /* of enum policy_route; NULL: not said */
     char **argv;
 };
 

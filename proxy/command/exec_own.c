@@ -66,7 +66,7 @@ static int warn_of_others(const struct policy_set *policies, struct err *err)
 int exec_own_start(struct exec_run *run, struct err *err)
 {
     const struct exec_options *options = run->options;
-    const struct pods_settings settings_of_pod = {
+    struct pods_settings settings_of_pod = {
         .all_ports = options->all_ports,
         .loopback = options->loopback,
         .ports = options->ports_len ? options->ports : pods_default_ports,
@@ -90,6 +90,8 @@ int exec_own_start(struct exec_run *run, struct err *err)
     char pin_dir[128];
     int result = load_policies(&policies, options, err);
 
+    if (options->route)
+        policy_route_find(options->route, &settings_of_pod.route);
     if (result == 0)
         result = warn_of_others(policies, err);
     if (result == 0)

@@ -32,6 +32,8 @@ static const char usage_text[] =
     "      --loopback             look into connections to loopback addresses, too\n"
     "      --on-agent-down closed|open\n"
     "                             without an agent connections are refused, or go unseen\n"
+    "      --route auto|proxy|kernel|passthrough\n"
+    "                             how it is read where no policy says (as the agent was told)\n"
     "  -o, --output compact|json  form of the list (compact)\n"
     "      --runtime-dir DIR      where the agent is ($RUNTIME_DIRECTORY, else /run/sallyport)\n"
     "  -h, --help                 this text\n"
@@ -40,7 +42,7 @@ static const char usage_text[] =
 
 struct pods_options {
     struct ask ask;
-    const char *cgroup, *netns, *name, *when_down;
+    const char *cgroup, *netns, *name, *when_down, *route;
     json_t *labels, *ports; /* owned */
     bool loopback, all;
 };
@@ -87,7 +89,7 @@ static int take_ports(struct pods_options *options, const char *list)
     }
 }
 
-enum { CGROUP = 256, NETNS, NAME, LABEL, PORTS, LOOPBACK, ON_AGENT_DOWN, RUNTIME_DIR, ALL };
+enum { CGROUP = 256, NETNS, NAME, LABEL, PORTS, LOOPBACK, ON_AGENT_DOWN, ROUTE, RUNTIME_DIR, ALL };
 
 static int take_option(struct pods_options *options, int option)
 {
@@ -110,6 +112,9 @@ static int take_option(struct pods_options *options, int option)
         return 0;
     case ON_AGENT_DOWN:
         options->when_down = optarg;
+        return 0;
+    case ROUTE:
+        options->route = optarg;
         return 0;
     case ALL:
         options->all = true;
@@ -139,6 +144,7 @@ static int parse(struct pods_options *options, int argc, char **argv)
         {"ports", required_argument, NULL, PORTS},
         {"loopback", no_argument, NULL, LOOPBACK},
         {"on-agent-down", required_argument, NULL, ON_AGENT_DOWN},
+        {"route", required_argument, NULL, ROUTE},
         {"all", no_argument, NULL, ALL},
         {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
         {"output", required_argument, NULL, 'o'},
@@ -224,8 +230,9 @@ static int add(struct pods_options *options, int left, char **argv)
         return misused(argv[0]);
     if (!options->cgroup || !options->name || options->all)
         return misused("'add' wants --cgroup and --name");
-    request = json_pack("{s:s, s:O, s:O*, s:s*}", "verb", "pods.add", "labels", options->labels,
-                        "ports", options->ports, "onAgentDown", options->when_down);
+    request = json_pack("{s:s, s:O, s:O*, s:s*, s:s*}", "verb", "pods.add", "labels",
+                        options->labels, "ports", options->ports, "onAgentDown", options->when_down,
+                        "route", options->route);
     if (options->loopback)
         json_object_set_new(request, "loopback", json_true());
     netns_path = options->netns ? realpath(options->netns, NULL) : NULL;

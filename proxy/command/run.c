@@ -131,6 +131,7 @@ static struct pods_settings defaults_of_pods(void *arg)
         .all_ports = config->ports.all,
         .loopback = config->loopback,
         .open_when_down = config->open_when_down,
+        .route = (enum policy_route)config->route,
         .ports = said ? config->ports.list : pods_default_ports,
         .ports_len = said ? config->ports.len : pods_default_ports_len,
     };

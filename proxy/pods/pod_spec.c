@@ -123,11 +123,21 @@ static int read_when_down(struct pod_spec *out, const json_t *value, struct err 
     return 0;
 }
 
+static int read_route(struct pod_spec *out, const json_t *value, struct err *err)
+{
+    const char *text = json_string_value(value);
+
+    if (!value || (text && policy_route_find(text, &out->route)))
+        return 0;
+    return err_set(err, -EINVAL, "route is none of auto, proxy, kernel and passthrough");
+}
+
 static void take_over(struct pod_spec *out, const struct pods_settings *otherwise)
 {
     out->all_ports = otherwise->all_ports;
     out->loopback = otherwise->loopback;
     out->open_when_down = otherwise->open_when_down;
+    out->route = otherwise->route;
     for (size_t i = 0; i < otherwise->ports_len && i < POD_SPEC_PORTS_MAX; i++)
         out->ports[out->ports_len++] = otherwise->ports[i];
 }
@@ -151,6 +161,8 @@ int pod_spec_read(struct pod_spec *out, const json_t *object, const struct pods_
         result = read_switch(&spec.loopback, json_object_get(object, "loopback"), "loopback", err);
     if (result == 0)
         result = read_when_down(&spec, json_object_get(object, "onAgentDown"), err);
+    if (result == 0)
+        result = read_route(&spec, json_object_get(object, "route"), err);
     if (result < 0)
         return result;
     *out = spec;
@@ -198,10 +210,11 @@ static json_t *write_labels(const struct pod_spec *spec)
 
 json_t *pod_spec_write(const struct pod_spec *spec)
 {
-    return json_pack("{s:s*, s:s, s:o, s:o, s:b, s:s}", "namespace",
+    return json_pack("{s:s*, s:s, s:o, s:o, s:b, s:s, s:s}", "namespace",
                      spec->space[0] ? spec->space : NULL, "name", spec->name, "labels",
                      write_labels(spec), "ports", write_ports(spec), "loopback", spec->loopback,
-                     "onAgentDown", spec->open_when_down ? "open" : "closed");
+                     "onAgentDown", spec->open_when_down ? "open" : "closed", "route",
+                     policy_route_name(spec->route));
 }
 
 struct pods_settings pod_spec_settings(const struct pod_spec *spec)
@@ -210,6 +223,7 @@ struct pods_settings pod_spec_settings(const struct pod_spec *spec)
         .all_ports = spec->all_ports,
         .loopback = spec->loopback,
         .open_when_down = spec->open_when_down,
+        .route = spec->route,
         .ports = spec->ports,
         .ports_len = spec->ports_len,
     };

@@ -24,13 +24,14 @@ struct pod_spec {
     struct pod_label *labels; /* owned */
     size_t labels_len;
     bool all_ports, loopback, open_when_down;
+    enum policy_route route;
     uint16_t ports[POD_SPEC_PORTS_MAX];
     size_t ports_len;
 };
 
 /* object has "name", may have "namespace", "labels" (an object of texts), "ports" (a list, or
- * "all"), "loopback", "onAgentDown"; what is not there is as `otherwise` has it. *out is filled on
- * success, the caller's to end. */
+ * "all"), "loopback", "onAgentDown", "route"; what is not there is as `otherwise` has it. *out is
+ * filled on success, the caller's to end. */
 int pod_spec_read(struct pod_spec *out, const json_t *object, const struct pods_settings *otherwise,
                   struct err *err);
 void pod_spec_fini(struct pod_spec *spec);

@@ -270,7 +270,9 @@ static int steer(const struct pods *pods, struct registered *entry, struct polic
         return code;
     told.flags = (fresh.all_ports ? ABI_POD_ALL_PORTS : 0u) |
                  (entry->wanted.loopback ? ABI_POD_LOOPBACK : 0u) |
-                 (fresh.open_when_down ? ABI_POD_OPEN : 0u);
+                 (fresh.open_when_down ? ABI_POD_OPEN : 0u) |
+                 (entry->wanted.route == POLICY_ROUTE_KERNEL ? ABI_POD_KERNEL : 0u) |
+                 (entry->wanted.route == POLICY_ROUTE_AUTO ? ABI_POD_AUTO : 0u);
     code = judge_and_steer(pods, entry, view, &told, err);
     if (code < 0) {
         forget_ports(entry, fresh.ports, fresh.len, entry->ports, entry->ports_len);
@@ -280,6 +282,7 @@ static int steer(const struct pods *pods, struct registered *entry, struct polic
     free(entry->ports);
     entry->ports = TAKE(fresh.ports);
     entry->ports_len = fresh.len;
+    atomic_store(&entry->pod->passes, entry->wanted.route == POLICY_ROUTE_PASSTHROUGH);
     atomic_store(&entry->pod->tls_read,
                  fresh.all_ports || has_port(entry->ports, entry->ports_len, 443));
     return 0;

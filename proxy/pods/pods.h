@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "policy/facts.h"
+#include "policy/policy.h"
 
 struct credentials;
 struct kernel_rules;
@@ -17,7 +17,8 @@ struct sallyport_bpf;
 struct pods_settings {
     bool all_ports; /* else `ports` */
     bool loopback;
-    bool open_when_down; /* no listener: let connections go unseen */
+    bool open_when_down;     /* no listener: let connections go unseen */
+    enum policy_route route; /* where no policy of the pod says otherwise */
     const uint16_t *ports;
     size_t ports_len;
 };

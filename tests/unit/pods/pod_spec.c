@@ -10,7 +10,8 @@
 #include <cmocka.h>
 
 static const uint16_t preset[] = {443, 80};
-static const struct pods_settings otherwise = {.loopback = true, .ports = preset, .ports_len = 2};
+static const struct pods_settings otherwise = {
+    .loopback = true, .route = POLICY_ROUTE_PROXY, .ports = preset, .ports_len = 2};
 
 #define X10 "xxxxxxxxxx"
 #define X60 X10 X10 X10 X10 X10 X10
@@ -23,16 +24,19 @@ static const struct {
     const char *fault; /* how the sentence goes */
 } cases[] = {
     {"a name alone", "{'name': 'a'}",
-     "{'name': 'a', 'labels': {}, 'ports': [443, 80], 'loopback': true, 'onAgentDown': 'closed'}",
+     "{'name': 'a', 'labels': {}, 'ports': [443, 80], 'loopback': true, 'onAgentDown': 'closed',"
+     " 'route': 'proxy'}",
      NULL},
     {"all of it",
      "{'namespace': 'shop', 'name': 'cart-7d4b.x_y', 'labels': {'app': 'cart', 'a.b/c-d': ''},"
-     " 'ports': 'all', 'loopback': false, 'onAgentDown': 'open', 'verb': 'pods.add'}",
+     " 'ports': 'all', 'loopback': false, 'onAgentDown': 'open', 'route': 'kernel',"
+     " 'verb': 'pods.add'}",
      "{'namespace': 'shop', 'name': 'cart-7d4b.x_y', 'labels': {'app': 'cart', 'a.b/c-d': ''},"
-     " 'ports': 'all', 'loopback': false, 'onAgentDown': 'open'}",
+     " 'ports': 'all', 'loopback': false, 'onAgentDown': 'open', 'route': 'kernel'}",
      NULL},
     {"ports of its own", "{'name': 'a', 'ports': [1, 65535]}",
-     "{'name': 'a', 'labels': {}, 'ports': [1, 65535], 'loopback': true, 'onAgentDown': 'closed'}",
+     "{'name': 'a', 'labels': {}, 'ports': [1, 65535], 'loopback': true, 'onAgentDown': 'closed',"
+     " 'route': 'proxy'}",
      NULL},
     {"no name", "{}", NULL, "'' is no name of a pod"},
     {"an empty one", "{'name': ''}", NULL, "'' is no name"},
@@ -61,6 +65,8 @@ static const struct {
     {"half a port", "{'name': 'a', 'ports': [80.5]}", NULL, "ports go from 1"},
     {"a word for a switch", "{'name': 'a', 'loopback': 'yes'}", NULL, "loopback is neither"},
     {"an odd setting", "{'name': 'a', 'onAgentDown': 'ajar'}", NULL, "onAgentDown is neither"},
+    {"an odd route", "{'name': 'a', 'route': 'detour'}", NULL, "route is none of auto, proxy"},
+    {"a number for a route", "{'name': 'a', 'route': 1}", NULL, "route is none of"},
     {"no object", "[]", NULL, "'' is no name"},
 };
 

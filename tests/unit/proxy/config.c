@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 
+#include "policy/policy.h"
 #include "proxy/config.h"
 
 static void reads_every_type(void **state)
@@ -27,6 +28,7 @@ static void reads_every_type(void **state)
                       "ports: [443, \"80\"]\n"
                       "loopback: true\n"
                       "onAgentDown: open\n"
+                      "route: kernel\n"
                       "passthrough:\n- a.example\n- '*.b.example'\n"
                       "workers: 4\n"
                       "drainTimeout: 5m\n"
@@ -40,6 +42,7 @@ static void reads_every_type(void **state)
     assert_int_equal(config->ports.list[1], 80);
     assert_true(config->loopback);
     assert_int_equal(config->open_when_down, 1);
+    assert_int_equal(config->route, POLICY_ROUTE_KERNEL);
     assert_int_equal(config->passthrough.len, 2);
     assert_string_equal(config->passthrough.list[1], "*.b.example");
     assert_int_equal(config->workers, 4);
