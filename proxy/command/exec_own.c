@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "policy/route.h"
 #include "proxy/agent.h"
 #include "proxy/command/exec_run.h"
 #include "proxy/command/inherited.h"
@@ -44,6 +45,14 @@ static int load_policies(struct policy_set **out, const struct exec_options *opt
     return result;
 }
 
+static void warn_of_route(const struct policy *policy)
+{
+    const char *warning;
+
+    for (size_t i = 0; (warning = policy_kernel_warning(policy, i)); i++)
+        log_warn("policy %s: %s", policy->id, warning);
+}
+
 /* The command's pod has no name, no labels and stands in no namespace. */
 static int warn_of_others(const struct policy_set *policies, struct err *err)
 {
@@ -54,8 +63,10 @@ static int warn_of_others(const struct policy_set *policies, struct err *err)
     for (size_t i = 0; i < policies->len; i++) {
         const struct policy *policy = policies->list[i];
 
-        if (policy_selects(policy, pod))
+        if (policy_selects(policy, pod)) {
+            warn_of_route(policy);
             continue;
+        }
         log_warn("policy %s does not apply to the command: %s", policy->id,
                  policy->space[0] ? "it is for pods of its namespace, and exec's command is in none"
                                   : "its podSelector wants labels, and exec's command has none");

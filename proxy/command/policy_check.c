@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "policy/document.h"
+#include "policy/route.h"
 #include "proxy/command/policy.h"
 #include "proxy/enforce/policy_files.h"
 
@@ -37,7 +38,7 @@ static void tell_one(const struct policy *policy)
            policy->bodies_len);
 }
 
-/* What is right to say, and is not done yet as it says. */
+/* What is right to say, and not done in every case as it says. */
 static void tell_notes(const struct policy *policy)
 {
     const struct {
@@ -47,16 +48,16 @@ static void tell_notes(const struct policy *policy)
         {policy->existing != POLICY_EXISTING_REPORT,
          "existing waits for the kernel route: connections that are open already are left alone"},
         {policy->ktls == POLICY_KTLS_PREFER,
-         "ktls: prefer waits for the kernel route: TLS is ended by the proxy"},
-        {policy->route == POLICY_ROUTE_KERNEL,
-         "route: kernel is still to come: connections take the proxy route"},
-        {policy->on_no_visibility == POLICY_UNSEEN_STEER,
-         "onNoVisibility: steer is as drop: connections are on the proxy route already"},
+         "ktls: prefer is for what 'exec' starts; what others start keeps its OpenSSL "
+         "configuration"},
     };
+    const char *warning;
 
     for (size_t i = 0; i < ARRAY_SIZE(notes); i++)
         if (notes[i].said)
             printf("%s: %s: note: %s\n", policy->file, policy->id, notes[i].note);
+    for (size_t i = 0; (warning = policy_kernel_warning(policy, i)); i++)
+        printf("%s: %s: warning: %s\n", policy->file, policy->id, warning);
 }
 
 /* Those of one file stand together. */

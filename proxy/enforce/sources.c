@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "policy/route.h"
 #include "proxy/agent.h"
 #include "proxy/enforce/bundle.h"
 #include "proxy/runtime.h"
@@ -115,12 +116,30 @@ static void tell_both(const struct sources *sources, struct policy_story *story,
     policy_story_add(story, path, sentence);
 }
 
+/* Of those that were not in force before. */
+static void warn_of_fresh(const struct policy_set *set, const struct policy_set *before)
+{
+    const char *warning;
+
+    for (size_t i = 0, at = 0; i < set->len; i++) {
+        const struct policy *policy = set->list[i];
+
+        while (at < before->len && strcmp(before->list[at]->id, policy->id) < 0)
+            at++;
+        if (at < before->len && before->list[at] == policy)
+            continue;
+        for (size_t j = 0; (warning = policy_kernel_warning(policy, j)); j++)
+            log_warn("policy %s: %s", policy->id, warning);
+    }
+}
+
 int sources_put(struct sources *sources, const struct policy_list *files,
                 const struct applied *applied, struct policy_story *story, struct err *err)
 {
     size_t len = files->len + applied->len, before = story->faults;
     struct policy **all = calloc(len + 1, sizeof(*all));
     CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(policy_set_unref) struct policy_set *was = agent_policies(sources->parts.agent);
     int result;
 
     for (size_t i = 0; all && i < len; i++)
@@ -143,6 +162,8 @@ int sources_put(struct sources *sources, const struct policy_list *files,
     if (result < 0)
         return result;
     sources->generation++;
+    if (!sources->retired)
+        warn_of_fresh(set, was);
     sources_watch_named(sources, set);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "policy/route.h"
 #include "proxy/agent.h"
 #include "proxy/control/control.h"
 #include "proxy/enforce/bundle.h"
@@ -60,6 +61,20 @@ static const char *change_of(const struct applied_policy *before, const struct a
     return !before ? "created" : before->meaning == now->meaning ? "unchanged" : "changed";
 }
 
+/* NULL: none. */
+static json_t *tell_warnings(const struct policy *policy)
+{
+    json_t *warnings = NULL;
+    const char *text;
+
+    for (size_t i = 0; (text = policy_kernel_warning(policy, i)); i++) {
+        if (!warnings)
+            warnings = json_array();
+        json_array_append_new(warnings, json_string(text));
+    }
+    return warnings;
+}
+
 static json_t *tell_changes(const struct applied *before, const struct applied *fresh)
 {
     json_t *rows = json_array();
@@ -68,8 +83,9 @@ static json_t *tell_changes(const struct applied *before, const struct applied *
         const struct applied_policy *now = &fresh->list[i];
         const char *change = change_of(applied_find(before, now->policy->id), now);
 
-        if (json_array_append_new(
-                rows, json_pack("{s:s, s:s}", "policy", now->policy->id, "change", change)) < 0)
+        if (json_array_append_new(rows,
+                                  json_pack("{s:s, s:s, s:o*}", "policy", now->policy->id, "change",
+                                            change, "warnings", tell_warnings(now->policy))) < 0)
             json_decref(TAKE(rows));
     }
     return rows;
