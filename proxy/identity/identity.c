@@ -54,6 +54,8 @@ struct identity {
     void *on_socket_arg;
     void (*on_syn)(void *arg, const struct abi_syn *record);
     void *on_syn_arg;
+    void (*on_ktls)(void *arg, const struct abi_ktls *record);
+    void *on_ktls_arg;
 };
 
 /* ---- the table ---------------------------------------------------------------------------------
@@ -269,7 +271,10 @@ static int on_record(void *arg, void *data, size_t len)
     if (kind == ABI_NET_UNKNOWN) {
         if (len >= sizeof(struct abi_entered))
             handle_entered(identity, data);
-    } else if (kind >= ABI_SYN_HELD) {
+    } else if (kind == ABI_KTLS) {
+        if (identity->on_ktls && len >= sizeof(struct abi_ktls))
+            identity->on_ktls(identity->on_ktls_arg, data);
+    } else if (kind == ABI_SYN_HELD || kind == ABI_SYN_GONE) {
         if (identity->on_syn && len >= offsetof(struct abi_syn, packet))
             identity->on_syn(identity->on_syn_arg, data);
     } else if (kind >= ABI_SOCKET_CONNECT) {
@@ -448,6 +453,15 @@ void identity_forget_pod(struct identity *identity, struct pod *pod)
     table_sweep(&identity->table, is_of_pod, pod);
 }
 
+void identity_catch_up(struct identity *identity)
+{
+    if (identity->reading)
+        return;
+    read_records(identity);
+    if (identity->records)
+        eventfd_write(identity->wake_fd, 1); /* identity_fd() is quiet now, but exits may wait */
+}
+
 struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uint64_t start_ns,
                                     uint64_t pod_id)
 {
@@ -455,12 +469,7 @@ struct process *identity_flow_begin(struct identity *identity, uint32_t pid, uin
     struct pod *pod;
 
     /* always: what the kernel told before the connect may be an exec, and so another image */
-    if (!identity->reading) {
-        read_records(identity);
-        if (identity->records)
-            eventfd_write(identity->wake_fd,
-                          1); /* identity_fd() is quiet now, but exits may wait */
-    }
+    identity_catch_up(identity);
     process = process_ref(known(identity, pid, start_ns));
     pod = pods_find(identity->pods, pod_id);
     /* known as another pod's: one was registered, or removed, between it and its cgroup */
@@ -572,6 +581,13 @@ void identity_on_socket(struct identity *identity,
 {
     identity->on_socket = on_socket;
     identity->on_socket_arg = arg;
+}
+
+void identity_on_ktls(struct identity *identity,
+                      void (*on_ktls)(void *arg, const struct abi_ktls *record), void *arg)
+{
+    identity->on_ktls = on_ktls;
+    identity->on_ktls_arg = arg;
 }
 
 void identity_on_syn(struct identity *identity,

@@ -13,6 +13,7 @@
 #include "policy/facts.h"
 
 struct identity;
+struct abi_ktls;
 struct abi_socket;
 struct abi_syn;
 struct sallyport_bpf;
@@ -54,6 +55,10 @@ void identity_before_exits(struct identity *identity, void (*before_exits)(void 
 void identity_on_socket(struct identity *identity,
                         void (*on_socket)(void *arg, const struct abi_socket *record), void *arg);
 
+/* The same for every record of a program that hands its keys to the kernel. May be NULL. */
+void identity_on_ktls(struct identity *identity,
+                      void (*on_ktls)(void *arg, const struct abi_ktls *record), void *arg);
+
 /* The same for every record of a SYN that is held back. */
 void identity_on_syn(struct identity *identity,
                      void (*on_syn)(void *arg, const struct abi_syn *record), void *arg);
@@ -61,6 +66,9 @@ void identity_on_syn(struct identity *identity,
 /* Reads and handles what the kernel sent and tells the exits that are due. Returns how many
  * milliseconds until the next exit is due, -1 when none waits. */
 int identity_step(struct identity *identity);
+/* Reads and handles what the kernel has sent by now, unless that is being done: for who is told of
+ * something by another ring buffer, and knows nothing of it yet. */
+void identity_catch_up(struct identity *identity);
 /* Tells all waiting exits now; for take-down. */
 void identity_finish(struct identity *identity);
 
