@@ -13,6 +13,7 @@
 #include <termios.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 /* The terminal's foreground group is ours to give only while it is ours or our command's. */
@@ -62,6 +63,7 @@ static void child_changed(struct attend *attend)
             attend_stop_too(attend->child, WSTOPSIG(status));
             continue;
         }
+        attend->ended_ns = clock_ns();
         attend->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         event_base_loopbreak(attend->base);
         return;

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -22,8 +23,9 @@ struct attend {
     int frozen_fd;                   /* an inotify */
     bool frozen;                     /* as was told */
     struct event *on_frozen;
-    pid_t child; /* 0: there was none yet */
-    int status;  /* -1 until the command ended */
+    pid_t child;       /* 0: there was none yet */
+    int status;        /* -1 until the command ended */
+    uint64_t ended_ns; /* ... when it did, monotonic clock */
 };
 
 /* Before any thread is made: what was is noted in old_*. */

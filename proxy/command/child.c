@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
+
 /* Where the command finds roots of ours. The directory is a tmpfs of its own mount namespace, which
  * also hides the agent's state from it. */
 static const char state_dir[] = "/run/sallyport";
@@ -118,10 +120,10 @@ static bool is_variable(const char *entry, const char *name)
 
 /* Our environment with what the command must see otherwise. The array is the caller's, the texts
  * are borrowed; NULL without memory. */
-static char **make_environment(struct identity_wanted *wanted, bool no_cert_file)
+static char **make_environment(struct identity_wanted *wanted, const struct overlay *overlay)
 {
     static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH, file[] = "SSL_CERT_FILE=" CERT_FILE_PATH;
-    bool has_node = false;
+    bool has_node = !overlay;
     char **made;
     size_t len = 0;
 
@@ -133,7 +135,7 @@ static char **make_environment(struct identity_wanted *wanted, bool no_cert_file
     len = 0;
     for (char **entry = environ; *entry; entry++) {
         has_node |= is_variable(*entry, "NODE_EXTRA_CA_CERTS");
-        if (no_cert_file && is_variable(*entry, "SSL_CERT_FILE"))
+        if (overlay && overlay->no_cert_file && is_variable(*entry, "SSL_CERT_FILE"))
             made[len++] = file;
         else if (!wanted->wanted ||
                  (!is_variable(*entry, "USER") && !is_variable(*entry, "LOGNAME") &&
@@ -205,13 +207,24 @@ static void become(const struct identity_wanted *wanted, int report)
         give_up(report, STAGE_USER, "--user");
 }
 
+static void note_began(struct child_began *began)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    began->user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec;
+    began->system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec;
+    began->ns = clock_ns();
+}
+
 static void run(const struct child_plan *plan, const struct preparation *ready, int go, int report)
 {
     char begin;
 
     if (read(go, &begin, 1) != 1)
         _exit(125); /* our parent gave up, and has said why */
-    make_mounts(plan, report);
+    if (plan->overlay)
+        make_mounts(plan, report);
     become(&ready->user, report);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* after become(): changing credentials clears it */
     if (getppid() != ready->agent)
@@ -220,6 +233,8 @@ static void run(const struct child_plan *plan, const struct preparation *ready, 
     sigaction(SIGPIPE, &plan->pipe, NULL);
     sigaction(SIGCHLD, &plan->chld, NULL);
     sigprocmask(SIG_SETMASK, &plan->signals, NULL);
+    if (plan->began)
+        note_began(plan->began);
     execvpe(plan->argv[0], plan->argv, ready->environment);
     give_up(report, STAGE_EXEC, plan->argv[0]);
 }
@@ -289,7 +304,7 @@ int child_start(pid_t *pid, const struct child_plan *plan, int *status, struct e
     *status = 125;
     if (plan->user && (result = look_up_user(&ready.user, plan->user, err)) < 0)
         return result;
-    ready.environment = make_environment(&ready.user, plan->overlay->no_cert_file);
+    ready.environment = make_environment(&ready.user, plan->overlay);
     if (!ready.environment)
         return err_set(err, -ENOMEM, "the command's environment");
     if (pipe2(go, O_CLOEXEC) < 0)

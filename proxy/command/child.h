@@ -3,6 +3,7 @@
 #pragma once
 
 #include <signal.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -10,18 +11,26 @@
 #include "proxy/instance.h"
 #include "proxy/overlay.h"
 
+/* Said by the child in the moment before it executes the command, so that our preparations are not
+ * counted as the command's. */
+struct child_began {
+    uint64_t ns;                 /* monotonic clock */
+    uint64_t user_us, system_us; /* what it had taken by then */
+};
+
 struct child_plan { /* all borrowed */
     char **argv;
     const char *user; /* a name, or uid[:gid] by number; NULL: as we are. USER, LOGNAME, HOME and
                          groups are the user's; a uid that nobody has has none, and HOME=/ */
     const struct instance *instance;
-    const struct overlay *overlay;
-    const char *root_pem;      /* our roots, for NODE_EXTRA_CA_CERTS */
-    const char *cert_file_pem; /* those for an SSL_CERT_FILE that names no file */
+    const struct overlay *overlay; /* NULL: neither mounts nor environment are touched */
+    const char *root_pem;          /* our roots, for NODE_EXTRA_CA_CERTS */
+    const char *cert_file_pem;     /* those for an SSL_CERT_FILE that names no file */
     /* as our caller had them, before we changed them for ourselves: */
     sigset_t signals;            /* the mask */
     struct sigaction pipe, chld; /* the dispositions of SIGPIPE and SIGCHLD */
     struct rlimit files;         /* the limit on open files */
+    struct child_began *began;   /* in shared memory; NULL: nobody asks */
     /* the command was stopped between fork and execve: returns when it is to be waited for again */
     void (*on_stop)(pid_t child, int signal);
 };

@@ -36,6 +36,7 @@ static void finish(struct exec_run *run)
     struct err err;
 
     if (run->attend.child) {
+        exec_measure_program(run);
         if (run->agent)
             agent_settle(run->agent, 0); /* what it did before it ended */
         if (instance_kill(run->instance, &err) < 0) {
@@ -48,11 +49,14 @@ static void finish(struct exec_run *run)
         }
         if (run->agent)
             agent_settle(run->agent, SETTLE_MS);
-        else
+        else if (run->join)
             exec_join_settle(run->join, run->attend.signal_fd);
+        exec_measure_agent(run);
     }
     attend_stop(&run->attend);
     exec_join_free(&run->join);
+    if (run->bare)
+        event_base_free(TAKE(run->bare));
     if (run->agent)
         output_hurry_by_signals(&run->output);
     agent_free(&run->agent);
@@ -63,6 +67,13 @@ static void finish(struct exec_run *run)
     free(run->root_pem);
     free(run->cert_file_pem);
     attend_fini(&run->attend);
+}
+
+static int prepare(struct exec_run *run, struct err *err)
+{
+    if (run->options->bare)
+        return exec_bare_start(run, err);
+    return run->options->agent ? exec_join_start(run, err) : exec_own_start(run, err);
 }
 
 static int start(struct exec_run *run, int *status, struct err *err)
@@ -79,13 +90,14 @@ static int start(struct exec_run *run, int *status, struct err *err)
     if (result == 0)
         result = instance_new(&run->instance, err);
     if (result == 0)
-        result = run->options->agent ? exec_join_start(run, err) : exec_own_start(run, err);
+        result = prepare(run, err);
     if (result == 0)
         result = attend_watch_frozen(&run->attend, run->instance, run->options->agent, err);
     if (result < 0)
         return result;
     plan.instance = run->instance;
-    plan.overlay = &run->overlay;
+    plan.overlay = run->options->bare ? NULL : &run->overlay;
+    plan.began = run->measured ? &run->measured->began : NULL;
     plan.root_pem = run->root_pem;
     plan.cert_file_pem = run->cert_file_pem;
     plan.signals = run->attend.old_mask;
@@ -93,7 +105,10 @@ static int start(struct exec_run *run, int *status, struct err *err)
     plan.chld = run->attend.old_chld;
     plan.files = run->old_files;
     plan.on_stop = attend_stop_too;
-    return child_start(&run->attend.child, &plan, status, err);
+    result = child_start(&run->attend.child, &plan, status, err);
+    if (result == 0)
+        exec_measure_ready(run);
+    return result;
 }
 
 /* What to do about a failure that can come from any of the places we make something in. */
@@ -104,28 +119,37 @@ static const char *advice(int code)
                : "";
 }
 
-int command_exec(int argc, char **argv)
+int exec_perform(const struct exec_options *options, struct exec_measured *measured)
 {
-    struct exec_options options = {0};
-    struct exec_run run = {.options = &options,
+    struct exec_run run = {.options = options,
+                           .measured = measured,
                            .output.fd = -1,
                            .attend = {.signal_fd = -1, .frozen_fd = -1, .status = -1}};
     struct err err = {0};
     bool had_terminal;
-    int status = exec_options_parse(&options, argc, argv);
+    int status;
 
-    if (status)
-        return status - 1;
     gethostname(run.node_name, sizeof(run.node_name) - 1);
     prctl(PR_SET_DUMPABLE, 0); /* the CA's key must not end in a core dump */
     host_raise_file_limit(&run.old_files);
     had_terminal = attend_own_terminal();
-    if (start(&run, &status, &err) < 0)
+    if (start(&run, &status, &err) < 0) {
         log_error("%s%s", err.text, advice(err.code));
+        if (measured)
+            measured->err = err;
+    }
     while (run.attend.child && run.attend.status < 0)
         event_base_dispatch(run.attend.base);
     finish(&run);
     if (had_terminal)
         attend_give_terminal(getpgrp());
     return run.attend.child ? run.attend.status : status;
+}
+
+int command_exec(int argc, char **argv)
+{
+    struct exec_options options = {0};
+    int status = exec_options_parse(&options, argc, argv);
+
+    return status ? status - 1 : exec_perform(&options, NULL);
 }

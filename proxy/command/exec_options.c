@@ -1,7 +1,6 @@
 #include "proxy/command/exec_options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,8 +160,25 @@ static int take_output(struct exec_options *options, const char *form)
     return -EINVAL;
 }
 
-/* What is wrong was said. */
-static int take_option(struct exec_options *options, int option)
+const struct option exec_options_known[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"events-file", required_argument, NULL, EVENTS_FILE},
+    {"ca", required_argument, NULL, CA},
+    {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
+    {"client-certificates", required_argument, NULL, CLIENT_CERTS},
+    {"ports", required_argument, NULL, PORTS},
+    {"loopback", no_argument, NULL, LOOPBACK},
+    {"route", required_argument, NULL, ROUTE},
+    {"passthrough", required_argument, NULL, PASSTHROUGH},
+    {"policy", required_argument, NULL, POLICY},
+    {"agent", no_argument, NULL, AGENT},
+    {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
+    {"user", required_argument, NULL, USER},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+int exec_options_take(struct exec_options *options, int option)
 {
     switch (option) {
     case 'o':
@@ -204,42 +220,30 @@ static int take_option(struct exec_options *options, int option)
     }
 }
 
+int exec_options_finish(struct exec_options *options, int argc, char **argv)
+{
+    if (check_agent(options) < 0)
+        return -EINVAL;
+    if (optind == argc) {
+        fputs("sallyport: there is no command to run; say it behind '--'\n", stderr);
+        return -EINVAL;
+    }
+    options->argv = argv + optind;
+    return 0;
+}
+
 int exec_options_parse(struct exec_options *options, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"output", required_argument, NULL, 'o'},
-        {"events-file", required_argument, NULL, EVENTS_FILE},
-        {"ca", required_argument, NULL, CA},
-        {"upstream-ca", required_argument, NULL, UPSTREAM_CA},
-        {"client-certificates", required_argument, NULL, CLIENT_CERTS},
-        {"ports", required_argument, NULL, PORTS},
-        {"loopback", no_argument, NULL, LOOPBACK},
-        {"route", required_argument, NULL, ROUTE},
-        {"passthrough", required_argument, NULL, PASSTHROUGH},
-        {"policy", required_argument, NULL, POLICY},
-        {"agent", no_argument, NULL, AGENT},
-        {"runtime-dir", required_argument, NULL, RUNTIME_DIR},
-        {"user", required_argument, NULL, USER},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     int option;
 
     argv[0] = (char *)"sallyport exec"; /* who complains of an option */
-    while ((option = getopt_long(argc, argv, "+o:h", known, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+o:h", exec_options_known, NULL)) != -1) {
         if (option == 'h') {
             fputs(usage_text, stdout);
             return 1;
         }
-        if (take_option(options, option) < 0)
+        if (exec_options_take(options, option) < 0)
             return 3;
     }
-    if (check_agent(options) < 0)
-        return 3;
-    if (optind == argc) {
-        fputs("sallyport: there is no command to run; say it behind '--'\n", stderr);
-        return 3;
-    }
-    options->argv = argv + optind;
-    return 0;
+    return exec_options_finish(options, argc, argv) < 0 ? 3 : 0;
 }
