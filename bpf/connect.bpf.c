@@ -10,14 +10,15 @@
  * getpeername() then asks the MPTCP socket, which has no note, and shows the listener. */
 #include <linux/bpf.h>
 
+#include "bpf/bypass.h"
 #include "bpf/exchange.h"
 #include "bpf/judge.h"
 #include "bpf/socket.h"
 #include "bpf/turn.h"
 
 /* A socket may connect again; what it was before is over. */
-static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *origin, bool steered,
-                                 bool judged)
+static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *origin,
+                                 enum outcome outcome, bool judged)
 {
     struct connection *noted =
         bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -28,9 +29,22 @@ static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *o
         tell_connection(ABI_SOCKET_CLOSE, noted);
     __builtin_memset(noted, 0, sizeof(*noted));
     noted->origin = *origin;
-    noted->steered = steered;
+    noted->steered = outcome == STEERED;
+    noted->bypassed = outcome == BYPASSED;
     noted->judged = judged;
     return true;
+}
+
+/* A subflow of MPTCP's can be read no more than one that is TLS of the kernel's already. */
+static __always_inline bool is_bypassed(struct bpf_sock *sk, const struct request *request,
+                                        __u32 verdict, __u16 port)
+{
+    const struct sock *sock;
+
+    if (port == DNS_PORT || !takes_kernel_route(request->pod, request->pod_id, verdict))
+        return false;
+    sock = (const void *)bpf_skc_to_tcp_sock(sk);
+    return sock && !BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock);
 }
 
 /* Decides, notes it on the socket, and moves *to to where that shall connect instead. */
@@ -64,6 +78,8 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     if (request.pod->rules)
         verdict = verdict_there(request.pod, here, judge(request.pod->rules, &origin, IPPROTO_TCP));
     judged = is_judged(request.pod, here) || verdict;
+    request.bypasses = is_bypassed(sk, &request, verdict, to->port);
+    verdict &= ~(ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY);
     if (!judged && request.pod->rules && to->port != DNS_PORT)
         looked_into = false;        /* nor is it judged by the agent */
     if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
@@ -73,8 +89,8 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     if (looked_into)
         outcome = turn(&request, origin.netns_cookie, here, to);
     outcome = permit(&request, &origin, verdict, outcome, looked_into);
-    if (outcome != REFUSED && !note(sk, &origin, outcome == STEERED, judged) && outcome == STEERED)
-        return REFUSED; /* out of memory: it would arrive without its origin */
+    if (outcome != REFUSED && !note(sk, &origin, outcome, judged) && outcome != UNTOUCHED)
+        return REFUSED; /* out of memory: it would arrive without its origin, or go unheard */
     return outcome;
 }
 

@@ -87,6 +87,7 @@ __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 p
 {
     const struct abi_rules *rules = bpf_map_lookup_elem(&policy_rules, &id);
     struct abi_where where = {.bits = ABI_WHERE_BITS + 16, .rules = id, .protocol = protocol};
+    __u32 route = ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY; /* of a connection alone */
     const __u32 *verdict;
     __s64 class = ABI_ANY_CLASS;
     long who;
@@ -103,7 +104,9 @@ __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 p
     where.port[0] = origin->port >> 8;
     where.port[1] = origin->port;
     verdict = bpf_map_lookup_elem(&policy_ports, &where);
-    return verdict ? *verdict : ABI_VERDICT_AGENT;
+    if (!verdict)
+        return ABI_VERDICT_AGENT;
+    return protocol == IPPROTO_TCP ? *verdict : *verdict & ~route;
 }
 
 /* ---- what follows ---- */
@@ -197,7 +200,7 @@ static __always_inline enum outcome permit(const struct request *request,
 {
     bool unseen = !(verdict & ABI_VERDICT_DENY);
 
-    if (outcome == STEERED || outcome == REFUSED || !verdict)
+    if (outcome == STEERED || outcome == BYPASSED || outcome == REFUSED || !verdict)
         return outcome;
     if (outcome == NO_WAY) { /* by what we know, which may be late: so it is not tried */
         fail_with(ENETUNREACH);

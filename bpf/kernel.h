@@ -95,8 +95,16 @@ struct path {
     struct vfsmount *mnt;
     struct dentry *dentry;
 };
+struct super_block {
+    __u32 s_dev; /* major << 20 | minor */
+};
+struct inode {
+    unsigned long i_ino;
+    struct super_block *i_sb;
+};
 struct file {
     struct path f_path;
+    struct inode *f_inode;
 };
 struct fs_struct {
     struct path root, pwd;

@@ -23,10 +23,11 @@ struct connection {
     __u16 error;
     __u8 steered, told, established, closed;
     __u8 fin_sent;
-    __u8 held;   /* its SYN was: see hold.h */
-    __u8 judged; /* by rules */
-    __u8 detour; /* was told: see detour.h */
-    __u8 pad[4];
+    __u8 held;     /* its SYN was: see hold.h */
+    __u8 judged;   /* by rules */
+    __u8 detour;   /* was told: see detour.h */
+    __u8 bypassed; /* left alone, for what it says is read in the kernel: speech.h */
+    __u8 pad[3];
 };
 
 enum { QUIC_PORT = 443 };
@@ -129,7 +130,8 @@ static __always_inline void tell_connection(enum abi_record_kind kind,
     record->src_port = connection->src_port;
     record->protocol = IPPROTO_TCP;
     record->flags = (connection->steered ? ABI_SOCKET_STEERED : 0) |
-                    (connection->judged ? ABI_SOCKET_JUDGED : 0);
+                    (connection->judged ? ABI_SOCKET_JUDGED : 0) |
+                    (connection->bypassed ? ABI_SOCKET_KERNEL : 0);
     record->error = connection->error;
     record->tx = connection->tx;
     record->rx = connection->rx;

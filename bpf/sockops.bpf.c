@@ -2,7 +2,8 @@
  * under the addresses it has, where accept() finds it.
  *
  * BPF_SOCK_OPS_TCP_CONNECT_CB comes after the kernel chose the source port and before the SYN
- * leaves: the record is there before anybody can accept the connection. proxy/doors/origin.c takes it.
+ * leaves: the record is there before anybody can accept the connection. proxy/doors/origin.c takes
+ * it.
  *
  * A connection that is never accepted leaves its record, and whoever got the same port later would
  * be taken for it. So the socket takes its record along when it ends - unless the other side
@@ -13,6 +14,7 @@
 #include <linux/bpf.h>
 
 #include "bpf/hold.h"
+#include "bpf/speech.h"
 #include "bpf/socket.h"
 
 static __always_inline void read_addresses(struct bpf_sock_ops *ctx, struct ip *source,
@@ -96,6 +98,31 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
     }
 }
 
+/* What it says will be seen by send.bpf.c. */
+static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                  const struct connection *connection)
+{
+    struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    __u64 cookie = connection->origin.cookie;
+
+    if (!speech)
+        return;
+    __builtin_memset(speech, 0, sizeof(*speech));
+    speech->pod = connection->origin.pod;
+    speech->cookie = cookie;
+    bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
+}
+
+static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                           struct connection *connection,
+                                           const struct tcp_sock *tcp)
+{
+    connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
+    connection->established = true;
+    if (connection->bypassed)
+        enrol(ctx, sk, connection);
+}
+
 SEC("sockops")
 int follow_connection(struct bpf_sock_ops *ctx)
 {
@@ -118,8 +145,7 @@ int follow_connection(struct bpf_sock_ops *ctx)
     } else if (op == BPF_SOCK_OPS_STATE_CB) {
         on_state(ctx, connection, tcp);
     } else {
-        connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
-        connection->established = true;
+        on_established(ctx, sk, connection, tcp);
     }
     return ALLOW;
 }

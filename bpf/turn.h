@@ -17,7 +17,8 @@ enum outcome {
     UNTOUCHED, /* as if we were not there */
     REFUSED,   /* EPERM, or as fail_with() says */
     STEERED,
-    NO_WAY, /* ENETUNREACH, if nothing is done about it */
+    BYPASSED, /* as if, but what it says is read: speech.h */
+    NO_WAY,   /* ENETUNREACH, if nothing is done about it */
 };
 
 enum { DNS_PORT = 53, UNKNOWN_NS = 10000000 };
@@ -34,6 +35,8 @@ struct request {
     __u64 pod_id;
     __u32 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
     __u32 peer;     /* UDP: which of the socket's destinations it is */
+    bool bypasses;  /* TCP: it takes the kernel route: where nobody is there to hear of it, it is
+                       treated like one that is turned */
 };
 
 enum who { NOBODY, SOMEBODY, AN_AGENT };
@@ -202,6 +205,8 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
      * whose connection onwards comes to us again */
     if (here && who_listens(request, to) != SOMEBODY)
         return UNTOUCHED;
+    if (request->bypasses)
+        return BYPASSED;
     if (!here && !(net->flags & (ip_is_v4(&to->ip) ? ABI_NET_ROUTE4 : ABI_NET_ROUTE6)))
         return NO_WAY; /* ENETUNREACH, on which dual-stack programs go on to the other */
     *to = listener;

@@ -3,7 +3,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "proxy/keeper/pins.h"
+#include "proxy/keeper/voice.h"
 #include "sallyport.skel.h"
 
 enum { LINKS_MAX = 32 };
@@ -26,74 +26,24 @@ struct hooks {
     size_t older_len;
 };
 
-/* What libbpf said while loading: the errno alone never tells which program or why. The first
- * warning names the program; the verifier's last word stands before its statistics. */
-static struct {
-    char first[160];
-    char verifier[160];
-} said;
-
-static void keep_line(char *to, size_t size, const char *line, size_t len)
-{
-    snprintf(to, size, "%.*s", (int)len, line);
-}
-
-static void keep_verifier_word(const char *log)
-{
-    const char *end = strstr(log, "\nprocessed ");
-    const char *line;
-
-    if (!end)
-        return;
-    for (line = end; line > log && line[-1] != '\n';)
-        line--;
-    keep_line(said.verifier, sizeof(said.verifier), line, (size_t)(end - line));
-}
-
-__attribute__((format(printf, 2, 0))) static int listen_to_libbpf(enum libbpf_print_level level,
-                                                                  const char *format, va_list args)
-{
-    char *text;
-    const char *start;
-
-    if (level != LIBBPF_WARN || vasprintf(&text, format, args) < 0)
-        return 0;
-    start = strncmp(text, "libbpf: ", 8) == 0 ? text + 8 : text;
-    if (!said.first[0])
-        keep_line(said.first, sizeof(said.first), start, strcspn(start, "\n"));
-    if (!said.verifier[0])
-        keep_verifier_word(text);
-    free(text);
-    return 0;
-}
-
-static int refused(int code, struct err *err)
-{
-    const char *hint = code == -EPERM ? "; run as root, outside an unprivileged container" : "";
-
-    return err_set(err, code, "the kernel refused our BPF programs: %s%s%s%s",
-                   said.first[0] ? said.first : strerror(-code), said.verifier[0] ? ": " : "",
-                   said.verifier, hint);
-}
-
 static int open_object(struct hooks *hooks, struct err *err)
 {
     libbpf_print_fn_t before;
 
-    memset(&said, 0, sizeof(said));
-    before = libbpf_set_print(listen_to_libbpf);
+    voice_forget();
+    before = voice_listen();
     hooks->bpf = sallyport_bpf__open();
-    libbpf_set_print(before);
-    return hooks->bpf ? 0 : refused(-errno, err);
+    voice_leave(before);
+    return hooks->bpf ? 0 : voice_refused(-errno, err);
 }
 
 static int load(struct hooks *hooks, struct err *err)
 {
-    libbpf_print_fn_t before = libbpf_set_print(listen_to_libbpf);
+    libbpf_print_fn_t before = voice_listen();
     int code = sallyport_bpf__load(hooks->bpf);
 
-    libbpf_set_print(before);
-    return code < 0 ? refused(code, err) : 0;
+    voice_leave(before);
+    return code < 0 ? voice_refused(code, err) : 0;
 }
 
 static bool traces(const struct bpf_program *program)
@@ -169,10 +119,10 @@ static struct pins pins_of(struct hooks *hooks)
 static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
 {
     struct pins pins = pins_of(hooks);
-    libbpf_print_fn_t before = libbpf_set_print(listen_to_libbpf); /* err tells the same */
+    libbpf_print_fn_t before = voice_listen(); /* err tells the same */
     int code = pins_adopt(&pins, hooks->pin_dir, hooks->name, cgroup_id, err);
 
-    libbpf_set_print(before);
+    voice_leave(before);
     hooks->links_len = pins.links_len;
     return code;
 }

@@ -14,7 +14,8 @@ static int on_record(void *arg, void *data, size_t size)
     const struct abi_socket *record = data;
 
     (void)arg;
-    if (record->kind < ABI_SOCKET_CONNECT || record->kind > ABI_SOCKET_DENIED)
+    if ((record->kind < ABI_SOCKET_CONNECT || record->kind > ABI_SOCKET_DENIED) &&
+        record->kind != ABI_SOCKET_ACCEPT)
         return 0; /* a process's, or a namespace's */
     assert_int_equal(size, sizeof(*record));
     assert_true(heard.len < HEARD_MAX);

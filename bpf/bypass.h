@@ -1,0 +1,54 @@
+/* bypass: which connections are left alone, because what they say is read in the kernel.
+ *
+ * Rules may name the route; else it is as the pod's settings say: for all its connections, or for
+ * those of programs that were seen to let the kernel encrypt (proxy/kernel/programs.c). Neither
+ * where this kernel cannot do it, nor where the agent itself has to decide: it would not be asked.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+
+#include "bpf/kernel.h"
+#include "bpf/maps.h"
+
+/* The image that the current task runs. */
+static __always_inline struct abi_program program_of_current(__u64 pod)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct file *image = BPF_CORE_READ(task, mm, exe_file);
+    struct abi_program program = {.pod = pod};
+
+    program.inode = BPF_CORE_READ(image, f_inode, i_ino);
+    program.device = BPF_CORE_READ(image, f_inode, i_sb, s_dev);
+    return program;
+}
+
+static __always_inline bool program_bypasses(__u64 pod)
+{
+    struct abi_program program = program_of_current(pod);
+    const __u32 *use = bpf_map_lookup_elem(&ktls_programs, &program);
+
+    return use && *use & ABI_PROGRAM_BYPASSES;
+}
+
+static __always_inline __u32 route_can(void)
+{
+    __u32 zero = 0;
+    const __u32 *can = bpf_map_lookup_elem(&route, &zero);
+
+    return can ? *can : 0;
+}
+
+/* `verdict`: of rules, with what they say of the route. */
+static __always_inline bool takes_kernel_route(const struct abi_pod *pod, __u64 id, __u32 verdict)
+{
+    __u32 can = route_can();
+
+    if (!can || verdict & (ABI_VERDICT_PROXY | ABI_VERDICT_AGENT))
+        return false;
+    if (verdict & ABI_VERDICT_KERNEL || pod->flags & ABI_POD_KERNEL)
+        return true;
+    return pod->flags & ABI_POD_AUTO && can & ABI_ROUTE_KTLS && program_bypasses(id);
+}

@@ -1,0 +1,27 @@
+/* backend: how much of the kernel route this kernel can carry, and the programs that do it.
+ *
+ * The programs of route.bpf.o stand beside the main ones, with whom they share maps: those mark
+ * connections and enrol sockets, these hear what is said there. A kernel that refuses them has no
+ * kernel route, and the agent goes on without: then nothing is enrolled, and all connections take
+ * the proxy route.
+ * Called by:  agent_build.c. Leads to:  kernel/ring.c, which reads what was heard. */
+#pragma once
+
+#include "base/err.h"
+
+struct backend;
+struct sallyport_bpf;
+
+/* Loads, attaches, and tells the programs that mark connections what there is (map `route`). The
+ * only failure is want of memory: else see backend_name(). `bpf` is borrowed. */
+int backend_new(struct backend **out, struct sallyport_bpf *bpf, struct err *err);
+/* From now on no connection takes the kernel route; those that did are no longer heard. */
+void backend_free(struct backend **backend);
+
+/* "sockmap": what is sent is seen by an sk_msg program, also what the kernel encrypts, if it does
+ * at all; "none": nothing is seen. */
+const char *backend_name(const struct backend *backend);
+/* Why it is not more, in words; "" where there is nothing to say. */
+const char *backend_why(const struct backend *backend);
+/* The ring buffer of struct abi_said; -1: none. Borrowed. */
+int backend_said(const struct backend *backend);
