@@ -1,0 +1,80 @@
+/* rules: who goes where, in the words of a pod's rules: the key by which judge.h and spelling.h
+ * look up what those say.
+ *
+ * Written down by proxy/enforce/kernel_rules.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/abi.h"
+#include "bpf/maps.h"
+
+/* Which of the kinds of programs that these rules tell apart; negative: nobody knows. */
+static __always_inline long who_is(__u32 id, const struct abi_rules *rules,
+                                   const struct abi_origin *origin)
+{
+    struct abi_life life = {.pid = origin->pid, .start_ns = origin->start_ns};
+    struct abi_who key = {.rules = id};
+    const struct abi_image *image;
+    const __u32 *who;
+
+    if (!rules->binaries)
+        return 0;
+    image = bpf_map_lookup_elem(&policy_images, &life);
+    if (!image)
+        return -1;
+    key.binaries = (image->own & rules->binaries) | (image->above & rules->family);
+    who = bpf_map_lookup_elem(&policy_whos, &key);
+    return who ? *who & 0xffff : -1;
+}
+
+/* What class of destination it is; negative: nobody knows. */
+static __always_inline __s64 class_of(__u32 id, const struct abi_rules *rules,
+                                      const struct abi_origin *origin)
+{
+    struct abi_resolved name = {.pod = origin->pod, .rules = id};
+    struct abi_prefix prefix = {.bits = 32 + 128, .rules = id};
+    const struct abi_class *resolved;
+    const __u32 *class;
+
+    __builtin_memcpy(name.ip, origin->ip, sizeof(name.ip));
+    __builtin_memcpy(prefix.ip, origin->ip, sizeof(prefix.ip));
+    if (rules->flags & ABI_RULES_NAMES) {
+        __u64 now = bpf_ktime_get_ns();
+
+        resolved = bpf_map_lookup_elem(&policy_names, &name);
+        if (resolved && now < resolved->until_ns)
+            return resolved->class;
+        if (resolved && now < resolved->then_until_ns)
+            return resolved->then;
+    }
+    class = bpf_map_lookup_elem(&policy_nets, &prefix);
+    return class ? *class : -1;
+}
+
+/* False: it was not written down, the agent decides. For the verifier a function of its own, as
+ * find_place() is. */
+__weak __noinline bool find_where(__u32 id, const struct abi_origin *origin, __u32 protocol,
+                                  struct abi_where *out)
+{
+    const struct abi_rules *rules = bpf_map_lookup_elem(&policy_rules, &id);
+    struct abi_where where = {.bits = ABI_WHERE_BITS + 16, .rules = id, .protocol = protocol};
+    __s64 class = ABI_ANY_CLASS;
+    long who;
+
+    if (!origin || !out || !rules || rules->flags & ABI_RULES_AGENT)
+        return false;
+    who = who_is(id, rules, origin);
+    if (protocol != ABI_ANY_PROTOCOL)
+        class = class_of(id, rules, origin);
+    if (who < 0 || class < 0)
+        return false;
+    where.who = who;
+    where.class = class;
+    where.port[0] = origin->port >> 8;
+    where.port[1] = origin->port;
+    *out = where;
+    return true;
+}
