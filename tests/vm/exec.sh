@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Promise: on this kernel `sallyport exec` steers, terminates and tells curl's requests by IPv4 and
-# IPv6, and leaves nothing behind; then the story, as tests/netns/story.sh has it. Small: the guest is
-# slow. Runs on any machine as well.
+# IPv6, and leaves nothing behind. Small: the guest is slow. Runs on any machine as well.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
@@ -33,6 +32,3 @@ for url in "https://[::1]:$port" "http://127.0.0.1:$plain"; do # the story has h
     echo "ok: $url on $(uname -r)"
 done
 expect_leftovers "$T/before"
-
-"$HERE/../netns/story.sh"
-echo "ok: the story on $(uname -r)"

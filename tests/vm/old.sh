@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Promise: where a socket in a sockhash can have kTLS, the kernel route makes use of that. The rest of
+# such a kernel is as stock.sh has it. old.sh BUILD-DIRECTORY
+set -uo pipefail
+here=$(dirname "$(realpath "$0")")
+
+failed=()
+"$here/probe.sh" sockmap || failed+=(probe)
+[ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }
