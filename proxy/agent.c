@@ -8,6 +8,7 @@
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
+#include "proxy/kernel/programs.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/telemetry/neighbours.h"
@@ -91,6 +92,8 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
         result = captures_serve(agent->captures, control, agent->workers, agent->workers_len, err);
     if (result == 0)
         result = status_on(status, agent_tell, agent, err);
+    if (result == 0 && agent->programs)
+        result = status_on(status, programs_tell, agent->programs, err);
     agent->neighbours.lifecycle = agent->lifecycle;
     if (result == 0 && agent->keeper)
         result = status_on(status, neighbours_tell, &agent->neighbours, err);

@@ -13,6 +13,7 @@
 #include "proxy/enforce/kernel_rules.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
+#include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
@@ -118,6 +119,18 @@ static int build_connects(struct agent *agent, struct err *err)
     return connects_new(&agent->connects, &parts, err);
 }
 
+static int build_programs(struct agent *agent, struct err *err)
+{
+    const struct programs_parts parts = {
+        .bpf = keeper_bpf(agent->keeper),
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .policies = agent->policies,
+    };
+
+    return programs_new(&agent->programs, &parts, err);
+}
+
 static int build_sockets(struct agent *agent, struct err *err)
 {
     const struct sockets_parts parts = {
@@ -126,6 +139,7 @@ static int build_sockets(struct agent *agent, struct err *err)
         .names = agent->names,
         .resolver = agent->resolver,
         .connects = agent->connects,
+        .programs = agent->programs,
         .producer = agent->producer,
     };
 
@@ -189,6 +203,7 @@ static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
         .cgroup_fd = cgroup_fd,
         .doors = agent->doors,
         .identity = agent->identity,
+        .programs = agent->programs,
         .resolving = agent->resolving,
         .resolver = agent->resolver,
         .limits = &agent->limits,
@@ -226,6 +241,7 @@ static int begin_watching(struct agent *agent, struct err *err)
     identity_on_exec(agent->identity, on_begin, agent);
     identity_on_socket(agent->identity, sockets_on_record, agent->sockets);
     identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
+    identity_on_ktls(agent->identity, programs_on_ktls, agent->programs);
     identity_before_exits(agent->identity, agent_before_exits, agent);
     agent->on_record = watch(agent, identity_fd(agent->identity));
     agent->on_flow_end = watch(agent, identity_wake_fd(agent->identity));
@@ -313,6 +329,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = build_knowledge(agent, settings, err);
     if (result == 0 && steers)
         result = build_connects(agent, err);
+    if (result == 0 && steers)
+        result = build_programs(agent, err);
     if (result == 0)
         result = build_sockets(agent, err);
     if (result == 0)
@@ -379,6 +397,7 @@ static void say_last_words(struct agent *agent)
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
         identity_on_syn(agent->identity, NULL, NULL);
+        identity_on_ktls(agent->identity, NULL, NULL);
         identity_finish(agent->identity);
     }
     bus_free(&agent->bus);
@@ -420,6 +439,7 @@ void agent_free(struct agent **agent)
     passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
+    programs_free(&gone->programs);
     connects_free(&gone->connects);
     resolver_free(&gone->resolver);
     resolving_free(&gone->resolving);

@@ -14,6 +14,7 @@ struct agent {
     struct identity *identity;
     struct names *names;
     struct resolving *resolving;
+    struct programs *programs;
     struct sockets *sockets;
     struct resolver *resolver;
     struct store *store;

@@ -16,6 +16,7 @@
 #include "events/verdict.h"
 #include "proxy/enforce/connects.h"
 #include "proxy/identity/identity.h"
+#include "proxy/kernel/programs.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/sockets_own.h"
@@ -142,8 +143,26 @@ struct tracked *sockets_track(struct sockets *sockets, const struct tracked *lik
     return entry;
 }
 
+/* What the program's next connections may follow from. */
+static void tell_programs(const struct sockets *sockets, const struct tracked *entry)
+{
+    if (!sockets->parts.programs || !entry->process || entry->protocol != PROTOCOL_TCP)
+        return;
+    programs_on_close(sockets->parts.programs,
+                      &(struct programs_closed){
+                          .process = entry->process,
+                          .dst = &entry->dst,
+                          .names = {(const char *const *)entry->names.text, entry->names.len},
+                          .route = entry->route,
+                          .visibility = entry->visibility,
+                          .tls_version = entry->tls_version,
+                          .tls_cipher = entry->tls_cipher,
+                      });
+}
+
 static void tell_close(struct sockets *sockets, struct tracked *entry)
 {
+    tell_programs(sockets, entry);
     tdelete(entry, &sockets->tree, by_key);
     sockets->len--;
     if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
@@ -314,6 +333,8 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
         emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
     }
     entry->has_flow = true;
+    if (sockets->parts.programs && entry->process)
+        programs_on_flow(sockets->parts.programs, entry->process);
 }
 
 void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)
@@ -347,6 +368,8 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->visibility = flow->visibility;
     entry->opaque = flow->opaque;
     entry->refused = flow->refused;
+    entry->tls_version = flow->tls_version;
+    entry->tls_cipher = flow->tls_cipher;
     if (flow->error[0])
         set_error(entry, flow->error);
     if (!entry->released) { /* until the kernel says it better */

@@ -23,6 +23,7 @@ struct pods;
 struct names;
 struct resolver;
 struct connects;
+struct programs;
 
 struct sockets_parts { /* all borrowed, all outlive it; producer is the control thread's */
     /* NULL, as are pods, names and resolver: the kernel tells nothing, there are but flows */
@@ -31,6 +32,7 @@ struct sockets_parts { /* all borrowed, all outlive it; producer is the control 
     struct names *names;
     struct resolver *resolver;
     struct connects *connects; /* NULL: no policy has a say */
+    struct programs *programs; /* likewise */
     struct bus_producer *producer;
 };
 
@@ -62,9 +64,11 @@ struct sockets_flow {
     enum route route;
     enum visibility visibility;
     enum opaque opaque;
-    uint64_t tx, rx;     /* as our side of the connection counted what the program wrote and read */
-    const char *refused; /* how the program refused our certificate: one word, static; or NULL */
-    char error[512];     /* "" or a sentence */
+    uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
+    uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
+    const char *tls_cipher; /* ... IANA's name, static; NULL */
+    const char *refused;    /* how the program refused our certificate: one word, static; or NULL */
+    char error[512];        /* "" or a sentence */
 };
 /* Everything else about the flow was told. Takes flow. Any thread. */
 void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);

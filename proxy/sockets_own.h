@@ -25,8 +25,10 @@ struct tracked {
     uint64_t tx, rx;
     uint16_t failure; /* the errno that the program's socket ended with, or 0 */
     char *error;
-    const char *refused; /* how the program refused our certificate: static, or NULL */
-    bool incomplete;     /* there was no memory for an error */
+    const char *refused;  /* how the program refused our certificate: static, or NULL */
+    uint16_t tls_version; /* as in struct sockets_flow */
+    const char *tls_cipher;
+    bool incomplete; /* there was no memory for an error */
     struct tracked *next_released;
 };
 

@@ -53,6 +53,10 @@ void report_done(struct flow *flow)
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
         done->visibility = VISIBILITY_UNKNOWN;
 
+    if (flow->pod.ssl && SSL_get_current_cipher(flow->pod.ssl)) {
+        done->tls_version = (uint16_t)SSL_version(flow->pod.ssl);
+        done->tls_cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(flow->pod.ssl));
+    }
     done->refused = flow->refused;
     snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);

@@ -10,6 +10,7 @@
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
 #include "proxy/identity/snapshot.h"
+#include "proxy/kernel/programs.h"
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
@@ -191,6 +192,7 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
     atomic_store(&pod->removed, true);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
     let_go(parts, pod->cgroup_id);
+    programs_forget_pod(parts->programs, pod->cgroup_id);
     identity_forget_pod(parts->identity, pod);
     if (pod->netns_cookie)
         doors_release(parts->doors, pod->netns_cookie);

@@ -20,6 +20,7 @@ struct lifecycle;
 struct limits;
 struct pods;
 struct policies;
+struct programs;
 struct resolving;
 struct resolver;
 struct worker;
@@ -31,6 +32,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct act *act;
     struct doors *doors;
     struct identity *identity;
+    struct programs *programs;
     struct resolving *resolving;
     struct resolver *resolver;
     struct limits *limits;

@@ -124,6 +124,13 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return entry ? entry->pod : NULL;
 }
 
+enum policy_route pods_route(const struct pods *pods, uint64_t cgroup_id)
+{
+    const struct registered *entry = find(pods, cgroup_id);
+
+    return entry ? entry->wanted.route : POLICY_ROUTE_AUTO;
+}
+
 struct named {
     const char *space, *name;
     struct pod *pod;

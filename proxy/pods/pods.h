@@ -50,6 +50,8 @@ int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);
+/* As it is wanted, whatever policies say; AUTO when not registered. */
+enum policy_route pods_route(const struct pods *pods, uint64_t cgroup_id);
 struct pod *pods_find_name(struct pods *pods, const char *space, const char *name);
 
 /* The pod's programs trusted this before we came: its flows get credentials of its own by that

@@ -1,0 +1,85 @@
+#include "proxy/kernel/program.h"
+
+#include <string.h>
+
+/* ---- which route ---- */
+
+static bool demote(struct program_use *use)
+{
+    uint16_t need = use->need ? use->need : 1;
+
+    use->need = need < PROGRAM_NEED_MAX ? (uint16_t)(2 * need) : need;
+    use->seen = use->blind = 0;
+    use->bypasses = false;
+    return true;
+}
+
+bool program_saw(struct program_use *use, enum program_sight sight)
+{
+    switch (sight) {
+    case PROGRAM_HANDS_KEYS:
+        if (use->bypasses || ++use->seen < use->need)
+            return false;
+        use->seen = use->blind = 0;
+        use->bypasses = true;
+        return true;
+    case PROGRAM_IS_READ:
+        use->blind = 0;
+        return false;
+    case PROGRAM_IS_BLIND:
+        return use->bypasses && ++use->blind >= PROGRAM_BLIND_MAX && demote(use);
+    case PROGRAM_IS_STEERED:
+        return use->bypasses && demote(use);
+    }
+    return false;
+}
+
+/* ---- why not ---- */
+
+enum { TLS12 = 0x0303, TLS13 = 0x0304 };
+
+/* What OpenSSL hands to the kernel (facts: 3.0 and later, Linux 6.1 and later). */
+static const char *why_not_this_suite(const struct program_facts *facts)
+{
+    const char *cipher = facts->cipher;
+
+    if (facts->version && facts->version < TLS12)
+        return "TLS is older than 1.2";
+    if (cipher && strstr(cipher, "_CBC_"))
+        return "the kernel has no CBC cipher suites";
+    if (cipher && strstr(cipher, "_CCM") &&
+        (facts->version == TLS13 || strstr(cipher, "_256_") || strstr(cipher, "_CCM_8")))
+        return "the kernel, or OpenSSL, has not this CCM cipher suite";
+    return NULL;
+}
+
+static const char *why_not_at_all(const struct program_facts *facts)
+{
+    const char *suite;
+
+    if (!facts->host)
+        return "no tls module in this kernel";
+    if (facts->openssl == PROGRAM_NO)
+        return "not OpenSSL as a shared library";
+    if (facts->curl)
+        return "libcurl has a BIO of its own";
+    suite = why_not_this_suite(facts);
+    if (suite)
+        return suite;
+    return facts->openssl == PROGRAM_YES ? "not asked for: Options = KTLS in openssl.cnf, or --ktls"
+                                         : "never seen to";
+}
+
+const char *program_why_not_sent(const struct program_facts *facts)
+{
+    return facts->tx ? NULL : why_not_at_all(facts);
+}
+
+const char *program_why_not_received(const struct program_facts *facts)
+{
+    if (facts->rx)
+        return NULL;
+    if (facts->tx && facts->version == TLS13)
+        return "TLS 1.3 is received by the kernel only with OpenSSL 3.2 or later";
+    return facts->tx ? "never seen to" : why_not_at_all(facts);
+}

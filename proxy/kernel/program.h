@@ -1,0 +1,46 @@
+/* program: what one program was seen to do about kTLS, what follows for its next connections, and
+ * why it does not use kTLS, if it does not.
+ *
+ * Pure. Called by:  programs.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- which route its connections take by themselves (`route: auto`) ---- */
+
+enum {
+    PROGRAM_BLIND_MAX = 3,  /* connections in a row that turned out unread */
+    PROGRAM_NEED_MAX = 256, /* sightings that it takes to come back */
+};
+enum program_sight {
+    PROGRAM_HANDS_KEYS, /* a connection's keys were handed to the kernel, by whatever route it came
+                         */
+    PROGRAM_IS_READ,    /* a connection in the kernel has ended, and was read */
+    PROGRAM_IS_BLIND,   /* ... and was not: the program encrypted itself after all */
+    PROGRAM_IS_STEERED, /* ... where a policy says onNoVisibility: steer */
+};
+struct program_use { /* begins zeroed: nothing is known of it */
+    uint16_t need;   /* sightings until it bypasses the proxy; 0: one */
+    uint16_t seen;   /* ... so far */
+    uint16_t blind;  /* connections in a row */
+    bool bypasses;
+};
+
+/* Whether `bypasses` has changed. */
+bool program_saw(struct program_use *use, enum program_sight sight);
+
+/* ---- whether the kernel encrypts for it, and why not ---- */
+
+enum program_known { PROGRAM_UNKNOWN, PROGRAM_YES, PROGRAM_NO };
+struct program_facts {
+    bool tx, rx;                /* keys were handed to the kernel, of what is sent, received */
+    bool host;                  /* there is kTLS on this machine */
+    enum program_known openssl; /* libssl is mapped into it */
+    bool curl;                  /* libcurl, too, whose own BIO stands between */
+    uint16_t version;           /* of its TLS, as it was last seen; 0: not */
+    const char *cipher;         /* likewise, IANA's name; NULL */
+};
+/* NULL: the kernel does. */
+const char *program_why_not_sent(const struct program_facts *facts);
+const char *program_why_not_received(const struct program_facts *facts);

@@ -1,0 +1,66 @@
+/* programs: which programs let the kernel encrypt, pod by pod, and so take the kernel route by
+ * themselves (`route: auto`, DESIGN section 4).
+ *
+ * A program is the file that a pod's process runs. It is known by its path, to people, and to the
+ * kernel by the inodes that were seen there. What follows from what it does is program.h's to say;
+ * here it is remembered, bounded, and written into the kernel's map ktls_programs. It is forgotten
+ * with its pod, and with the agent.
+ * Control thread only.
+ * Called by:  identity.c (records of the kernel), sockets.c (what became of connections),
+ *             pods/lifecycle.c (a pod goes), telemetry. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "policy/facts.h"
+
+struct abi_ktls;
+struct identity;
+struct pods;
+struct policies;
+struct programs;
+struct sallyport_bpf;
+
+struct programs_parts { /* all borrowed, all outlive it */
+    struct sallyport_bpf *bpf;
+    struct identity *identity;
+    struct pods *pods;
+    struct policies *policies;
+};
+int programs_new(struct programs **out, const struct programs_parts *parts, struct err *err);
+/* What is in the kernel's map stays for who may go on with it, and begins with forgetting it. */
+void programs_free(struct programs **programs);
+
+/* For identity_on_ktls(). */
+void programs_on_ktls(void *programs, const struct abi_ktls *record);
+
+/* A connection of it has come to us: the process is alive, and waits. */
+void programs_on_flow(struct programs *programs, const struct process *process);
+
+struct programs_closed { /* a connection that has ended; all borrowed */
+    const struct process *process;
+    const struct addr *dst;
+    struct {
+        const char *const *list;
+        size_t len;
+    } names; /* that dst was resolved from */
+    enum route route;
+    enum visibility visibility;
+    uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
+    const char *tls_cipher; /* ... IANA's name, static; NULL */
+};
+void programs_on_close(struct programs *programs, const struct programs_closed *closed);
+
+void programs_forget_pod(struct programs *programs, uint64_t pod);
+
+struct programs_stats {
+    size_t ktls;     /* programs that were seen to let the kernel encrypt */
+    size_t bypasses; /* ... whose connections take the kernel route by that */
+};
+void programs_stats(const struct programs *programs, struct programs_stats *stats);
+/* For status_on(): which programs there are, what the kernel does for them, which route they take,
+ * and why. */
+void programs_tell(void *programs, json_t *answer);

@@ -1,0 +1,132 @@
+/* program: which route follows from what was seen of a program, and why it does not use kTLS. */
+#include "proxy/kernel/program.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+/* k: keys handed over, r: read, b: blind, s: steered; behind each sight, whether it bypasses. */
+static const struct {
+    const char *name, *sights, *bypasses;
+} courses[] = {
+    {"unknown: one sighting is enough", "k", "1"},
+    {"seen again", "kkk", "111"},
+    {"read", "krrr", "1111"},
+    {"blind twice is chance", "kbb", "111"},
+    {"blind three times is not", "kbbb", "1110"},
+    {"read in between", "kbbrbbr", "1111111"},
+    {"back after two sightings", "kbbbkk", "111001"},
+    {"... then after four", "kbbbkkbbbkkkk", "1110011100001"},
+    {"blind while it is on the proxy", "bbbk", "0001"},
+    {"read while it is on the proxy", "rk", "01"},
+    {"steered at once", "ks", "10"},
+    {"... and back after two", "kskk", "1001"},
+    {"steered on the proxy is nothing", "ssk", "001"},
+    {"blind once, then steered", "kbskbk", "110001"},
+};
+
+static void finds_the_route(void **state)
+{
+    static const char letters[] = "krbs";
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(courses); i++) {
+        struct program_use use = {0};
+
+        print_message("  %s\n", courses[i].name);
+        for (size_t j = 0; courses[i].sights[j]; j++) {
+            const char *letter = strchr(letters, courses[i].sights[j]);
+            bool was = use.bypasses, changed;
+
+            assert_non_null(letter);
+            changed = program_saw(&use, (enum program_sight)(letter - letters));
+            assert_int_equal(use.bypasses, courses[i].bypasses[j] == '1');
+            assert_int_equal(changed, was != use.bypasses);
+        }
+    }
+}
+
+static void never_needs_more_than_there_can_be(void **state)
+{
+    struct program_use use = {0};
+    int sightings = 0;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        for (sightings = 1; !program_saw(&use, PROGRAM_HANDS_KEYS); sightings++)
+            assert_true(sightings < PROGRAM_NEED_MAX);
+        program_saw(&use, PROGRAM_IS_STEERED);
+    }
+    assert_int_equal(sightings, PROGRAM_NEED_MAX);
+}
+
+#define NONE NULL
+static const struct {
+    const char *name;
+    struct program_facts facts;
+    const char *sent, *received; /* a piece of why not; NULL: the kernel does */
+} reasons[] = {
+    {"both", {.host = true, .tx = true, .rx = true}, NONE, NONE},
+    {"sent alone, TLS 1.3", {.host = true, .tx = true, .version = 0x0304}, NONE, "OpenSSL 3.2"},
+    {"sent alone, TLS 1.2", {.host = true, .tx = true, .version = 0x0303}, NONE, "never seen"},
+    {"no module", {.openssl = PROGRAM_YES, .curl = true}, "no tls module", "no tls module"},
+    {"no module any more", {.tx = true, .rx = true}, NONE, NONE},
+    {"another library", {.host = true, .openssl = PROGRAM_NO}, "not OpenSSL", "not OpenSSL"},
+    {"curl", {.host = true, .openssl = PROGRAM_YES, .curl = true}, "libcurl", "libcurl"},
+    {"CBC",
+     {.host = true,
+      .openssl = PROGRAM_YES,
+      .version = 0x0303,
+      .cipher = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"},
+     "CBC",
+     "CBC"},
+    {"CCM of TLS 1.3",
+     {.host = true, .openssl = PROGRAM_YES, .version = 0x0304, .cipher = "TLS_AES_128_CCM_SHA256"},
+     "CCM",
+     "CCM"},
+    {"CCM of TLS 1.2",
+     {.host = true,
+      .openssl = PROGRAM_YES,
+      .version = 0x0303,
+      .cipher = "TLS_ECDHE_ECDSA_WITH_AES_128_CCM"},
+     "not asked for",
+     "not asked for"},
+    {"old TLS", {.host = true, .openssl = PROGRAM_YES, .version = 0x0302}, "older", "older"},
+    {"not asked for",
+     {.host = true, .openssl = PROGRAM_YES, .version = 0x0304, .cipher = "TLS_AES_256_GCM_SHA384"},
+     "--ktls",
+     "--ktls"},
+    {"nobody knows", {.host = true}, "never seen to", "never seen to"},
+};
+
+static void says_why_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+        const char *sent = program_why_not_sent(&reasons[i].facts);
+        const char *received = program_why_not_received(&reasons[i].facts);
+
+        print_message("  %s\n", reasons[i].name);
+        assert_int_equal(sent != NULL, reasons[i].sent != NULL);
+        assert_int_equal(received != NULL, reasons[i].received != NULL);
+        if (sent)
+            assert_non_null(strstr(sent, reasons[i].sent));
+        if (received)
+            assert_non_null(strstr(received, reasons[i].received));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_the_route),
+        cmocka_unit_test(never_needs_more_than_there_can_be),
+        cmocka_unit_test(says_why_not),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
