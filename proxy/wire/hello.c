@@ -10,6 +10,7 @@ enum {
     RECORD_MAX = 16384, /* RFC 8446 section 5.1; the hello is never encrypted */
     MESSAGE_CLIENT_HELLO = 1,
     MESSAGE_HEADER = 4,
+    VERSION_TLS11 = 0x0302,
     VERSION_TLS12 = 0x0303,
     VERSION_TLS13 = 0x0304,
     GROUP_P256 = 23,
@@ -137,22 +138,39 @@ static bool read_alpn(struct span data, struct hello *out)
     return true;
 }
 
-/* Only 0x03xx is TLS: that leaves out GREASE (RFC 8701: 0x?a?a) and drafts (0x7fxx). */
+/* 0 for what is none. Only 0x03xx is TLS: that leaves out GREASE (RFC 8701: 0x?a?a) and drafts
+ * (0x7fxx). DTLS counts downwards, and left 1.1 out. */
+static uint16_t version_of(const struct hello *hello, uint32_t version)
+{
+    if (hello->transport != HELLO_DTLS)
+        return version >> 8 == 3 ? (uint16_t)version : 0;
+    switch (version) {
+    case 0xfeff:
+        return VERSION_TLS11;
+    case 0xfefd:
+        return VERSION_TLS12;
+    case 0xfefc:
+        return VERSION_TLS13;
+    default:
+        return 0;
+    }
+}
+
 static bool read_versions(struct span data, struct hello *out)
 {
     struct span list;
-    uint32_t version;
+    uint32_t number;
 
     if (!span_take_vector(&data, 1, &list) || data.len || !list.len || list.len % 2)
         return false;
     out->version_max = 0;
-    while (span_take_uint(&list, 2, &version)) {
-        if (version >> 8 != 3)
-            continue;
+    while (span_take_uint(&list, 2, &number)) {
+        uint16_t version = version_of(out, number);
+
         if (version > out->version_max)
-            out->version_max = (uint16_t)version;
-        if (!out->version_min || version < out->version_min)
-            out->version_min = (uint16_t)version;
+            out->version_max = version;
+        if (version && (!out->version_min || version < out->version_min))
+            out->version_min = version;
     }
     return true;
 }
@@ -211,35 +229,47 @@ static bool read_extensions(struct span rest, struct hello *out)
 
 static bool read_hello(struct span body, struct hello *out)
 {
-    struct span random, session, compression;
-    uint32_t version;
+    struct span session, cookie, compression;
+    uint32_t number;
+    uint16_t version;
 
-    if (!span_take_uint(&body, 2, &version) || !span_take(&body, 32, &random) ||
+    if (!span_take_uint(&body, 2, &number) || !span_take(&body, 32, &out->random) ||
         !span_take_vector(&body, 1, &session) || session.len > 32 ||
+        (out->transport == HELLO_DTLS && !span_take_vector(&body, 1, &cookie)) ||
         !span_take_vector(&body, 2, &out->ciphers) || !out->ciphers.len || out->ciphers.len % 2 ||
         !span_take_vector(&body, 1, &compression) || !compression.len)
         return false;
     /* 1.3 is offered by supported_versions alone (RFC 8446 section 4.1.2) */
-    if (version >> 8 == 3)
-        out->version_max = version > VERSION_TLS12 ? VERSION_TLS12 : (uint16_t)version;
+    version = version_of(out, number);
+    out->version_max = version > VERSION_TLS12 ? VERSION_TLS12 : version;
     if (!body.len)
         return true; /* TLS 1.0 without extensions */
     return span_take_vector(&body, 2, &out->extensions) && !body.len &&
            read_extensions(out->extensions, out);
 }
 
-enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello *out)
+enum hello_status hello_read(struct span message, enum hello_transport transport, struct hello *out)
 {
-    struct hello hello = {0};
-    struct span message;
-    enum hello_status status = message_find(bytes, scratch, &message);
+    struct hello hello = {.transport = transport};
+    size_t wanted;
+    enum hello_status status = message_len(message, &wanted);
 
     if (status != HELLO_DONE)
         return status;
-    if (!read_hello(span_of(message.data + MESSAGE_HEADER, message.len - MESSAGE_HEADER), &hello))
+    if (message.len < wanted)
+        return HELLO_PARTIAL;
+    if (!read_hello(span_of(message.data + MESSAGE_HEADER, wanted - MESSAGE_HEADER), &hello))
         return HELLO_INVALID;
     *out = hello;
     return HELLO_DONE;
+}
+
+enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello *out)
+{
+    struct span message;
+    enum hello_status status = message_find(bytes, scratch, &message);
+
+    return status == HELLO_DONE ? hello_read(message, HELLO_TLS, out) : status;
 }
 
 bool hello_offers(const struct hello *hello, const char *protocol)

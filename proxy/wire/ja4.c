@@ -92,12 +92,15 @@ static bool holds(const struct items *items, uint16_t number)
     return false;
 }
 
-static const char *version_text(uint16_t version)
+static const char *version_text(const struct hello *hello)
 {
     static const char *const texts[] = {"s3", "10", "11", "12", "13"}; /* 0x0300, 0x0301, … */
-    unsigned at = version - 0x0300u;
+    static const char *const datagrams[] = {"00", "00", "d1", "d2", "d3"};
+    unsigned at = hello->version_max - 0x0300u;
 
-    return at < ARRAY_SIZE(texts) ? texts[at] : "00";
+    if (at >= ARRAY_SIZE(texts))
+        return "00";
+    return hello->transport == HELLO_DTLS ? datagrams[at] : texts[at];
 }
 
 static bool alphanumeric(uint8_t byte)
@@ -147,6 +150,7 @@ static int count(const struct items *items)
 
 bool ja4_of(const struct hello *hello, ja4_sha256 *sha256, char out[JA4_SIZE])
 {
+    static const char transports[] = {[HELLO_TLS] = 't', [HELLO_QUIC] = 'q', [HELLO_DTLS] = 'd'};
     struct items ciphers = {.len = 0}, extensions = {.len = 0}, signatures = {.len = 0};
     char text[2 * JA4_ITEMS_MAX * ITEM_TEXT + 1], alpn[3], front[11], of_ciphers[13], of_rest[13];
     size_t len;
@@ -156,9 +160,9 @@ bool ja4_of(const struct hello *hello, ja4_sha256 *sha256, char out[JA4_SIZE])
         !add_all(&signatures, hello->signatures))
         return false;
     alpn_text(hello->alpn, alpn);
-    snprintf(front, sizeof(front), "t%s%c%02d%02d%s", version_text(hello->version_max),
-             holds(&extensions, EXTENSION_SERVER_NAME) ? 'd' : 'i', count(&ciphers),
-             count(&extensions), alpn);
+    snprintf(front, sizeof(front), "%c%s%c%02d%02d%s", transports[hello->transport],
+             version_text(hello), holds(&extensions, EXTENSION_SERVER_NAME) ? 'd' : 'i',
+             count(&ciphers), count(&extensions), alpn);
     sort(&ciphers);
     if (!digest(sha256, text, list(&ciphers, text, 0), of_ciphers))
         return false;
