@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
     {"ca", command_ca, "make, show, publish and rotate the CA that signs certificates"},
     {"capture", command_capture, "write what a pod says inside TLS, or the keys to it, to a file"},
+    {"compare", command_compare, "run a command on every route, and tell what each saw and took"},
     {"events", command_events, "follow what a running agent's pods do"},
     {"exec", command_exec, "run a command and show what it says over the network"},
     {"getevents", command_events, "the same as events"},

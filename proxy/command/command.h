@@ -3,6 +3,7 @@
 
 int command_ca(int argc, char **argv);
 int command_capture(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_keeper(int argc, char **argv);

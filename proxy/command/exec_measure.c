@@ -82,7 +82,7 @@ void exec_measure_agent(struct exec_run *run)
 {
     struct exec_cpu now = own_cpu();
 
-    if (!run->measured)
+    if (!run->measured || run->bare)
         return;
     run->measured->agent.user_us = less(now.user_us, run->ready.user_us);
     run->measured->agent.system_us = less(now.system_us, run->ready.system_us);
