@@ -56,7 +56,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     struct bpf_sock *sk = SOCK(ctx);
     enum outcome outcome = UNTOUCHED;
     bool loopback, looked_into, here, judged;
-    __u32 verdict = 0;
+    __u32 said = 0, verdict = 0;
     struct ip bound;
 
     request.pod = pod_of_current(&origin.pod);
@@ -76,10 +76,10 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     fill_origin(ctx, to, &bound, &origin);
     here = loopback || is_own(origin.netns_cookie, &to->ip);
     if (request.pod->rules)
-        verdict = verdict_there(request.pod, here, judge(request.pod->rules, &origin, IPPROTO_TCP));
+        said = judge(request.pod->rules, &origin, IPPROTO_TCP);
+    verdict = verdict_there(request.pod, here, said);
     judged = is_judged(request.pod, here) || verdict;
-    request.bypasses = is_bypassed(sk, &request, verdict, to->port);
-    verdict &= ~(ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY);
+    request.bypasses = is_bypassed(sk, &request, said, to->port);
     if (!judged && request.pod->rules && to->port != DNS_PORT)
         looked_into = false;        /* nor is it judged by the agent */
     if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
