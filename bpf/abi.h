@@ -356,20 +356,24 @@ _Static_assert(sizeof(struct abi_ktls) == 72, "abi_ktls: see proxy/kernel/");
  * found: every request goes, and bodies are not wanted. Written by proxy/enforce/kernel_spells.c.
  */
 enum abi_spelling_flags {
-    ABI_SPELL_JUDGED = 1 << 0,  /* a request goes only if one of `rules` fits it */
-    ABI_SPELL_AGENT = 1 << 1,   /* ... but they cannot be spelled here: none goes */
+    ABI_SPELL_JUDGED =
+        1 << 0,               /* a request goes only if one of `rules` fits, and none of `denies` */
+    ABI_SPELL_AGENT = 1 << 1, /* ... but they cannot be spelled here: none goes */
     ABI_SPELL_UNSEEN = 1 << 2,  /* what cannot be read does not go either */
     ABI_SPELL_BODY_TX = 1 << 3, /* policies look into what bodies carry, sent */
     ABI_SPELL_BODY_RX = 1 << 4, /* ... received */
     ABI_SPELL_KILL = 1 << 5,    /* who sends what does not go is killed */
 };
 struct abi_spelling {
-    __u32 row;   /* at which a head begins */
-    __u32 flags; /* enum abi_spelling_flags */
-    __u64 rules; /* those that are about this place, a bit each */
-    __u64 named; /* ... of these, those that want the host to be a name its address was resolved
-                    from (policy_spoken) */
+    __u32 row;    /* at which a head begins */
+    __u32 flags;  /* enum abi_spelling_flags */
+    __u64 rules;  /* those that are about this place, a bit each */
+    __u64 named;  /* ... of these, those that want the host to be a name its address was resolved
+                     from (policy_spoken) */
+    __u64 denies; /* those that deny what they fit */
+    __u64 tls;    /* of all these, those that fit only what is encrypted */
 };
+_Static_assert(sizeof(struct abi_spelling) == 40, "abi_spelling: see bpf/spell.h");
 
 /* said: ring buffer of what is said on the kernel route, in plain text, in each direction's order.
  */

@@ -1,0 +1,498 @@
+#include "proxy/kernel/grammar.h"
+
+#include <llhttp.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "bpf/spell.h"
+
+enum { ENTRY, ODD, SELF = SPELL_ROWS };
+
+#define METHOD(number, name, string) #string,
+static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
+#undef METHOD
+_Static_assert(ARRAY_SIZE(methods) + SPELL_METHOD_MORE <= SPELL_METHODS, "a mask for each method");
+
+const char *grammar_method(size_t i, unsigned *number)
+{
+    if (i >= ARRAY_SIZE(methods))
+        return NULL;
+    *number = SPELL_METHOD_MORE + (unsigned)i;
+    if (strcmp(methods[i], "HEAD") == 0)
+        *number = SPELL_METHOD_HEAD;
+    else if (strcmp(methods[i], "CONNECT") == 0)
+        *number = SPELL_METHOD_CONNECT;
+    return methods[i];
+}
+
+uint16_t grammar_slot(const struct rows *grammar, enum spell_slot slot)
+{
+    return rows_leads(grammar, ENTRY, (uint8_t)slot);
+}
+
+static void set_slot(struct rows *rows, enum spell_slot slot, uint16_t row)
+{
+    rows_lead(rows, ENTRY, (uint8_t)slot, row);
+}
+
+static uint16_t get(const struct rows *rows, enum spell_slot slot)
+{
+    return rows_leads(rows, ENTRY, (uint8_t)slot);
+}
+
+static uint16_t add(struct rows *rows, enum spell_action action)
+{
+    return rows_add(rows, action, 0, ODD);
+}
+
+static uint16_t copy(struct rows *rows, uint16_t of, enum spell_action action)
+{
+    return rows_copy(rows, of, action, 0);
+}
+
+static void lead_blanks(struct rows *rows, uint16_t from, uint16_t to)
+{
+    rows_lead_all(rows, from, " \t", to);
+}
+
+static void lead_digits(struct rows *rows, uint16_t from, uint16_t to)
+{
+    rows_lead_range(rows, from, '0', '9', to);
+}
+
+static void lead_hex(struct rows *rows, uint16_t from, uint16_t to)
+{
+    lead_digits(rows, from, to);
+    rows_lead_range(rows, from, 'a', 'f', to);
+    rows_lead_range(rows, from, 'A', 'F', to);
+}
+
+/* RFC 9110 section 5.6.2. */
+static void lead_token(struct rows *rows, uint16_t from, uint16_t to)
+{
+    lead_digits(rows, from, to);
+    rows_lead_range(rows, from, 'a', 'z', to);
+    rows_lead_range(rows, from, 'A', 'Z', to);
+    rows_lead_all(rows, from, "!#$%&'*+-.^_`|~", to);
+}
+
+/* What may stand in a field's value (RFC 9110 section 5.5). */
+static void lead_text(struct rows *rows, uint16_t from, uint16_t to)
+{
+    rows_lead(rows, from, '\t', to);
+    rows_lead_range(rows, from, ' ', '~', to);
+    rows_lead_range(rows, from, 0x80, 0xff, to);
+}
+
+/* Spells a text out, each byte leading nowhere else. */
+static uint16_t spell_out(struct rows *rows, uint16_t from, const char *text)
+{
+    for (; *text; text++) {
+        uint16_t to = add(rows, SPELL_ACT_NONE);
+
+        rows_lead(rows, from, (uint8_t)*text, to);
+        from = to;
+    }
+    return from;
+}
+
+/* ---- lines of fields ---- */
+
+static void add_values(struct rows *rows)
+{
+    uint16_t back = add(rows, SPELL_ACT_NONE), line = add(rows, SPELL_ACT_LINE);
+    uint16_t value = add(rows, SPELL_ACT_NONE), blank = add(rows, SPELL_ACT_NONE);
+
+    rows_lead(rows, back, '\n', line);
+    lead_text(rows, value, value);
+    rows_lead(rows, value, '\r', back);
+    lead_blanks(rows, blank, blank);
+    rows_lead(rows, blank, '\r', back);
+    set_slot(rows, SPELL_SLOT_RETURN, back);
+    set_slot(rows, SPELL_SLOT_VALUE, value);
+    set_slot(rows, SPELL_SLOT_BLANK, blank);
+}
+
+static uint16_t add_length(struct rows *rows)
+{
+    uint16_t first = add(rows, SPELL_ACT_LENGTH_BEGINS), digit, blank, name;
+
+    lead_blanks(rows, first, get(rows, SPELL_SLOT_BLANK));
+    rows_lead(rows, first, '\r', get(rows, SPELL_SLOT_RETURN));
+    digit = copy(rows, first, SPELL_ACT_LENGTH_DIGIT);
+    lead_digits(rows, first, digit);
+    lead_digits(rows, digit, digit);
+    blank = add(rows, SPELL_ACT_NONE);
+    lead_blanks(rows, blank, blank);
+    lead_digits(rows, blank, first);
+    name = copy(rows, blank, SPELL_ACT_LENGTH);
+    return name;
+}
+
+static uint16_t add_coding(struct rows *rows)
+{
+    uint16_t blank = add(rows, SPELL_ACT_NONE), others = add(rows, SPELL_ACT_NONE), end;
+
+    lead_blanks(rows, blank, blank);
+    end = rows_word(rows, blank, "chunked", true, others);
+    lead_blanks(rows, end, get(rows, SPELL_SLOT_BLANK));
+    rows_lead(rows, end, '\r', get(rows, SPELL_SLOT_RETURN));
+    return copy(rows, blank, SPELL_ACT_CODING);
+}
+
+/* One option that matters, from where its last letter leads. */
+static void add_option(struct rows *rows, uint16_t list, uint16_t end, uint16_t other,
+                       enum spell_flags flag)
+{
+    uint16_t comma = rows_copy(rows, list, SPELL_ACT_OPTION, flag);
+    uint16_t back = rows_copy(rows, get(rows, SPELL_SLOT_RETURN), SPELL_ACT_OPTION, flag);
+    uint16_t blank = copy(rows, other, SPELL_ACT_NONE);
+
+    lead_blanks(rows, blank, blank);
+    rows_lead(rows, blank, ',', comma);
+    rows_lead(rows, blank, '\r', back);
+    lead_blanks(rows, end, blank);
+    rows_lead(rows, end, ',', comma);
+    rows_lead(rows, end, '\r', back);
+}
+
+/* A list of options (RFC 9110 section 7.6.1). */
+static uint16_t add_connection(struct rows *rows)
+{
+    uint16_t list = add(rows, SPELL_ACT_NONE), other = add(rows, SPELL_ACT_NONE);
+    uint16_t ends[3];
+
+    lead_text(rows, other, other);
+    rows_lead(rows, other, ',', list);
+    rows_lead(rows, other, '\r', get(rows, SPELL_SLOT_RETURN));
+    lead_text(rows, list, other);
+    lead_blanks(rows, list, list);
+    rows_lead(rows, list, ',', list);
+    rows_lead(rows, list, '\r', get(rows, SPELL_SLOT_RETURN));
+    ends[0] = rows_word(rows, list, "close", true, other);
+    ends[1] = rows_word(rows, list, "keep-alive", true, other);
+    ends[2] = rows_word(rows, list, "upgrade", true, other);
+    add_option(rows, list, ends[0], other, SPELL_CLOSE);
+    add_option(rows, list, ends[1], other, SPELL_KEEP_ALIVE);
+    add_option(rows, list, ends[2], other, SPELL_UPGRADE);
+    return list;
+}
+
+static uint16_t add_host_field(struct rows *rows)
+{
+    uint16_t blank = add(rows, SPELL_ACT_NONE);
+    uint16_t empty = copy(rows, get(rows, SPELL_SLOT_RETURN), SPELL_ACT_UNFIT);
+
+    rows_lead_range(rows, blank, 0, 255, add(rows, SPELL_ACT_HOST_BEGINS));
+    rows_lead(rows, blank, '[', rows_leads(rows, get(rows, SPELL_SLOT_HOST), '['));
+    lead_blanks(rows, blank, blank);
+    rows_lead(rows, blank, '\r', empty);
+    return copy(rows, blank, SPELL_ACT_HOST);
+}
+
+static const char *const fields[] = {"host", "content-length", "transfer-encoding", "connection",
+                                     "upgrade"};
+
+/* Names, with where those lead that matter. */
+static uint16_t add_names(struct rows *rows, uint16_t value, uint16_t end, const uint16_t *leads,
+                          uint16_t *others)
+{
+    uint16_t root;
+
+    *others = add(rows, SPELL_ACT_NONE);
+    lead_token(rows, *others, *others);
+    root = copy(rows, *others, SPELL_ACT_NONE);
+    rows_lead(rows, *others, ':', value);
+    rows_lead(rows, root, '\r', end);
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        rows_lead(rows, rows_word(rows, root, fields[i], true, *others), ':', leads[i]);
+    return root;
+}
+
+static void add_fields(struct rows *rows)
+{
+    uint16_t value = get(rows, SPELL_SLOT_VALUE), end = add(rows, SPELL_ACT_NONE), others, root;
+    const uint16_t leads[ARRAY_SIZE(fields)] = {add_host_field(rows), add_length(rows),
+                                                add_coding(rows), add_connection(rows),
+                                                copy(rows, value, SPELL_ACT_UPGRADE)};
+
+    rows_lead(rows, end, '\n', add(rows, SPELL_ACT_END));
+    root = add_names(rows, value, end, leads, &others);
+    set_slot(rows, SPELL_SLOT_NAME, root);
+    set_slot(rows, SPELL_SLOT_TRAILER, root);
+}
+
+uint16_t grammar_names(struct rows *rows, const struct rows *grammar, uint16_t *others)
+{
+    uint16_t root = get(grammar, SPELL_SLOT_NAME), leads[ARRAY_SIZE(fields)];
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        leads[i] = root;
+        for (const char *at = fields[i]; *at; at++)
+            leads[i] = rows_leads(grammar, leads[i], (uint8_t)*at);
+        leads[i] = rows_leads(grammar, leads[i], ':');
+    }
+    return add_names(rows, get(grammar, SPELL_SLOT_VALUE), rows_leads(grammar, root, '\r'), leads,
+                     others);
+}
+
+/* ---- hosts ---- */
+
+/* RFC 3986's reg-name without the comma, which makes lists, and percent-encoding. */
+bool grammar_is_name_byte(unsigned byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+           (byte >= 'A' && byte <= 'Z') ||
+           (byte && byte < 0x80 && strchr("-_~!$&'()*+;=", (int)byte));
+}
+
+/* As wire/authority.h has them. */
+static void add_hosts(struct rows *rows)
+{
+    static const char ends[] = ":\r \t/?";
+    uint16_t end = add(rows, SPELL_ACT_HOST_ENDS), start, label, dot, literal, closed;
+
+    start = add(rows, SPELL_ACT_NONE);
+    label = add(rows, SPELL_ACT_NONE);
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (grammar_is_name_byte(byte)) {
+            rows_lead(rows, start, (uint8_t)byte, label);
+            rows_lead(rows, label, (uint8_t)byte, label);
+        }
+    rows_lead_all(rows, label, ends, end);
+    dot = copy(rows, label, SPELL_ACT_NONE);
+    rows_lead(rows, label, '.', dot);
+    literal = add(rows, SPELL_ACT_LITERAL);
+    rows_lead(rows, start, '[', literal);
+    closed = add(rows, SPELL_ACT_NONE);
+    rows_lead_all(rows, closed, ends, end);
+    lead_hex(rows, literal, rows_copy(rows, literal, SPELL_ACT_NONE, 0));
+    rows_lead_all(rows, literal, ":.", rows_leads(rows, literal, '0'));
+    literal = rows_leads(rows, literal, '0');
+    lead_hex(rows, literal, literal);
+    rows_lead_all(rows, literal, ":.", literal);
+    rows_lead(rows, literal, ']', closed);
+    set_slot(rows, SPELL_SLOT_HOST, start);
+    set_slot(rows, SPELL_SLOT_GUEST, start);
+}
+
+static void add_port(struct rows *rows)
+{
+    uint16_t digit = add(rows, SPELL_ACT_PORT_DIGIT), end = add(rows, SPELL_ACT_PORT_ENDS);
+
+    lead_digits(rows, digit, digit);
+    rows_lead_all(rows, digit, "\r \t/?", end);
+    set_slot(rows, SPELL_SLOT_PORT, copy(rows, digit, SPELL_ACT_NONE));
+}
+
+/* ---- request lines ---- */
+
+static void lead_target(struct rows *rows, uint16_t from, uint16_t to)
+{
+    rows_lead_range(rows, from, '!', '~', to);
+    rows_lead_range(rows, from, 0x80, 0xff, to);
+    rows_lead(rows, from, '#', ODD);
+}
+
+static void add_version(struct rows *rows)
+{
+    uint16_t version = add(rows, SPELL_ACT_NONE);
+    uint16_t minor = spell_out(rows, version, "HTTP/1."), new = spell_out(rows, minor, "1"), old;
+
+    rows_lead(rows, new, '\r', get(rows, SPELL_SLOT_RETURN));
+    old = copy(rows, new, SPELL_ACT_OLD);
+    rows_lead(rows, minor, '0', old);
+    set_slot(rows, SPELL_SLOT_VERSION, version);
+}
+
+/* "http://", "https://", in either case; the latter's port is another, so no rule fits it here. */
+static void add_absolute(struct rows *rows, uint16_t target)
+{
+    uint16_t others = add(rows, SPELL_ACT_NONE);
+    uint16_t plain = rows_word(rows, target, "http", true, others);
+    uint16_t tls = add(rows, SPELL_ACT_UNFIT);
+    uint16_t slashes = spell_out(rows, plain, ":/");
+
+    rows_lead(rows, plain, 's', tls);
+    rows_lead(rows, plain, 'S', tls);
+    rows_lead(rows, tls, ':', rows_leads(rows, plain, ':'));
+    rows_lead(rows, slashes, '/', add(rows, SPELL_ACT_AUTHORITY));
+}
+
+static void add_targets(struct rows *rows)
+{
+    uint16_t version = get(rows, SPELL_SLOT_VERSION), target = add(rows, SPELL_ACT_NONE);
+    uint16_t path = add(rows, SPELL_ACT_NONE), query = add(rows, SPELL_ACT_NONE);
+    uint16_t star = add(rows, SPELL_ACT_NONE), end = copy(rows, version, SPELL_ACT_FITS);
+
+    lead_target(rows, query, query);
+    rows_lead(rows, query, ' ', version);
+    lead_target(rows, path, path);
+    rows_lead(rows, path, '\\', ODD);
+    rows_lead(rows, path, '?', copy(rows, query, SPELL_ACT_FITS));
+    rows_lead(rows, path, ' ', end);
+    rows_lead(rows, star, ' ', end);
+    rows_lead(rows, target, '/', path);
+    rows_lead(rows, target, '*', star);
+    add_absolute(rows, target);
+    set_slot(rows, SPELL_SLOT_TARGET, target);
+    set_slot(rows, SPELL_SLOT_PATH, path);
+    set_slot(rows, SPELL_SLOT_QUERY, query);
+}
+
+/* Blank lines before a request are its own (RFC 9112 section 2.2). */
+static void add_blank_lines(struct rows *rows, uint16_t root)
+{
+    uint16_t back = add(rows, SPELL_ACT_NONE);
+
+    rows_lead(rows, root, '\r', back);
+    rows_lead(rows, back, '\n', root);
+}
+
+static void add_methods(struct rows *rows)
+{
+    uint16_t root = add(rows, SPELL_ACT_NONE), others = add(rows, SPELL_ACT_NONE);
+    uint16_t masks = rows_add(rows, SPELL_ACT_MASKS, 0, UINT16_MAX);
+    unsigned number;
+    const char *method;
+
+    for (size_t i = 0; (method = grammar_method(i, &number)); i++)
+        rows_lead(rows, rows_word(rows, root, method, false, others), ' ',
+                  rows_add(rows, SPELL_ACT_METHOD, number, ODD));
+    set_slot(rows, SPELL_SLOT_METHODS, masks);
+    set_slot(rows, SPELL_SLOT_REQUEST, root);
+}
+
+/* ---- answers ---- */
+
+static uint16_t add_status(struct rows *rows)
+{
+    uint16_t dot = add(rows, SPELL_ACT_ANSWER), new = spell_out(rows, dot, "1"), old;
+    uint16_t blank = spell_out(rows, new, " "), one, two, three, reason;
+
+    old = copy(rows, new, SPELL_ACT_OLD);
+    rows_lead(rows, dot, '0', old);
+    one = add(rows, SPELL_ACT_CODE);
+    two = add(rows, SPELL_ACT_CODE);
+    three = add(rows, SPELL_ACT_CODE);
+    reason = copy(rows, get(rows, SPELL_SLOT_VALUE), SPELL_ACT_NONE);
+    lead_text(rows, reason, reason);
+    rows_lead_range(rows, blank, '1', '9', one); /* 0xx is no class of answer */
+    lead_digits(rows, one, two);
+    lead_digits(rows, two, three);
+    rows_lead(rows, three, ' ', reason);
+    rows_lead(rows, three, '\r', get(rows, SPELL_SLOT_RETURN));
+    return dot;
+}
+
+static void add_answers(struct rows *rows)
+{
+    uint16_t root = add(rows, SPELL_ACT_NONE);
+    uint16_t one = spell_out(rows, root, "HTTP/1");
+
+    rows_lead(rows, one, '.', add_status(rows));
+    set_slot(rows, SPELL_SLOT_ANSWER, root);
+}
+
+/* ---- how a direction begins ---- */
+
+/* A copy of where a byte leads, to be led elsewhere than what else leads there. */
+static uint16_t part(struct rows *rows, uint16_t from, uint8_t byte)
+{
+    uint16_t to = copy(rows, rows_leads(rows, from, byte), SPELL_ACT_NONE);
+
+    rows_lead(rows, from, byte, to);
+    return to;
+}
+
+static void add_first(struct rows *rows)
+{
+    uint16_t root = copy(rows, get(rows, SPELL_SLOT_REQUEST), SPELL_ACT_NONE);
+    uint16_t answer = rows_leads(rows, get(rows, SPELL_SLOT_ANSWER), 'H');
+    uint16_t preface =
+        spell_out(rows, part(rows, part(rows, root, 'P'), 'R'), "I * HTTP/2.0\r\n\r\nSM\r\n\r");
+    uint16_t record = spell_out(rows, root, "\x16");
+
+    rows_lead(rows, part(rows, root, 'H'), 'T', rows_leads(rows, answer, 'T'));
+    rows_lead(rows, preface, '\n', add(rows, SPELL_ACT_FRAMES));
+    rows_lead(rows, record, 3, add(rows, SPELL_ACT_TLS));
+    add_blank_lines(rows, root);
+    add_blank_lines(rows, get(rows, SPELL_SLOT_REQUEST));
+    set_slot(rows, SPELL_SLOT_FIRST, root);
+}
+
+static void add_last(struct rows *rows)
+{
+    uint16_t last = add(rows, SPELL_ACT_NONE);
+
+    rows_lead_all(rows, last, "\r\n", last);
+    set_slot(rows, SPELL_SLOT_LAST, last);
+}
+
+/* ---- chunks ---- */
+
+/* No blanks around '=' and ';', which RFC 9112 section 7.1.1 calls bad. */
+static void add_extensions(struct rows *rows, uint16_t size, uint16_t back)
+{
+    uint16_t extension = add(rows, SPELL_ACT_NONE), name, value, token, quoted, escaped, ends;
+
+    ends = add(rows, SPELL_ACT_NONE);
+    rows_lead(rows, ends, ';', extension);
+    rows_lead(rows, ends, '\r', back);
+    name = copy(rows, ends, SPELL_ACT_NONE);
+    token = copy(rows, ends, SPELL_ACT_NONE);
+    value = add(rows, SPELL_ACT_NONE);
+    quoted = add(rows, SPELL_ACT_NONE);
+    escaped = add(rows, SPELL_ACT_NONE);
+    lead_token(rows, extension, name);
+    lead_token(rows, name, name);
+    rows_lead(rows, name, '=', value);
+    lead_token(rows, value, token);
+    rows_lead(rows, value, '"', quoted);
+    lead_token(rows, token, token);
+    lead_text(rows, quoted, quoted);
+    rows_lead(rows, quoted, '"', ends);
+    rows_lead(rows, quoted, '\\', escaped);
+    lead_text(rows, escaped, quoted);
+    rows_lead(rows, size, ';', extension);
+}
+
+static void add_chunks(struct rows *rows)
+{
+    uint16_t line = add(rows, SPELL_ACT_NONE), size = add(rows, SPELL_ACT_SIZE_DIGIT);
+    uint16_t back = add(rows, SPELL_ACT_NONE), end = add(rows, SPELL_ACT_NONE), close;
+
+    lead_hex(rows, line, size);
+    lead_hex(rows, size, size);
+    rows_lead(rows, size, '\r', back);
+    rows_lead(rows, back, '\n', add(rows, SPELL_ACT_SIZE_ENDS));
+    add_extensions(rows, size, back);
+    close = spell_out(rows, end, "\r");
+    rows_lead(rows, close, '\n', add(rows, SPELL_ACT_DATA_ENDS));
+    set_slot(rows, SPELL_SLOT_CHUNK, line);
+    set_slot(rows, SPELL_SLOT_CHUNK_END, end);
+}
+
+/* ---- the whole ---- */
+
+bool grammar_make(struct rows *rows, uint64_t key)
+{
+    rows_add(rows, SPELL_ACT_NONE, 0, ENTRY);
+    rows_add(rows, SPELL_ACT_ODD, 0, SELF);
+    rows_about(rows, ENTRY)->fits = key;
+    rows_about(rows, ENTRY)->made = 1;
+    set_slot(rows, SPELL_SLOT_ODD, ODD);
+    add_values(rows);
+    add_hosts(rows);
+    add_port(rows);
+    add_fields(rows);
+    add_version(rows);
+    add_targets(rows);
+    add_methods(rows);
+    add_answers(rows);
+    add_first(rows);
+    add_last(rows);
+    add_chunks(rows);
+    rows_mark(rows, rows);
+    return !rows->failed;
+}

@@ -1,0 +1,286 @@
+/* spell: what is told of each direction, and that it is told alike wherever it is cut. */
+#include "bpf/spell.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/span.h"
+#include "proxy/kernel/grammar.h"
+
+const struct spell_rows *spell_rows_here;
+const struct spell_about *spell_abouts_here;
+
+/* One letter for each thing that is told, with the bytes since the last one:
+ * ( a head begins   ) it ends   . a message is done   ! it turned   and at the end the mode. */
+struct telling {
+    char text[512];
+    uint64_t wanted, all;
+};
+
+static void tell(struct telling *telling, const struct spell_told *told, uint32_t n)
+{
+    size_t len = strlen(telling->text);
+
+    if (told->what & SPELL_BEGINS && len + 1 < sizeof(telling->text))
+        telling->text[len++] = '(';
+    telling->all += n;
+    telling->wanted += told->what & SPELL_WANTED ? n : 0;
+    for (unsigned i = 2; i < 5; i++)
+        if (told->what >> i & 1)
+            len += (size_t)snprintf(telling->text + len, sizeof(telling->text) - len, "%llu%c",
+                                    (unsigned long long)telling->all, "().!"[i - 1]);
+}
+
+static const char *const modes[] = {"first",    "head", "length", "chunk",  "chunks", "rest",
+                                    "settling", "raw",  "last",   "frames", "tls",    "other"};
+
+/* pieces: of at most so many bytes. */
+static void spell_out(struct span bytes, size_t pieces, struct spell *spell,
+                      struct spell_ties *ties, struct telling *telling)
+{
+    size_t at = 0;
+
+    *telling = (struct telling){0};
+    while (at < bytes.len) {
+        struct spell_piece piece = {0};
+        struct spell_told told = {0};
+        size_t len = bytes.len - at < pieces ? bytes.len - at : pieces;
+        uint32_t n = (uint32_t)spell_skip(spell, len);
+
+        if (!n) {
+            memcpy(piece.bytes, bytes.data + at, len < SPELL_PIECE ? len : SPELL_PIECE);
+            n = spell_take(spell, ties, &piece, (uint32_t)len, &told);
+        }
+        assert_in_range(n, 1, len);
+        tell(telling, &told, n);
+        at += n;
+    }
+    strcat(telling->text, modes[spell->mode]);
+}
+
+#define HOST    "Host: a\r\n"
+#define GET     "GET / HTTP/1.1\r\n" HOST
+#define BODY100 BODY10 BODY10 BODY10 BODY10 BODY10 BODY10 BODY10 BODY10 BODY10 BODY10
+#define BODY10  "0123456789"
+
+enum { HEAD_ASKED = 1, CONNECT_ASKED = 2, RAW_ANSWERED = 4, UNANSWERED = 8 };
+
+static const struct {
+    const char *name;
+    struct span bytes;
+    unsigned ties;
+    const char *want;
+} cases[] = {
+    {"a request", BYTES(GET "\r\n"), 0, "(27)27.head"},
+    {"two of them", BYTES(GET "\r\n" GET "\r\n"), 0, "(27)27.(54)54.head"},
+    {"blank lines before", BYTES("\r\n\r\n" GET "\r\n"), 0, "(31)31.head"},
+    {"a body", BYTES(GET "Content-Length: 3\r\n\r\nabc"), 0, "(46)49.head"},
+    {"an empty body", BYTES(GET "content-length:0\r\n\r\n"), 0, "(45)45.head"},
+    {"a long one", BYTES(GET "Content-Length: 100\r\n\r\n" BODY100), 0, "(48)148.head"},
+    {"chunks", BYTES(GET "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n00\r\nA: b\r\n\r\n"), 0,
+     "(55)75.head"},
+    {"an extension",
+     BYTES(GET "Transfer-Encoding: chunked\r\n\r\n1;a=\"\\\"\";b\r\n.\r\n0\r\n\r\n"), 0,
+     "(55)75.head"},
+    {"a closing one", BYTES(GET "Connection: x, Close\r\n\r\n\r\n"), 0, "(49)49.last"},
+    {"more behind it", BYTES(GET "Connection: close\r\n\r\nG"), 0, "(46)46.47!other"},
+    {"of HTTP/1.0", BYTES("GET / HTTP/1.0\r\n\r\n"), 0, "(18)18.last"},
+    {"that stays", BYTES("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), 0, "(42)42.head"},
+    {"no Host", BYTES("GET / HTTP/1.1\r\n\r\n"), 0, "(18!other"},
+    {"two Hosts", BYTES(GET HOST "\r\n"), 0, "(30!other"},
+    {"an odd Host", BYTES("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n"), 0, "(24!other"},
+    {"two lengths", BYTES(GET "Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), 0, "(59!other"},
+    {"a list of lengths", BYTES(GET "Content-Length: 1,1\r\n\r\n"), 0, "(43!other"},
+    {"length and chunks", BYTES(GET "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 0,
+     "(62!other"},
+    {"other codings", BYTES(GET "Transfer-Encoding: gzip, chunked\r\n\r\n"), 0, "(45!other"},
+    {"chunks in HTTP/1.0", BYTES("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 0,
+     "(34!other"},
+    {"a folded field", BYTES(GET "A: b\r\n c\r\n\r\n"), 0, "(32!other"},
+    {"a bare LF", BYTES("GET / HTTP/1.1\n"), 0, "(15!other"},
+    {"a bare CR", BYTES(GET "A: b\rc\r\n\r\n"), 0, "(31!other"},
+    {"a blank in a name", BYTES(GET "A : b\r\n\r\n"), 0, "(27!other"},
+    {"a control byte", BYTES(GET "A: \x01\r\n\r\n"), 0, "(29!other"},
+    {"no known method", BYTES("GETS / HTTP/1.1\r\n"), 0, "(4!other"},
+    {"two blanks", BYTES("GET  / HTTP/1.1\r\n"), 0, "(5!other"},
+    {"a backslash", BYTES("GET /\\ HTTP/1.1\r\n"), 0, "(6!other"},
+    {"a fragment", BYTES("GET /# HTTP/1.1\r\n"), 0, "(6!other"},
+    {"a query", BYTES("GET /?\\?x HTTP/1.1\r\n" HOST "\r\n"), 0, "(31)31.head"},
+    {"an absolute target", BYTES("GET HTTP://a:80/x HTTP/1.1\r\n" HOST "\r\n"), 0, "(39)39.head"},
+    {"CONNECT", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n"), UNANSWERED, "(35)35.settling"},
+    {"... without a port", BYTES("CONNECT a HTTP/1.1\r\n" HOST "\r\n"), 0, "(10!other"},
+    {"... taken", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), RAW_ANSWERED, "(35)35.raw"},
+    {"... not waited for", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), UNANSWERED,
+     "(35)35.36!other"},
+    {"an upgrade", BYTES(GET "Connection: Upgrade\r\nUpgrade: x\r\n\r\n"), UNANSWERED,
+     "(60)60.settling"},
+    {"an answer", BYTES("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"), 0, "(38)39.head"},
+    {"without end", BYTES("HTTP/1.1 200 OK\r\n\r\nx"), 0, "(19)rest"},
+    {"with two Hosts", BYTES("HTTP/1.1 204\r\n" HOST HOST "\r\n"), 0, "(34)34.head"},
+    {"to HEAD", BYTES("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.1 204\r\n\r\n"),
+     HEAD_ASKED, "(38)38.(54)54.head"},
+    {"interim ones", BYTES("HTTP/1.1 100\r\n\r\nHTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\n"), 0,
+     "(16)16.(53)53.head"},
+    {"to CONNECT", BYTES("HTTP/1.1 200\r\n\r\nabc"), CONNECT_ASKED, "(16)16.raw"},
+    {"... refused", BYTES("HTTP/1.1 403\r\nContent-Length: 1\r\n\r\na"), CONNECT_ASKED,
+     "(35)36.head"},
+    {"101", BYTES("HTTP/1.1 101 S\r\n\r\n\x81\x00"), 0, "(18)18.raw"},
+    {"an odd status", BYTES("HTTP/1.1 20 OK\r\n\r\n"), 0, "(12!other"},
+    {"HTTP/2", BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"), 0, "(frames"},
+    {"its server", BYTES("\0\0\6\4\0\0\0\0\0\0\1\0\0\0\1"), 0, "frames"},
+    {"not quite", BYTES("\0\0\6\4\0\0\0\0\1\0\1\0\0\0\1"), 0, "9!other"},
+    {"TLS",
+     BYTES("\x16\3\1\0\2ab\x17\3\3\0\3"
+           "cde\x17\3\3\0\3"
+           "cde"),
+     0, "(tls"},
+    {"its end", BYTES("\x16\3\1\0\2abGET"), 0, "(8!other"},
+    {"something else", BYTES("SSH-2.0-x\r\n"), 0, "(2!other"},
+};
+
+static struct spell_ties ties_of(unsigned what, size_t requests)
+{
+    struct spell_ties ties = {.asked = what & UNANSWERED ? 0 : 2};
+
+    if (what & (HEAD_ASKED | CONNECT_ASKED))
+        ties = (struct spell_ties){
+            .asked = 2, .heads = what & HEAD_ASKED, .connects = what & CONNECT_ASKED ? 1 : 0};
+    if (what & RAW_ANSWERED)
+        ties = (struct spell_ties){.answered = (uint32_t)requests, .raw = 1};
+    return ties;
+}
+
+/* What begins is told with the first byte, which may be alone: then it is not known what it is. */
+static const char *without_begin(const char *text)
+{
+    return *text == '(' ? text + 1 : text;
+}
+
+static void tells_what_is_said(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        print_message("  %s\n", cases[i].name);
+        for (size_t pieces = 1; pieces <= cases[i].bytes.len; pieces++) {
+            struct spell_ties ties = ties_of(cases[i].ties, 1);
+            struct spell spell = {0};
+            struct telling telling;
+
+            spell_out(cases[i].bytes, pieces, &spell, &ties, &telling);
+            assert_string_equal(without_begin(telling.text), without_begin(cases[i].want));
+        }
+    }
+}
+
+/* Of bodies only the last bytes are to be seen, of HTTP/2 no DATA, of TLS no records of data. */
+static void leaves_bodies_alone(void **state)
+{
+    static const struct {
+        struct span bytes;
+        size_t skipped;
+    } bodies[] = {
+        {BYTES(GET "Content-Length: 100\r\n\r\n" BODY100), 100 - SPELL_TAIL},
+        {BYTES(GET "Transfer-Encoding: chunked\r\n\r\n64\r\n" BODY100 "\r\n"), 100 - SPELL_TAIL},
+        {BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\2\4\0\0\0\0\0ab\0\0\5\0\0\0\0\0\1hello"), 5},
+        {BYTES("\x16\3\1\0\2ab\x17\3\3\0\3"
+               "cde\x16\3\3\0\3"
+               "cde"),
+         8},
+        {BYTES("HTTP/1.1 200\r\n\r\nabc"), 3},
+        {BYTES("nothing"), 6},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+        for (size_t pieces = 2; pieces <= bodies[i].bytes.len; pieces++) {
+            struct spell_ties ties = {0};
+            struct spell spell = {0};
+            struct telling telling;
+            size_t cut = i == 5 && pieces == 2 ? 1 : 0; /* its first span may be longer by one */
+
+            spell_out(bodies[i].bytes, pieces, &spell, &ties, &telling);
+            assert_in_range(telling.all - telling.wanted, bodies[i].skipped - cut - (i == 5),
+                            bodies[i].skipped);
+        }
+}
+
+/* ---- limits ---- */
+
+static void take_text(struct spell *spell, struct spell_ties *ties, const char *text, size_t times,
+                      struct telling *telling)
+{
+    while (times--)
+        spell_out(span_of_text(text), SPELL_PIECE, spell, ties, telling);
+}
+
+static void bounds_heads(void **state)
+{
+    struct spell_ties ties = {0};
+    struct spell spell = {0};
+    struct telling telling;
+
+    (void)state;
+    take_text(&spell, &ties, GET, 1, &telling);
+    take_text(&spell, &ties, "A: b\r\n", SPELL_FIELDS_MAX - 1, &telling);
+    assert_string_equal(telling.text, "head");
+    take_text(&spell, &ties, "A: b\r\n", 1, &telling);
+    assert_string_equal(telling.text, "6!other");
+
+    spell = (struct spell){0};
+    take_text(&spell, &ties, GET "Some-Header: ", 1, &telling);
+    take_text(&spell, &ties, BODY100, SPELL_HEAD_MAX / 100 + 1, &telling);
+    assert_int_equal(spell.mode, SPELL_OTHER);
+
+    spell = (struct spell){0}; /* a hundred fields of 8 kB are fine */
+    take_text(&spell, &ties, GET, 1, &telling);
+    for (size_t i = 0; i < 100; i++) {
+        take_text(&spell, &ties, "Some-Header: ", 1, &telling);
+        take_text(&spell, &ties, BODY100, 80, &telling);
+        take_text(&spell, &ties, "\r\n", 1, &telling);
+    }
+    take_text(&spell, &ties, "\r\n", 1, &telling);
+    assert_string_equal(telling.text, "2)2.head");
+}
+
+static struct rows grammar;
+
+static int make_rows(void **state)
+{
+    struct spell_rows *rows = calloc(1, sizeof(*rows));
+    struct spell_about *abouts = calloc(SPELL_ROWS, sizeof(*abouts));
+
+    (void)state;
+    if (!rows || !abouts || !grammar_make(&grammar, 0x123456789abcdef1))
+        return -1;
+    memcpy(rows->next, grammar.next, grammar.len * sizeof(*grammar.next));
+    memcpy(abouts, grammar.abouts, grammar.len * sizeof(*abouts));
+    spell_rows_here = rows;
+    spell_abouts_here = abouts;
+    return 0;
+}
+
+static int free_rows(void **state)
+{
+    (void)state;
+    free((void *)spell_rows_here);
+    free((void *)spell_abouts_here);
+    rows_fini(&grammar);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_what_is_said),
+        cmocka_unit_test(leaves_bodies_alone),
+        cmocka_unit_test(bounds_heads),
+    };
+
+    return cmocka_run_group_tests(tests, make_rows, free_rows);
+}
