@@ -18,6 +18,7 @@
 #include "bpf/detour.h"
 #include "bpf/hold.h"
 #include "bpf/judge.h"
+#include "bpf/keyed.h"
 #include "bpf/socket.h"
 
 enum {
@@ -285,7 +286,10 @@ int tell_release(struct bpf_sock *ctx)
 {
     struct connection *connection = bpf_sk_storage_get(&connections, ctx, NULL, 0);
     struct datagrams *all = bpf_sk_storage_get(&datagrams, ctx, NULL, 0);
+    const struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
 
+    if (speech)
+        bpf_map_delete_elem(&keyed, &speech->cookie);
     if (connection && connection->told) {
         count_connection(connection, ctx);
         tell_connection(ABI_SOCKET_CLOSE, connection);

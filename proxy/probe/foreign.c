@@ -45,6 +45,8 @@ static const struct {
     {"cgroup/sock_create", BPF_CGROUP_INET_SOCK_CREATE,
      ALIKE("may refuse or mark sockets, ours too")},
     {"cgroup/sock_release", BPF_CGROUP_INET_SOCK_RELEASE, ALIKE("sees sockets end, as ours does")},
+    {"cgroup/setsockopt", BPF_CGROUP_SETSOCKOPT,
+     ALIKE("may change or refuse options, also those that let the kernel encrypt")},
     {"cgroup_skb/egress", BPF_CGROUP_INET_EGRESS, ALIKE("may drop packets that we let pass")},
     {"cgroup_skb/ingress", BPF_CGROUP_INET_INGRESS, ALIKE("may drop packets that we let pass")},
     {"sockops", BPF_CGROUP_SOCK_OPS, ALIKE("may switch off callbacks that ours asked for")},

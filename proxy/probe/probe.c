@@ -56,6 +56,7 @@ static const struct trial trials[] = {
     HOOK("sockops", AS_EXEC, "an accepted connection's origin is unknown"),
     HOOK("cgroup/sock_create", AS_EXEC, "raw, SCTP and MPTCP sockets go unnoticed"),
     HOOK("cgroup/sock_release", AS_EXEC, "a socket's end is not seen"),
+    HOOK("cgroup/setsockopt", AS_EXEC, "programs that let the kernel encrypt are not noticed"),
     HOOK("cgroup_skb/egress", AS_EXEC, "bytes sent are not counted, nor stopped, in the kernel"),
     HOOK("cgroup_skb/ingress", AS_EXEC, "bytes received are not counted in the kernel"),
     HOOK("raw_tp/sched_process_exec", AS_EXEC, "programs that start are not seen"),

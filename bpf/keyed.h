@@ -1,0 +1,20 @@
+/* keyed: connections of the kernel route whose program handed keys to the kernel, by socket cookie.
+ *
+ * What they say goes on here instead of on their sockets (speech.h): programs at functions of the
+ * tls module know them by their cookies alone, for bpf_sk_storage_get() there is what brings stock
+ * kernels down (a NULL in bpf_sk_storage_tracing_allowed(), met while such a program is loaded).
+ * Made by sockopt.bpf.c, whether the kernel then takes the keys or not; gone with the socket. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/speech.h"
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, struct speech);
+} keyed SEC(".maps") __weak;

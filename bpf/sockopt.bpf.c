@@ -1,0 +1,107 @@
+/* sockopt: a pod's program hands its keys to the kernel, which encrypts from then on: it is told
+ * which program does, and that what follows on this connection is plain text.
+ *
+ * This runs before the kernel looks at the keys, so it is an attempt: of a socket it may refuse
+ * them, and the program goes on by itself, as OpenSSL does without a word. Of struct
+ * tls_crypto_info, version and cipher are read; the keys lie behind them. */
+#include <linux/bpf.h>
+#include <linux/tls.h>
+
+#include "bpf/bypass.h"
+#include "bpf/keyed.h"
+#include "bpf/pod.h"
+#include "bpf/socket.h"
+
+enum { SOL_TLS = 282 }; /* <sys/socket.h> needs a libc for the target */
+
+/* Which directions of a socket were told. */
+struct keys {
+    __u8 told[ABI_DIRECTIONS];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct keys);
+} keys SEC(".maps");
+
+static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
+                                      __u64 pod, __u64 cookie, enum abi_direction direction)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    struct abi_ktls *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+    struct abi_program program = program_of_current(pod);
+
+    if (!record) {
+        count_lost();
+        return;
+    }
+    __builtin_memset(record, 0, sizeof(*record));
+    record->kind = ABI_KTLS;
+    record->pid = bpf_get_current_pid_tgid() >> 32;
+    record->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+    record->pod = pod;
+    record->cookie = cookie;
+    record->netns_cookie = bpf_get_netns_cookie(ctx);
+    record->time_ns = bpf_ktime_get_boot_ns();
+    record->inode = program.inode;
+    record->device = program.device;
+    record->version = info->version;
+    record->cipher = info->cipher_type;
+    record->direction = direction;
+    bpf_ringbuf_submit(record, 0);
+}
+
+/* A connection of the kernel route; what it says begins anew in this direction. */
+static __always_inline void key_speech(const struct speech *speech, enum abi_direction direction)
+{
+    struct speech *found;
+
+    bpf_map_update_elem(&keyed, &speech->cookie, speech, BPF_NOEXIST);
+    found = bpf_map_lookup_elem(&keyed, &speech->cookie);
+    if (found)
+        found->lost[direction] = 0;
+}
+
+static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
+                                      __u64 pod)
+{
+    struct bpf_sock *sk = ctx->sk;
+    enum abi_direction direction = ctx->optname == TLS_TX ? ABI_TX : ABI_RX;
+    const struct connection *connection;
+    const struct speech *speech;
+    struct keys *noted;
+    __u64 cookie = 0;
+
+    noted = bpf_sk_storage_get(&keys, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!noted || noted->told[direction])
+        return;
+    noted->told[direction] = true;
+    connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+    if (connection)
+        cookie = connection->origin.cookie;
+    if (speech) {
+        cookie = speech->cookie;
+        key_speech(speech, direction);
+    }
+    tell_keys(ctx, info, pod, cookie, direction);
+}
+
+SEC("cgroup/setsockopt")
+int follow_options(struct bpf_sockopt *ctx)
+{
+    const struct tls_crypto_info *info = ctx->optval;
+    __s32 optname = ctx->optname;
+    const void *end = ctx->optval_end;
+    __u64 pod;
+
+    if (ctx->optlen > end - (void *)info)
+        ctx->optlen = 0; /* longer than what we are shown: the kernel is to take the program's */
+    if (ctx->level == SOL_TLS && (optname == TLS_TX || optname == TLS_RX) &&
+        (void *)(info + 1) <= end && ctx->sk && pod_of_current(&pod))
+        note_keys(ctx, info, pod);
+    return ALLOW;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
