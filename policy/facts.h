@@ -35,7 +35,8 @@ enum opaque {
     OPAQUE_OLD_TLS,        /* it, or the server, speaks only versions older than ours */
     OPAQUE_NO_CIPHER,      /* ... no cipher suite that we speak */
     OPAQUE_ODD_NAME,       /* ... a name that no certificate can be made for */
-    OPAQUE_CLIENT_CERT,    /* the server demands a certificate of the program */
+    OPAQUE_OWN_TLS,     /* it went past the proxy, and its program, not the kernel, encrypts it */
+    OPAQUE_CLIENT_CERT, /* the server demands a certificate of the program */
     OPAQUE_MAX
 };
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };

@@ -226,6 +226,16 @@ void carried_body(struct carried *carried, bool up, struct span bytes)
         socket_feed(&carried->socket, up ? &carried->socket.up : &carried->socket.down, bytes);
 }
 
+void carried_skipped(struct carried *carried, bool up)
+{
+    static const char why[] = "the kernel did not hand them up";
+
+    if (carried->is_call)
+        (up ? &carried->call.up : &carried->call.down)->gave_up = why;
+    else if (carried->socket.open)
+        (up ? &carried->socket.up : &carried->socket.down)->gave_up = why;
+}
+
 void carried_trailers(struct carried *carried, bool up, const struct facts_field *fields,
                       size_t len)
 {

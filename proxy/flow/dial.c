@@ -248,5 +248,8 @@ enum flow_state dial(struct flow *flow)
     if (result < 0)
         return failed(flow, result);
     resume_learn(flow, flow->upstream.ssl);
-    return verdict_session(flow) ? FLOW_OPENING : verdict_refused(flow);
+    return verdict_session(flow, (uint16_t)SSL_version(flow->upstream.ssl),
+                           SSL_CIPHER_standard_name(SSL_get_current_cipher(flow->upstream.ssl)))
+               ? FLOW_OPENING
+               : verdict_refused(flow);
 }

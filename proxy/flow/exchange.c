@@ -115,6 +115,12 @@ struct exchange_decision exchange_judge(const struct facts *facts,
 
 /* ---- what is told ---- */
 
+/* When what is being told was said. */
+static uint64_t when(const struct flow *flow)
+{
+    return flow->said_ns ? flow->said_ns : clock_ns();
+}
+
 static const char *copy(struct flow_event *event, struct span text)
 {
     return text.data ? flow_event_text(event, text) : NULL;
@@ -147,7 +153,7 @@ void exchange_begin(struct flow *flow, struct exchange *exchange,
 {
     struct flow_event *event = report_new(flow, FLOW_EVENT_HTTP);
 
-    *exchange = (struct exchange){.event = event, .sent_ns = clock_ns()};
+    *exchange = (struct exchange){.event = event, .sent_ns = when(flow)};
     if (!event) {
         report_emit(flow, &exchange->event);
         return;
@@ -231,7 +237,7 @@ void exchange_answered(struct flow *flow, struct exchange *exchange,
 
     if (event) {
         event->http.code = answer->code;
-        event->http.latency_ns = clock_ns() - exchange->sent_ns;
+        event->http.latency_ns = when(flow) - exchange->sent_ns;
         event->http.response_headers = copy_fields(event, answer->fields, answer->fields_len,
                                                    &event->http.response_headers_len);
         event->http.response_bytes = answer->body ? announced(answer) : 0;
@@ -253,6 +259,17 @@ bool exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct
     if (exchange->carried && inspected != INSPECTED_STOP) /* what is stopped is not told either */
         carried_body(exchange->carried, up, bytes);
     return goes_on(flow, exchange, inspected);
+}
+
+void exchange_skipped(struct flow *flow, struct exchange *exchange, bool up, uint64_t len)
+{
+    if (up && exchange->event)
+        exchange->event->http.request_bytes += len;
+    if (exchange->inspection &&
+        inspection_skipped(flow, exchange->inspection, up) != INSPECTED_FINE)
+        verdict_onto(flow, exchange->event);
+    if (exchange->carried)
+        carried_skipped(exchange->carried, up);
 }
 
 bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up)
@@ -302,7 +319,7 @@ void exchange_end(struct flow *flow, struct exchange *exchange, const char *erro
         event->error = flow_event_text(event, span_of_text(error));
     tell(flow, exchange);
     if (exchange->carried)
-        carried_end(flow, &exchange->carried, clock_ns() - exchange->sent_ns, error);
+        carried_end(flow, &exchange->carried, when(flow) - exchange->sent_ns, error);
     inspection_free(&exchange->inspection);
     *exchange = (struct exchange){0};
 }

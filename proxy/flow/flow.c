@@ -8,6 +8,7 @@
 #include "proxy/flow/inspection_plan.h"
 #include "proxy/flow/steps.h"
 #include "proxy/flow/streams.h"
+#include "proxy/kernel/stream.h"
 
 #define TO(state) (1u << (state))
 
@@ -31,6 +32,7 @@ static const struct {
     [FLOW_OPENING] = {"opening", TO(FLOW_RELAYING) | TO(FLOW_CLOSING), open_pod, 10, false},
     [FLOW_RELAYING] = {"relaying", TO(FLOW_MEETING) | TO(FLOW_CLOSING), relay, 3600, true},
     [FLOW_SPLICING] = {"splicing", TO(FLOW_CLOSING), splice_run, 3600, true},
+    [FLOW_WATCHING] = {"watching", TO(FLOW_CLOSED), NULL, 0, false},
     [FLOW_CLOSING] = {"closing", TO(FLOW_CLOSED), last_words, 2, false},
     [FLOW_CLOSED] = {"closed", 0, NULL, 0, false},
 };
@@ -86,6 +88,7 @@ static void bury(struct flow *flow)
 {
     struct worker *worker = flow->worker;
 
+    kernel_stream_end(flow);
     relay_tell_unanswered(flow);
     report_done(flow);
     tap_end(flow);
@@ -239,8 +242,8 @@ int flow_redial(struct flow *flow)
     return result;
 }
 
-struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
-                      struct process *process, struct pod *pod, struct credentials *credentials)
+static struct flow *make(struct worker *worker, const struct origin *origin,
+                         struct process *process, struct pod *pod)
 {
     struct flow *flow = calloc(1, sizeof(*flow));
 
@@ -248,15 +251,12 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
         flow->done = malloc(sizeof(*flow->done));
     if (!flow || !flow->done) {
         free(flow);
-        close(fd);
-        fd_close(&upstream);
         if (process)
             identity_flow_end(worker->parts.identity, &process);
         return NULL;
     }
     flow->worker = worker;
     flow->origin = *origin;
-    flow->credentials = credentials_ref(credentials);
     flow->facts.who.process = process;
     flow->facts.who.pod = pod_ref(pod);
     flow->facts.where.src = origin->src;
@@ -270,12 +270,26 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     worker->flows = flow;
     leg_init(&flow->pod, worker);
     leg_init(&flow->upstream, worker);
-    flow->upstream.fd = upstream;
     splice_init(&flow->splice);
     tap_look(flow);
-    verdict_begin(flow);
     evtimer_assign(&flow->timer, worker->base, timer_on_due, flow);
     evtimer_assign(&flow->again, worker->base, again_on_turn, flow);
+    return flow;
+}
+
+struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
+                      struct process *process, struct pod *pod, struct credentials *credentials)
+{
+    struct flow *flow = make(worker, origin, process, pod);
+
+    if (!flow) {
+        close(fd);
+        fd_close(&upstream);
+        return NULL;
+    }
+    flow->credentials = credentials_ref(credentials);
+    flow->upstream.fd = upstream;
+    verdict_begin(flow);
     if (leg_watch(&flow->pod, fd, pod_on_ready, flow) < 0 || arm(flow) < 0 ||
         !verdict_connect(flow) || dial_begin(flow) < 0 ||
         leg_watch(&flow->upstream, flow->upstream.fd, upstream_on_ready, flow) < 0) {
@@ -284,6 +298,30 @@ struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct 
     }
     flow_run(flow);
     return flow;
+}
+
+struct flow *flow_watch(struct worker *worker, const struct origin *origin, struct process *process,
+                        struct pod *pod, struct stream *stream, bool judged)
+{
+    struct flow *flow = make(worker, origin, process, pod);
+
+    if (!flow) {
+        kernel_stream_free(&stream);
+        return NULL;
+    }
+    flow->state = FLOW_WATCHING;
+    flow->facts.route = ROUTE_KERNEL;
+    flow->stream = stream;
+    flow->gone = true;
+    if (judged)
+        verdict_begin(flow);
+    return flow;
+}
+
+void flow_watched(struct flow *flow)
+{
+    if (flow->state == FLOW_WATCHING)
+        flow_move(flow, FLOW_CLOSED);
 }
 
 void flow_abort(struct flow *flow)
@@ -303,6 +341,7 @@ void flow_free(struct flow **flow)
     verdict_end(*flow);
     pod_unref(&(*flow)->facts.who.pod);
     credentials_unref(&(*flow)->credentials);
+    kernel_stream_free(&(*flow)->stream);
     free((*flow)->alpn);
     free(TAKE(*flow));
 }

@@ -11,7 +11,8 @@
  *   resume.c what of either TLS may go on from before
  *   tunnel.c what CONNECT leads to is met as a flow of its own: meeting again
  *   splice.c passed untouched                  splicing
- *   tap.c    a copy for who asked for it */
+ *   tap.c    a copy for who asked for it
+ * One of the kernel route has no legs: ../kernel/stream.c reads what goes by  watching */
 #pragma once
 
 #include <event2/event.h>
@@ -36,7 +37,8 @@ enum flow_state {
     FLOW_OPENING,  /* TLS with the pod */
     FLOW_RELAYING,
     FLOW_SPLICING,
-    FLOW_CLOSING, /* last words: an alert, a 400, a FIN; then waiting for the pod's end */
+    FLOW_WATCHING, /* of the kernel route: what it says goes by, and is told */
+    FLOW_CLOSING,  /* last words: an alert, a 400, a FIN; then waiting for the pod's end */
     FLOW_CLOSED,
     FLOW_MAX
 };
@@ -80,6 +82,9 @@ struct flow {
     struct tunnel tunnel;         /* what the program speaks through */
     const char *refused;          /* how the program refused our certificate: see refusal.h */
     struct err why;               /* what went wrong, told with the next event */
+    struct stream *stream;        /* of the kernel route, which has no legs; NULL */
+    uint64_t said_ns;             /* ... when what is being read was said, boot clock; 0: now */
+    bool gone;                    /* ... and has gone already, whatever policies say of it */
     struct tap *taps;             /* who asked for its bytes or keys; NULL: nobody */
     struct sockets_flow *done;    /* room to tell the end */
     struct flow *next, **link;    /* in worker->flows, then worker->dead */
@@ -89,6 +94,12 @@ struct flow {
  * and credentials. Returns NULL (and closed both) when out of memory. */
 struct flow *flow_new(struct worker *worker, int fd, int upstream, const struct origin *origin,
                       struct process *process, struct pod *pod, struct credentials *credentials);
+/* One of the kernel route, which stream reads: takes it, and process; judged by policies if its
+ * program has asked for it, not if it was accepted. NULL when out of memory. */
+struct flow *flow_watch(struct worker *worker, const struct origin *origin, struct process *process,
+                        struct pod *pod, struct stream *stream, bool judged);
+/* That has come to its end. */
+void flow_watched(struct flow *flow);
 const char *flow_state_name(enum flow_state state); /* "relaying" */
 /* A fresh TCP connect upstream in the place of one that was tried in vain. */
 int flow_redial(struct flow *flow);

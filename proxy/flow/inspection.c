@@ -420,6 +420,15 @@ enum inspected inspection_body(struct flow *flow, struct inspection *inspection,
     return side->result;
 }
 
+enum inspected inspection_skipped(struct flow *flow, struct inspection *inspection, bool up)
+{
+    struct side *side = begin(flow, inspection, up);
+
+    if (side->reach && side->seen < side->reach && side->result != INSPECTED_STOP)
+        cannot_see(side, "it was not handed up by the kernel");
+    return side->result;
+}
+
 enum inspected inspection_aside(struct flow *flow, struct inspection *inspection, bool up,
                                 struct span bytes)
 {

@@ -39,6 +39,8 @@ void inspection_answered(struct inspection *inspection, const struct facts_answe
 /* Bytes of a body, without framing, or of what follows an upgrade; and their end. */
 enum inspected inspection_body(struct flow *flow, struct inspection *inspection, bool up,
                                struct span bytes);
+/* ... that nobody can look at. */
+enum inspected inspection_skipped(struct flow *flow, struct inspection *inspection, bool up);
 /* What goes with a body, beside it: chunk extensions, trailers. */
 enum inspected inspection_aside(struct flow *flow, struct inspection *inspection, bool up,
                                 struct span bytes);

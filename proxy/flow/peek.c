@@ -93,14 +93,19 @@ static int note_alpn(struct flow *flow, struct span offer)
     return 0;
 }
 
-/* What the steps to come need of a hello. Name and protocols are copied: spans die with the
- * worker's buffers. 0, or why not. */
-static int note_hello(struct flow *flow, const struct hello *hello)
+bool peek_note_asked(struct flow *flow, const struct hello *hello)
 {
     flow->version_min = hello->version_min;
     flow->version_max = hello->version_max;
     (void)ja4_of(hello, sha256, flow->facts.ja4); /* without memory, or too long: not told */
-    if (!span_to_text(hello->server_name, flow->facts.where.host, sizeof(flow->facts.where.host))) {
+    return span_to_text(hello->server_name, flow->facts.where.host, sizeof(flow->facts.where.host));
+}
+
+/* What the steps to come need of a hello. Name and protocols are copied: spans die with the
+ * worker's buffers. 0, or why not. */
+static int note_hello(struct flow *flow, const struct hello *hello)
+{
+    if (!peek_note_asked(flow, hello)) {
         facts_set_opaque(&flow->facts, OPAQUE_ODD_NAME);
         return 0;
     }

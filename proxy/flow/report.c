@@ -7,6 +7,7 @@
 #include "policy/jwt.h"
 #include "proxy/flow/finding.h"
 #include "proxy/flow/steps.h"
+#include "proxy/kernel/stream.h"
 
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)
 {
@@ -27,6 +28,10 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
 
 void report_emit(const struct flow *flow, struct flow_event **event)
 {
+    struct process *process = flow->facts.who.process;
+
+    if (*event && !(*event)->process && process) /* known only since it began */
+        (*event)->process = process_ref(process);
     bus_emit(flow->worker->producer, event);
 }
 
@@ -166,6 +171,8 @@ void report_tls(const struct flow *flow)
             event->tls.ja4 = flow_event_text(event, span_of_text(flow->facts.ja4));
         if (flow->upstream.ssl)
             fill_tls(event, flow->upstream.ssl, flow->shown);
+        if (flow->stream)
+            kernel_stream_describe_tls(flow->stream, event);
         event->error = why(flow, event);
         verdict_onto(flow, event);
     }

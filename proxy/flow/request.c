@@ -10,9 +10,8 @@
 
 /* ---- what a head says, as facts ---- */
 
-/* Returns how many. */
-static size_t fields_of(const struct http1_head *head, const uint8_t *base,
-                        struct facts_field out[HTTP1_FIELDS_MAX])
+size_t request_fields(const struct http1_head *head, const uint8_t *base,
+                      struct facts_field out[HTTP1_FIELDS_MAX])
 {
     for (size_t i = 0; i < head->fields_len; i++) {
         const struct http1_field *field = &head->fields[i];
@@ -25,21 +24,21 @@ static size_t fields_of(const struct http1_head *head, const uint8_t *base,
     return head->fields_len;
 }
 
-static uint32_t next_stream(struct flow *flow)
+uint32_t request_number(struct flow *flow)
 {
     return flow->tunnel.requests + ++flow->relay.requests;
 }
 
-static struct facts_request facts_of(const struct http1_head *head, const uint8_t *base,
-                                     struct facts_field fields[HTTP1_FIELDS_MAX],
-                                     struct authority_parts *authority)
+struct facts_request request_facts(const struct http1_head *head, const uint8_t *base,
+                                   struct facts_field fields[HTTP1_FIELDS_MAX],
+                                   struct authority_parts *authority)
 {
     struct facts_request request = {
         .protocol = head->minor ? "HTTP/1.1" : "HTTP/1.0",
         .method = span_of(base + head->method_at, head->method_len),
         .url = span_of(base + head->target_at, head->target_len),
         .fields = fields,
-        .fields_len = fields_of(head, base, fields),
+        .fields_len = request_fields(head, base, fields),
     };
 
     request.path = exchange_path(request.url);
@@ -65,7 +64,7 @@ static void refuse_head(struct flow *flow, struct exchange_decision decision)
     const struct pipeline *up = &flow->relay.up;
     const uint8_t *base = up->data + up->ready;
     const struct http1_head *head = http1_head(flow->relay.request);
-    struct facts_request request = {.stream = next_stream(flow)};
+    struct facts_request request = {.stream = request_number(flow)};
     char host[AUTHORITY_HOST_MAX];
 
     http1_words(span_of(base, up->len - up->ready), &request.method, &request.url);
@@ -179,12 +178,12 @@ static bool request_seen(struct flow *flow)
     const uint8_t *base = relay->up.data + relay->up.ready;
     struct facts_field fields[HTTP1_FIELDS_MAX];
     struct authority_parts authority;
-    struct facts_request request = facts_of(head, base, fields, &authority);
+    struct facts_request request = request_facts(head, base, fields, &authority);
     struct exchange_decision decision = exchange_judge(&flow->facts, &request);
     struct pending *pending;
 
     verdict_next(flow);
-    request.stream = next_stream(flow);
+    request.stream = request_number(flow);
     if (decision.verdict != VERDICT_DENY)
         verdict_request(flow, &request, &decision);
     if (decision.verdict == VERDICT_DENY) {
@@ -296,7 +295,7 @@ static void answered(struct flow *flow, const struct http1_head *head)
         .code = head->code,
         .body = head->body,
         .fields = fields,
-        .fields_len = fields_of(head, relay->down.data + relay->down.ready, fields),
+        .fields_len = request_fields(head, relay->down.data + relay->down.ready, fields),
     };
 
     exchange_answered(flow, &relay->answering, &answer);

@@ -7,8 +7,23 @@
 
 #include <stdbool.h>
 
+#include "policy/facts.h"
+#include "proxy/wire/http1.h"
+
+struct authority_parts;
 struct flow;
 
 /* Parses as far as possible. False: out of memory, which flow->why says. */
 bool request_feed_up(struct flow *flow);
 bool request_feed_down(struct flow *flow);
+
+/* For ../kernel/stream_http1.c, too. What a head says, as facts that borrow from base, fields and
+ * authority. */
+struct facts_request request_facts(const struct http1_head *head, const uint8_t *base,
+                                   struct facts_field fields[HTTP1_FIELDS_MAX],
+                                   struct authority_parts *authority);
+/* Its fields alone. Returns how many. */
+size_t request_fields(const struct http1_head *head, const uint8_t *base,
+                      struct facts_field out[HTTP1_FIELDS_MAX]);
+/* The number of a request that begins. */
+uint32_t request_number(struct flow *flow);

@@ -31,6 +31,9 @@ enum peek_kind {
 enum peek_kind peek_step(struct span seen, uint16_t port, bool timed_out, uint8_t *scratch,
                          struct hello *hello);
 
+/* What a hello says of whom it asks for, and how, as facts. False: the name is none. */
+bool peek_note_asked(struct flow *flow, const struct hello *hello);
+
 /* Pure: why this TLS cannot be ended, or OPAQUE_NO_REASON when it can, whatever is spoken in it. */
 enum opaque judge_unopenable(const struct hello *hello);
 
@@ -43,6 +46,8 @@ uint32_t suites_shared(struct span offered);
 bool suites_fit(uint32_t shared, uint16_t version_max);
 /* Pure: those of ours that are so called, as IANA names them. */
 uint32_t suites_named(char *const *names, size_t len);
+/* Pure: IANA's name of one, NULL: it is none of ours. */
+const char *suites_name(uint16_t suite);
 /* Has a client offer these and no others; false when OpenSSL cannot. */
 bool suites_offer(SSL *ssl, uint32_t shared);
 

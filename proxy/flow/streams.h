@@ -8,9 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "policy/facts.h"
+
+struct authority_parts;
 struct flow;
+struct http2_head;
 enum flow_state;
 
+/* For ../kernel/stream_http2.c, too: what a request's head says, as facts that borrow from both.
+ * False: it names whom it is for in a way that two servers could read differently. */
+bool streams_facts(int32_t id, const struct http2_head *head, struct authority_parts *authority,
+                   struct facts_request *request);
 /* The step of FLOW_RELAYING, for HTTP/2. */
 enum flow_state streams_run(struct flow *flow);
 /* The program is asked to go on over another connection, where this one is HTTP/2's; called again,

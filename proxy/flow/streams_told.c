@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "proxy/flow/steps.h"
+#include "proxy/flow/streams.h"
 #include "proxy/flow/streams_own.h"
 #include "proxy/limits.h"
 #include "proxy/wire/authority.h"
@@ -27,9 +28,8 @@ static bool on_room(void *arg, int64_t bytes, bool needed)
     return true;
 }
 
-/* False: it names whom it is for in a way that two servers could read differently. */
-static bool facts_of(int32_t id, const struct http2_head *head, struct authority_parts *authority,
-                     struct facts_request *request)
+bool streams_facts(int32_t id, const struct http2_head *head, struct authority_parts *authority,
+                   struct facts_request *request)
 {
     struct span asked = head->authority.data
                             ? head->authority
@@ -69,7 +69,7 @@ static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
     flow->relay.requests++;
     verdict_next(flow);
     http2_stream_set_user(stream, asked);
-    if (facts_of(id, head, &authority, &request)) {
+    if (streams_facts(id, head, &authority, &request)) {
         exchange_name(flow, &request, address);
         decision = exchange_judge(&flow->facts, &request);
         if (decision.verdict != VERDICT_DENY)
@@ -230,7 +230,7 @@ static void on_malformed(void *arg, int32_t id, const struct http2_head *head, u
     const struct exchange_decision decision = {VERDICT_DENY, code, text};
 
     flow->relay.requests++;
-    facts_of(id, head, &authority, &request);
+    streams_facts(id, head, &authority, &request);
     snprintf(text, sizeof(text), "the program's HTTP/2: %s", reason);
     exchange_begin(flow, &exchange, &request);
     exchange_refused(flow, &exchange, &decision);

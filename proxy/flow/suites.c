@@ -54,6 +54,14 @@ static bool of_tls13(uint16_t suite)
     return suite >> 8 == 0x13;
 }
 
+const char *suites_name(uint16_t suite)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (known[i].number == suite)
+            return known[i].name;
+    return NULL;
+}
+
 uint32_t suites_shared(struct span offered)
 {
     uint32_t suite, shared = 0;

@@ -166,9 +166,29 @@ static bool is_told(struct verdicts *verdicts, const struct policy_verdict *verd
     return false;
 }
 
-bool verdict_settle(struct flow *flow, enum policy_point point,
-                    const struct policy_verdict *verdict, const struct facts_request *request)
+/* On the kernel route nobody is answered, and what is judged here has gone, unless the kernel has
+ * refused it: what is told is what is done. */
+static struct policy_verdict as_done(const struct flow *flow, const struct policy_verdict *verdict)
 {
+    struct policy_verdict done = *verdict;
+    size_t len = strlen(done.reason);
+
+    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY)
+        return done;
+    if (done.action == POLICY_REJECT)
+        done.action = POLICY_RESET;
+    if (flow->gone && done.action == POLICY_RESET) {
+        done.verdict = VERDICT_ALERT;
+        snprintf(done.reason + len, sizeof(done.reason) - len, "; it had been sent already");
+    }
+    return done;
+}
+
+bool verdict_settle(struct flow *flow, enum policy_point point,
+                    const struct policy_verdict *decided, const struct facts_request *request)
+{
+    const struct policy_verdict done = as_done(flow, decided), *verdict = &done;
+
     note(&flow->verdicts, point, verdict);
     if (verdict->verdict == VERDICT_ALLOW)
         return true;
@@ -183,9 +203,24 @@ bool verdict_settle(struct flow *flow, enum policy_point point,
 
 bool verdict_found(struct flow *flow, const struct finding *finding)
 {
-    keep(&flow->verdicts, finding->point, &finding->verdict); /* the last may be another stream's */
-    report_finding(flow, finding);
-    return follow(flow, &finding->verdict);
+    struct finding told = *finding;
+
+    told.verdict = as_done(flow, &finding->verdict);
+    keep(&flow->verdicts, told.point, &told.verdict); /* the last may be another stream's */
+    report_finding(flow, &told);
+    return follow(flow, &told.verdict);
+}
+
+void verdict_unexplained(struct flow *flow, const struct facts_request *request)
+{
+    static const struct policy_verdict refused = {
+        .verdict = VERDICT_DENY,
+        .mode = POLICY_ENFORCE,
+        .action = POLICY_RESET,
+        .reason = "refused on the kernel route, which could not decide it; no rule denies it",
+    };
+
+    verdict_settle(flow, request ? POLICY_POINT_HTTP : POLICY_POINT_VISIBILITY, &refused, request);
 }
 
 void verdict_blind(struct flow *flow)
@@ -259,17 +294,15 @@ bool verdict_hello(struct flow *flow)
     return verdict_settle(flow, POLICY_POINT_TLS, &verdict, NULL);
 }
 
-bool verdict_session(struct flow *flow)
+bool verdict_session(struct flow *flow, uint16_t version, const char *cipher)
 {
-    const SSL *ssl = flow->upstream.ssl;
     struct policy_verdict verdict;
     struct known known;
 
     if (!verdict_any(&flow->verdicts))
         return true;
     known_flow(flow, &known);
-    policy_decide_session(flow->verdicts.scope, &known.facts, (uint16_t)SSL_version(ssl),
-                          SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl)), &verdict);
+    policy_decide_session(flow->verdicts.scope, &known.facts, version, cipher, &verdict);
     if (flow->tunnel.host[0])
         known_proxy(flow, &verdict);
     return verdict_settle(flow, POLICY_POINT_CERTIFICATE, &verdict, NULL);
@@ -318,6 +351,7 @@ bool verdict_unseen_opaque(struct flow *flow, enum opaque why)
         [OPAQUE_OLD_TLS] = "its TLS is older than 1.2",
         [OPAQUE_NO_CIPHER] = "it shares no cipher suite with us",
         [OPAQUE_ODD_NAME] = "no certificate can be made for the name it asks for",
+        [OPAQUE_OWN_TLS] = "its program encrypts it, and the kernel route cannot read that",
         [OPAQUE_CLIENT_CERT] = "the server demands a certificate of the program",
     };
 

@@ -48,8 +48,8 @@ static inline bool verdict_any(const struct verdicts *verdicts)
 bool verdict_connect(struct flow *flow);
 /* What the program has said first: a ClientHello, HTTP in the clear, or neither. */
 bool verdict_hello(struct flow *flow);
-/* TLS with upstream: version and cipher as agreed. */
-bool verdict_session(struct flow *flow);
+/* TLS with upstream: version and cipher (IANA's name) as agreed. */
+bool verdict_session(struct flow *flow, uint16_t version, const char *cipher);
 /* What follows cannot be read; why: a phrase. */
 bool verdict_unseen(struct flow *flow, const char *why);
 bool verdict_unseen_opaque(struct flow *flow, enum opaque why);
@@ -82,6 +82,8 @@ void verdict_request(struct flow *flow, const struct facts_request *request,
                      struct exchange_decision *decision);
 /* Something was found in what it carries: whether that goes on. */
 bool verdict_found(struct flow *flow, const struct finding *finding);
+/* The kernel has refused what policies allow. */
+void verdict_unexplained(struct flow *flow, const struct facts_request *request);
 /* There is no memory to look at what it carries, so it does not go on. */
 void verdict_blind(struct flow *flow);
 /* The latest verdict, into an event that is about it. */

@@ -2,7 +2,8 @@
  * of DTLS's (RFC 9147 section 5.3, RFC 6347 4.2.1).
  *
  * Pure: bytes in, facts out. No socket, no allocation, no OpenSSL.
- * Called by:  flow/peek.c, with what MSG_PEEK returned so far; quic.c, dtls.c.
+ * Called by:  flow/peek.c, with what MSG_PEEK returned so far; quic.c, dtls.c;
+ *             kernel/stream_tls.c.
  * Leads to:   flow/judge.c, which decides by the name and the protocols offered.
  *
  * The hello may be spread over many records (RFC 8446 section 5.1) and over any number of
@@ -45,6 +46,15 @@ enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello 
  * HELLO_NOT_TLS. */
 enum hello_status hello_read(struct span message, enum hello_transport transport,
                              struct hello *out);
+
+/* What a server chooses (ServerHello), likewise. Of TLS 1.3 it tells little: the rest is encrypted.
+ */
+struct server_hello {
+    uint16_t version; /* 0x0304 is TLS 1.3 */
+    uint16_t cipher;
+    struct span alpn; /* one protocol's name; empty: none, or not to be seen */
+};
+enum hello_status hello_parse_server(struct span bytes, uint8_t *scratch, struct server_hello *out);
 
 /* Whether the ALPN list names protocol; false for an empty or malformed list. */
 bool hello_offers(const struct hello *hello, const char *protocol);

@@ -1,0 +1,288 @@
+#include "proxy/kernel/stream_own.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "proxy/flow/tap.h"
+#include "proxy/wire/http2_preface.h"
+
+/* ---- what is spoken ---- */
+
+void stream_turns_opaque(struct flow *flow, enum opaque why)
+{
+    flow->stream->kind = STREAM_RAW;
+    if (flow->facts.visibility == VISIBILITY_OPAQUE)
+        return;
+    facts_set_opaque(&flow->facts, why);
+    if (!flow->stream->opening.accepted)
+        verdict_unseen_opaque(flow, why);
+}
+
+static bool is_answer(struct span bytes)
+{
+    struct span begins = BYTES("HTTP/1.");
+
+    return bytes.len >= begins.len && memcmp(bytes.data, begins.data, begins.len) == 0;
+}
+
+/* TLS' own messages (tickets, alerts), which the kernel shows like what is said. */
+static bool is_control(const struct flow *flow, bool up, struct span bytes)
+{
+    return flow->facts.visibility == VISIBILITY_KTLS &&
+           (up ? relay_decide(bytes, (struct span){0}, false) == RELAY_RAW
+               : !is_answer(bytes) && !http2_looks_like_settings(bytes));
+}
+
+static bool keep(struct flow *flow, struct pipeline *line, struct span bytes)
+{
+    if (!line->data)
+        line->data = worker_buffer_get(flow->worker, &line->size);
+    if (!line->data || line->size - line->len < bytes.len)
+        return false;
+    memcpy(line->data + line->len, bytes.data, bytes.len);
+    line->len += bytes.len;
+    return true;
+}
+
+static void feed(struct flow *flow, bool up, struct span bytes)
+{
+    switch (flow->stream->kind) {
+    case STREAM_HTTP1:
+        stream_http1_feed(flow, up, bytes);
+        break;
+    case STREAM_HTTP2:
+        stream_http2_feed(flow, up, bytes);
+        break;
+    case STREAM_RAW:
+        if (exchange_looks(&flow->relay.answering, up))
+            exchange_body(flow, &flow->relay.answering, up, bytes);
+        break;
+    case STREAM_MEETING:
+    case STREAM_TLS:
+        break;
+    }
+}
+
+/* What was kept is its beginning. */
+static void feed_kept(struct flow *flow, bool up)
+{
+    struct pipeline line = up ? flow->relay.up : flow->relay.down;
+
+    *(up ? &flow->relay.up : &flow->relay.down) = (struct pipeline){.in_head = true};
+    feed(flow, up, span_of(line.data, line.len));
+    relay_release(&line, flow->worker);
+}
+
+static void meet(struct flow *flow, bool up, struct span bytes)
+{
+    struct stream *stream = flow->stream;
+    struct relay *relay = &flow->relay;
+    enum relay_kind kind;
+
+    if (is_control(flow, up, bytes) && !(up ? &relay->up : &relay->down)->len)
+        return;
+    if (!keep(flow, up ? &relay->up : &relay->down, bytes)) {
+        stream_turns_opaque(flow, OPAQUE_UNKNOWN);
+        return;
+    }
+    kind = relay_decide(span_of(relay->up.data, relay->up.len),
+                        span_of(relay->down.data, relay->down.len), false);
+    if (!relay->up.len && is_answer(span_of(relay->down.data, relay->down.len)))
+        kind = RELAY_HTTP; /* its request was not seen */
+    if (kind == RELAY_UNDECIDED)
+        return;
+    if (kind == RELAY_RAW)
+        stream_turns_opaque(flow, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+    else
+        stream->kind = kind == RELAY_HTTP2 ? STREAM_HTTP2 : STREAM_HTTP1;
+    feed_kept(flow, true);
+    feed_kept(flow, false);
+}
+
+/* ---- pieces ---- */
+
+static void count(struct flow *flow, const struct abi_said *said, uint64_t len)
+{
+    if (said->direction == ABI_TX)
+        flow->pod.rx += len;
+    else
+        flow->pod.tx += len;
+    flow->relay.said = true;
+    flow->active_ns = clock_ns();
+}
+
+static void lose(struct flow *flow, bool up, uint64_t len)
+{
+    struct stream *stream = flow->stream;
+    struct stream_side *side = up ? &stream->up : &stream->down;
+
+    side->lost += len;
+    side->waits = true;
+    if (stream->kind == STREAM_HTTP1)
+        stream_http1_lost(flow, up);
+    else if (stream->kind == STREAM_HTTP2)
+        stream_http2_lost(flow, up);
+}
+
+static void skip(struct flow *flow, bool up, uint64_t len)
+{
+    struct stream *stream = flow->stream;
+
+    if (stream->kind == STREAM_HTTP1)
+        stream_http1_skip(flow, up, len);
+    else if (stream->kind == STREAM_HTTP2)
+        stream_http2_skip(flow, up, len);
+    else if (stream->kind == STREAM_RAW && exchange_looks(&flow->relay.answering, up))
+        exchange_skipped(flow, &flow->relay.answering, up, len);
+}
+
+/* In plain text, for the kernel encrypts it, or nobody does. */
+static void note_visible(struct flow *flow, struct stream_side *side, bool ktls)
+{
+    enum visibility *visibility = &flow->facts.visibility;
+
+    side->heard = true;
+    side->ktls = side->ktls || ktls;
+    if (ktls && *visibility != VISIBILITY_KTLS) {
+        *visibility = VISIBILITY_KTLS;
+        flow->facts.opaque = OPAQUE_NO_REASON;
+    } else if (*visibility == VISIBILITY_UNKNOWN) {
+        *visibility = VISIBILITY_PLAINTEXT;
+    }
+    if (ktls)
+        stream_tls_tell(flow);
+    if (flow->stream->kind == STREAM_TLS)
+        flow->stream->kind = STREAM_MEETING;
+}
+
+static void read_plain(struct flow *flow, bool up, struct span bytes)
+{
+    if (flow->stream->kind == STREAM_MEETING)
+        meet(flow, up, bytes);
+    else
+        feed(flow, up, bytes);
+}
+
+/* The kernel has refused what cannot be read, and so it was not seen as a request either. */
+static void denied_unseen(struct flow *flow)
+{
+    if (flow->stream->tls)
+        stream_tls_tell(flow);
+    else if (verdict_unseen_opaque(flow, OPAQUE_UNKNOWN))
+        verdict_unexplained(flow, NULL);
+}
+
+static void read_denied(struct flow *flow, bool up, const struct abi_said *said, struct span bytes)
+{
+    struct stream *stream = flow->stream;
+
+    stream->denied = true;
+    flow->gone = false;
+    if (said->flags & ABI_SAID_RECORDS)
+        stream_tls_feed(flow, up, bytes);
+    else if (!(said->flags & ABI_SAID_UNSEEN))
+        read_plain(flow, up, bytes);
+    if (said->flags & ABI_SAID_UNSEEN)
+        denied_unseen(flow);
+    else if (stream->kind == STREAM_HTTP1)
+        stream_http1_denied(flow);
+    else if (stream->kind == STREAM_HTTP2)
+        stream_http2_denied(flow);
+    stream->denied = false;
+    flow->gone = true;
+}
+
+void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct span bytes,
+                        uint64_t lost)
+{
+    struct stream *stream = flow->stream;
+    bool up = (said->direction == ABI_TX) != stream->opening.accepted;
+    struct stream_side *side = up ? &stream->up : &stream->down;
+
+    flow->said_ns = said->time_ns;
+    lost += said->lost;
+    count(flow, said, said->skipped + lost + bytes.len);
+    if (said->skipped && !side->waits)
+        skip(flow, up, said->skipped);
+    if (lost)
+        lose(flow, up, lost);
+    if (side->waits && said->flags & ABI_SAID_BEGINS)
+        side->waits = false;
+    if (!bytes.len || (side->waits && said->kind != ABI_SAID_DENIED))
+        return;
+    if (!(said->flags & ABI_SAID_RECORDS))
+        note_visible(flow, side, said->flags & ABI_SAID_KTLS);
+    if (said->kind == ABI_SAID_DENIED) {
+        read_denied(flow, up, said, bytes);
+        return;
+    }
+    if (said->flags & ABI_SAID_RECORDS) {
+        stream_tls_feed(flow, up, bytes);
+        return;
+    }
+    if (flow->taps)
+        tap_bytes(flow, said->direction == ABI_TX ? TAP_PROGRAM : TAP_SERVER, bytes.data,
+                  bytes.len);
+    read_plain(flow, up, bytes);
+}
+
+void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record)
+{
+    struct stream *stream = flow->stream;
+    bool up = (record->direction == ABI_TX) != stream->opening.accepted;
+
+    flow->said_ns = record->time_ns;
+    (up ? &stream->up : &stream->down)->ktls = true;
+    stream_tls_keys(flow, record);
+}
+
+/* ---- beginning and end ---- */
+
+struct stream *kernel_stream_new(const struct stream_opening *opening)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+
+    if (!stream)
+        return NULL;
+    stream->opening = *opening;
+    stream->up.waits = stream->down.waits = opening->midway;
+    return stream;
+}
+
+void kernel_stream_free(struct stream **stream)
+{
+    if (!*stream)
+        return;
+    stream_tls_free(&(*stream)->tls);
+    free(TAKE(*stream));
+}
+
+static void tell_lost(struct flow *flow)
+{
+    uint64_t lost = flow->stream->up.lost + flow->stream->down.lost;
+
+    if (lost && !flow->why.text[0])
+        err_set(&flow->why, -ENOBUFS, "%" PRIu64 " bytes of it were lost on their way to the agent",
+                lost);
+}
+
+void kernel_stream_closed(struct flow *flow, uint64_t time_ns)
+{
+    flow->said_ns = time_ns;
+    flow_watched(flow);
+}
+
+void kernel_stream_end(struct flow *flow)
+{
+    struct stream *stream = flow->stream;
+
+    if (!stream)
+        return;
+    if (stream->opening.seat)
+        *stream->opening.seat = NULL;
+    tell_lost(flow);
+    stream_tls_tell(flow);
+    if (stream->kind == STREAM_HTTP1)
+        stream_http1_end(flow);
+    stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);
+}

@@ -1,0 +1,39 @@
+/* stream: one connection of the kernel route: what the kernel hands up of it, as requests and
+ * answers, judged and told like those of the proxy route (../flow/). Nothing of it can be held
+ * back here: what is read has gone, or the kernel has refused it.
+ *
+ * A stream is a flow without legs (FLOW_WATCHING), on its worker's thread.
+ * Called by:  ring.c, piece by piece; flow.c at the end.
+ * Leads to:   stream_tls.c, stream_http1.c, stream_http2.c, by what is spoken; ../flow/exchange.c.
+ */
+#pragma once
+
+#include "base/span.h"
+#include "bpf/abi.h"
+
+struct flow;
+struct flow_event;
+struct stream;
+
+struct stream_opening {
+    bool accepted;      /* its program is the server */
+    struct flow **seat; /* where its flow is kept, until it ends */
+    bool midway;        /* it had begun before anybody listened */
+};
+
+/* NULL: no memory. */
+struct stream *kernel_stream_new(const struct stream_opening *opening);
+void kernel_stream_free(struct stream **stream);
+
+/* A piece: said's head; bytes are behind it, or anywhere. lost: bytes before these that the agent
+ * lost, beyond those that the kernel did. */
+void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct span bytes,
+                        uint64_t lost);
+/* Its program hands a direction's keys to the kernel. */
+void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record);
+/* Its program has closed it. time_ns: boot clock. */
+void kernel_stream_closed(struct flow *flow, uint64_t time_ns);
+/* What was seen of its handshake, into a process_tls. */
+void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
+/* What is left is told; of a flow of another route: nothing. */
+void kernel_stream_end(struct flow *flow);

@@ -1,0 +1,320 @@
+/* stream_http2: HTTP/2 as it goes by: each direction's frames are read by ../http2/watch.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/queue.h>
+
+#include "proxy/flow/streams.h"
+#include "proxy/http2/watch.h"
+#include "proxy/kernel/stream_own.h"
+#include "proxy/wire/authority.h"
+
+enum {
+    ROWS = 64,       /* of streams, by number */
+    OPEN_MAX = 1024, /* streams, as on the proxy route */
+    REASON_MAX = 256,
+};
+
+struct asked {
+    LIST_ENTRY(asked) row;
+    int32_t id;
+    struct exchange exchange;
+    bool answered, up_ended, down_ended;
+};
+
+struct stream_http2 {
+    struct http2_watch *up, *down;
+    LIST_HEAD(, asked) rows[ROWS];
+    unsigned open;
+};
+
+static bool ready(struct stream *stream)
+{
+    struct stream_http2 *http2 = stream->http2;
+
+    if (http2)
+        return http2->up && http2->down;
+    http2 = stream->http2 = calloc(1, sizeof(*http2));
+    if (!http2)
+        return false;
+    http2->up = http2_watch_new(true);
+    http2->down = http2_watch_new(false);
+    return http2->up && http2->down;
+}
+
+/* ---- streams ---- */
+
+static struct asked *find(const struct stream_http2 *http2, int32_t id)
+{
+    struct asked *asked;
+
+    LIST_FOREACH(asked, &http2->rows[(uint32_t)id / 2 % ROWS], row)
+    if (asked->id == id)
+        return asked;
+    return NULL;
+}
+
+static void over(struct flow *flow, struct asked *asked, const char *error)
+{
+    exchange_end(flow, &asked->exchange, error);
+    LIST_REMOVE(asked, row);
+    flow->stream->http2->open--;
+    free(asked);
+}
+
+static void end_all(struct flow *flow, const char *error)
+{
+    struct stream_http2 *http2 = flow->stream->http2;
+
+    for (size_t i = 0; i < ROWS; i++)
+        while (!LIST_EMPTY(&http2->rows[i]))
+            over(flow, LIST_FIRST(&http2->rows[i]), error);
+}
+
+static void end_if_whole(struct flow *flow, struct asked *asked)
+{
+    if (asked->up_ended && (asked->down_ended || !stream_hears_answers(flow->stream)))
+        over(flow, asked, NULL);
+}
+
+static struct asked *add(struct flow *flow, int32_t id)
+{
+    struct stream_http2 *http2 = flow->stream->http2;
+    struct asked *asked = http2->open < OPEN_MAX ? calloc(1, sizeof(*asked)) : NULL;
+
+    if (!asked)
+        return NULL;
+    asked->id = id;
+    LIST_INSERT_HEAD(&http2->rows[(uint32_t)id / 2 % ROWS], asked, row);
+    http2->open++;
+    return asked;
+}
+
+/* ---- what is said ---- */
+
+static void tell_denied(struct flow *flow, const struct facts_request *request)
+{
+    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
+    struct exchange exchange;
+
+    verdict_request(flow, request, &decision);
+    if (decision.verdict != VERDICT_DENY) {
+        verdict_unexplained(flow, request);
+        decision.reason = flow->verdicts.said;
+    }
+    decision.verdict = VERDICT_DENY;
+    decision.code = 0;
+    exchange_begin(flow, &exchange, request);
+    verdict_onto(flow, exchange.event);
+    exchange_refused(flow, &exchange, &decision);
+    exchange_end(flow, &exchange, NULL);
+}
+
+static void request_seen(struct flow *flow, const struct http2_told *told)
+{
+    struct stream *stream = flow->stream;
+    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
+    struct authority_parts authority;
+    struct facts_request request;
+    char address[ADDR_TEXT_MAX];
+    struct asked *asked;
+
+    verdict_next(flow);
+    flow->relay.requests++;
+    streams_facts(told->stream, &told->head, &authority, &request);
+    exchange_name(flow, &request, address);
+    if (stream->denied) {
+        tell_denied(flow, &request);
+        return;
+    }
+    asked = add(flow, told->stream);
+    if (!asked) {
+        if (!flow->why.text[0])
+            err_set(&flow->why, -ENOBUFS, "too many streams are open to follow them all");
+        return;
+    }
+    if (!stream->opening.accepted)
+        verdict_request(flow, &request, &decision);
+    exchange_begin(flow, &asked->exchange, &request);
+    verdict_onto(flow, asked->exchange.event);
+    if (!stream->opening.accepted)
+        exchange_inspect(flow, &asked->exchange, &request);
+    asked->up_ended = told->end;
+    end_if_whole(flow, asked);
+}
+
+static void answer_seen(struct flow *flow, const struct http2_told *told)
+{
+    const struct facts_answer answer = {
+        .code = told->head.code,
+        .body = !told->end,
+        .fields = told->head.fields,
+        .fields_len = told->head.fields_len,
+    };
+    const struct facts_request unseen = {.protocol = "HTTP/2", .stream = (uint32_t)told->stream};
+    struct asked *asked = find(flow->stream->http2, told->stream);
+
+    if (answer.code < 200)
+        return; /* its request is still open */
+    if (!asked) {
+        asked = add(flow, told->stream);
+        if (!asked)
+            return;
+        asked->up_ended = true;
+        exchange_begin(flow, &asked->exchange, &unseen);
+    }
+    asked->answered = true;
+    exchange_answered(flow, &asked->exchange, &answer);
+    asked->down_ended = told->end;
+    end_if_whole(flow, asked);
+}
+
+static void head_seen(struct flow *flow, bool up, const struct http2_told *told)
+{
+    struct asked *asked = find(flow->stream->http2, told->stream);
+
+    if (up && !asked) {
+        request_seen(flow, told);
+        return;
+    }
+    if (!up && (!asked || !asked->answered)) {
+        answer_seen(flow, told);
+        return;
+    }
+    exchange_trailers(flow, &asked->exchange, up, told->head.fields, told->head.fields_len);
+    exchange_body_ended(flow, &asked->exchange, up);
+    *(up ? &asked->up_ended : &asked->down_ended) = true;
+    end_if_whole(flow, asked);
+}
+
+static void body_seen(struct flow *flow, bool up, const struct http2_told *told, size_t skipped)
+{
+    struct asked *asked = find(flow->stream->http2, told->stream);
+
+    if (!asked)
+        return;
+    if (skipped)
+        exchange_skipped(flow, &asked->exchange, up, skipped);
+    else if (told->body.len)
+        exchange_body(flow, &asked->exchange, up, told->body);
+    if (!told->end)
+        return;
+    exchange_body_ended(flow, &asked->exchange, up);
+    *(up ? &asked->up_ended : &asked->down_ended) = true;
+    end_if_whole(flow, asked);
+}
+
+static void reset_seen(struct flow *flow, bool up, const struct http2_told *told)
+{
+    enum { NO_ERROR = 0, REFUSED_STREAM = 7 }; /* RFC 9113 section 7 */
+    struct asked *asked = find(flow->stream->http2, told->stream);
+    char error[REASON_MAX];
+
+    if (!asked)
+        return;
+    snprintf(error, sizeof(error), "%s %s: %s", up ? "the program" : "the upstream",
+             !up && told->code == REFUSED_STREAM ? "did not take the request" : "reset the stream",
+             http2_code_name(told->code));
+    over(flow, asked, !up && told->code == NO_ERROR && asked->down_ended ? NULL : error);
+}
+
+/* ---- bytes ---- */
+
+/* Nothing in this direction can be read from here on: later heads refer to what was missed. */
+static void give_up(struct flow *flow, bool up, const char *reason)
+{
+    struct stream_http2 *http2 = flow->stream->http2;
+    char error[REASON_MAX];
+
+    snprintf(error, sizeof(error), "%s's HTTP/2 could not be read: %s",
+             up ? "the program" : "the upstream", reason);
+    if (!flow->why.text[0])
+        err_set(&flow->why, -EPROTO, "%s", error);
+    if (http2)
+        end_all(flow, error);
+    flow->stream->kind = STREAM_RAW;
+}
+
+void stream_http2_feed(struct flow *flow, bool up, struct span bytes)
+{
+    struct stream *stream = flow->stream;
+    struct http2_watch *watch, *other;
+    enum http2_watched status;
+    struct http2_told told;
+    size_t consumed;
+
+    if (!ready(stream)) {
+        give_up(flow, up, "not enough memory");
+        return;
+    }
+    watch = up ? stream->http2->up : stream->http2->down;
+    other = up ? stream->http2->down : stream->http2->up;
+    do {
+        status = http2_watch_feed(watch, bytes, &consumed, &told);
+        bytes = span_of(bytes.data + consumed, bytes.len - consumed);
+        switch (status) {
+        case HTTP2_WATCHED_MORE:
+            break;
+        case HTTP2_WATCHED_HEAD:
+            head_seen(flow, up, &told);
+            break;
+        case HTTP2_WATCHED_BODY:
+            body_seen(flow, up, &told, 0);
+            break;
+        case HTTP2_WATCHED_RESET:
+            reset_seen(flow, up, &told);
+            break;
+        case HTTP2_WATCHED_TABLE:
+            http2_watch_table(other, told.table_size);
+            break;
+        case HTTP2_WATCHED_BAD:
+            give_up(flow, up, http2_watch_reason(watch));
+            break;
+        }
+    } while (status != HTTP2_WATCHED_MORE && status != HTTP2_WATCHED_BAD);
+}
+
+void stream_http2_skip(struct flow *flow, bool up, uint64_t len)
+{
+    struct stream *stream = flow->stream;
+    struct http2_told told;
+    size_t taken;
+
+    while (len && stream->kind == STREAM_HTTP2) {
+        taken = ready(stream)
+                    ? http2_watch_skip(up ? stream->http2->up : stream->http2->down, len, &told)
+                    : 0;
+        if (!taken) {
+            give_up(flow, up, "more was skipped than a body has");
+            return;
+        }
+        if (told.stream)
+            body_seen(flow, up, &told, taken);
+        len -= taken;
+    }
+}
+
+void stream_http2_lost(struct flow *flow, bool up)
+{
+    give_up(flow, up, "bytes of it were lost on their way to the agent");
+}
+
+/* What was not sent has changed what the program's later heads refer to; none will come. */
+void stream_http2_denied(struct flow *flow)
+{
+    if (flow->stream->kind == STREAM_HTTP2)
+        flow->stream->kind = STREAM_RAW;
+}
+
+void stream_http2_end(struct flow *flow, const char *error)
+{
+    struct stream_http2 *http2 = TAKE(flow->stream->http2);
+
+    if (!http2)
+        return;
+    flow->stream->http2 = http2;
+    end_all(flow, error);
+    flow->stream->http2 = NULL;
+    http2_watch_free(&http2->up);
+    http2_watch_free(&http2->down);
+    free(http2);
+}

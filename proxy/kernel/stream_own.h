@@ -1,0 +1,76 @@
+/* stream_own: what the files of stream.h share; private to them. */
+#pragma once
+
+#include "proxy/flow/steps.h"
+#include "proxy/kernel/stream.h"
+#include "proxy/wire/http1.h"
+
+enum stream_kind {
+    STREAM_MEETING, /* what is spoken is not known yet */
+    STREAM_TLS,     /* records as the program made them: a handshake, or all there is to see */
+    STREAM_HTTP1,
+    STREAM_HTTP2,
+    STREAM_RAW, /* behind an upgrade, or nothing that is read here */
+};
+
+/* What one end says. */
+struct stream_side {
+    bool ktls;     /* the kernel has its keys */
+    bool heard;    /* something of it in plain text */
+    bool waits;    /* bytes are missing: nothing is read before the next head */
+    uint64_t lost; /* bytes, so far */
+};
+
+struct stream_tls;
+struct stream_http2;
+
+struct stream {
+    struct stream_opening opening;
+    enum stream_kind kind;
+    bool skipping;   /* what is being read are zeros, in the place of what was not handed up */
+    bool denied;     /* ... is what the kernel has refused */
+    unsigned unowed; /* answers to come whose requests were told already */
+    struct stream_side up, down; /* requests, answers */
+    struct stream_tls *tls;      /* NULL: no handshake was seen */
+    struct stream_http2 *http2;  /* of STREAM_HTTP2 */
+};
+
+/* Whether what answers say comes here at all. */
+static inline bool stream_hears_answers(const struct stream *stream)
+{
+    return !stream->up.ktls || stream->down.ktls || stream->down.heard;
+}
+
+/* ---- stream.c ---- */
+
+/* It is nothing that can be read, from here on; told, and judged. */
+void stream_turns_opaque(struct flow *flow, enum opaque why);
+
+/* ---- stream_tls.c: handshakes ---- */
+
+/* Records that go by in the clear. */
+void stream_tls_feed(struct flow *flow, bool up, struct span bytes);
+void stream_tls_keys(struct flow *flow, const struct abi_ktls *record);
+/* What can be said of it is told, unless it was. */
+void stream_tls_tell(struct flow *flow);
+void stream_tls_free(struct stream_tls **tls);
+
+/* ---- stream_http1.c ---- */
+
+void stream_http1_feed(struct flow *flow, bool up, struct span bytes);
+void stream_http1_skip(struct flow *flow, bool up, uint64_t len);
+/* Bytes are missing: what is under way is over. */
+void stream_http1_lost(struct flow *flow, bool up);
+/* What was refused ends here. */
+void stream_http1_denied(struct flow *flow);
+/* No more comes. */
+void stream_http1_end(struct flow *flow);
+
+/* ---- stream_http2.c ---- */
+
+void stream_http2_feed(struct flow *flow, bool up, struct span bytes);
+void stream_http2_skip(struct flow *flow, bool up, uint64_t len);
+void stream_http2_lost(struct flow *flow, bool up);
+void stream_http2_denied(struct flow *flow);
+/* Tells what is open. error: NULL, or why it is over. */
+void stream_http2_end(struct flow *flow, const char *error);

@@ -1,0 +1,220 @@
+/* stream_tls: the handshake of a connection that goes past the proxy: what of it is in the clear,
+ * and what its program tells the kernel of the keys. */
+#include <event2/event.h>
+#include <linux/tls.h>
+#include <stdio.h>
+
+#include "proxy/kernel/stream_own.h"
+#include "proxy/wire/hello.h"
+
+enum {
+    BEGINNING_MAX = 32 << 10, /* of a side: what the kernel hands up of handshakes, and more */
+    KEYS_SECONDS = 2,         /* so long after the server's hello they are waited for */
+};
+
+/* What a side says first. */
+struct beginning {
+    uint8_t *data;
+    size_t len;
+    bool read; /* its hello was, or cannot be */
+};
+
+struct stream_tls {
+    struct beginning up, down;
+    struct event *due;
+    bool begun, told, keyed;
+    uint16_t version, cipher; /* chosen; 0: not seen */
+    const char *cipher_name;  /* NULL: not known */
+    char alpn[32];
+};
+
+static bool have(struct stream *stream)
+{
+    if (!stream->tls)
+        stream->tls = calloc(1, sizeof(*stream->tls));
+    return stream->tls;
+}
+
+static bool keep(struct beginning *at, struct span bytes)
+{
+    size_t room = BEGINNING_MAX - at->len;
+
+    if (!at->data)
+        at->data = malloc(BEGINNING_MAX);
+    if (!at->data)
+        return false;
+    if (bytes.len > room)
+        bytes.len = room;
+    memcpy(at->data + at->len, bytes.data, bytes.len);
+    at->len += bytes.len;
+    return true;
+}
+
+static void is_read(struct beginning *at)
+{
+    at->read = true;
+    free(at->data);
+    at->data = NULL;
+}
+
+static void on_due(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    stream_tls_tell(arg);
+}
+
+/* The handshake will be over soon, with or without keys for the kernel. */
+static void await_keys(struct flow *flow)
+{
+    static const struct timeval patience = {.tv_sec = KEYS_SECONDS};
+    struct stream_tls *tls = flow->stream->tls;
+
+    if (!tls->due)
+        tls->due = evtimer_new(flow->worker->base, on_due, flow);
+    if (tls->due)
+        event_add(tls->due, &patience);
+}
+
+static void read_client(struct flow *flow, struct beginning *at)
+{
+    struct hello hello;
+    enum hello_status status =
+        hello_parse(span_of(at->data, at->len), flow->worker->scratch, &hello);
+
+    if (status == HELLO_PARTIAL && at->len < BEGINNING_MAX)
+        return;
+    if (status == HELLO_DONE) {
+        if (!peek_note_asked(flow, &hello))
+            flow->facts.where.host[0] = 0;
+        if (!flow->stream->opening.accepted)
+            verdict_hello(flow);
+    }
+    is_read(at);
+}
+
+static void read_server(struct flow *flow, struct beginning *at)
+{
+    struct stream_tls *tls = flow->stream->tls;
+    struct server_hello hello;
+    enum hello_status status =
+        hello_parse_server(span_of(at->data, at->len), flow->worker->scratch, &hello);
+
+    if (status == HELLO_PARTIAL && at->len < BEGINNING_MAX)
+        return;
+    if (status == HELLO_DONE) {
+        tls->version = hello.version;
+        tls->cipher = hello.cipher;
+        tls->cipher_name = suites_name(hello.cipher);
+        span_to_text(hello.alpn, tls->alpn, sizeof(tls->alpn));
+    }
+    is_read(at);
+    await_keys(flow);
+}
+
+void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
+{
+    struct stream *stream = flow->stream;
+    struct beginning *at;
+
+    if (stream->kind == STREAM_MEETING)
+        stream->kind = STREAM_TLS;
+    if (!have(stream))
+        return;
+    at = up ? &stream->tls->up : &stream->tls->down;
+    stream->tls->begun = true;
+    if (at->read || !keep(at, bytes))
+        return;
+    if (up)
+        read_client(flow, at);
+    else
+        read_server(flow, at);
+}
+
+/* TLS 1.3's suites are named by the cipher alone. */
+static const char *suite_of(uint16_t cipher)
+{
+    switch (cipher) {
+    case TLS_CIPHER_AES_GCM_128:
+        return suites_name(0x1301);
+    case TLS_CIPHER_AES_GCM_256:
+        return suites_name(0x1302);
+    case TLS_CIPHER_CHACHA20_POLY1305:
+        return suites_name(0x1303);
+    }
+    return NULL;
+}
+
+void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
+{
+    struct stream_tls *tls = have(flow->stream) ? flow->stream->tls : NULL;
+
+    if (!tls || tls->keyed)
+        return;
+    tls->begun = tls->keyed = true;
+    if (!tls->version)
+        tls->version = record->version;
+    if (!tls->cipher_name && record->version == TLS_1_3_VERSION)
+        tls->cipher_name = suite_of(record->cipher);
+    if (!flow->version_max)
+        flow->version_max = record->version;
+    flow->facts.visibility = VISIBILITY_KTLS;
+    flow->facts.opaque = OPAQUE_NO_REASON;
+    stream_tls_tell(flow);
+}
+
+/* Its program encrypts it. */
+static void note_unseen(struct flow *flow)
+{
+    facts_set_opaque(&flow->facts, OPAQUE_OWN_TLS);
+    if (!flow->stream->opening.accepted && verdict_unseen_opaque(flow, OPAQUE_OWN_TLS) &&
+        flow->stream->denied)
+        verdict_unexplained(flow, NULL);
+}
+
+void stream_tls_tell(struct flow *flow)
+{
+    struct stream_tls *tls = flow->stream->tls;
+    bool ktls = flow->facts.visibility == VISIBILITY_KTLS;
+
+    if (!tls || !tls->begun || tls->told)
+        return;
+    tls->told = true;
+    if (tls->due)
+        event_del(tls->due);
+    if (!ktls)
+        note_unseen(flow);
+    else if (!flow->stream->opening.accepted && tls->version && tls->cipher_name)
+        verdict_session(flow, tls->version, tls->cipher_name);
+    report_tls(flow);
+}
+
+void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event)
+{
+    const struct stream_tls *tls = stream->tls;
+    char text[8];
+
+    if (!tls)
+        return;
+    if (tls->version > 0x0300 && tls->version <= 0x0304) {
+        snprintf(text, sizeof(text), "TLS1.%u", (tls->version & 0xffu) - 1);
+        event->tls.version = flow_event_text(event, span_of_text(text));
+    }
+    if (tls->cipher_name)
+        event->tls.cipher = tls->cipher_name;
+    if (tls->alpn[0])
+        event->tls.alpn = flow_event_text(event, span_of_text(tls->alpn));
+}
+
+void stream_tls_free(struct stream_tls **tls)
+{
+    struct stream_tls *gone = TAKE(*tls);
+
+    if (!gone)
+        return;
+    if (gone->due)
+        event_free(gone->due);
+    free(gone->up.data);
+    free(gone->down.data);
+    free(gone);
+}
