@@ -9,6 +9,7 @@
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/kernel/programs.h"
+#include "proxy/kernel/ring.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/limits.h"
 #include "proxy/telemetry/neighbours.h"
@@ -32,6 +33,8 @@ void agent_before_exits(void *arg)
         doors_accept(agent->doors);
         resolver_drain(agent->resolver);
     }
+    if (agent->ring)
+        ring_drain(agent->ring);
     agent->sockets_due = sockets_step(agent->sockets);
 }
 

@@ -15,6 +15,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/ring.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
 #include "proxy/limits.h"
@@ -236,12 +237,30 @@ static void on_begin(void *arg, const struct identity_begin *begin)
         lifecycle_on_begin(agent->lifecycle, begin);
 }
 
+static void on_socket(void *arg, const struct abi_socket *record)
+{
+    struct agent *agent = arg;
+
+    sockets_on_record(agent->sockets, record);
+    if (agent->ring)
+        ring_on_socket(agent->ring, record);
+}
+
+static void on_ktls(void *arg, const struct abi_ktls *record)
+{
+    struct agent *agent = arg;
+
+    programs_on_ktls(agent->programs, record);
+    if (agent->ring)
+        ring_on_ktls(agent->ring, record);
+}
+
 static int begin_watching(struct agent *agent, struct err *err)
 {
     identity_on_exec(agent->identity, on_begin, agent);
-    identity_on_socket(agent->identity, sockets_on_record, agent->sockets);
+    identity_on_socket(agent->identity, on_socket, agent);
     identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
-    identity_on_ktls(agent->identity, programs_on_ktls, agent->programs);
+    identity_on_ktls(agent->identity, on_ktls, agent);
     identity_before_exits(agent->identity, agent_before_exits, agent);
     agent->on_record = watch(agent, identity_fd(agent->identity));
     agent->on_flow_end = watch(agent, identity_wake_fd(agent->identity));
@@ -384,6 +403,8 @@ static void say_last_words(struct agent *agent)
     if ((agent->doors || agent->gate) && !agent->leaving)
         agent_step(
             agent); /* what waits to be accepted has its workers yet; or it is the next agent's */
+    if (agent->ring)
+        ring_stop(agent->ring);
     gate_free(&agent->gate);
     while (agent->workers_len)
         worker_free(&agent->workers[--agent->workers_len]);
@@ -396,6 +417,7 @@ static void say_last_words(struct agent *agent)
     if (agent->identity) {
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
+        identity_on_ktls(agent->identity, NULL, NULL);
         identity_on_syn(agent->identity, NULL, NULL);
         identity_on_ktls(agent->identity, NULL, NULL);
         identity_finish(agent->identity);
@@ -425,6 +447,7 @@ void agent_free(struct agent **agent)
     sessions_free(&gone->sessions);
     captures_free(&gone->captures);
     free(gone->workers);
+    ring_free(&gone->ring);
     lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);

@@ -7,6 +7,7 @@
 #include "proxy/doors/gate.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/ring.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
 #include "proxy/succession/predecessor.h"
@@ -64,6 +65,8 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
 void agent_drain(struct agent *agent)
 {
     agent_step(agent); /* what has come so far is served yet */
+    if (agent->ring)
+        ring_stop(agent->ring); /* what it follows goes on without it */
     agent->draining = true;
     for (unsigned i = 0; i < agent->workers_len; i++)
         worker_retire(agent->workers[i]);

@@ -239,7 +239,9 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
         .dst = addr_of(record->dst, record->dst_port),
         .protocol = record->protocol == IPPROTO_UDP ? PROTOCOL_UDP : PROTOCOL_TCP,
         .pod = pods_find(sockets->parts.pods, record->pod),
-        .route = record->flags & ABI_SOCKET_STEERED ? ROUTE_PROXY : ROUTE_DIRECT,
+        .route = record->flags & ABI_SOCKET_STEERED  ? ROUTE_PROXY
+                 : record->flags & ABI_SOCKET_KERNEL ? ROUTE_KERNEL
+                                                     : ROUTE_DIRECT,
         .began_ns = record->time_ns,
     };
     struct tracked *entry;
@@ -287,6 +289,8 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
     struct addr dst = addr_of(record->dst, record->dst_port);
     struct tracked *entry;
 
+    if (record->kind == ABI_SOCKET_ACCEPT)
+        return; /* ../kernel/ring.c follows what its own programs are asked */
     if (record->kind == ABI_SOCKET_CONNECT) {
         handle_connect(sockets, record);
         return;

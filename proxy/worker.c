@@ -86,7 +86,12 @@ static int make_contexts(struct worker *worker, struct err *err)
     return 0;
 }
 
-static void forget_one(struct worker *worker, struct pod *pod)
+void worker_expect(struct worker *worker)
+{
+    atomic_fetch_add(&worker->handovers->load, 1);
+}
+
+void worker_forget(struct worker *worker, struct pod *pod)
 {
     limits_leave(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
@@ -102,7 +107,7 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
-        forget_one(worker, flow->facts.who.pod);
+        worker_forget(worker, flow->facts.who.pod);
         flow_free(&flow);
     }
     if (limits_ebbed(worker->parts.limits))
@@ -113,7 +118,7 @@ static void begin(struct worker *worker, struct given *given)
 {
     if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
                   given->credentials))
-        forget_one(worker, given->pod);
+        worker_forget(worker, given->pod);
     pod_unref(&given->pod);
     credentials_unref(&given->credentials);
     free(given);

@@ -110,6 +110,10 @@ void worker_visit(struct worker *worker, struct worker_visit *visit);
 /* No more flows will come: programs that can are asked to go on over new connections, which are
  * another agent's. Any thread. */
 void worker_retire(struct worker *worker);
+/* One more flow, admitted as above, which a visit will begin; any thread. Where none does, it is to
+ * be forgotten again; on the worker's thread, or before it was visited. pod may be NULL. */
+void worker_expect(struct worker *worker);
+void worker_forget(struct worker *worker, struct pod *pod);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

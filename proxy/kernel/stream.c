@@ -266,9 +266,12 @@ static void tell_lost(struct flow *flow)
                 lost);
 }
 
-void kernel_stream_closed(struct flow *flow, uint64_t time_ns)
+void kernel_stream_closed(struct flow *flow, uint64_t time_ns, const uint64_t lost[ABI_DIRECTIONS])
 {
     flow->said_ns = time_ns;
+    for (unsigned i = 0; i < ABI_DIRECTIONS; i++)
+        if (lost[i])
+            lose(flow, (i == ABI_TX) != flow->stream->opening.accepted, lost[i]);
     flow_watched(flow);
 }
 

@@ -31,8 +31,8 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
                         uint64_t lost);
 /* Its program hands a direction's keys to the kernel. */
 void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record);
-/* Its program has closed it. time_ns: boot clock. */
-void kernel_stream_closed(struct flow *flow, uint64_t time_ns);
+/* Its program has closed it. time_ns: boot clock. lost: bytes at its end. */
+void kernel_stream_closed(struct flow *flow, uint64_t time_ns, const uint64_t lost[ABI_DIRECTIONS]);
 /* What was seen of its handshake, into a process_tls. */
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
 /* What is left is told; of a flow of another route: nothing. */

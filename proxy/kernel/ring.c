@@ -1,0 +1,437 @@
+#include "proxy/kernel/ring.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/identity/identity.h"
+#include "proxy/kernel/lane.h"
+#include "proxy/limits.h"
+#include "proxy/pods/pods.h"
+#include "proxy/sockets.h"
+#include "proxy/worker.h"
+
+enum {
+    ROWS_FIRST = 256,
+    TURN_PIECES = 8192,
+    PAUSE_US = 2000, /* between turns: a wake-up for each piece would cost more than the piece */
+};
+
+/* A connection, by its cookie. */
+struct entry {
+    struct entry *next;      /* in its row */
+    struct entry *next_over; /* in ring->over */
+    uint64_t cookie, pod;
+    struct lane *lane;
+    struct seat *seat;
+    bool known; /* its process is */
+    bool over;
+    uint64_t over_ns;
+    uint64_t lost[ABI_DIRECTIONS];         /* bytes that its worker has not been told of */
+    struct abi_ktls *ktls[ABI_DIRECTIONS]; /* that what was said before is to come before */
+};
+
+struct ring {
+    struct ring_parts parts;
+    struct ring_buffer *buffer;
+    struct event *on_said, *pause_over;
+    struct entry **rows;
+    size_t rows_len, len;
+    struct entry *over;
+    struct lane **lanes; /* one a worker */
+    unsigned pieces;     /* of this turn */
+    bool stopped, draining;
+    struct ring_stats stats;
+};
+
+/* ---- by cookie ---- */
+
+static struct entry **row_of(struct entry **rows, size_t rows_len, uint64_t cookie)
+{
+    return &rows[cookie * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (rows_len - 1)];
+}
+
+static struct entry *find(const struct ring *ring, uint64_t cookie)
+{
+    struct entry *entry = *row_of(ring->rows, ring->rows_len, cookie);
+
+    while (entry && entry->cookie != cookie)
+        entry = entry->next;
+    return entry;
+}
+
+/* Without memory rows grow longer. */
+static void grow(struct ring *ring)
+{
+    size_t len = 2 * ring->rows_len;
+    struct entry **rows = ring->len < ring->rows_len ? NULL : calloc(len, sizeof(struct entry *));
+
+    if (!rows)
+        return;
+    for (size_t i = 0; i < ring->rows_len; i++)
+        while (ring->rows[i]) {
+            struct entry *entry = ring->rows[i], **row = row_of(rows, len, entry->cookie);
+
+            ring->rows[i] = entry->next;
+            entry->next = *row;
+            *row = entry;
+        }
+    free(ring->rows);
+    ring->rows = rows;
+    ring->rows_len = len;
+}
+
+static void insert(struct ring *ring, struct entry *entry)
+{
+    struct entry **row;
+
+    grow(ring);
+    row = row_of(ring->rows, ring->rows_len, entry->cookie);
+    entry->next = *row;
+    *row = entry;
+    ring->len++;
+}
+
+static void entry_free(struct entry **entry)
+{
+    struct entry *gone = TAKE(*entry);
+
+    for (size_t i = 0; i < ABI_DIRECTIONS; i++)
+        free(gone->ktls[i]);
+    free(gone);
+}
+
+static void forget(struct ring *ring, struct entry *entry)
+{
+    struct entry **at = row_of(ring->rows, ring->rows_len, entry->cookie);
+
+    while (*at != entry)
+        at = &(*at)->next;
+    *at = entry->next;
+    ring->len--;
+    entry_free(&entry);
+}
+
+/* ---- connections ---- */
+
+static struct lane *least_busy(const struct ring *ring)
+{
+    unsigned best = 0;
+
+    for (unsigned i = 1; i < ring->parts.workers_len; i++)
+        if (worker_load(ring->parts.workers[i]) < worker_load(ring->parts.workers[best]))
+            best = i;
+    return ring->lanes[best];
+}
+
+static struct addr addr_of(const uint8_t ip[16], uint16_t port)
+{
+    struct addr addr = {.port = port};
+
+    memcpy(addr.ip, ip, sizeof(addr.ip));
+    return addr;
+}
+
+static struct origin origin_of(const struct abi_socket *record)
+{
+    return (struct origin){
+        .src = addr_of(record->src, record->src_port),
+        .dst = addr_of(record->dst, record->dst_port),
+        .cookie = record->cookie,
+        .pod = record->pod,
+        .cgroup = record->cgroup,
+        .netns_cookie = record->netns_cookie,
+        .start_ns = record->start_ns,
+        .time_ns = record->time_ns + clock_ns() - clock_read_ns(CLOCK_BOOTTIME),
+        .pid = record->pid,
+    };
+}
+
+/* It goes by unread; its close says why. */
+static void refuse(const struct ring *ring, const struct origin *origin, enum limit why)
+{
+    struct sockets_flow *done = malloc(sizeof(*done));
+    char line[256];
+
+    if (done) {
+        *done = (struct sockets_flow){
+            .cookie = origin->cookie,
+            .dst = origin->dst,
+            .src_port = origin->src.port,
+            .route = ROUTE_KERNEL,
+            .visibility = VISIBILITY_OPAQUE,
+        };
+        snprintf(done->error, sizeof(done->error), "not read: %s", limits_reason(why));
+        sockets_flow_done(ring->parts.sockets, &done);
+    }
+    if (limits_refuse(ring->parts.limits, why, clock_ns(), line, sizeof(line)))
+        log_warn("%s", line);
+}
+
+/* Takes process. */
+static void open_stream(struct ring *ring, const struct abi_socket *record, struct process *process,
+                        struct pod *pod)
+{
+    struct lane_opening opening = {
+        .origin = origin_of(record),
+        .process = process,
+        .pod = pod,
+        .accepted = record->kind == ABI_SOCKET_ACCEPT,
+    };
+    struct entry *entry = calloc(1, sizeof(*entry));
+    enum limit lacks = entry ? limits_admit(ring->parts.limits, pod) : LIMIT_MEMORY;
+
+    if (!opening.accepted)
+        sockets_accepted(ring->parts.sockets, &opening.origin, process, pod);
+    if (lacks) {
+        if (!opening.accepted)
+            refuse(ring, &opening.origin, lacks);
+        if (process)
+            identity_flow_end(ring->parts.identity, &process);
+        free(entry);
+        return;
+    }
+    *entry = (struct entry){.cookie = record->cookie, .pod = record->pod, .known = process};
+    entry->lane = least_busy(ring);
+    entry->seat = lane_open(entry->lane, &opening);
+    if (!entry->seat) { /* no memory: lane_open() has ended what there was of it */
+        free(entry);
+        return;
+    }
+    insert(ring, entry);
+    ring->stats.opened++;
+}
+
+static void begin(struct ring *ring, const struct abi_socket *record)
+{
+    struct pod *pod = pods_find(ring->parts.pods, record->pod);
+    struct process *process = NULL;
+
+    if (!pod || find(ring, record->cookie))
+        return;
+    if (record->pid)
+        process =
+            identity_flow_begin(ring->parts.identity, record->pid, record->start_ns, record->pod);
+    open_stream(ring, record, process, pod);
+}
+
+void ring_on_socket(struct ring *ring, const struct abi_socket *record)
+{
+    struct entry *entry;
+
+    if (ring->stopped || record->protocol != IPPROTO_TCP)
+        return;
+    if (record->kind == ABI_SOCKET_ACCEPT ||
+        (record->kind == ABI_SOCKET_CONNECT && record->flags & ABI_SOCKET_KERNEL))
+        begin(ring, record);
+    if (record->kind != ABI_SOCKET_CLOSE)
+        return;
+    entry = find(ring, record->cookie);
+    if (!entry || entry->over)
+        return;
+    entry->over = true; /* when all that it said before was read */
+    entry->over_ns = record->time_ns;
+    entry->next_over = ring->over;
+    ring->over = entry;
+}
+
+void ring_on_ktls(struct ring *ring, const struct abi_ktls *record)
+{
+    struct entry *entry = ring->stopped ? NULL : find(ring, record->cookie);
+    struct abi_ktls **at =
+        entry && record->direction < ABI_DIRECTIONS ? &entry->ktls[record->direction] : NULL;
+
+    if (!at || *at)
+        return; /* of another route, or told: keys may be renewed */
+    *at = malloc(sizeof(**at));
+    if (*at)
+        **at = *record;
+}
+
+/* ---- what is said ---- */
+
+/* Keys that were handed over before this moment. */
+static void pass_keys(struct entry *entry, uint64_t until_ns)
+{
+    for (size_t i = 0; i < ABI_DIRECTIONS; i++)
+        if (entry->ktls[i] && entry->ktls[i]->kind && entry->ktls[i]->time_ns <= until_ns) {
+            lane_ktls(entry->lane, entry->seat, entry->ktls[i]);
+            entry->ktls[i]->kind = 0; /* passed on; the next ones are no news */
+        }
+}
+
+static void learn_process(struct ring *ring, struct entry *entry, uint32_t pid)
+{
+    struct process *process = identity_flow_begin(ring->parts.identity, pid, 0, entry->pod);
+
+    entry->known = true;
+    if (process)
+        lane_process(entry->lane, entry->seat, process);
+}
+
+static void pass_on(struct ring *ring, struct entry *entry, const struct abi_said *said)
+{
+    uint64_t *lost = &entry->lost[said->direction];
+
+    if (!entry->known && said->pid)
+        learn_process(ring, entry, said->pid);
+    pass_keys(entry, said->flags & ABI_SAID_KTLS ? UINT64_MAX : said->time_ns);
+    if (lane_said(entry->lane, entry->seat, said, *lost)) {
+        *lost = 0;
+        return;
+    }
+    *lost += said->skipped + said->lost + said->len;
+    ring->stats.lost += said->len;
+}
+
+static int on_said(void *arg, void *data, size_t len)
+{
+    struct ring *ring = arg;
+    const struct abi_said *said = data;
+    struct entry *entry;
+
+    if (len < offsetof(struct abi_said, bytes) ||
+        said->len > len - offsetof(struct abi_said, bytes) || said->direction >= ABI_DIRECTIONS)
+        return 0;
+    ring->stats.pieces++;
+    ring->stats.bytes += said->len;
+    ring->stats.lost += said->lost;
+    ring->stats.denied += said->kind == ABI_SAID_DENIED;
+    entry = find(ring, said->cookie);
+    if (!entry) { /* that it began was told before, by the other ring buffer */
+        identity_catch_up(ring->parts.identity);
+        entry = find(ring, said->cookie);
+    }
+    if (entry)
+        pass_on(ring, entry, said);
+    else
+        ring->stats.strays++;
+    return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
+}
+
+static void end(struct ring *ring, struct entry *entry, uint64_t time_ns)
+{
+    pass_keys(entry, UINT64_MAX);
+    lane_close(entry->lane, entry->seat, time_ns, entry->lost);
+    forget(ring, entry);
+}
+
+static void end_those_over(struct ring *ring)
+{
+    while (ring->over) {
+        struct entry *entry = ring->over;
+
+        ring->over = entry->next_over;
+        end(ring, entry, entry->over_ns);
+    }
+}
+
+void ring_drain(struct ring *ring)
+{
+    bool all;
+
+    if (ring->stopped || ring->draining)
+        return; /* from within: what it would read is about to be */
+    ring->draining = true;
+    ring->pieces = 0;
+    all = ring_buffer__consume(ring->buffer) >= 0;
+    ring->draining = false;
+    if (all)
+        end_those_over(ring);
+    for (unsigned i = 0; i < ring->parts.workers_len; i++)
+        lane_send(ring->lanes[i]);
+    if (!all)
+        event_active(ring->on_said, EV_READ, 0);
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *arg)
+{
+    static const struct timeval pause = {.tv_usec = PAUSE_US};
+    struct ring *ring = arg;
+
+    (void)fd;
+    (void)what;
+    event_add(ring->pause_over, &pause);
+    ring_drain(ring);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct ring *ring = arg;
+
+    (void)fd;
+    (void)what;
+    event_add(ring->on_said, NULL);
+}
+
+/* ---- beginning and end ---- */
+
+int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
+{
+    CLEANUP(ring_free) struct ring *ring = calloc(1, sizeof(*ring));
+
+    if (!ring)
+        return err_set(err, -ENOMEM, "the kernel route");
+    ring->parts = *parts;
+    ring->rows_len = ROWS_FIRST;
+    ring->rows = calloc(ring->rows_len, sizeof(struct entry *));
+    ring->lanes = calloc(parts->workers_len, sizeof(struct lane *));
+    if (!ring->rows || !ring->lanes)
+        return err_set(err, -ENOMEM, "the kernel route");
+    for (unsigned i = 0; i < parts->workers_len; i++)
+        if (!(ring->lanes[i] = lane_new(parts->workers[i])))
+            return err_set(err, -ENOMEM, "the kernel route");
+    ring->buffer = ring_buffer__new(parts->said_fd, on_said, ring, NULL);
+    if (!ring->buffer)
+        return err_sys(err, -errno, "ring buffer of what is said on the kernel route");
+    ring->on_said =
+        event_new(parts->base, ring_buffer__epoll_fd(ring->buffer), EV_READ, on_ready, ring);
+    ring->pause_over = evtimer_new(parts->base, on_pause_over, ring);
+    if (!ring->on_said || !ring->pause_over || event_add(ring->on_said, NULL) < 0)
+        return err_set(err, -ENOMEM, "the kernel route");
+    *out = TAKE(ring);
+    return 0;
+}
+
+void ring_stop(struct ring *ring)
+{
+    if (ring->stopped)
+        return;
+    ring_drain(ring);
+    for (size_t i = 0; i < ring->rows_len; i++)
+        while (ring->rows[i])
+            end(ring, ring->rows[i], clock_read_ns(CLOCK_BOOTTIME));
+    for (unsigned i = 0; i < ring->parts.workers_len; i++)
+        lane_send(ring->lanes[i]);
+    ring->stopped = true;
+    event_del(ring->on_said);
+    event_del(ring->pause_over);
+}
+
+void ring_free(struct ring **ring)
+{
+    struct ring *gone = TAKE(*ring);
+
+    if (!gone)
+        return;
+    for (unsigned i = 0; gone->lanes && i < gone->parts.workers_len; i++)
+        lane_free(&gone->lanes[i]);
+    if (gone->on_said)
+        event_free(gone->on_said);
+    if (gone->pause_over)
+        event_free(gone->pause_over);
+    ring_buffer__free(gone->buffer);
+    free(gone->lanes);
+    free(gone->rows);
+    free(gone);
+}
+
+void ring_stats(const struct ring *ring, struct ring_stats *out)
+{
+    *out = ring->stats;
+    out->streams = ring->len;
+}
