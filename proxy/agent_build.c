@@ -15,6 +15,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/backend.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
@@ -271,6 +272,26 @@ static int begin_watching(struct agent *agent, struct err *err)
     return 0;
 }
 
+/* A kernel that cannot carry it is no reason not to begin: all takes the proxy route then. */
+static int take_kernel_route(struct agent *agent, struct err *err)
+{
+    struct ring_parts parts = {
+        .base = agent->base,
+        .identity = agent->identity,
+        .pods = agent->pods,
+        .sockets = agent->sockets,
+        .limits = &agent->limits,
+        .workers = agent->workers,
+        .workers_len = agent->workers_len,
+    };
+    int result = backend_new(&agent->backend, keeper_bpf(agent->keeper), err);
+
+    parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;
+    if (result < 0 || parts.said_fd < 0)
+        return result;
+    return ring_new(&agent->ring, &parts, err);
+}
+
 /* How connections come by the kernel's steering. */
 static int steer(struct agent *agent, const struct agent_settings *settings, struct err *err)
 {
@@ -365,6 +386,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
+        result = steers ? take_kernel_route(agent, err) : 0;
+    if (result == 0)
         result = steers ? steer(agent, settings, err) : open_gate(agent, settings, err);
     set_limits(agent);
     if (result == 0 && agent->doors)
@@ -417,7 +440,6 @@ static void say_last_words(struct agent *agent)
     if (agent->identity) {
         identity_on_exec(agent->identity, NULL, NULL);
         identity_on_socket(agent->identity, NULL, NULL);
-        identity_on_ktls(agent->identity, NULL, NULL);
         identity_on_syn(agent->identity, NULL, NULL);
         identity_on_ktls(agent->identity, NULL, NULL);
         identity_finish(agent->identity);
@@ -448,6 +470,7 @@ void agent_free(struct agent **agent)
     captures_free(&gone->captures);
     free(gone->workers);
     ring_free(&gone->ring);
+    backend_free(&gone->backend);
     lifecycle_free(&gone->lifecycle);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);

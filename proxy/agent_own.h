@@ -28,6 +28,7 @@ struct agent {
     struct limits limits;
     struct worker **workers;
     unsigned workers_len;
+    struct backend *backend;
     struct ring *ring; /* NULL: there is no kernel route */
     struct attempts *attempts;
     struct doors *doors;
