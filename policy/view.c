@@ -140,6 +140,14 @@ const struct policy *policy_view_at(const struct policy_view *view, size_t i)
     return view->list[i];
 }
 
+bool policy_view_prefers_ktls(const struct policy_view *view)
+{
+    for (size_t i = 0; i < view->len; i++)
+        if (view->list[i]->ktls == POLICY_KTLS_PREFER)
+            return true;
+    return false;
+}
+
 enum policy_agent_down policy_view_agent_down(const struct policy_view *view)
 {
     enum policy_agent_down said = POLICY_DOWN_DEFAULT;

@@ -34,5 +34,7 @@ enum { POLICY_VIEW_PORTS_MAX = 16 }; /* the kernel has room for about so many of
 /* How pods are steered for it: whether every TCP port is (a rule has names, TLS or rules and says
  * no ports, or too many), else which beyond the usual. ports: the caller's; -ENOMEM. */
 int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **ports, size_t *len);
+/* Whether any of them has programs let the kernel encrypt. */
+bool policy_view_prefers_ktls(const struct policy_view *view);
 enum policy_agent_down
 policy_view_agent_down(const struct policy_view *view); /* the strictest said */

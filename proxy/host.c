@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <mntent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +11,8 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+
+#include "base/cleanup.h"
 
 static int find_cgroup2(char out[PATH_MAX])
 {
@@ -111,4 +115,13 @@ unsigned host_cpus(void)
     cpu_set_t cpus;
 
     return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+}
+
+/* A socket that is not connected is refused by the module, if there is one. */
+bool host_has_ktls(void)
+{
+    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd >= 0 &&
+           (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0 || errno == ENOTCONN);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 
 #include "base/err.h"
@@ -20,3 +21,6 @@ int host_check_files(struct err *err);
 /* Every flow is two sockets; what the shell allows is for one program. */
 void host_raise_file_limit(struct rlimit *old);
 unsigned host_cpus(void); /* this process may run on */
+
+/* Whether the kernel has TLS (its module is loaded for that, if it is there). */
+bool host_has_ktls(void);

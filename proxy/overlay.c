@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "certs/cacerts.h"
+#include "certs/file.h"
 #include "certs/own.h"
 #include "certs/trust.h"
+#include "proxy/kernel/ktls_conf.h"
 
 /* Java keeps its own: Debian's path, then where JDKs of other makers have it. */
 static const char *const java_stores[] = {
@@ -19,6 +22,15 @@ static const char *const java_stores[] = {
 
 /* Directories that OpenSSL searches by subject hash where a file does not have the root. */
 static const char *const hashed_dirs[] = {"/etc/ssl/certs", "/etc/pki/tls/certs", NULL};
+
+/* Where builds of OpenSSL look for their configuration: Debian's, Fedora's, its own. */
+static const char *const openssl_confs[] = {
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/openssl.cnf",
+    "/usr/lib/ssl/openssl.cnf",
+    "/usr/local/ssl/openssl.cnf",
+    NULL,
+};
 
 /* ---- which places matter ---- */
 
@@ -144,6 +156,7 @@ void overlay_find(struct overlay *overlay)
 
     overlay_choose(&places, getenv);
     overlay->len = overlay->dirs_len = 0;
+    overlay->no_conf = false;
     overlay->no_cert_file = is_set(cert_file) && !is_regular(cert_file);
     for (size_t i = 0; i < places.len; i++) {
         const struct overlay_place *place = &places.all[i];
@@ -155,6 +168,20 @@ void overlay_find(struct overlay *overlay)
         else
             add_file(overlay, path, place);
     }
+}
+
+void overlay_find_ktls(struct overlay *overlay)
+{
+    static const struct overlay_place place = {.kind = OVERLAY_OPENSSL, .adds = true};
+    const char *named = getenv("OPENSSL_CONF");
+    size_t before = overlay->len;
+
+    if (is_set(named))
+        add_file(overlay, named, &place);
+    overlay->no_conf = is_set(named) && overlay->len == before;
+    for (size_t i = 0; openssl_confs[i]; i++)
+        add_file(overlay, openssl_confs[i], &place);
+    overlay->no_conf |= overlay->len == before;
 }
 
 /* ---- what is done with them ---- */
@@ -246,6 +273,26 @@ int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[AN
     return result;
 }
 
+/* What is wrong with one, nobody needs to hear from us but who asked for kTLS. */
+static int write_conf(struct overlay_file *file, struct err *err)
+{
+    CLEANUP(buffer_fini) struct buffer made = {0};
+    CLEANUP(file_free) struct file original = {0};
+    struct err why = {0};
+    int result = file_read(&original, file->path, &why);
+
+    if (result == 0)
+        result = ktls_conf_make(&made, span_of(original.data, original.len), &why);
+    if (result < 0)
+        log_warn("%s stays as it is, so that who reads it does not use kTLS: %s", file->path,
+                 why.text);
+    if (result != KTLS_CONF_MADE) {
+        file->with[0] = 0;
+        return 0;
+    }
+    return file_replace(file->with, span_of(made.data, made.len), &original, err);
+}
+
 int overlay_write(struct overlay *overlay, const char *dir, const struct anchors_shown *shown,
                   struct err *err)
 {
@@ -256,7 +303,9 @@ int overlay_write(struct overlay *overlay, const char *dir, const struct anchors
         const STACK_OF(X509) *roots = shown->roots[file->trust];
 
         snprintf(file->with, sizeof(file->with), "%s/%zu", dir, i);
-        if (file->kind == OVERLAY_JAVA)
+        if (file->kind == OVERLAY_OPENSSL)
+            result = write_conf(file, err);
+        else if (file->kind == OVERLAY_JAVA)
             result = cacerts_merge(file->with, file->path, roots, err);
         else
             result = trust_merge(file->with, file->path, roots, err);

@@ -18,8 +18,9 @@ enum { OVERLAY_MAX = 32, OVERLAY_PLACES_MAX = 2 * OVERLAY_MAX };
 
 enum overlay_kind {
     OVERLAY_PEM,
-    OVERLAY_JAVA, /* a Java truststore */
-    OVERLAY_DIR,  /* files under hashed names; read, never hidden */
+    OVERLAY_JAVA,    /* a Java truststore */
+    OVERLAY_DIR,     /* files under hashed names; read, never hidden */
+    OVERLAY_OPENSSL, /* an OpenSSL configuration, to ask for kTLS */
 };
 
 /* Where programs may look for roots; it need not exist. */
@@ -38,7 +39,7 @@ struct overlay_places { /* borrows from the environment; not to be copied */
 
 struct overlay_file {
     char path[PATH_MAX]; /* real path of what is hidden */
-    char with[PATH_MAX]; /* what is mounted over it */
+    char with[PATH_MAX]; /* what is mounted over it; "": nothing is */
     enum overlay_kind kind;
     bool dirs;    /* of any of its places */
     bool adds;    /* of all */
@@ -53,6 +54,8 @@ struct overlay {
     bool no_cert_file;      /* SSL_CERT_FILE names none: programs trust directories alone, in which
                              * nothing can be added; so the variable is to name roots of ours */
     size_t cert_file_trust; /* ... these, for anchors_roots() */
+    bool no_conf; /* kTLS is wanted, and there is no OpenSSL configuration, or OPENSSL_CONF names
+                   * none: so the variable is to name ours */
 };
 
 /* Pure: the places that matter in an environment, which look_up reads as getenv() does. As with
@@ -61,6 +64,10 @@ void overlay_choose(struct overlay_places *out, char *(*look_up)(const char *nam
 
 /* Finds which of the places for this process's environment there are. */
 void overlay_find(struct overlay *overlay);
+
+/* Behind that: programs shall let the kernel encrypt (../proxy/kernel/ktls_conf.h), by the OpenSSL
+ * configurations that they read. */
+void overlay_find_ktls(struct overlay *overlay);
 
 /* What any program of the pod trusted before, and extra (may be NULL) besides: what its upstreams
  * are verified against. *out is the caller's (X509_STORE_free). */
@@ -72,6 +79,7 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
 int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
                   size_t *len, struct err *err);
 
-/* Writes the merged copies into dir and fills every `with`. */
+/* Writes the merged copies into dir and fills every `with`. An OpenSSL configuration that is broken
+ * is left alone, which is told. */
 int overlay_write(struct overlay *overlay, const char *dir, const struct anchors_shown *shown,
                   struct err *err);

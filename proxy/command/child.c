@@ -21,6 +21,10 @@
 static const char state_dir[] = "/run/sallyport";
 #define ROOT_PATH      "/run/sallyport/ca.pem"
 #define CERT_FILE_PATH "/run/sallyport/cert-file.pem"
+#define CONF_PATH      "/run/sallyport/openssl.cnf"
+/* For programs that have no OpenSSL configuration, to let the kernel encrypt. */
+static const char ktls_conf[] = "openssl_conf = init\n[init]\nssl_conf = ssl\n"
+                                "[ssl]\nsystem_default = system\n[system]\nOptions = KTLS\n";
 
 enum { GROUPS_MAX = 256, LOOK_MS = 20 };
 
@@ -123,13 +127,15 @@ static bool is_variable(const char *entry, const char *name)
 static char **make_environment(struct identity_wanted *wanted, const struct overlay *overlay)
 {
     static char node[] = "NODE_EXTRA_CA_CERTS=" ROOT_PATH, file[] = "SSL_CERT_FILE=" CERT_FILE_PATH;
+    static char conf[] = "OPENSSL_CONF=" CONF_PATH;
+    bool no_conf = overlay && overlay->no_conf;
     bool has_node = !overlay;
     char **made;
     size_t len = 0;
 
     while (environ[len])
         len++;
-    made = calloc(len + 5, sizeof(*made)); /* at most four more, and the NULL */
+    made = calloc(len + 6, sizeof(*made)); /* at most five more, and the NULL */
     if (!made)
         return NULL;
     len = 0;
@@ -137,6 +143,8 @@ static char **make_environment(struct identity_wanted *wanted, const struct over
         has_node |= is_variable(*entry, "NODE_EXTRA_CA_CERTS");
         if (overlay && overlay->no_cert_file && is_variable(*entry, "SSL_CERT_FILE"))
             made[len++] = file;
+        else if (no_conf && is_variable(*entry, "OPENSSL_CONF"))
+            continue;
         else if (!wanted->wanted ||
                  (!is_variable(*entry, "USER") && !is_variable(*entry, "LOGNAME") &&
                   !is_variable(*entry, "HOME")))
@@ -144,6 +152,8 @@ static char **make_environment(struct identity_wanted *wanted, const struct over
     }
     if (!has_node) /* Node reads no bundle of the system; this adds to its own, replaces nothing */
         made[len++] = node;
+    if (no_conf)
+        made[len++] = conf;
     if (wanted->user[0]) {
         made[len++] = wanted->user;
         made[len++] = wanted->logname;
@@ -169,11 +179,12 @@ static void give_up(int report, enum stage stage, const char *what)
     _exit(125);
 }
 
-static bool write_roots(const char *path, const char *pem)
+static bool write_file(const char *path, const char *text)
 {
     CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
-    return fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, pem, strlen(pem)) == (ssize_t)strlen(pem);
+    return fd >= 0 && fchmod(fd, 0644) == 0 &&
+           write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
 static void make_mounts(const struct child_plan *plan, int report)
@@ -186,14 +197,16 @@ static void make_mounts(const struct child_plan *plan, int report)
     if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
         give_up(report, STAGE_MOUNTS, "/");
     for (size_t i = 0; i < overlay->len; i++)
-        if (mount(overlay->files[i].with, overlay->files[i].path, NULL, MS_BIND, NULL) < 0)
+        if (overlay->files[i].with[0] &&
+            mount(overlay->files[i].with, overlay->files[i].path, NULL, MS_BIND, NULL) < 0)
             give_up(report, STAGE_MOUNTS, overlay->files[i].path);
     /* room for the bundles of another `exec` inside; only what is written takes memory */
     if (mount("sallyport", state_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
               "mode=0755,size=16m") < 0)
         give_up(report, STAGE_MOUNTS, state_dir);
-    if (!write_roots(ROOT_PATH, plan->root_pem) ||
-        !write_roots(CERT_FILE_PATH, plan->cert_file_pem))
+    if (!write_file(ROOT_PATH, plan->root_pem) ||
+        !write_file(CERT_FILE_PATH, plan->cert_file_pem) ||
+        (overlay->no_conf && !write_file(CONF_PATH, ktls_conf)))
         give_up(report, STAGE_MOUNTS, ROOT_PATH);
 }
 

@@ -16,6 +16,14 @@
 
 enum { FAILED = 125, SETTLE_MS = 1000 };
 
+void exec_prefer_ktls(struct exec_run *run)
+{
+    if (!host_has_ktls())
+        log_warn("this kernel has no TLS (no tls module), so programs encrypt by themselves, as "
+                 "they would without --ktls or ktls: prefer");
+    overlay_find_ktls(&run->overlay);
+}
+
 int exec_show(struct exec_run *run, const struct anchors_shown *shown, struct err *err)
 {
     char dir[128];

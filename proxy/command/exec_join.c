@@ -126,6 +126,9 @@ static int add_pod(struct exec_join *join, struct exec_run *run, const char *nam
                              3 + trust.len, &answer, err);
     for (size_t i = 0; i <= trust.len; i++)
         fd_close(&fds[2 + i]);
+    if (result == 0 &&
+        (run->options->ktls || json_is_true(json_object_get(answer, "prefers_ktls"))))
+        exec_prefer_ktls(run);
     if (result == 0)
         result = read_shown(&shown, answer, err);
     json_decref(answer);

@@ -28,6 +28,8 @@ static const char usage_text[] =
     "in\n"
     "                             the kernel, not at all, or (auto) in the kernel if it encrypts "
     "there\n"
+    "      --ktls                 have programs that use OpenSSL let the kernel encrypt, where it "
+    "can\n"
     "      --passthrough NAME     never end the TLS of this server, only pass it on: a name, "
     "*.name,\n"
     "                             **.name (deeper, too), an address or its network; repeatable\n"
@@ -144,6 +146,7 @@ enum {
     PORTS,
     LOOPBACK,
     ROUTE,
+    KTLS,
     PASSTHROUGH,
     POLICY,
     AGENT,
@@ -169,6 +172,7 @@ const struct option exec_options_known[] = {
     {"ports", required_argument, NULL, PORTS},
     {"loopback", no_argument, NULL, LOOPBACK},
     {"route", required_argument, NULL, ROUTE},
+    {"ktls", no_argument, NULL, KTLS},
     {"passthrough", required_argument, NULL, PASSTHROUGH},
     {"policy", required_argument, NULL, POLICY},
     {"agent", no_argument, NULL, AGENT},
@@ -199,6 +203,9 @@ int exec_options_take(struct exec_options *options, int option)
         return parse_ports(options, optarg);
     case LOOPBACK:
         options->loopback = true;
+        return 0;
+    case KTLS:
+        options->ktls = true;
         return 0;
     case ROUTE:
         return take_route(options, optarg);

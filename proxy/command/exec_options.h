@@ -11,7 +11,7 @@ enum { EXEC_PORTS_MAX = 64, EXEC_PASSTHROUGH_MAX = 64, EXEC_POLICIES_MAX = 64 };
 struct exec_options { /* texts borrow from argv */
     bool json;
     const char *events_file, *ca_dir, *upstream_ca, *client_certs, *user, *runtime_dir;
-    bool all_ports, loopback, agent;
+    bool all_ports, loopback, ktls, agent;
     bool bare; /* compare's: the command as it is, without us */
     uint16_t ports[EXEC_PORTS_MAX];
     size_t ports_len; /* 0: the default ones */

@@ -12,7 +12,7 @@
 #include "proxy/enforce/policy_files.h"
 #include "proxy/host.h"
 
-static int load_trust(struct exec_run *run, struct err *err)
+static int load_trust(struct exec_run *run, bool ktls, struct err *err)
 {
     const struct exec_options *options = run->options;
     CLEANUP(anchors_shown_fini) struct anchors_shown shown = {{NULL}};
@@ -24,6 +24,8 @@ static int load_trust(struct exec_run *run, struct err *err)
     };
     int result = signing_load(&run->credentials, &run->overlay, &from, NULL, err);
 
+    if (result == 0 && ktls)
+        exec_prefer_ktls(run);
     if (result == 0)
         result = anchors_show(&shown, &run->credentials->anchors, err);
     return result < 0 ? result : exec_show(run, &shown, err);
@@ -54,7 +56,7 @@ static void warn_of_route(const struct policy *policy)
 }
 
 /* The command's pod has no name, no labels and stands in no namespace. */
-static int warn_of_others(const struct policy_set *policies, struct err *err)
+static int look_at_policies(const struct policy_set *policies, bool *ktls, struct err *err)
 {
     CLEANUP(pod_unref) struct pod *pod = pod_new(0, "", "", NULL, 0);
 
@@ -64,6 +66,7 @@ static int warn_of_others(const struct policy_set *policies, struct err *err)
         const struct policy *policy = policies->list[i];
 
         if (policy_selects(policy, pod)) {
+            *ktls |= policy->ktls == POLICY_KTLS_PREFER;
             warn_of_route(policy);
             continue;
         }
@@ -98,15 +101,16 @@ int exec_own_start(struct exec_run *run, struct err *err)
         .node_name = run->node_name,
     };
     CLEANUP(policy_set_unref) struct policy_set *policies = NULL;
+    bool ktls = options->ktls;
     char pin_dir[128];
     int result = load_policies(&policies, options, err);
 
     if (options->route)
         policy_route_find(options->route, &settings_of_pod.route);
     if (result == 0)
-        result = warn_of_others(policies, err);
+        result = look_at_policies(policies, &ktls, err);
     if (result == 0)
-        result = load_trust(run, err);
+        result = load_trust(run, ktls, err);
     if (result < 0)
         return result;
     snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);

@@ -34,6 +34,8 @@ struct exec_run {
     struct exec_cpu ready;          /* what our own process had taken when the command began */
 };
 
+/* The command's programs are to let the kernel encrypt: before exec_show(). */
+void exec_prefer_ktls(struct exec_run *run);
 /* Shows these roots to the command: in copies of what it reads, and by variables. */
 int exec_show(struct exec_run *run, const struct anchors_shown *shown, struct err *err);
 

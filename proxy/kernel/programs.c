@@ -3,8 +3,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 #include "bpf/abi.h"
 #include "policy/decide.h"
 #include "proxy/enforce/policies.h"
+#include "proxy/host.h"
 #include "proxy/identity/identity.h"
 #include "proxy/kernel/image_libs.h"
 #include "proxy/kernel/program.h"
@@ -249,15 +248,6 @@ void programs_forget_pod(struct programs *programs, uint64_t pod)
 }
 
 /* ---- the whole ---- */
-
-/* A socket that is not connected is refused by the module, if there is one. */
-static bool host_has_ktls(void)
-{
-    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    return fd >= 0 &&
-           (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0 || errno == ENOTCONN);
-}
 
 /* Of an agent before us: what it knew of them is gone, so they are met anew. */
 static void clear(int fd)

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "certs/pem.h"
+#include "policy/view.h"
 #include "proxy/agent.h"
 #include "proxy/control/control.h"
 #include "proxy/pods/lease.h"
@@ -64,7 +65,15 @@ static int take_trust(struct pod_trust *trust, struct control_call *call, json_i
     return result;
 }
 
-static json_t *write_shown(const struct anchors_shown *shown)
+static bool prefers_ktls(struct agent *agent, const struct pod_spec *spec)
+{
+    CLEANUP(policy_view_unref)
+    struct policy_view *view = agent_view(agent, spec->space, spec->name);
+
+    return view && policy_view_prefers_ktls(view);
+}
+
+static json_t *write_shown(const struct anchors_shown *shown, bool ktls)
 {
     json_t *roots = json_array();
 
@@ -74,7 +83,8 @@ static json_t *write_shown(const struct anchors_shown *shown)
         if (!pem || json_array_append_new(roots, json_string(pem)) < 0)
             json_decref(TAKE(roots));
     }
-    return roots ? json_pack("{s:b, s:o}", "ok", true, "roots", roots) : NULL;
+    return roots ? json_pack("{s:b, s:o, s:b}", "ok", true, "roots", roots, "prefers_ktls", ktls)
+                 : NULL;
 }
 
 /* The pod of a command whose starter stays connected: it is told the roots for copies of the files
@@ -107,7 +117,7 @@ static int add_leased(struct registry *registry, struct control_call *call, stru
         return result;
     entry = registry_find(registry, place->id);
     result = agent_trust_pod(agent, place->id, &trust, name, &shown, err);
-    if (result == 0 && !(answer = write_shown(&shown)))
+    if (result == 0 && !(answer = write_shown(&shown, prefers_ktls(agent, &entry->spec))))
         result = err_set(err, -ENOMEM, "pod %s", name);
     if (result < 0) {
         agent_remove_pod(agent, place->id, NULL);
