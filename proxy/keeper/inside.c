@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/socket.h>
 
+#include "proxy/keeper/diag.h"
 #include "proxy/keeper/net.h"
 
 static int cookie_here(uint64_t *cookie)
@@ -83,6 +84,8 @@ static int open_here(enum inside_kind kind)
         return net_open_watch(NULL);
     case INSIDE_ASK:
         return net_open_ask(NULL);
+    case INSIDE_DIAG:
+        return diag_open();
     default:
         return -EINVAL;
     }

@@ -16,6 +16,7 @@ enum inside_kind { /* of sockets */
                    INSIDE_DATAGRAM6,
                    INSIDE_WATCH, /* rtnetlink: net_open_watch(), net_open_ask() */
                    INSIDE_ASK,
+                   INSIDE_DIAG, /* sock_diag: diag_open() */
                    INSIDE_KINDS,
 };
 

@@ -237,6 +237,18 @@ int keeper_net_refresh(struct keeper *keeper, struct keeper_net *net, struct err
     return reach_tell(&net->reach, keeper_bpf(keeper), &view, err);
 }
 
+int keeper_net_diag(struct keeper *keeper, struct keeper_net *net)
+{
+    int fd = -EIO;
+
+    pthread_mutex_lock(&keeper->lock);
+    net->diag = &fd;
+    keeper_thread_enqueue(keeper, net);
+    keeper_thread_wait(keeper, net);
+    pthread_mutex_unlock(&keeper->lock);
+    return fd;
+}
+
 /* ---- what the agent before us left ---- */
 
 /* The keeper process has the namespace, with the very sockets that pods' connects wait at. */

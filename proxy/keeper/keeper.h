@@ -73,6 +73,9 @@ const struct listeners *keeper_net_listeners(const struct keeper_net *net);
 int keeper_net_watch(const struct keeper_net *net);
 int keeper_net_refresh(struct keeper *keeper, struct keeper_net *net, struct err *err);
 
+/* A socket to ask for its connections by (diag.h); the caller's. Or a negative errno. */
+int keeper_net_diag(struct keeper *keeper, struct keeper_net *net);
+
 /* A non-blocking, close-on-exec socket made in the namespace with this cookie; family AF_INET or
  * AF_INET6 (v6 only), type SOCK_STREAM (TCP) or SOCK_DGRAM (UDP). Taken from a few made ahead;
  * waits for the keeper's thread only when there are none. Any thread. Returns the descriptor (the

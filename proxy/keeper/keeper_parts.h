@@ -25,6 +25,7 @@ struct keeper_net {
     bool queued, leaving;
     bool unstored;       /* systemd shall keep it, too, once it is open */
     struct err *opening; /* for the story, while the listeners are wanted; else NULL */
+    int *diag;           /* where a socket for sock_diag is to be put; NULL: none is wanted */
     struct ahead ahead[KINDS];
 
     int netns_fd; /* from here on: set before others see it, then the control thread's */

@@ -22,7 +22,8 @@ static size_t make_sockets(struct keeper *keeper, struct keeper_net *net, enum i
     if (keeper->client.fd >= 0)
         len = keeper_client_sockets(&keeper->client, net->reach.netns_cookie, kind, fds, wanted,
                                     code);
-    if (keeper->client.fd < 0) /* none, or it is gone just now */
+    if (keeper->client.fd < 0 || /* none, or it is gone just now */
+        (kind == INSIDE_DIAG && *code == -EINVAL)) /* or it is of a build that knows no such */
         len = inside_sockets(keeper->home_fd, net->netns_fd, kind, fds, wanted, code);
     return len;
 }
@@ -59,6 +60,7 @@ struct job {
     struct keeper_net *net;
     bool leaving, storing;
     struct err *opening;
+    int *diag;
     struct {
         int fds[SOCKETS_AHEAD];
         size_t wanted, len;
@@ -79,6 +81,11 @@ static void do_job(struct keeper *keeper, struct job *job)
     }
     if (job->storing && !(job->opening && job->opening->code < 0))
         fd_store_add(job->net->reach.netns_cookie, job->net->netns_fd, &job->net->listeners);
+    if (job->diag) {
+        int fd, code = 0;
+
+        *job->diag = make_sockets(keeper, job->net, INSIDE_DIAG, &fd, 1, &code) ? fd : code;
+    }
     for (int i = 0; i < KINDS; i++)
         if (job->ahead[i].wanted)
             job->ahead[i].len =
@@ -97,7 +104,8 @@ static void begin_job(struct keeper *keeper, struct job *job)
     net->queued = false;
     keeper->busy = net;
     *job = (struct job){
-        .net = net, .leaving = net->leaving, .storing = net->unstored, .opening = net->opening};
+        .net = net, .leaving = net->leaving, .storing = net->unstored, .opening = net->opening,
+        .diag = net->diag};
     net->unstored = false;
     for (int i = 0; i < KINDS; i++) {
         job->ahead[i].wanted = net->ahead[i].wanted ? SOCKETS_AHEAD - net->ahead[i].len : 0;
@@ -117,6 +125,7 @@ static void end_job(struct keeper *keeper, const struct job *job)
         ahead->turns++;
     }
     job->net->opening = NULL;
+    job->net->diag = NULL;
     keeper->busy = NULL;
     pthread_cond_broadcast(&keeper->served);
 }
