@@ -155,6 +155,7 @@ struct task_struct {
 
 struct sock_common {
     unsigned long skc_flags;
+    volatile unsigned char skc_state;
 };
 struct sock {
     struct sock_common __sk_common;
@@ -162,7 +163,7 @@ struct sock {
     __u8 sk_kern_sock : 1; /* the kernel's own */
 };
 struct tcp_sock { /* begins with a struct sock */
-    __u32 write_seq, copied_seq, rcv_nxt;
+    __u32 write_seq, snd_una, copied_seq, rcv_nxt;
     __u64 bytes_received, bytes_acked;
 };
 

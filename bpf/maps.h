@@ -213,6 +213,15 @@ struct {
     __type(value, __u32);
 } policy_ports SEC(".maps") __weak;
 
+/* On sockets that were connected before their pod was registered: what sockets tells at their end.
+ * Written by proxy/pods/older.c. */
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct abi_socket);
+} older SEC(".maps") __weak;
+
 /* ---- the kernel route (abi.h) ---- */
 
 struct {

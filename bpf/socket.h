@@ -158,11 +158,12 @@ static __always_inline void tell_exchange(enum abi_record_kind kind, const struc
     bpf_ringbuf_submit(record, 0);
 }
 
+enum { SOCK_DONE = 1 }; /* include/net/sock.h: the other side's FIN came */
+
 /* What the program wrote and read so far, by its own calls: not what was acknowledged, nor what
  * waits unread. By sequence numbers, of which SYN and FIN take one each (RFC 9293 section 3.4). */
 static __always_inline void count_connection(struct connection *connection, const void *sk)
 {
-    enum { SOCK_DONE = 1 }; /* include/net/sock.h: the other side's FIN came */
     const struct tcp_sock *tcp = sk;
     const struct sock *sock = sk;
     __u32 copied = BPF_CORE_READ(tcp, copied_seq);

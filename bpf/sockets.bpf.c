@@ -281,9 +281,49 @@ int count_ingress(struct __sk_buff *skb)
     return ALLOW;
 }
 
+/* What it wrote and read in all. Nobody saw it begin, so by what was acknowledged and what is not
+ * yet: of the SYN, which the other side has acknowledged, and of a FIN no byte was written. */
+static __always_inline void count_older(struct abi_socket *record, const void *sk)
+{
+    const struct tcp_sock *tcp = sk;
+    const struct sock *sock = sk;
+    __u32 copied = BPF_CORE_READ(tcp, copied_seq), next = BPF_CORE_READ(tcp, rcv_nxt);
+    __u32 waits = BPF_CORE_READ(tcp, write_seq) - BPF_CORE_READ(tcp, snd_una);
+    __u64 sent = BPF_CORE_READ(tcp, bytes_acked) + waits;
+    __u64 received = BPF_CORE_READ(tcp, bytes_received) - (next - copied);
+    __u8 state = BPF_CORE_READ(sock, __sk_common.skc_state);
+    bool fin_sent = state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_FIN_WAIT2 ||
+                    state == BPF_TCP_CLOSING || state == BPF_TCP_LAST_ACK;
+    bool fin_read = copied == next && BPF_CORE_READ(sock, __sk_common.skc_flags) >> SOCK_DONE & 1;
+
+    if (sent > fin_sent)
+        record->tx = sent - 1 - fin_sent;
+    if (received > fin_read)
+        record->rx = received - fin_read;
+}
+
+static __always_inline void tell_older(const struct abi_socket *noted, const void *sk,
+                                       bool connected_again)
+{
+    struct abi_socket *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+    const struct sock *sock = sk;
+
+    if (!record) {
+        count_lost();
+        return;
+    }
+    *record = *noted;
+    record->time_ns = bpf_ktime_get_boot_ns();
+    record->error = BPF_CORE_READ(sock, sk_err);
+    if (!connected_again)
+        count_older(record, sk);
+    bpf_ringbuf_submit(record, 0);
+}
+
 SEC("cgroup/sock_release")
 int tell_release(struct bpf_sock *ctx)
 {
+    const struct abi_socket *noted = bpf_sk_storage_get(&older, ctx, NULL, 0);
     struct connection *connection = bpf_sk_storage_get(&connections, ctx, NULL, 0);
     struct datagrams *all = bpf_sk_storage_get(&datagrams, ctx, NULL, 0);
     const struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
@@ -294,6 +334,8 @@ int tell_release(struct bpf_sock *ctx)
         count_connection(connection, ctx);
         tell_connection(ABI_SOCKET_CLOSE, connection);
     }
+    if (noted)
+        tell_older(noted, ctx, connection);
     for (int i = 0; all && i < ABI_PEERS; i++)
         if (all->peers[i].flags & PEER_TOLD)
             tell_exchange(ABI_SOCKET_CLOSE, &all->peers[i]);

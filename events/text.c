@@ -58,10 +58,17 @@ static void append_socket(struct buffer *out, const struct flow_event *event)
 /* What passed without being read must not look as if it had been. */
 static void append_unread(struct buffer *out, const struct flow_event *event)
 {
-    if (event->visibility == VISIBILITY_OPAQUE || event->visibility == VISIBILITY_PASSTHROUGH)
+    if (event->visibility == VISIBILITY_OPAQUE || event->visibility == VISIBILITY_PASSTHROUGH ||
+        event->visibility == VISIBILITY_PRE_EXISTING)
         field(out, visibility_name(event->visibility));
     if (event->visibility == VISIBILITY_OPAQUE && event->opaque) /* our own words: no quotes */
         buffer_format(out, "(%s) ", opaque_name(event->opaque));
+}
+
+static void append_connect(struct buffer *out, const struct flow_event *event)
+{
+    append_socket(out, event);
+    append_unread(out, event);
 }
 
 static void append_dns(struct buffer *out, const struct flow_event *event)
@@ -224,7 +231,7 @@ static const struct {
 } kinds[] = {
     [FLOW_EVENT_EXEC] = {"🚀 process", append_arguments},
     [FLOW_EVENT_EXIT] = {"💥 exit   ", append_arguments},
-    [FLOW_EVENT_CONNECT] = {"🔌 connect", append_socket},
+    [FLOW_EVENT_CONNECT] = {"🔌 connect", append_connect},
     [FLOW_EVENT_DNS] = {"📖 dns    ", append_dns},
     [FLOW_EVENT_TLS] = {"🔐 tls    ", append_tls},
     [FLOW_EVENT_HTTP] = {"🌐 http   ", append_http},

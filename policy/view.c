@@ -321,3 +321,23 @@ const struct policy *policy_scope_at(const struct policy_scope *scope, size_t i)
 {
     return scope->list[i];
 }
+
+enum policy_existing policy_scope_existing(const struct policy_scope *scope,
+                                           const struct policy **by)
+{
+    enum policy_existing said = POLICY_EXISTING_REPORT;
+
+    *by = NULL;
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+        bool stricter = policy->existing == POLICY_EXISTING_RESET &&
+                        (said != POLICY_EXISTING_RESET ||
+                         ((*by)->mode == POLICY_MONITOR && policy->mode == POLICY_ENFORCE));
+
+        if (!stricter && (policy->existing != POLICY_EXISTING_LEAVE || *by))
+            continue;
+        said = policy->existing;
+        *by = policy;
+    }
+    return said;
+}

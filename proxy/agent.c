@@ -86,6 +86,7 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
         .base = agent->base,
         .control = control,
         .names = agent->names,
+        .sockets = agent->sockets,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
@@ -213,9 +214,14 @@ int agent_pass_through(struct agent *agent, char *const *servers, size_t len, st
 int agent_on_view(void *arg, const struct pod *pod, struct policy_view *view, struct err *err)
 {
     struct agent *agent = arg;
+    int result;
 
-    return agent->pods && !agent->retired ? pods_use_view(agent->pods, pod->cgroup_id, view, err)
-                                          : 0;
+    if (!agent->pods || agent->retired)
+        return 0;
+    result = pods_use_view(agent->pods, pod->cgroup_id, view, err);
+    if (result == 0 && agent->lifecycle)
+        lifecycle_on_view(agent->lifecycle, pod, view);
+    return result;
 }
 
 int agent_use_policies(struct agent *agent, struct policy_set *set, struct err *err)

@@ -17,6 +17,7 @@
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
 #include "proxy/kernel/ring.h"
+#include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
 #include "proxy/limits.h"
@@ -195,6 +196,20 @@ static void catch_up(void *agent)
     agent_step(agent);
 }
 
+static int find_existing(struct agent *agent, struct err *err)
+{
+    const struct existing_parts parts = {
+        .base = agent->base,
+        .keeper = agent->keeper,
+        .pods = agent->pods,
+        .identity = agent->identity,
+        .policies = agent->policies,
+        .sockets = agent->sockets,
+    };
+
+    return existing_new(&agent->existing, &parts, err);
+}
+
 static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
 {
     const struct lifecycle_parts parts = {
@@ -204,6 +219,7 @@ static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
         .act = agent->act,
         .cgroup_fd = cgroup_fd,
         .doors = agent->doors,
+        .existing = agent->existing,
         .identity = agent->identity,
         .programs = agent->programs,
         .resolving = agent->resolving,
@@ -299,6 +315,8 @@ static int steer(struct agent *agent, const struct agent_settings *settings, str
 
     if (result == 0)
         result = open_doors(agent, err);
+    if (result == 0)
+        result = find_existing(agent, err);
     if (result == 0)
         result = follow_pods(agent, settings->cgroup_fd, err);
     return result == 0 ? begin_watching(agent, err) : result;
@@ -472,6 +490,7 @@ void agent_free(struct agent **agent)
     ring_free(&gone->ring);
     backend_free(&gone->backend);
     lifecycle_free(&gone->lifecycle);
+    existing_free(&gone->existing);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);
     free_event(&gone->on_record);

@@ -32,6 +32,7 @@ struct agent {
     struct ring *ring; /* NULL: there is no kernel route */
     struct attempts *attempts;
     struct doors *doors;
+    struct existing *existing;
     struct gate
         *gate; /* in the place of keeper, pods, identity, resolver and all above, but workers */
     struct lifecycle *lifecycle;

@@ -8,6 +8,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/ring.h"
+#include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
 #include "proxy/succession/predecessor.h"
@@ -42,6 +43,7 @@ void agent_restored(struct agent *agent)
     pods_sweep(agent->pods);
     resolving_sweep(agent->resolving, is_registered, agent->pods);
     keeper_disarm_older(agent->keeper);
+    lifecycle_restored(agent->lifecycle);
     doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
@@ -89,6 +91,7 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     event_del(agent->on_flow_end);
     sockets_collect(agent->sockets);
     lifecycle_free(&agent->lifecycle);
+    existing_free(&agent->existing);
     identity_retire(agent->identity);
     sockets_step(agent->sockets);
     captures_end(agent->captures, "another agent goes on");

@@ -78,8 +78,8 @@ static uint64_t wall_ns(const struct sockets *sockets, uint64_t boot_ns)
 }
 
 /* NULL when out of memory. */
-static struct flow_event *new_event(struct sockets *sockets, const struct tracked *entry,
-                                    enum flow_event_kind kind, uint64_t boot_ns)
+struct flow_event *sockets_event(struct sockets *sockets, const struct tracked *entry,
+                                 enum flow_event_kind kind, uint64_t boot_ns)
 {
     struct flow_event *event = flow_event_new(kind, entry->process, entry->pod);
 
@@ -94,7 +94,7 @@ static struct flow_event *new_event(struct sockets *sockets, const struct tracke
         event->opaque = entry->opaque;
         event->client_refused = entry->refused;
         event->incomplete = entry->incomplete || entry->names.incomplete;
-        if (kind != FLOW_EVENT_CONNECT) {
+        if (kind == FLOW_EVENT_CLOSE || kind == FLOW_EVENT_SOCK_STATS) {
             event->close.tx = entry->tx;
             event->close.rx = entry->rx;
         }
@@ -112,7 +112,7 @@ static struct flow_event *new_event(struct sockets *sockets, const struct tracke
 static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
                  uint64_t boot_ns)
 {
-    struct flow_event *event = new_event(sockets, entry, kind, boot_ns);
+    struct flow_event *event = sockets_event(sockets, entry, kind, boot_ns);
 
     bus_emit(sockets->parts.producer, &event);
 }
@@ -219,7 +219,7 @@ static bool is_judged(const struct sockets *sockets, const struct abi_socket *re
 static void emit_connect(struct sockets *sockets, const struct tracked *entry,
                          const struct abi_socket *record)
 {
-    struct flow_event *event = new_event(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
+    struct flow_event *event = sockets_event(sockets, entry, FLOW_EVENT_CONNECT, record->time_ns);
     CLEANUP(connects_judged_fini) struct connects_judged judged = {0};
 
     if (is_judged(sockets, record))

@@ -55,3 +55,6 @@ struct tracked *sockets_track(struct sockets *sockets, const struct tracked *lik
                               struct process *process);
 /* Its program has closed it: sockets_step() tells that when it is due. */
 void sockets_release(struct sockets *sockets, struct tracked *entry);
+/* What is told of it, without a verdict; NULL when out of memory. */
+struct flow_event *sockets_event(struct sockets *sockets, const struct tracked *entry,
+                                 enum flow_event_kind kind, uint64_t boot_ns);

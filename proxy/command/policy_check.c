@@ -45,8 +45,6 @@ static void tell_notes(const struct policy *policy)
         bool said;
         const char *note;
     } notes[] = {
-        {policy->existing != POLICY_EXISTING_REPORT,
-         "existing waits for the kernel route: connections that are open already are left alone"},
         {policy->ktls == POLICY_KTLS_PREFER,
          "ktls: prefer is for what 'exec' starts; what others start keeps its OpenSSL "
          "configuration"},

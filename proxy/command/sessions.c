@@ -13,8 +13,7 @@ static const struct ask_command sessions_command = {
     .usage =
         "Usage: sallyport sessions [OPTION…]\n"
         "\n"
-        "The connections that are open in the running agent, a line each: pod, program, "
-        "addresses,\n"
+        "The TCP connections that pods have open, a line each: pod, program, addresses,\n"
         "names, the name asked for, state, route and what of it is seen, TLS version, protocol,\n"
         "bytes, age.\n"
         "\n"

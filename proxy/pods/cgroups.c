@@ -171,6 +171,7 @@ uint64_t cgroup_find_up(int fd, bool (*is_wanted)(void *arg, uint64_t id), void 
 struct walk {
     bool (*skip)(void *arg, uint64_t id);
     void (*visit)(void *arg, pid_t pid);
+    void (*visit_id)(void *arg, uint64_t id); /* in its place */
     void *arg;
 };
 
@@ -195,11 +196,14 @@ static void walk_down(int at, const struct walk *walk, int depth)
     int copy = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
     struct dirent *entry;
+    struct stat here;
 
     if (!dir)
         fd_close(&copy);
-    else
+    else if (walk->visit)
         visit_here(copy, walk);
+    else if (fstat(copy, &here) == 0)
+        walk->visit_id(walk->arg, here.st_ino);
     while (dir && depth < LEVELS_MAX && (entry = readdir(dir))) {
         struct stat file;
 
@@ -218,7 +222,15 @@ static void walk_down(int at, const struct walk *walk, int depth)
 void cgroup_each_process(int fd, bool (*skip)(void *arg, uint64_t id),
                          void (*visit)(void *arg, pid_t pid), void *arg)
 {
-    const struct walk walk = {skip, visit, arg};
+    const struct walk walk = {.skip = skip, .visit = visit, .arg = arg};
+
+    walk_down(fd, &walk, 0);
+}
+
+void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id), void (*visit)(void *arg, uint64_t id),
+                 void *arg)
+{
+    const struct walk walk = {.skip = skip, .visit_id = visit, .arg = arg};
 
     walk_down(fd, &walk, 0);
 }

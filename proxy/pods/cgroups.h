@@ -27,6 +27,10 @@ uint64_t cgroup_find_up(int fd, bool (*is_wanted)(void *arg, uint64_t id), void 
 void cgroup_each_process(int fd, bool (*skip)(void *arg, uint64_t id),
                          void (*visit)(void *arg, pid_t pid), void *arg);
 
+/* The same for the ids of it and those below. */
+void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id), void (*visit)(void *arg, uint64_t id),
+                 void *arg);
+
 struct cgroups; /* those that are watched */
 
 /* on_gone(arg, id) is called from the loop, once; the cgroup is not watched any more by then. */

@@ -4,6 +4,7 @@
 
 #include "base/cleanup.h"
 #include "proxy/pods/cgroups.h"
+#include "proxy/pods/existing.h"
 #include "proxy/doors/doors.h"
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
@@ -25,6 +26,7 @@ struct lifecycle {
     struct lifecycle_parts parts;
     struct cgroups *cgroups;
     struct event *sweep_due;
+    bool restored;
     void (*on_gone)(void *arg, uint64_t cgroup_id);
     void *on_gone_arg;
 };
@@ -149,6 +151,8 @@ static int enter(struct lifecycle *lifecycle, const struct agent_pod *wanted, st
     }
     meet_all(lifecycle, wanted->cgroup_fd, pod);
     limits_share(lifecycle->parts.limits, pods_count(pods));
+    if (lifecycle->restored && wanted->cgroup_fd >= 0)
+        existing_look(lifecycle->parts.existing, pod, wanted->cgroup_fd);
     return 0;
 }
 
@@ -173,6 +177,24 @@ int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *wanted, s
         doors_look_soon(doors);
     }
     return result;
+}
+
+void lifecycle_restored(struct lifecycle *lifecycle)
+{
+    lifecycle->restored = true;
+}
+
+void lifecycle_on_view(struct lifecycle *lifecycle, const struct pod *pod,
+                       const struct policy_view *view)
+{
+    struct pod *known = pods_find(lifecycle->parts.pods, pod->cgroup_id);
+    int cgroup_fd = cgroups_fd(lifecycle->cgroups, pod->cgroup_id);
+    bool resets = false;
+
+    for (size_t i = 0; view && i < policy_view_len(view); i++)
+        resets |= policy_view_at(view, i)->existing == POLICY_EXISTING_RESET;
+    if (resets && known && cgroup_fd >= 0 && lifecycle->restored)
+        existing_look(lifecycle->parts.existing, known, cgroup_fd);
 }
 
 void lifecycle_on_begin(void *arg, const struct identity_begin *begin)

@@ -14,12 +14,14 @@
 struct act;
 struct attempts;
 struct doors;
+struct existing;
 struct identity;
 struct identity_begin;
 struct lifecycle;
 struct limits;
 struct pods;
 struct policies;
+struct policy_view;
 struct programs;
 struct resolving;
 struct resolver;
@@ -36,6 +38,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct resolving *resolving;
     struct resolver *resolver;
     struct limits *limits;
+    struct existing *existing;
     struct worker *const *workers;
     unsigned workers_len;
     int cgroup_fd; /* of a pod that comes without: what the programs are attached to is it */
@@ -50,6 +53,11 @@ void lifecycle_free(struct lifecycle **lifecycle);
 /* As agent.h has them. */
 int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *pod, struct err *err);
 int lifecycle_remove(struct lifecycle *lifecycle, uint64_t cgroup_id, struct err *err);
+/* All pods of an agent before were added again: the next ones are new. */
+void lifecycle_restored(struct lifecycle *lifecycle);
+/* It is about to have other policies. */
+void lifecycle_on_view(struct lifecycle *lifecycle, const struct pod *pod,
+                       const struct policy_view *view);
 /* Each process that begins, in a pod or not: for identity_on_begin(). */
 void lifecycle_on_begin(void *lifecycle, const struct identity_begin *begin);
 bool lifecycle_is_quiet(struct lifecycle *lifecycle, uint64_t cgroup_id);

@@ -154,6 +154,13 @@ struct pod *pods_find_name(struct pods *pods, const char *space, const char *nam
     return named.pod;
 }
 
+bool pods_loopback(const struct pods *pods, uint64_t cgroup_id)
+{
+    const struct registered *entry = find(pods, cgroup_id);
+
+    return entry && entry->wanted.loopback;
+}
+
 size_t pods_count(const struct pods *pods)
 {
     return pods->len;

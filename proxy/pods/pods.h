@@ -47,6 +47,8 @@ int pods_add(struct pods *pods, struct pod *pod, const struct pods_settings *set
 /* It has other policies; all stays as it was on failure. */
 int pods_use_view(struct pods *pods, uint64_t cgroup_id, struct policy_view *view, struct err *err);
 int pods_remove(struct pods *pods, uint64_t cgroup_id, struct err *err);
+/* Whether its connections to loopback are looked into. */
+bool pods_loopback(const struct pods *pods, uint64_t cgroup_id);
 size_t pods_count(const struct pods *pods);
 /* Borrowed; NULL when not registered. */
 struct pod *pods_find(struct pods *pods, uint64_t cgroup_id);

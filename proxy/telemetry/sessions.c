@@ -13,11 +13,12 @@
 #include "proxy/flow/flow.h"
 #include "proxy/flow/row.h"
 #include "proxy/dns/names.h"
+#include "proxy/sockets_older.h"
 #include "proxy/worker.h"
 
 enum { GATHERS_MAX = 8 }; /* whoever does not read his keeps all rows in memory */
 
-/* What one worker has. */
+/* What one worker has; the last one is what the control thread has. */
 struct part {
     struct worker_visit visit; /* first */
     struct gather *gather;
@@ -68,7 +69,7 @@ static void gather_free(struct gather **gather)
 
 static int gather_new(struct gather **out, struct sessions *sessions)
 {
-    unsigned len = sessions->parts.workers_len;
+    unsigned len = sessions->parts.workers_len + 1;
     struct gather *gather = calloc(1, sizeof(*gather) + len * sizeof(gather->parts[0]));
 
     if (!gather)
@@ -90,9 +91,9 @@ static bool is_wanted(const struct gather *gather, const struct pod *pod)
            (!gather->pod || (pod && strcmp(pod->name, gather->pod) == 0));
 }
 
-static bool has_room(struct part *part, unsigned flows)
+static bool has_room(struct part *part, unsigned expected)
 {
-    size_t size = part->size ? part->size * 2 : flows + 1;
+    size_t size = part->size ? part->size * 2 : expected + 1;
     struct flow_row *grown;
 
     if (part->len < part->size)
@@ -121,6 +122,24 @@ static void copy_flows(struct worker *worker, struct worker_visit *visit)
     }
     if (atomic_fetch_sub(&gather->left, 1) == 1) /* from here on it is the control thread's */
         eventfd_write(done_fd, 1);
+}
+
+/* ---- on the control thread ---- */
+
+static void copy_row(void *arg, const struct flow_row *row)
+{
+    struct part *part = arg;
+
+    if (part->failed || !is_wanted(part->gather, row->pod))
+        return;
+    if (!has_room(part, 63)) {
+        part->failed = true;
+        return;
+    }
+    part->rows[part->len] = *row;
+    process_ref(row->process);
+    pod_ref(row->pod);
+    part->len++;
 }
 
 /* ---- the answer ---- */
@@ -283,10 +302,12 @@ static void list_sessions(void *arg, struct control_call *call)
         return;
     }
     gather->call = call;
-    atomic_init(&gather->left, gather->parts_len);
-    for (unsigned i = 0; i < gather->parts_len; i++) {
-        gather->parts[i].visit.fn = copy_flows;
+    for (unsigned i = 0; i < gather->parts_len; i++)
         gather->parts[i].gather = gather;
+    sockets_each_row(sessions->parts.sockets, copy_row, &gather->parts[gather->parts_len - 1]);
+    atomic_init(&gather->left, sessions->parts.workers_len);
+    for (unsigned i = 0; i < sessions->parts.workers_len; i++) {
+        gather->parts[i].visit.fn = copy_flows;
         worker_visit(sessions->parts.workers[i], &gather->parts[i].visit);
     } /* the rest is on_done's, which runs on this thread, too */
 }

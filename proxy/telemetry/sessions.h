@@ -1,7 +1,8 @@
-/* sessions: the open flows, for who asks at the control socket: verb "sessions".
+/* sessions: the open connections of pods, for who asks at the control socket: verb "sessions".
  *
  * Flows are their workers' own. So each worker is asked by its own loop to copy what its flows are
- * like (flow/row.h), and when all have, the rows are rendered as the client reads them.
+ * like (flow/row.h), and when all have, the rows are rendered as the client reads them. Of those
+ * that are no flows the control thread knows (../sockets_older.h).
  * Control thread, but for the copying.
  * Called by:  agent.c.
  * Leads to:   command/sessions.c, which shows them. */
@@ -11,12 +12,14 @@
 
 struct names;
 struct sessions;
+struct sockets;
 struct worker;
 
 struct sessions_parts { /* all borrowed; they outlive it, but the workers end before it does */
     struct event_base *base;
     struct control *control;
     struct names *names;
+    struct sockets *sockets;
     struct worker *const *workers;
     unsigned workers_len;
 };

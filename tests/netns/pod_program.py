@@ -5,8 +5,11 @@
     open NAME URL            the same, and keeps the connection
     again NAME               the same request over that
     unshare                  into a network namespace of its own, without exec
+    crowd N URL              the same N times: how many there are of the answers
+    drop                     closes all that is kept
     shut NAME                ends the sending side of it
 """
+import collections
 import ctypes
 import errno
 import http.client
@@ -45,6 +48,18 @@ def open_(name, url):
     return fetch(*kept[name])
 
 
+def crowd(number, url):
+    answers = collections.Counter(open_(f"{url} {i}", url) for i in range(int(number)))
+    return " ".join(f"{count} x {answer}" for answer, count in answers.items())
+
+
+def drop():
+    for connection, _ in kept.values():
+        connection.close()
+    kept.clear()
+    return "dropped"
+
+
 def unshare():
     if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) < 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -60,6 +75,8 @@ actions = {
     "ready": lambda: "ready",
     "get": get,
     "open": open_,
+    "crowd": crowd,
+    "drop": drop,
     "again": lambda name: fetch(*kept[name]),
     "unshare": unshare,
     "shut": shut,

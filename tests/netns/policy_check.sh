@@ -34,10 +34,10 @@ expect_status "an empty directory" 0 check "$T/none"
 from_stdin() { policy p 'egress: []' | check -; }
 expect_status "standard input" 0 from_stdin
 expect_grep "what it holds" '^stdin: p: enforce' "$T/out"
-policy later 'ktls: prefer' 'route: kernel' 'existing: reset' \
+policy later 'ktls: prefer' 'route: kernel' \
     'egress: [{toEntities: [world], toPorts: [{rules: {http: [{method: GET}]}}]}]' >"$T/later.yaml"
 expect_status "what is to be known" 0 check "$T/later.yaml"
-expect_lines "what is to be known" "$T/out" 'later: note: existing waits' 'later: note: ktls: prefer is for what' \
+expect_lines "what is to be known" "$T/out" 'later: note: ktls: prefer is for what' \
     'later: warning: route: kernel with http rules: .* several threads .* sendfile' 'later: warning: route: kernel cannot answer 403' 'later: enforce'
 echo "ok: what is well"
 

@@ -69,6 +69,62 @@ static void has_scopes_for_programs(void **state)
     scene_end(&scene);
 }
 
+static void says_what_becomes_of_what_is_connected_already(void **state)
+{
+    static const struct {
+        const char *name, *said[3];
+        enum policy_existing want;
+        const char *by; /* NULL: nobody */
+    } cases[] = {
+        {"nothing is said", {"mode: enforce"}, POLICY_EXISTING_REPORT, NULL},
+        {"it is told", {"existing: report"}, POLICY_EXISTING_REPORT, NULL},
+        {"one leaves it",
+         {"existing: report", "existing: leave", "existing: leave"},
+         POLICY_EXISTING_LEAVE,
+         "p1"},
+        {"one resets it, whoever leaves it",
+         {"existing: leave", "existing: reset", "existing: reset"},
+         POLICY_EXISTING_RESET,
+         "p1"},
+        {"one would reset it",
+         {"mode: monitor, existing: reset", "existing: leave"},
+         POLICY_EXISTING_RESET,
+         "p0"},
+        {"one does, and one would",
+         {"mode: monitor, existing: reset", "existing: reset"},
+         POLICY_EXISTING_RESET,
+         "p1"},
+        {"one for other programs",
+         {"existing: reset, matchBinaries: [{operator: In, values: [/usr/bin/wget]}]"},
+         POLICY_EXISTING_REPORT,
+         NULL},
+    };
+    const struct policy *by;
+
+    (void)state;
+    assert_int_equal(policy_scope_existing(NULL, &by), POLICY_EXISTING_REPORT);
+    assert_null(by);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct scene scene = {0};
+        char yaml[1024] = "";
+
+        print_message("  %s\n", cases[i].name);
+        for (size_t j = 0; j < 3 && cases[i].said[j]; j++) {
+            const char *said = cases[i].said[j];
+
+            snprintf(yaml + strlen(yaml), sizeof(yaml) - strlen(yaml), HEAD("p%zu") "  {%s}\n", j,
+                     said);
+        }
+        scene_read(&scene, yaml);
+        scene_begin(&scene, "/usr/bin/curl");
+        assert_int_equal(policy_scope_existing(scene.scope, &by), cases[i].want);
+        assert_int_equal(!by, !cases[i].by);
+        if (by)
+            assert_string_equal(by->id, cases[i].by);
+        scene_end(&scene);
+    }
+}
+
 static const struct {
     const char *name, *spec;
     bool all;
@@ -134,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_one_for_pods_alike),
         cmocka_unit_test(has_scopes_for_programs),
+        cmocka_unit_test(says_what_becomes_of_what_is_connected_already),
         cmocka_unit_test(says_which_ports_must_be_read),
     };
 

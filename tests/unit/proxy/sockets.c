@@ -18,7 +18,9 @@
 #include "proxy/enforce/connects.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
+#include "proxy/flow/row.h"
 #include "proxy/sockets.h"
+#include "proxy/sockets_older.h"
 
 enum { POD = 7, POD_PROCESS = 1234 };
 
@@ -52,12 +54,17 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event)
     if ((*event)->kind == FLOW_EVENT_CONNECT)
         snprintf(line, sizeof(line), "connect %d %s", (int)(*event)->socket_cookie,
                  route_name((*event)->route));
+    else if ((*event)->kind == FLOW_EVENT_POLICY)
+        snprintf(line, sizeof(line), "policy %d %s: %s", (int)(*event)->socket_cookie,
+                 (*event)->policy, (*event)->decision.reason);
     else
         snprintf(line, sizeof(line), "%s %d %s %d/%d",
                  (*event)->kind == FLOW_EVENT_CLOSE ? "close" : "stats",
                  (int)(*event)->socket_cookie, route_name((*event)->route), (int)(*event)->close.tx,
                  (int)(*event)->close.rx);
     append(line);
+    if ((*event)->visibility == VISIBILITY_PRE_EXISTING)
+        append(" pre-existing");
     if ((*event)->names_len) {
         append(" ");
         append((*event)->names[0]);
@@ -529,6 +536,95 @@ static void take_down_tells_all_that_is_open(void **state)
 
 #define with(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
+/* ---- connections that are older than their pod ---- */
+
+static void meets(uint64_t cookie, uint16_t port, const struct policy_verdict *verdict, bool reset)
+{
+    struct sockets_older older = {
+        .dst = to_port(port),
+        .cookie = cookie,
+        .tx = 7,
+        .process = identity_flow_begin(NULL, POD_PROCESS, 0, POD),
+        .pod = &pod,
+        .verdict = verdict,
+        .reset = reset,
+    };
+
+    sockets_meet(sockets, &older);
+}
+
+static const struct policy_verdict resets = {
+    .verdict = VERDICT_DENY,
+    .action = POLICY_RESET,
+    .policy = &(const struct policy){.id = (char *)"shop/cart"},
+    .place = &(const struct policy_place){.rule = (char *)"spec"},
+    .reason = "it is old",
+};
+
+static void an_older_connection_is_told_once(void **state)
+{
+    (void)state;
+    assert_int_equal(sockets_know(sockets, 1), SOCKETS_NEW);
+    meets(1, 80, NULL, false);
+    assert_int_equal(sockets_know(sockets, 1), SOCKETS_MET);
+    meets(1, 80, NULL, false); /* its pod was registered again */
+    expect_told("connect 1 direct pre-existing ebpf.io.\n");
+    closes(1, 80, 10, 20, ECONNRESET);
+    expect_told("close 1 direct 10/20 pre-existing ebpf.io.: Connection reset by peer\n");
+    assert_int_equal(sockets_know(sockets, 1), SOCKETS_NEW);
+}
+
+static void an_older_connection_is_reset_once(void **state)
+{
+    (void)state;
+    meets(1, 81, NULL, false);
+    meets(1, 81, &resets, true);
+    assert_int_equal(sockets_know(sockets, 1), SOCKETS_KNOWN);
+    expect_told("connect 1 direct pre-existing\n"
+                "policy 1 shop/cart: it is old pre-existing\n");
+    closes(1, 81, 10, 20, ECONNABORTED);
+    expect_told("close 1 direct 10/20 pre-existing: reset, as it was connected before its pod was "
+                "registered\n");
+}
+
+static void others_are_known_by_whatever_destination(void **state)
+{
+    (void)state;
+    connects(1, 80);
+    connects(1, 443);
+    connects(3, 443);
+    assert_int_equal(sockets_know(sockets, 1), SOCKETS_KNOWN);
+    assert_int_equal(sockets_know(sockets, 2), SOCKETS_NEW);
+    assert_int_equal(sockets_know(sockets, 3), SOCKETS_KNOWN);
+    told[0] = 0;
+}
+
+static void note_row(void *arg, const struct flow_row *row)
+{
+    char line[64];
+
+    (void)arg;
+    snprintf(line, sizeof(line), "%d %s %s %d\n", (int)row->cookie, row->state,
+             visibility_name(row->visibility), (int)row->tx);
+    append(line);
+}
+
+/* Those that come to us are flows, or will be; datagrams are none. */
+static void rows_are_of_open_connections_that_are_no_flows(void **state)
+{
+    (void)state;
+    connects(1, 80);
+    connects(2, 443);
+    connects(3, 53);
+    connects(4, 81);
+    closes(4, 81, 0, 0, 0);
+    meets(5, 81, NULL, false);
+    meets(6, 81, &resets, true);
+    told[0] = 0;
+    sockets_each_row(sockets, note_row, NULL);
+    expect_told("1 open  0\n5 open pre-existing 7\n6 reset pre-existing 7\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +644,10 @@ int main(void)
         with(refused_quic_says_so),
         with(lost_closes_are_swept_up),
         with(take_down_tells_all_that_is_open),
+        with(an_older_connection_is_told_once),
+        with(an_older_connection_is_reset_once),
+        with(others_are_known_by_whatever_destination),
+        with(rows_are_of_open_connections_that_are_no_flows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,9 +17,18 @@
 #include "proxy/flow/flow.h"
 #include "proxy/limits.h"
 #include "proxy/dns/names.h"
+#include "proxy/flow/row.h"
+#include "proxy/sockets_older.h"
 #include "proxy/worker.h"
 
-enum { WORKERS = 2, FLOWS = 5000, FILES = 3 * FLOWS + 500, OF_CART = FLOWS / 5, OTHERS = 8 };
+enum {
+    WORKERS = 2,
+    FLOWS = 5000,
+    FILES = 3 * FLOWS + 500,
+    OF_CART = FLOWS / 5,
+    ALL = FLOWS + 1,
+    OTHERS = 8
+};
 
 static char dir[] = "/tmp/sallyport-test.XXXXXX", path[64];
 static struct event_base *base;
@@ -58,6 +67,24 @@ void sockets_flow_done(struct sockets *of, struct sockets_flow **flow)
 {
     (void)of;
     free(TAKE(*flow));
+}
+
+/* One that is no flow. */
+void sockets_each_row(const struct sockets *of,
+                      void (*visit)(void *arg, const struct flow_row *row), void *arg)
+{
+    CLEANUP(pod_unref) struct pod *direct = pod_new(9, "direct", "old", NULL, 0);
+    const struct flow_row row = {
+        .process = &process,
+        .pod = direct,
+        .cookie = FLOWS + 1,
+        .route = ROUTE_DIRECT,
+        .visibility = VISIBILITY_PRE_EXISTING,
+        .state = "open",
+    };
+
+    (void)of;
+    visit(arg, &row);
 }
 
 /* ---- flows ---- */
@@ -220,18 +247,18 @@ static const char *text_of(const json_t *line, const char *object, const char *k
 
 static void each_flow_is_a_line(void **state)
 {
-    static bool seen[FLOWS + 1];
+    static bool seen[ALL + 1];
     CLEANUP(client_fini) struct client client = {.fd = -1};
     uint64_t began = clock_ns();
 
     (void)state;
     memset(seen, 0, sizeof(seen));
-    assert_int_equal(count_of(&client, "{\"verb\":\"sessions\"}"), FLOWS);
-    for (unsigned i = 0; i < FLOWS; i++) {
+    assert_int_equal(count_of(&client, "{\"verb\":\"sessions\"}"), ALL);
+    for (unsigned i = 0; i < ALL; i++) {
         json_t *line = next_line(&client);
         unsigned long cookie = strtoul(text_of(line, "socket", "cookie"), NULL, 10);
 
-        assert_in_range(cookie, 1, FLOWS);
+        assert_in_range(cookie, 1, ALL);
         assert_false(seen[cookie]);
         seen[cookie] = true;
         json_decref(line);
@@ -261,6 +288,21 @@ static void a_line_tells_the_flow(void **state)
     assert_string_equal(text_of(line, NULL, "state"), "meeting");
     assert_string_equal(text_of(line, NULL, "route"), "proxy");
     assert_string_equal(text_of(line, NULL, "tx"), "0");
+    json_decref(line);
+}
+
+static void a_line_tells_what_is_no_flow(void **state)
+{
+    CLEANUP(client_fini) struct client client = {.fd = -1};
+    json_t *line;
+
+    (void)state;
+    assert_int_equal(count_of(&client, "{\"verb\":\"sessions\",\"pod\":\"old\"}"), 1);
+    line = next_line(&client);
+    assert_string_equal(text_of(line, "pod", "namespace"), "direct");
+    assert_string_equal(text_of(line, NULL, "state"), "open");
+    assert_string_equal(text_of(line, NULL, "route"), "direct");
+    assert_string_equal(text_of(line, NULL, "visibility"), "pre-existing");
     json_decref(line);
 }
 
@@ -329,7 +371,7 @@ static void who_does_not_read_keeps_few_lists(void **state)
 
     (void)state;
     for (size_t i = 0; i < OTHERS; i++)
-        assert_int_equal(count_of(&lazy[i], "{\"verb\":\"sessions\"}"), FLOWS);
+        assert_int_equal(count_of(&lazy[i], "{\"verb\":\"sessions\"}"), ALL);
     assert_int_equal(ask(&client, "{\"verb\":\"sessions\"}", &count, &err), -EREMOTEIO);
     assert_non_null(strstr(err.text, "ask again"));
     client_fini(&client);
@@ -339,7 +381,7 @@ static void who_does_not_read_keeps_few_lists(void **state)
         client_fini(&client);
         usleep(1000);
     }
-    assert_int_equal(count, FLOWS);
+    assert_int_equal(count, ALL);
     client_fini(&client);
 }
 
@@ -362,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_flow_is_a_line),
         cmocka_unit_test(a_line_tells_the_flow),
+        cmocka_unit_test(a_line_tells_what_is_no_flow),
         cmocka_unit_test(pods_are_chosen_by_either_name),
         cmocka_unit_test(what_is_no_name_is_refused),
         cmocka_unit_test(bytes_are_counted_while_they_pass),

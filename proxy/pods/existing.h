@@ -1,0 +1,39 @@
+/* existing: what a pod's programs had connected before the pod was registered. Nobody judged that,
+ * nor can it be looked into; as the pod's policies say it is left alone, told, or reset, so that
+ * the program connects again.
+ *
+ * A pod's processes, their descriptors and the namespaces' connections are read a bit a turn of the
+ * control loop, one pod after the other. What the kernel programs have noted, or the agent follows,
+ * is none of them, nor what others connected to the pod.
+ * Control thread only.
+ * Called by:  lifecycle.c. Leads to:   ../sockets_older.h. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "policy/facts.h"
+
+struct existing;
+struct identity;
+struct keeper;
+struct pods;
+struct policies;
+struct sockets;
+
+struct existing_parts { /* all borrowed, all outlive it */
+    struct event_base *base;
+    struct keeper *keeper;
+    struct pods *pods;
+    struct identity *identity;
+    struct policies *policies;
+    struct sockets *sockets;
+};
+
+int existing_new(struct existing **out, const struct existing_parts *parts, struct err *err);
+void existing_free(struct existing **existing);
+
+/* The pod has just been registered, or has other policies, by which some may have to be reset;
+ * cgroup_fd is borrowed. A failure is told in the log: it takes nothing from what the pod is. */
+void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd);

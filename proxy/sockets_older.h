@@ -1,0 +1,36 @@
+/* sockets_older: connections that are older than their pod's registration, among the sockets that
+ * are followed; and all that no flow tells of, for `sessions`.
+ *
+ * Control thread only.
+ * Called by:  pods/existing.c, telemetry/sessions.c. */
+#pragma once
+
+#include "policy/decide.h"
+#include "proxy/sockets.h"
+
+struct flow_row;
+
+struct sockets_older {
+    struct addr src, dst;
+    uint64_t cookie, tx, rx;
+    struct process *process; /* with its flow count raised (identity.h), taken; or NULL */
+    struct pod *pod;                      /* borrowed */
+    bool unheard;                         /* the kernel will not say when it ends */
+    const struct policy_verdict *verdict; /* NULL: no policy has a say */
+    bool reset;                           /* ... by which it is ended */
+};
+
+enum sockets_known {
+    SOCKETS_NEW,
+    SOCKETS_MET,   /* as an older one, which nobody has reset */
+    SOCKETS_KNOWN, /* else, by whatever destination */
+};
+enum sockets_known sockets_know(const struct sockets *sockets, uint64_t cookie);
+/* Follows it from now on, and tells of it: as a connect that is pre-existing (unless it was met
+ * before, for a pod that was registered then), and what a policy says. Its close is told when the
+ * kernel's record of that comes. */
+void sockets_meet(struct sockets *sockets, const struct sockets_older *older);
+
+/* Calls visit(arg, row) for each connection that is open and no flow; row is borrowed. */
+void sockets_each_row(const struct sockets *sockets,
+                      void (*visit)(void *arg, const struct flow_row *row), void *arg);
