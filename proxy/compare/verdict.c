@@ -26,12 +26,13 @@ static void append_change(struct buffer *out, const struct compare_row *row,
     double whole = compare_figures(other, measure).median;
     double ratio = whole > 0 ? compare_figures(row, measure).median / whole : 1;
 
-    if (ratio >= 2)
+    double percent = 100 * (ratio < 1 ? 1 - ratio : ratio - 1);
+
+    if (ratio >= 1.995)
         buffer_format(out, "%.1f times the %s", ratio, what);
-    else if (ratio >= 1)
-        buffer_format(out, "%.*f %% more %s", ratio < 1.1, 100 * (ratio - 1), what);
     else
-        buffer_format(out, "%.*f %% less %s", ratio > 0.9, 100 * (1 - ratio), what);
+        buffer_format(out, "%.*f %% %s %s", percent < 9.95, percent, ratio < 1 ? "less" : "more",
+                      what);
 }
 
 /* "4 % more CPU, no difference in time that these 5 rounds show". */
