@@ -1,11 +1,7 @@
 #include "proxy/compare/chart.h"
 
-#include <stdint.h>
-
-#include "events/units.h"
-
 /* Measures of the drawing; the page scales it to its width. */
-enum { LEFT = 104, WIDTH = 500, RIGHT = 156, TOP = 6, ROW = 40, BAR = 20, AXIS = 24 };
+enum { LEFT = 104, WIDTH = 720, RIGHT = 160, TOP = 6, ROW = 40, BAR = 20, AXIS = 24 };
 
 static double x_of(const struct chart *chart, double us)
 {
@@ -29,6 +25,16 @@ static double step_of(double most)
     return most / step < 3 ? step / 2 : most / step < 6 ? step : step * 2;
 }
 
+static void append_tick(struct buffer *out, double at)
+{
+    if (at >= 1e6)
+        buffer_format(out, "%.4gs", at / 1e6);
+    else if (at >= 1e3)
+        buffer_format(out, "%.4gms", at / 1e3);
+    else
+        buffer_format(out, at > 0 ? "%.4gus" : "0", at);
+}
+
 void chart_begin(struct chart *chart, struct buffer *out, const char *title, size_t rows,
                  double most)
 {
@@ -46,10 +52,7 @@ void chart_begin(struct chart *chart, struct buffer *out, const char *title, siz
                       "<line class=\"grid\" x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\"/>"
                       "<text class=\"tick\" x=\"%.1f\" y=\"%d\">",
                       x, TOP, x, height, x, height + 16);
-        if (at > 0)
-            units_duration(out, (uint64_t)(at * 1000));
-        else
-            buffer_text(out, "0");
+        append_tick(out, at);
         buffer_text(out, "</text>\n");
     }
 }
@@ -83,7 +86,7 @@ void chart_spread(struct chart *chart, double least, double most)
 
 void chart_point(struct chart *chart, double at)
 {
-    buffer_format(chart->out, "<circle class=\"point\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.2\"/>\n",
+    buffer_format(chart->out, "<circle class=\"point\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\"/>\n",
                   x_of(chart, at), y_of(chart) + (double)BAR / 2);
 }
 

@@ -212,7 +212,7 @@ static void append_cpu_chart(struct buffer *out, const struct compare *compare)
     chart_begin(&chart, out, "CPU by route", _COMPARE_ROUTES, most_of(compare, COMPARE_CPU));
     for (enum compare_route route = 0; route < _COMPARE_ROUTES; route++) {
         const struct compare_row *row = &compare->rows[route];
-        double program, system, agent;
+        double program, system, agent, scale;
 
         chart_row(&chart, compare_route_name(route));
         if (!row->rounds) {
@@ -222,9 +222,11 @@ static void append_cpu_chart(struct buffer *out, const struct compare *compare)
         program = compare_figures(row, COMPARE_PROGRAM).median;
         system = program + compare_figures(row, COMPARE_SYSTEM).median;
         agent = system + compare_figures(row, COMPARE_AGENT).median;
-        chart_bar(&chart, 0, program, "program");
-        chart_bar(&chart, program, system, "kernel");
-        chart_bar(&chart, system, agent, "agent");
+        /* the parts' medians are of different rounds: together they are to be that of the whole */
+        scale = agent > 0 ? compare_figures(row, COMPARE_CPU).median / agent : 0;
+        chart_bar(&chart, 0, program * scale, "program");
+        chart_bar(&chart, program * scale, system * scale, "kernel");
+        chart_bar(&chart, system * scale, agent * scale, "agent");
         end_row(&chart, compare, route, COMPARE_CPU);
     }
     chart_end(&chart);
@@ -281,7 +283,7 @@ static void append_latency_chart(struct buffer *out, struct compare *compare)
         chart_bar(&chart, 0, p50[route], "time");
         chart_bar(&chart, p50[route], p99[route], "tail");
         append_time(&words, p50[route]);
-        buffer_text(&words, ", ");
+        buffer_text(&words, " to ");
         append_time(&words, p99[route]);
         buffer_append(&words, "", 1);
         if (!words.failed)
@@ -320,7 +322,10 @@ static void append_numbers(struct buffer *out, struct compare *compare, enum com
     append_cell(out, compare_figures(row, COMPARE_CPU).median,
                 compare_ratio(compare, route, COMPARE_CPU));
     append_cell(out, compare_figures(row, COMPARE_PROGRAM).median, 0);
-    append_cell(out, compare_figures(row, COMPARE_AGENT).median, 0);
+    if (route == COMPARE_DIRECT)
+        buffer_text(out, "<td>–</td>");
+    else
+        append_cell(out, compare_figures(row, COMPARE_AGENT).median, 0);
     append_cell(out, compare_figures(row, COMPARE_SYSTEM).median, 0);
     buffer_text(out, "<td>");
     append_time(out, p50);
