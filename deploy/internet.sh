@@ -139,7 +139,7 @@ start_dnsmasq() {
 }
 
 # start_site NAME: https://NAME/tetragon is a page of 224,500 bytes at 203.0.113.10 with a certificate
-# by the root $T/ca.pem, and NAME has an IPv4 address only.
+# by the root $T/ca.pem, and NAME has an IPv4 address only. $SITE_SAYS are directives more for its server.
 start_site() {
     make_ca ca
     make_cert site ca "DNS:$1"
@@ -154,7 +154,7 @@ http {
     access_log off; default_type text/html;
     ssl_protocols TLSv1.2 TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
     server { listen 203.0.113.10:443 ssl; server_name $1; root $T/site;
-             ssl_certificate $T/site.pem; ssl_certificate_key $T/site.key; }
+             ssl_certificate $T/site.pem; ssl_certificate_key $T/site.key; ${SITE_SAYS:-} }
 }
 CONF
     background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" setsid nginx -c "$T/site.conf" -e "$T/site.log"

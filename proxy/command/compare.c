@@ -132,26 +132,40 @@ static int write_out(int fd, const struct buffer *out, const char *where, struct
     return 0;
 }
 
-static int report(struct compare *compare, const struct compare_options *options, int page,
-                  struct err *err)
-{
-    CLEANUP(buffer_fini) struct buffer out = {0};
-    CLEANUP(buffer_fini) struct buffer html = {0};
-    int result = 0;
+/* A report in a file of its own; it is there only once it is whole. */
+struct page {
+    const char *path; /* NULL: not wanted */
+    int fd;
+    bool made; /* by us, and nothing is in it yet */
+};
 
-    if (options->html) {
-        compare_html(&html, compare);
-        result = ftruncate(page, 0) < 0 && errno != EINVAL /* a pipe, say */
-                     ? err_sys(err, -errno, "%s", options->html)
-                     : write_out(page, &html, options->html, err);
-    }
-    if (result < 0)
-        return result;
-    if (options->json)
-        compare_json(&out, compare);
-    else
-        compare_text(&out, compare);
-    return write_out(STDOUT_FILENO, &out, "standard output", err);
+/* Before anything runs for minutes, only to find that there is no such directory. */
+static int open_page(struct page *page, struct err *err)
+{
+    if (!page->path)
+        return 0;
+    page->fd = open(page->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    page->made = page->fd >= 0;
+    if (page->fd < 0 && errno == EEXIST)
+        page->fd = open(page->path, O_WRONLY | O_CLOEXEC);
+    return page->fd < 0 ? err_sys(err, -errno, "%s", page->path) : 0;
+}
+
+static int write_page(struct page *page, const struct buffer *out, struct err *err)
+{
+    if (!page->path)
+        return 0;
+    page->made = false;
+    if (ftruncate(page->fd, 0) < 0 && errno != EINVAL) /* which a pipe says */
+        return err_sys(err, -errno, "%s", page->path);
+    return write_out(page->fd, out, page->path, err);
+}
+
+static void page_close(struct page *page)
+{
+    if (page->made)
+        unlink(page->path);
+    fd_close(&page->fd);
 }
 
 /* Where this kernel cannot, connections go to the proxy instead: those are no figures of the kernel
@@ -170,6 +184,25 @@ static void check_kernel(struct compare_row *row)
              routes->list[0].text, row->note[0] ? "; " : "", row->note);
 }
 
+static int report(struct compare *compare, const struct compare_options *options,
+                  struct page *html_page, struct page *json_page, struct err *err)
+{
+    CLEANUP(buffer_fini) struct buffer text = {0};
+    CLEANUP(buffer_fini) struct buffer html = {0};
+    CLEANUP(buffer_fini) struct buffer json = {0};
+    int result;
+
+    compare_text(&text, compare);
+    compare_html(&html, compare);
+    compare_json(&json, compare);
+    result = write_page(html_page, &html, err);
+    if (result == 0)
+        result = write_page(json_page, &json, err);
+    if (result < 0)
+        return result;
+    return write_out(STDOUT_FILENO, options->json ? &json : &text, "standard output", err);
+}
+
 static bool all_worked(const struct compare *compare)
 {
     for (size_t i = 0; i < _COMPARE_ROUTES; i++)
@@ -181,23 +214,23 @@ static bool all_worked(const struct compare *compare)
 static int compare_routes(struct compare *compare, const struct compare_options *options,
                           struct compare_signals *signals, struct err *err)
 {
-    CLEANUP(fd_close) int page = -1;
+    CLEANUP(page_close) struct page html = {.path = options->html, .fd = -1};
+    CLEANUP(page_close) struct page json = {.path = options->json_file, .fd = -1};
     int result = host_check(err);
 
+    if (result == 0)
+        result = open_page(&html, err);
+    if (result == 0)
+        result = open_page(&json, err);
     if (result < 0)
         return result;
-    /* before anything runs for minutes, only to find that there is no such directory */
-    if (options->html)
-        page = open(options->html, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (options->html && page < 0)
-        return err_sys(err, -errno, "%s", options->html);
     compare_signals_catch(signals);
     result = run_rounds(compare, options, signals, err);
     if (result < 0 || signals->got)
         return result;
     look_at_machine(compare);
     check_kernel(&compare->rows[COMPARE_KERNEL]);
-    return report(compare, options, page, err);
+    return report(compare, options, &html, &json, err);
 }
 
 int command_compare(int argc, char **argv)

@@ -24,6 +24,7 @@ static const char usage_text[] =
     "before\n"
     "                             that, to warm up. Fewer than 4 cannot show a difference\n"
     "      --html FILE            write a page with charts there, too\n"
+    "      --json FILE            write the report as JSON there, too\n"
     "  -o, --output text|json     form of the report (text)\n"
     "  -h, --help                 this text\n"
     "\n"
@@ -37,10 +38,11 @@ static const char usage_text[] =
 static const char *const not_ours[] = {"output", "events-file", "route",
                                        "agent",  "runtime-dir", "help"};
 
-enum { HTML = EXEC_OPTION_MAX, HOW_OFTEN };
+enum { HTML = EXEC_OPTION_MAX, JSON_FILE, HOW_OFTEN };
 static const struct option own[] = {
     {"rounds", required_argument, NULL, HOW_OFTEN},
     {"html", required_argument, NULL, HTML},
+    {"json", required_argument, NULL, JSON_FILE},
     {"output", required_argument, NULL, 'o'},
     {"help", no_argument, NULL, 'h'},
 };
@@ -86,6 +88,9 @@ static int take(struct compare_options *options, int option)
         return take_rounds(options, optarg);
     case HTML:
         options->html = optarg;
+        return 0;
+    case JSON_FILE:
+        options->json_file = optarg;
         return 0;
     case 'o':
         options->json = strcmp(optarg, "json") == 0;

@@ -6,7 +6,7 @@
 struct compare_options {      /* texts borrow from argv */
     struct exec_options exec; /* for each run; its output and events file are compare's to say */
     unsigned rounds;
-    const char *html;
+    const char *html, *json_file;
     bool json;
 };
 
