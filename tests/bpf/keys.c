@@ -138,6 +138,8 @@ static int set_up_keys(void **state)
     return code;
 }
 
+#define registered(test) cmocka_unit_test_setup_teardown(test, register_loopback, unregister)
+
 static int take_down_keys(void **state)
 {
     ring_buffer__free(ring);
@@ -147,11 +149,9 @@ static int take_down_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define case (test) cmocka_unit_test_setup_teardown(test, register_loopback, unregister)
-        case (who_hands_over_keys_is_told),
-        case (a_stranger_is_not_told),
-        case (long_options_go_their_way),
-#undef case
+        registered(who_hands_over_keys_is_told),
+        registered(a_stranger_is_not_told),
+        registered(long_options_go_their_way),
     };
 
     return cmocka_run_group_tests(tests, set_up_keys, take_down_keys);
