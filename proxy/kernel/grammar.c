@@ -254,13 +254,15 @@ static void add_hosts(struct rows *rows)
 
     start = add(rows, SPELL_ACT_NONE);
     label = add(rows, SPELL_ACT_NONE);
+    dot = add(rows, SPELL_ACT_NONE);
     for (unsigned byte = 0; byte < 256; byte++)
         if (grammar_is_name_byte(byte)) {
-            rows_lead(rows, start, (uint8_t)byte, label);
-            rows_lead(rows, label, (uint8_t)byte, label);
+            rows_lead(rows, start, (uint8_t)byte, label | SPELL_HASHED);
+            rows_lead(rows, label, (uint8_t)byte, label | SPELL_HASHED);
+            rows_lead(rows, dot, (uint8_t)byte, label | SPELL_HASHED | SPELL_DOT_BEFORE);
         }
     rows_lead_all(rows, label, ends, end);
-    dot = copy(rows, label, SPELL_ACT_NONE);
+    rows_lead_all(rows, dot, ends, end);
     rows_lead(rows, label, '.', dot);
     literal = add(rows, SPELL_ACT_LITERAL);
     rows_lead(rows, start, '[', literal);
