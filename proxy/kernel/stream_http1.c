@@ -83,28 +83,7 @@ static bool is_judged(const struct flow *flow)
     return !flow->stream->opening.accepted;
 }
 
-/* The kernel has refused it, or what was sent with it. */
-static void tell_denied(struct flow *flow, const struct facts_request *request, bool last)
-{
-    struct exchange_decision decision = {VERDICT_DENY, 0, "sent together with what was refused"};
-    struct exchange exchange;
-
-    decision.verdict = VERDICT_ALLOW;
-    verdict_request(flow, request, &decision);
-    if (decision.verdict != VERDICT_DENY && last) {
-        verdict_unexplained(flow, request);
-        decision.reason = flow->verdicts.said;
-    }
-    decision.verdict = VERDICT_DENY;
-    decision.code = 0;
-    exchange_begin(flow, &exchange, request);
-    verdict_onto(flow, exchange.event);
-    exchange_refused(flow, &exchange, &decision);
-    exchange_end(flow, &exchange, NULL);
-}
-
-static void request_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base,
-                         bool last)
+static void request_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base)
 {
     struct relay *relay = &flow->relay;
     struct facts_field fields[HTTP1_FIELDS_MAX];
@@ -116,7 +95,8 @@ static void request_seen(struct flow *flow, const struct http1_head *head, const
     verdict_next(flow);
     request.stream = request_number(flow);
     if (flow->stream->denied) {
-        tell_denied(flow, &request, last);
+        http1_on_body(relay->request, NULL, NULL);
+        stream_deny(flow, &request);
         return;
     }
     if (is_judged(flow))
@@ -300,8 +280,7 @@ static enum http1_status step(struct flow *flow, bool up, struct span bytes, siz
 
 /* Something that the parser tells. head: the bytes from the head's, or message's, first one on.
  * False: no more is to be fed here. */
-static bool handle(struct flow *flow, bool up, enum http1_status status, struct span head,
-                   size_t parsed)
+static bool handle(struct flow *flow, bool up, enum http1_status status, struct span head)
 {
     struct relay *relay = &flow->relay;
     struct pipeline *line = up ? &relay->up : &relay->down;
@@ -311,7 +290,7 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
         return false;
     case HTTP1_HEAD:
         if (up)
-            request_seen(flow, http1_head(relay->request), head.data, parsed == head.len);
+            request_seen(flow, http1_head(relay->request), head.data);
         else
             answer_seen(flow, http1_head(relay->response), head.data);
         line->in_head = false;
@@ -381,7 +360,8 @@ static bool append(struct flow *flow, struct pipeline *line, struct span bytes)
             return false;
         line->data = grown;
     }
-    memcpy(line->data + line->len, bytes.data, bytes.len);
+    if (bytes.len)
+        memcpy(line->data + line->len, bytes.data, bytes.len);
     line->len += bytes.len;
     return true;
 }
@@ -449,7 +429,7 @@ void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
     do {
         status = step(flow, up, span_of(bytes.data + at, bytes.len - at), &consumed);
         at += consumed;
-        more = handle(flow, up, status, span_of(bytes.data + from, bytes.len - from), at - from);
+        more = handle(flow, up, status, span_of(bytes.data + from, bytes.len - from));
         if (status == HTTP1_HEAD || status == HTTP1_DONE || !line->in_head)
             from = at;
     } while (more);
@@ -481,7 +461,7 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len)
         enum http1_status status = step(flow, up, span_of(zeros, most), &consumed);
 
         len -= consumed;
-        if (status != HTTP1_MORE && !handle(flow, up, status, span_of(zeros, 0), 0))
+        if (status != HTTP1_MORE && !handle(flow, up, status, span_of(zeros, 0)))
             break;
         if (status == HTTP1_DONE && len) { /* more was skipped than its body */
             stream_http1_lost(flow, up);
@@ -519,9 +499,9 @@ void stream_http1_denied(struct flow *flow)
         request.stream = request_number(flow);
         http1_words(span_of(relay->up.data, relay->up.len), &request.method, &request.url);
         request.path = exchange_path(request.url);
-        verdict_next(flow);
-        tell_denied(flow, &request, true);
+        stream_deny(flow, &request);
     }
+    stream_denied(flow);
     relay_release(&relay->up, flow->worker);
     relay->up.in_head = true;
     http1_free(&relay->request);

@@ -91,24 +91,6 @@ static struct asked *add(struct flow *flow, int32_t id)
 
 /* ---- what is said ---- */
 
-static void tell_denied(struct flow *flow, const struct facts_request *request)
-{
-    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
-    struct exchange exchange;
-
-    verdict_request(flow, request, &decision);
-    if (decision.verdict != VERDICT_DENY) {
-        verdict_unexplained(flow, request);
-        decision.reason = flow->verdicts.said;
-    }
-    decision.verdict = VERDICT_DENY;
-    decision.code = 0;
-    exchange_begin(flow, &exchange, request);
-    verdict_onto(flow, exchange.event);
-    exchange_refused(flow, &exchange, &decision);
-    exchange_end(flow, &exchange, NULL);
-}
-
 static void request_seen(struct flow *flow, const struct http2_told *told)
 {
     struct stream *stream = flow->stream;
@@ -123,7 +105,7 @@ static void request_seen(struct flow *flow, const struct http2_told *told)
     streams_facts(told->stream, &told->head, &authority, &request);
     exchange_name(flow, &request, address);
     if (stream->denied) {
-        tell_denied(flow, &request);
+        stream_deny(flow, &request);
         return;
     }
     asked = add(flow, told->stream);
@@ -301,6 +283,7 @@ void stream_http2_lost(struct flow *flow, bool up)
 /* What was not sent has changed what the program's later heads refer to; none will come. */
 void stream_http2_denied(struct flow *flow)
 {
+    stream_denied(flow);
     if (flow->stream->kind == STREAM_HTTP2)
         flow->stream->kind = STREAM_RAW;
 }

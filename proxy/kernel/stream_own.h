@@ -27,9 +27,11 @@ struct stream_http2;
 struct stream {
     struct stream_opening opening;
     enum stream_kind kind;
-    bool skipping;   /* what is being read are zeros, in the place of what was not handed up */
-    bool denied;     /* ... is what the kernel has refused */
-    unsigned unowed; /* answers to come whose requests were told already */
+    bool skipping; /* what is being read are zeros, in the place of what was not handed up */
+    bool denied;   /* ... is what the kernel has refused */
+    struct exchange unexplained; /* of that, a request that policies allow */
+    bool explained;              /* ... and another one they do not */
+    unsigned unowed;             /* answers to come whose requests were told already */
     struct stream_side up, down; /* requests, answers */
     struct stream_tls *tls;      /* NULL: no handshake was seen */
     struct stream_http2 *http2;  /* of STREAM_HTTP2 */
@@ -45,6 +47,13 @@ static inline bool stream_hears_answers(const struct stream *stream)
 
 /* It is nothing that can be read, from here on; told, and judged. */
 void stream_turns_opaque(struct flow *flow, enum opaque why);
+
+/* ---- stream_denied.c ---- */
+
+/* A request that the kernel has refused, or that was sent with one. */
+void stream_deny(struct flow *flow, const struct facts_request *request);
+/* That was all of what it refused at once. */
+void stream_denied(struct flow *flow);
 
 /* ---- stream_tls.c: handshakes ---- */
 

@@ -1,0 +1,331 @@
+/* What a stream of the kernel route tells, whatever pieces it comes in. */
+#include "tests/unit/kernel/hearing.h"
+
+#include "proxy/flow/inspection_plan.h"
+#include "proxy/limits.h"
+
+#define UP(text)                                                                                   \
+    {                                                                                              \
+        ABI_TX, BYTES(text)                                                                        \
+    }
+#define DOWN(text)                                                                                 \
+    {                                                                                              \
+        ABI_RX, BYTES(text)                                                                        \
+    }
+#define KEEPS           "HTTP/1.1\r\nHost: a.example\r\n"
+#define GET(path)       "GET " path " " KEEPS "\r\n"
+#define FINE(len, body) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n" body
+#define NO_RULE         "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
+
+static const struct row {
+    const char *name;
+    bool accepted, midway;
+    const char *policy; /* a spec, NULL: none */
+    struct piece pieces[PIECES_MAX];
+    bool whole; /* is not to be cut */
+    const char *want;
+} rows[] = {
+    {"a request", .pieces = {UP(GET("/a?b")), DOWN(FINE("5", "hello"))},
+     .want = "GET a.example /a?b #1 200 down 5 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"keep-alive, a body, no body",
+     .pieces = {UP("POST /p " KEEPS "Content-Length: 3\r\n\r\nx=y"), DOWN(FINE("2", "ok")),
+                UP("HEAD /h " KEEPS "\r\n"), DOWN(FINE("500", "")), UP(GET("/n")),
+                DOWN("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")},
+     .want = "POST a.example /p #1 200 up 3 down 2 after 1000000 plaintext\n"
+             "HEAD a.example /h #2 200 after 1000000 plaintext\n"
+             "GET a.example /n #3 404 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"pipelined", .pieces = {UP(GET("/a") GET("/b")), DOWN(FINE("0", "") FINE("1", "b"))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"chunked both ways",
+     .pieces = {UP("PUT /c " KEEPS "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+                DOWN("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+                UP(GET("/d")), DOWN(FINE("0", ""))},
+     .want = "PUT a.example /c #1 200 up 3 after 1000000 plaintext\n"
+             "GET a.example /d #2 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"an interim answer, and one that ends with the connection",
+     .pieces = {UP(GET("/a")), DOWN("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\n\r\nsome")},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"no answer", .pieces = {UP(GET("/a"))},
+     .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
+    {"an answer cut short", .pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
+     .want = "GET a.example /a #1 200 down 5 after 1000000 plaintext\n"
+             "closed plaintext error: the upstream's answer was cut short\n"},
+    {"a server", .accepted = true,
+     .pieces = {{ABI_RX, BYTES(GET("/a"))}, {ABI_TX, BYTES(FINE("0", ""))}},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"an answer without its request", .pieces = {DOWN(FINE("1", "x"))}, .whole = true,
+     .want = "? 200 down 1 plaintext\nclosed plaintext\n"},
+
+    /* what is not handed up */
+    {"bodies that are skipped", .whole = true,
+     .pieces = {UP("POST /p " KEEPS "Content-Length: 1000\r\n\r\n"),
+                {ABI_TX, BYTES("z"), .skipped = 999},
+                DOWN(FINE("5000", "")),
+                UP(GET("/b")),
+                {ABI_RX, BYTES(FINE("0", "")), .skipped = 5000}},
+     .want = "POST a.example /p #1 200 up 1000 down 5000 after 2000000 plaintext\n"
+             "GET a.example /b #2 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"chunks that are skipped", .whole = true,
+     .pieces = {UP(GET("/a")),
+                DOWN("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n"),
+                {ABI_RX, BYTES("\r\n0\r\n\r\n" FINE("0", "")), .skipped = 255},
+                UP(GET("/b"))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "? 200 plaintext\nGET a.example /b #2 plaintext\n"
+             "closed plaintext\n"},
+    {"lost within an answer", .whole = true,
+     .pieces = {UP(GET("/a")),
+                DOWN(FINE("500", "he")),
+                {ABI_RX, BYTES("llo"), .lost = 10},
+                UP(GET("/b")),
+                {ABI_RX, BYTES(FINE("0", "")), ABI_SAID_BEGINS}},
+     .want = "GET a.example /a #1 200 down 500 after 1000000 plaintext\n"
+             "GET a.example /b #2 200 after 1000000 plaintext\n"
+             "closed plaintext error: 10 bytes of it were lost on their way to the "
+             "agent\n"},
+    {"a lost request", .whole = true,
+     .pieces = {UP(GET("/a")),
+                DOWN(FINE("0", "")),
+                {ABI_TX, BYTES(GET("/c")), ABI_SAID_BEGINS, .lost = 38},
+                DOWN(FINE("0", "") FINE("1", "x"))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "GET a.example /c #2 200 after 1000000 plaintext\n"
+             "? 200 down 1 plaintext\n"
+             "closed plaintext error: 38 bytes of it were lost on their way to the "
+             "agent\n"},
+    {"begun before anybody listened", .midway = true, .whole = true,
+     .pieces = {UP("the rest of a body"),
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS},
+                {ABI_RX, BYTES(FINE("0", "")), ABI_SAID_BEGINS}},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+
+    /* by kTLS */
+    {"keys for what is sent alone: answers are not seen",
+     .pieces = {{ABI_TX, .keys = 0x0304},
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_KTLS},
+                {ABI_TX, BYTES(GET("/b")), ABI_SAID_KTLS}},
+     .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
+             "GET a.example /a #1 ktls\nGET a.example /b #2 ktls\nclosed ktls\n"},
+    {"keys for both", .whole = true,
+     .pieces = {{ABI_TX, .keys = 0x0303},
+                {ABI_RX, .keys = 0x0303},
+                {ABI_RX, BYTES("\4\0\0\x10ticket"), ABI_SAID_KTLS},
+                {ABI_TX, BYTES(GET("/a") GET("/b")), ABI_SAID_KTLS},
+                {ABI_RX, BYTES(FINE("0", "") FINE("0", "")), ABI_SAID_KTLS}},
+     .want = "tls TLS1.2 ktls\n"
+             "GET a.example /a #1 200 after 1000000 ktls\n"
+             "GET a.example /b #2 200 after 1000000 ktls\n"
+             "closed ktls\n"},
+
+    /* what is not HTTP */
+    {"neither", .pieces = {UP("\1\2\3\4"), DOWN("\5")}, .want = "closed opaque/unknown\n"},
+    {"a server that speaks first", .pieces = {DOWN("220 hello\r\n"), UP("EHLO\r\n")},
+     .want = "closed opaque/server first\n"},
+    {"a request that makes no sense", .whole = true,
+     .pieces = {UP("GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")},
+     .want = "GET /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+
+    /* what else HTTP leads to */
+    {"a WebSocket", .whole = true,
+     .pieces = {UP("GET /ws " KEEPS "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n"),
+                DOWN("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+                     "Sec-WebSocket-Accept: x\r\n\r\n\x81\2hi"),
+                UP("\x81\x82\0\0\0\0hi"), UP("\x81\x82\0\0\0\0yo")},
+     .want = "GET a.example /ws #1 101 after 1000000 plaintext\n"
+             "websocket /ws up 2 down 1\n"
+             "closed plaintext\n"},
+    {"another upgrade", .whole = true,
+     .pieces = {UP("GET /x " KEEPS "Upgrade: foo\r\nConnection: upgrade\r\n\r\n"),
+                DOWN("HTTP/1.1 101 Switching\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\nabc")},
+     .want = "GET a.example /x #1 101 after 1000000 plaintext\n"
+             "closed opaque/other protocol\n"},
+    {"an upgrade that is not taken",
+     .pieces = {UP("GET /x " KEEPS "Upgrade: foo\r\nConnection: upgrade\r\n\r\n" GET("/y")),
+                DOWN(FINE("0", "")), DOWN(FINE("0", ""))},
+     .whole = true,
+     .want = "GET a.example /x #1 200 after 1000000 plaintext\n"
+             "GET a.example /y #2 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"a tunnel with a request in it", .whole = true,
+     .pieces = {UP("CONNECT b.example:80 HTTP/1.1\r\nHost: b.example:80\r\n\r\n"),
+                DOWN("HTTP/1.1 200 OK\r\n\r\n"), UP(GET("/a")), DOWN(FINE("0", ""))},
+     .want = "CONNECT b.example b.example:80 #1 200 after 1000000 plaintext\n"
+             "GET a.example /a #2 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+
+    /* what policies say */
+    {"allowed, and not, but gone", .policy = NO_RULE,
+     .pieces = {UP(GET("/fine")), DOWN(FINE("0", "")), UP(GET("/a")), DOWN(FINE("0", ""))},
+     .whole = true,
+     .want = "GET a.example /fine #1 200 after 1000000 plaintext\n"
+             "policy alert http GET: no rule allows GET /a; it had been sent "
+             "already\n"
+             "GET a.example /a #2 200 after 1000000 plaintext alert\n"
+             "closed plaintext\n"},
+    {"refused by the kernel", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES(GET("/a")), .denied = true}},
+     .want = "policy deny reset http GET: no rule allows GET /a\n"
+             "GET a.example /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule "
+             "allows GET /a\n"
+             "closed plaintext\n"},
+    {"refused by the kernel alone", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES(GET("/fine")), .denied = true}},
+     .want = "policy deny reset http GET: refused on the kernel route, which could not decide it; "
+             "no rule denies it\n"
+             "GET a.example /fine #1 plaintext deny error: denied: refused on the kernel route, "
+             "which could not decide it; no rule denies it\n"
+             "closed plaintext\n"},
+    {"refused beside one that is", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES(GET("/fine") GET("/a")), .denied = true}},
+     .want = "GET a.example /fine #1 plaintext deny error: sent together with what was refused\n"
+             "policy deny reset http GET: no rule allows GET /a\n"
+             "GET a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule "
+             "allows GET /a\n"
+             "closed plaintext\n"},
+    {"refused by the kernel alone, with its body", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("POST /fine " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
+     .want = "policy deny reset http POST: refused on the kernel route, which could not decide it; "
+             "no rule denies it\n"
+             "POST a.example /fine #1 plaintext deny error: denied: refused on the kernel route, "
+             "which could not decide it; no rule denies it\n"
+             "closed plaintext\n"},
+    {"refused before its head was whole", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("GET /a HTTP/1.1\r\nHo"), .denied = true}},
+     .want = "policy deny reset http GET: no Host\n"
+             "GET /a #1 plaintext deny error: denied by policy p, "
+             "egress[0].toPorts[0].rules.http[0]: no Host\n"
+             "closed plaintext\n"},
+    {"refused with its body", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("POST /a " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
+     .want = "policy deny reset http POST: no rule allows POST /a\n"
+             "POST a.example /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule "
+             "allows POST /a\n"
+             "closed plaintext\n"},
+    {"a card in a body, which has gone", .whole = true,
+     .policy = "inspect: {bodies: [{patterns: [payment-card], action: deny}]}",
+     .pieces = {UP("POST /p " KEEPS "Content-Length: 17\r\n\r\n4111111111111111 "),
+                DOWN(FINE("0", ""))},
+     .want = "policy alert body POST: the request has payment-card in its body; it had been sent "
+             "already\n"
+             "POST a.example /p #1 200 up 17 after 1000000 plaintext alert\n"
+             "closed plaintext\n"},
+    {"a body that was to be looked at, and was skipped", .whole = true,
+     .policy = "inspect: {bodies: [{patterns: [payment-card], action: alert}]}",
+     .pieces = {UP("POST /p " KEEPS "Content-Length: 17\r\n\r\n"),
+                {ABI_TX, BYTES("x"), .skipped = 16},
+                DOWN(FINE("0", ""))},
+     .want =
+         "policy alert visibility POST: the request's body cannot be looked at: it was not handed "
+         "up by the kernel\n"
+         "POST a.example /p #1 200 up 17 after 2000000 plaintext alert\n"
+         "closed plaintext\n"},
+};
+
+static void begin(const struct row *row)
+{
+    char text[1024];
+
+    snprintf(text, sizeof(text), POLICY("p", "  %s\n"), row->policy ? row->policy : "");
+    policed_use(row->policy ? text : NULL);
+    hearing_opens(row->accepted, row->midway);
+}
+
+static void check(const struct row *row)
+{
+    uint64_t said[ABI_DIRECTIONS] = {0};
+
+    hearing_closes();
+    assert_string_equal(heard, row->want);
+    for (const struct piece *piece = row->pieces; piece->bytes.len || piece->keys; piece++)
+        said[piece->direction] += piece->bytes.len + piece->skipped + piece->lost;
+    assert_int_equal(heard_tx, said[ABI_TX]);
+    assert_int_equal(heard_rx, said[ABI_RX]);
+}
+
+static void whole_pieces_are_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        print_message("  %s\n", rows[i].name);
+        begin(&rows[i]);
+        for (const struct piece *piece = rows[i].pieces; piece->bytes.len || piece->keys; piece++)
+            hears(piece);
+        check(&rows[i]);
+    }
+}
+
+/* Both parts at the same moment, as what is told says how long something took. */
+static void hears_in_two(const struct piece *piece, size_t cut)
+{
+    struct piece first = *piece, second = *piece;
+
+    first.bytes.len = cut;
+    hears(&first);
+    hearing_ns -= 1000000;
+    second.bytes = span_of(piece->bytes.data + cut, piece->bytes.len - cut);
+    second.skipped = second.lost = 0;
+    hears(&second);
+}
+
+static void wherever_pieces_are_cut(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        for (size_t n = 0; !rows[i].whole && n < PIECES_MAX; n++)
+            for (size_t cut = 1; cut < rows[i].pieces[n].bytes.len; cut++) {
+                const struct piece *pieces = rows[i].pieces;
+
+                begin(&rows[i]);
+                for (size_t at = 0; pieces[at].bytes.len || pieces[at].keys; at++)
+                    if (at == n)
+                        hears_in_two(&pieces[at], cut);
+                    else
+                        hears(&pieces[at]);
+                check(&rows[i]);
+            }
+}
+
+static void byte_by_byte(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].whole)
+            continue;
+        begin(&rows[i]);
+        for (const struct piece *piece = rows[i].pieces; piece->bytes.len || piece->keys; piece++) {
+            struct piece one = *piece;
+
+            one.bytes.len = piece->keys ? 0 : 1;
+            hears(&one);
+            for (size_t at = 1; at < piece->bytes.len; at++) {
+                one.bytes = span_of(piece->bytes.data + at, 1);
+                hearing_ns -= 1000000;
+                hears(&one);
+            }
+        }
+        check(&rows[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(whole_pieces_are_told, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(wherever_pieces_are_cut, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(byte_by_byte, hearing_begin, hearing_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
