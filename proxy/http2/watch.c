@@ -217,6 +217,8 @@ static enum http2_watched frame_begins(struct http2_watch *watch)
         return bad(watch, "a header block that is interrupted");
     switch (watch->type) {
     case NGHTTP2_DATA:
+        if (!watch->stream)
+            return bad(watch, "a body without a stream");
         watch->phase = watch->flags & NGHTTP2_FLAG_PADDED ? PHASE_PADDING_LENGTH : PHASE_DATA;
         if (watch->phase == PHASE_PADDING_LENGTH && !watch->left)
             return bad(watch, "padding without its length");
@@ -226,7 +228,7 @@ static enum http2_watched frame_begins(struct http2_watch *watch)
     case NGHTTP2_CONTINUATION:
     case NGHTTP2_SETTINGS:
     case NGHTTP2_RST_STREAM:
-        if (!make_room(&watch->payload, &watch->payload_size, watch->payload_len + watch->left,
+        if (!make_room(&watch->payload, &watch->payload_size, watch->payload_len + watch->left + 1,
                        BLOCK_MAX))
             return bad(watch, "a header block that is too long");
         watch->phase = PHASE_GATHER;
