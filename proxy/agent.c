@@ -8,6 +8,7 @@
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
+#include "proxy/kernel/backend.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/lifecycle.h"
@@ -150,6 +151,28 @@ void agent_on_pod_gone(struct agent *agent, void (*on_gone)(void *arg, uint64_t 
     lifecycle_on_gone(agent->lifecycle, on_gone, arg);
 }
 
+static void kernel_stats(const struct agent *agent, struct agent_kernel_stats *stats)
+{
+    struct programs_stats programs = {0};
+    struct ring_stats ring = {0};
+
+    if (agent->backend) {
+        stats->backend = backend_name(agent->backend);
+        stats->backend_why = backend_why(agent->backend);
+    }
+    if (agent->ring)
+        ring_stats(agent->ring, &ring);
+    if (agent->programs)
+        programs_stats(agent->programs, &programs);
+    stats->open = ring.streams;
+    stats->opened = ring.opened;
+    stats->bytes = ring.bytes;
+    stats->lost = ring.lost;
+    stats->refused = ring.denied;
+    stats->programs = programs.ktls;
+    stats->bypassing = programs.bypasses;
+}
+
 void agent_stats(const struct agent *agent, struct agent_stats *stats)
 {
     *stats = (struct agent_stats){
@@ -161,6 +184,7 @@ void agent_stats(const struct agent *agent, struct agent_stats *stats)
         .signer = agent->credentials->authority->cert,
         .ca_not_after = agent->credentials->authority->not_after,
     };
+    kernel_stats(agent, &stats->kernel);
     for (unsigned i = 0; i < agent->workers_len; i++)
         stats->flows += worker_load(agent->workers[i]);
     for (size_t i = 0; i < LIMIT_MAX; i++) {

@@ -11,6 +11,20 @@ static void tell_limit(json_t *answer, const struct agent_stats *stats, const ch
                                   (json_int_t)stats->refused[what]));
 }
 
+static void tell_kernel(json_t *answer, const struct agent_kernel_stats *stats)
+{
+    json_t *kernel = json_object();
+
+    status_add_text(kernel, "back_end", stats->backend);
+    status_add_text(kernel, "why", *stats->backend_why ? stats->backend_why : NULL);
+    json_object_set_new(kernel, "open", json_integer((json_int_t)stats->open));
+    json_object_set_new(kernel, "total", json_integer((json_int_t)stats->opened));
+    json_object_set_new(kernel, "bytes", json_integer((json_int_t)stats->bytes));
+    json_object_set_new(kernel, "bytes_lost", json_integer((json_int_t)stats->lost));
+    json_object_set_new(kernel, "refused", json_integer((json_int_t)stats->refused));
+    json_object_set_new(answer, "kernel_route", kernel);
+}
+
 void agent_tell(void *agent, json_t *answer)
 {
     struct agent_stats stats;
@@ -24,6 +38,8 @@ void agent_tell(void *agent, json_t *answer)
     json_object_set_new(answer, "flows",
                         json_pack("{s:I, s:I}", "open", (json_int_t)stats.flows, "total",
                                   (json_int_t)stats.admitted));
+    if (stats.kernel.backend)
+        tell_kernel(answer, &stats.kernel);
     status_add_cert(answer, "signer", stats.signer);
     tell_limit(answer, &stats, "files", LIMIT_FILES);
     tell_limit(answer, &stats, "memory", LIMIT_MEMORY);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -68,6 +69,63 @@ static double refused_memory(void *arg)
 static double refused_share(void *arg)
 {
     return (double)((struct telemetry *)arg)->stats.refused[LIMIT_SHARE];
+}
+
+static double kernel_open(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.open;
+}
+
+static double kernel_opened(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.opened;
+}
+
+static double kernel_bytes(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.bytes;
+}
+
+static double kernel_lost(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.lost;
+}
+
+static double kernel_refused(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.refused;
+}
+
+static double kernel_programs(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.programs;
+}
+
+static double kernel_bypassing(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.bypassing;
+}
+
+static bool is_backend(const void *arg, const char *name)
+{
+    const char *backend = ((const struct telemetry *)arg)->stats.kernel.backend;
+
+    return strcmp(backend ? backend : "none", name) == 0;
+}
+
+static double is_sockmap(void *arg)
+{
+    return is_backend(arg, "sockmap");
+}
+
+static double is_lsm(void *arg)
+{
+    return is_backend(arg, "lsm");
+}
+
+static double is_none(void *arg)
+{
+    return is_backend(arg, "none");
 }
 
 static double ca_not_after(void *arg)
@@ -156,6 +214,7 @@ static double start_time(void *arg)
 #define USED_HELP   "What connections take now of the machine's files and bytes of memory."
 #define MOST_HELP   "What connections may take of the machine's files and bytes of memory."
 #define RELOAD_HELP "Reloads of configuration, CA and trust; one that failed has changed nothing."
+#define KERNEL_HELP "By what the kernel route reads, here 1: see 'sallyport probe'."
 #define REFUSE_HELP                                                                                \
     "Connections refused since files, memory or the pod's share of them were used up."
 
@@ -179,6 +238,25 @@ static const struct metrics_reading readings[] = {
      refused_memory, NULL},
     {"sallyport_refused_connections_total", REFUSE_HELP, METRICS_COUNTER, "resource=\"share\"",
      refused_share, NULL},
+    {"sallyport_kernel_backend_info", KERNEL_HELP, METRICS_GAUGE, "backend=\"sockmap\"", is_sockmap,
+     NULL},
+    {"sallyport_kernel_backend_info", KERNEL_HELP, METRICS_GAUGE, "backend=\"lsm\"", is_lsm, NULL},
+    {"sallyport_kernel_backend_info", KERNEL_HELP, METRICS_GAUGE, "backend=\"none\"", is_none,
+     NULL},
+    {"sallyport_kernel_open_connections", "Connections that are read in the kernel now.",
+     METRICS_GAUGE, NULL, kernel_open, NULL},
+    {"sallyport_kernel_connections_total", "Connections that were read in the kernel.",
+     METRICS_COUNTER, NULL, kernel_opened, NULL},
+    {"sallyport_kernel_bytes_total", "Bytes that came up of what was said there.", METRICS_COUNTER,
+     NULL, kernel_bytes, NULL},
+    {"sallyport_kernel_lost_bytes_total", "Bytes that should have come up, and did not.",
+     METRICS_COUNTER, NULL, kernel_lost, NULL},
+    {"sallyport_kernel_refused_total", "What was refused there, before it left.", METRICS_COUNTER,
+     NULL, kernel_refused, NULL},
+    {"sallyport_kernel_programs", "Programs that let the kernel encrypt.", METRICS_GAUGE,
+     "what=\"known\"", kernel_programs, NULL},
+    {"sallyport_kernel_programs", "Programs that let the kernel encrypt.", METRICS_GAUGE,
+     "what=\"bypassing\"", kernel_bypassing, NULL},
     {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"done\"", reloads_done,
      NULL},
     {"sallyport_reloads_total", RELOAD_HELP, METRICS_COUNTER, "result=\"failed\"", reloads_failed,

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Promise: which route a connection takes is as --route says, or the policy that is for its program,
+# or, by itself (auto), the program: what is in the clear, or encrypted by the program itself, comes to
+# the proxy then. On the kernel route plain HTTP is told the same. `status` and the metrics tell of it.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+# shellcheck source=../harness/agent.sh
+. "$HERE/../harness/agent.sh"
+
+make_ca ca
+make_cert origin ca "$ORIGIN_SAN"
+make_namespaces
+NGINX_LISTEN=(203.0.113.10)
+nginx_server 80
+nginx_server 443 origin
+start_nginx "${IN_UPSTREAM[@]}"
+mkdir -p "$T/www/admin"
+echo hello | tee "$T/www/a" >"$T/www/admin/b"
+CURL=$(realpath "$(command -v curl)")
+PLAIN=http://203.0.113.10 TLS=https://203.0.113.10
+
+policy() { # NAME LINE...: one of a TrafficPolicy's spec each
+    printf -- '---\napiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: %s}\nspec:\n' "$1"
+    printf '  %s\n' "${@:2}"
+}
+routed() { # OPTION... -- CMD...: which route each request took, and how it was seen
+    local options=()
+    while [ "$1" != -- ]; do options+=("$1"); shift; done
+    "${IN_POD[@]}" "${CLEAN[@]}" "CURL_CA_BUNDLE=$T/ca.pem" "$SALLYPORT" exec -o json --events-file "$EVENTS" --upstream-ca "$T/ca.pem" \
+        "${options[@]}" "$@" >"$T/out" 2>"$T/said"
+    events '[.[].process_http // empty | "\(.path) \(.route) \(.visibility)"] | join(", ")'
+}
+passed() { events '[.[].process_close // empty | "\(.route) \(.visibility)"] | join(", ")'; }
+# two programs, one after the other; each is a request of its own
+both() { # URL
+    printf '%s; /usr/bin/python3 -c "import urllib.request; urllib.request.urlopen(\\"%s\\")"' "curl -sS $1" "$1"
+}
+
+# ---- by setting
+
+expect_eq "by itself, in the clear" "/a proxy plaintext" "$(routed -- curl -sS "$PLAIN/a")"
+expect_eq "by itself, TLS" "/a proxy terminated" "$(routed --route auto -- curl -sS "$TLS/a")"
+expect_eq "the kernel, in the clear" "/a kernel plaintext" "$(routed --route kernel -- curl -sS "$PLAIN/a")"
+expect_same "what came" "$T/out" "$T/www/a"
+expect_eq "the proxy" "/a proxy plaintext" "$(routed --route proxy -- curl -sS "$PLAIN/a")"
+expect_eq "neither" "" "$(routed --route passthrough -- curl -sS "$TLS/a")"
+expect_eq "neither: its close" "passthrough passthrough" "$(passed)"
+expect_status "--route detour" 2 sallyport exec --route detour -- true 2>"$T/said"
+expect_grep "what there is instead" 'say auto, proxy, kernel or passthrough' "$T/said"
+echo "ok: by setting"
+
+# ---- by policies
+
+ALL='egress: [{toEntities: [all]}]'
+BY_CURL="matchBinaries: [{operator: In, values: [$CURL]}]"
+policy a "route: kernel" "$BY_CURL" "$ALL" >"$T/curl.yaml"
+policy b "route: proxy" "$BY_CURL" "$ALL" >"$T/proxy.yaml"
+expect_eq "a policy for one program" "/a kernel plaintext, /a proxy plaintext" \
+    "$(routed --policy "$T/curl.yaml" -- sh -c "$(both "$PLAIN/a")")"
+expect_eq "a policy against the setting" "/a proxy plaintext, /a kernel plaintext" \
+    "$(routed --route kernel --policy "$T/proxy.yaml" -- sh -c "$(both "$PLAIN/a")")"
+expect_eq "the proxy wins" "/a proxy plaintext" \
+    "$(routed --policy "$T/proxy.yaml" --policy "$T/curl.yaml" -- curl -sS "$PLAIN/a")"
+echo "ok: by policies"
+
+# ---- of an agent's pods
+
+make_cgroup one two
+rm "$EVENTS"
+agent_up --admin-address "127.0.0.1:${PORT:=$(free_ports 1)}" --route proxy
+pods add --cgroup "$CGROUPS/one" --netns "/run/netns/$POD" --name one --route kernel
+pods add --cgroup "$CGROUPS/two" --netns "/run/netns/$POD" --name two
+expect_eq "the pods' routes" "one kernel, two proxy" \
+    "$(pods list -o json | jq -rs 'sort_by(.name) | map("\(.name) \(.route)") | join(", ")')"
+for pod in one two; do
+    "${IN_CGROUP[@]}" "$CGROUPS/$pod" "${IN_POD[@]}" "${CLEAN[@]}" curl -sS "$PLAIN/a" >"$T/out"
+    "${IN_CGROUP[@]}" "$CGROUPS/$pod" "${IN_POD[@]}" "${CLEAN[@]}" curl -sS --cacert "$T/trusted.pem" "$TLS/a" >"$T/out"
+done
+all_closed() { [ "$(jq -r '.process_close // empty | .route' "$EVENTS" | sort | paste -sd ' ')" = "kernel kernel proxy proxy" ]; }
+wait_for 20 all_closed
+sallyport status --runtime-dir "$T/run" -o json >"$T/status"
+expect_eq "the back-end" sockmap "$(jq -r .kernel_route.back_end "$T/status")"
+expect_eq "what was read there" "2 true 0" "$(jq -r '.kernel_route | "\(.total) \(.bytes > 0) \(.bytes_lost)"' "$T/status")"
+expect_eq "the program that spoke TLS to us" "two $CURL off proxy by setting of the pod" \
+    "$(jq -r '.programs[] | "\(.pod) \(.program) \(.ktls) \(.route) \(.why)"' "$T/status")"
+jq -r '.programs[].not_sent' "$T/status" >"$T/out"
+expect_grep "why it does not use kTLS" 'no tls module|libcurl has a BIO of its own' "$T/out"
+curl -s "http://127.0.0.1:$PORT/metrics" >"$T/metrics"
+for line in 'backend_info\{backend="sockmap"\} 1' 'backend_info\{backend="lsm"\} 0' 'connections_total 2' \
+    'lost_bytes_total 0' 'programs\{what="bypassing"\} 0'; do
+    expect_grep "metrics" "^sallyport_kernel_$line\$" "$T/metrics"
+done
+echo "ok: of an agent's pods"
