@@ -92,21 +92,21 @@ static json_t *row_of(const struct tracked *entry)
 {
     const struct process *process = entry->process;
 
-    return json_pack("{s:I, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:i, s:i, s:i, s:b, s:b, s:b, s:b, "
-                     "s:I, s:I, s:I, "
-                     "s:I, s:i, s:s*, s:s*}",
-                     "cookie", (json_int_t)entry->cookie, "src", address_out(&entry->src), "dst",
-                     address_out(&entry->dst), "protocol", (int)entry->protocol, "pid",
-                     (json_int_t)(process ? process->pid : 0), "start_ns",
-                     (json_int_t)(process ? process->start_ns : 0), "pod",
-                     (json_int_t)(entry->pod ? entry->pod->cgroup_id : 0), "names",
-                     names_out(&entry->names), "route", (int)entry->route, "visibility",
-                     (int)entry->visibility, "opaque", (int)entry->opaque, "unheard",
-                     (int)entry->unheard, "has_flow", (int)entry->has_flow, "flow_done",
-                     (int)entry->flow_done, "released", (int)entry->released, "began_ns",
-                     (json_int_t)entry->began_ns, "closed_ns", (json_int_t)entry->closed_ns, "tx",
-                     (json_int_t)entry->tx, "rx", (json_int_t)entry->rx, "failure",
-                     (int)entry->failure, "error", entry->error, "refused", entry->refused);
+    return json_pack(
+        "{s:I, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:i, s:i, s:i, s:b, s:b, s:b, s:b, "
+        "s:I, s:I, s:I, "
+        "s:I, s:i, s:i, s:s*, s:s*}",
+        "cookie", (json_int_t)entry->cookie, "src", address_out(&entry->src), "dst",
+        address_out(&entry->dst), "protocol", (int)entry->protocol, "pid",
+        (json_int_t)(process ? process->pid : 0), "start_ns",
+        (json_int_t)(process ? process->start_ns : 0), "pod",
+        (json_int_t)(entry->pod ? entry->pod->cgroup_id : 0), "names", names_out(&entry->names),
+        "route", (int)entry->route, "visibility", (int)entry->visibility, "opaque",
+        (int)entry->opaque, "unheard", (int)entry->unheard, "has_flow", (int)entry->has_flow,
+        "flow_done", (int)entry->flow_done, "released", (int)entry->released, "began_ns",
+        (json_int_t)entry->began_ns, "closed_ns", (json_int_t)entry->closed_ns, "tx",
+        (json_int_t)entry->tx, "rx", (json_int_t)entry->rx, "failure", (int)entry->failure, "tls",
+        (int)entry->tls, "error", entry->error, "refused", entry->refused);
 }
 
 struct visit {
@@ -139,6 +139,7 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
         .route = choice(row, "route", ROUTE_MAX),
         .visibility = choice(row, "visibility", VISIBILITY_MAX),
         .opaque = choice(row, "opaque", OPAQUE_MAX),
+        .tls = (uint16_t)number(row, "tls"),
         .unheard = flag(row, "unheard"),
         .has_flow = flag(row, "has_flow"),
         .flow_done = flag(row, "flow_done"),

@@ -55,7 +55,8 @@ static struct tracked *follow(struct sockets *sockets, const struct sockets_olde
         .protocol = PROTOCOL_TCP,
         .pod = older->pod,
         .route = ROUTE_DIRECT,
-        .visibility = VISIBILITY_PRE_EXISTING,
+        .visibility = older->visibility,
+        .tls = older->tls,
         .unheard = older->unheard,
         .began_ns = clock_read_ns(CLOCK_BOOTTIME),
         .tx = older->tx,
@@ -63,7 +64,7 @@ static struct tracked *follow(struct sockets *sockets, const struct sockets_olde
     };
     struct tracked *entry = sockets_track(sockets, &like, older->process);
 
-    if (entry)
+    if (entry && !older->untold)
         tell(sockets, entry, FLOW_EVENT_CONNECT, older->verdict);
     return entry;
 }
@@ -109,6 +110,8 @@ struct visit {
     uint64_t now_ns, boot_ns;
 };
 
+enum { TLS1_3 = 0x0304 }; /* the kernel has that and 1.2 */
+
 static const char *state_of(const struct tracked *entry)
 {
     return entry->visibility == VISIBILITY_PRE_EXISTING && entry->error ? "reset" : "open";
@@ -131,6 +134,9 @@ static void visit_one(const void *node, VISIT when, void *closure)
         .rx = entry->rx,
         .route = entry->route,
         .visibility = entry->visibility,
+        .version = entry->tls == TLS1_3 ? "TLS1.3"
+                   : entry->tls         ? "TLS1.2"
+                                        : NULL,
         .state = state_of(entry),
     };
 

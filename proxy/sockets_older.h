@@ -1,5 +1,6 @@
-/* sockets_older: connections that are older than their pod's registration, among the sockets that
- * are followed; and all that no flow tells of, for `sessions`.
+/* sockets_older: connections that nobody told the agent of, among the sockets that are followed:
+ * they are older than their pod's registration, or than the agent; and all that no flow tells of,
+ * for `sessions`.
  *
  * Control thread only.
  * Called by:  pods/existing.c, telemetry/sessions.c. */
@@ -13,9 +14,12 @@ struct flow_row;
 struct sockets_older {
     struct addr src, dst;
     uint64_t cookie, tx, rx;
+    uint16_t tls; /* the version, where the kernel encrypts; else 0 */
+    enum visibility visibility;
     struct process *process; /* with its flow count raised (identity.h), taken; or NULL */
-    struct pod *pod;                      /* borrowed */
-    bool unheard;                         /* the kernel will not say when it ends */
+    struct pod *pod;         /* borrowed */
+    bool untold;             /* an agent before us has told of it */
+    bool unheard;            /* the kernel will not say when it ends */
     const struct policy_verdict *verdict; /* NULL: no policy has a say */
     bool reset;                           /* ... by which it is ended */
 };
@@ -26,8 +30,8 @@ enum sockets_known {
     SOCKETS_KNOWN, /* else, by whatever destination */
 };
 enum sockets_known sockets_know(const struct sockets *sockets, uint64_t cookie);
-/* Follows it from now on, and tells of it: as a connect that is pre-existing (unless it was met
- * before, for a pod that was registered then), and what a policy says. Its close is told when the
+/* Follows it from now on, and tells of it: as a connect (unless it was met before, for a pod that
+ * was registered then), and what a policy says. Its close is told when the
  * kernel's record of that comes. */
 void sockets_meet(struct sockets *sockets, const struct sockets_older *older);
 

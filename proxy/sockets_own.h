@@ -18,6 +18,7 @@ struct tracked {
     enum route route;
     enum visibility visibility;
     enum opaque opaque;
+    uint16_t tls; /* of an older one, where the kernel encrypts: the version; else 0 */
     bool unheard; /* the kernel's record was lost, and so may be that of its end */
     bool has_flow, flow_done;
     bool released;

@@ -227,8 +227,8 @@ void cgroup_each_process(int fd, bool (*skip)(void *arg, uint64_t id),
     walk_down(fd, &walk, 0);
 }
 
-void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id), void (*visit)(void *arg, uint64_t id),
-                 void *arg)
+void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id),
+                 void (*visit)(void *arg, uint64_t id), void *arg)
 {
     const struct walk walk = {.skip = skip, .visit_id = visit, .arg = arg};
 

@@ -28,8 +28,8 @@ void cgroup_each_process(int fd, bool (*skip)(void *arg, uint64_t id),
                          void (*visit)(void *arg, pid_t pid), void *arg);
 
 /* The same for the ids of it and those below. */
-void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id), void (*visit)(void *arg, uint64_t id),
-                 void *arg);
+void cgroup_each(int fd, bool (*skip)(void *arg, uint64_t id),
+                 void (*visit)(void *arg, uint64_t id), void *arg);
 
 struct cgroups; /* those that are watched */
 

@@ -37,7 +37,8 @@ struct scan {
     struct scan *next;
     struct existing *existing;
     struct pod *pod; /* a reference */
-    bool failed; /* something of it could not be read; told once */
+    bool again;      /* its pod was an agent's before us */
+    bool failed;     /* something of it could not be read; told once */
     struct held_list held;
     uint64_t *cgroups; /* it and those below that are its */
     size_t cgroups_len, cgroups_room;
@@ -53,8 +54,8 @@ struct scan {
 
 struct existing {
     struct existing_parts parts;
-    int noted_fd, older_fd; /* the maps `connections` and `older` */
-    void *noted;            /* room for what is in the former */
+    int noted_fd, older_fd, enrolled_fd; /* the maps `connections`, `older` and `enrolled` */
+    void *noted;                         /* room for what is in the first */
     struct event *step_due;
     struct scan *first, **last; /* the first is at work */
     bool told_no_end;
@@ -165,8 +166,7 @@ static bool comes_to_us(const struct scan *scan, const struct diag_socket *socke
 /* Somebody else connected to the pod. */
 static bool is_incoming(const struct scan *scan, const struct diag_socket *socket)
 {
-    return !socket->begun_here &&
-           scan->listening[socket->src.port / 8] >> socket->src.port % 8 & 1;
+    return !socket->begun_here && scan->listening[socket->src.port / 8] >> socket->src.port % 8 & 1;
 }
 
 /* A connect was seen on it. */
@@ -216,6 +216,26 @@ static void reset(const struct scan *scan, const struct diag_socket *socket, int
                  scan->pod->name, strerror(-code));
 }
 
+static struct sockets_older older_of(const struct scan *scan, const struct diag_socket *socket,
+                                     const struct held *holder)
+{
+    struct identity *identity = scan->existing->parts.identity;
+
+    return (struct sockets_older){
+        .src = socket->src,
+        .dst = socket->dst,
+        .cookie = socket->cookie,
+        .tx = socket->tx,
+        .rx = socket->rx,
+        .tls = socket->tls_version,
+        .visibility = VISIBILITY_PRE_EXISTING,
+        .process =
+            holder ? identity_flow_begin(identity, (uint32_t)holder->pid, 0, scan->pod->cgroup_id)
+                   : NULL,
+        .pod = scan->pod,
+    };
+}
+
 /* What its policies say of it. The verdict is empty where they say nothing that is told. */
 static enum policy_existing judge(const struct scan *scan, const struct diag_socket *socket,
                                   const struct policy_scope *scope, struct policy_verdict *verdict)
@@ -224,7 +244,8 @@ static enum policy_existing judge(const struct scan *scan, const struct diag_soc
     enum policy_existing said = policy_scope_existing(scope, &policy);
 
     *verdict = (struct policy_verdict){0};
-    if (said != POLICY_EXISTING_RESET || (is_loopback(&socket->dst) &&
+    if (said != POLICY_EXISTING_RESET ||
+        (is_loopback(&socket->dst) &&
          !pods_loopback(scan->existing->parts.pods, scan->pod->cgroup_id)))
         return said == POLICY_EXISTING_LEAVE ? said : POLICY_EXISTING_REPORT;
     *verdict = (struct policy_verdict){
@@ -238,6 +259,7 @@ static enum policy_existing judge(const struct scan *scan, const struct diag_soc
     return verdict->verdict == VERDICT_DENY ? POLICY_EXISTING_RESET : POLICY_EXISTING_REPORT;
 }
 
+/* What a policy's word is, and what the agent tells of it. */
 static void meet(const struct scan *scan, const struct diag_socket *socket,
                  const struct held *holder, int fd, bool again)
 {
@@ -246,19 +268,9 @@ static void meet(const struct scan *scan, const struct diag_socket *socket,
     struct policy_view *view = policies_view(parts->policies, scan->pod->cgroup_id);
     CLEANUP(policy_scope_free) struct policy_scope *scope = NULL;
     struct policy_verdict verdict;
-    struct sockets_older older = {
-        .src = socket->src,
-        .dst = socket->dst,
-        .cookie = socket->cookie,
-        .tx = socket->tx,
-        .rx = socket->rx,
-        .pod = scan->pod,
-    };
+    struct sockets_older older = older_of(scan, socket, holder);
     enum policy_existing said;
 
-    if (holder)
-        older.process = identity_flow_begin(parts->identity, (uint32_t)holder->pid, 0,
-                                            scan->pod->cgroup_id);
     if (view && !policy_view_is_empty(view))
         scope = policy_scope_new(view, older.process);
     said = judge(scan, socket, scope, &verdict);
@@ -275,6 +287,27 @@ static void meet(const struct scan *scan, const struct diag_socket *socket,
         reset(scan, socket, fd);
 }
 
+/* An agent before us has told of it, and the kernel will tell its end: what we looked into has
+ * ended with that agent, what is read in the kernel goes on by itself. */
+static void follow_again(const struct scan *scan, const struct diag_socket *socket,
+                         const struct held *holder, int fd)
+{
+    const struct existing *existing = scan->existing;
+    struct sockets_older older;
+    struct abi_socket noted;
+    bool is_older = bpf_map_lookup_elem(existing->older_fd, &fd, &noted) == 0;
+    uint64_t enrolled;
+
+    if (!is_older && (!is_noted(existing, fd) ||
+                      bpf_map_lookup_elem(existing->enrolled_fd, &socket->cookie, &enrolled) == 0))
+        return;
+    older = older_of(scan, socket, holder);
+    older.untold = true;
+    if (!is_older)
+        older.visibility = VISIBILITY_UNKNOWN;
+    sockets_meet(existing->parts.sockets, &older);
+}
+
 static void look_at(const struct scan *scan, const struct diag_socket *socket)
 {
     const struct held *holder = held_find(&scan->held, socket->inode);
@@ -285,9 +318,12 @@ static void look_at(const struct scan *scan, const struct diag_socket *socket)
         return;
     if (holder)
         fd = held_take(holder, socket->cookie);
-    if (fd == -ESTALE || (fd >= 0 && is_noted(scan->existing, fd)))
-        return; /* closed meanwhile; or an agent before us has seen it connect */
-    meet(scan, socket, holder, fd, known == SOCKETS_MET);
+    if (fd == -ESTALE)
+        return; /* closed meanwhile */
+    if (scan->again && fd >= 0 && known == SOCKETS_NEW)
+        follow_again(scan, socket, holder, fd);
+    else if (!scan->again && (fd < 0 || !is_noted(scan->existing, fd)))
+        meet(scan, socket, holder, fd, known == SOCKETS_MET);
 }
 
 /* ---- one namespace ---- */
@@ -315,8 +351,8 @@ static void on_socket(void *arg, const struct diag_socket *socket)
 
     if (socket->state == DIAG_LISTEN)
         scan->listening[socket->src.port / 8] |= (uint8_t)(1 << socket->src.port % 8);
-    else if (socket->inode && (held_find(&scan->held, socket->inode) ||
-                               is_in(scan, socket->cgroup)))
+    else if (socket->inode &&
+             (held_find(&scan->held, socket->inode) || is_in(scan, socket->cgroup)))
         add_found(scan, socket);
 }
 
@@ -433,7 +469,7 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
     go_on(existing);
 }
 
-void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd)
+void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd, bool again)
 {
     CLEANUP(scan_free) struct scan *scan = calloc(1, sizeof(*scan));
 
@@ -443,6 +479,7 @@ void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd)
     }
     scan->existing = existing;
     scan->pod = pod_ref(pod);
+    scan->again = again;
     scan->diag_fd = -1;
     cgroup_each_process(cgroup_fd, is_anothers, add_process, scan);
     if (!scan->nets_len)
@@ -468,6 +505,7 @@ int existing_new(struct existing **out, const struct existing_parts *parts, stru
     existing->last = &existing->first;
     existing->noted_fd = bpf_map__fd(bpf->maps.connections);
     existing->older_fd = bpf_map__fd(bpf->maps.older);
+    existing->enrolled_fd = bpf_map__fd(bpf->maps.enrolled);
     existing->noted = malloc(bpf_map__value_size(bpf->maps.connections));
     existing->step_due = evtimer_new(parts->base, on_step, existing);
     if (!existing->noted || !existing->step_due)

@@ -34,6 +34,8 @@ struct existing_parts { /* all borrowed, all outlive it */
 int existing_new(struct existing **out, const struct existing_parts *parts, struct err *err);
 void existing_free(struct existing **existing);
 
-/* The pod has just been registered, or has other policies, by which some may have to be reset;
- * cgroup_fd is borrowed. A failure is told in the log: it takes nothing from what the pod is. */
-void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd);
+/* The pod has just been registered, or has other policies, by which some may have to be reset; or
+ * (again) it was an agent's before us, which has told of those that it saw: of them only their end
+ * is told. cgroup_fd is borrowed. A failure is told in the log: it takes nothing from what the pod
+ * is. */
+void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd, bool again);

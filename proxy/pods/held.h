@@ -37,6 +37,6 @@ void held_fini(struct held_list *held);
 /* A descriptor of ours of that very socket; or -ESTALE: it has been closed, -EPERM, ... */
 int held_take(const struct held *held, uint64_t cookie);
 /* Ends a TCP connection as its program would that disconnects it at once: the program sees
- * ECONNRESET, and the other side a reset; or, where the kernel does not let that be done, the end of
- * it. */
+ * ECONNRESET, and the other side a reset; or, where the kernel does not let that be done, the end
+ * of it. */
 int held_reset(int fd);

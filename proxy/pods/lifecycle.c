@@ -151,8 +151,8 @@ static int enter(struct lifecycle *lifecycle, const struct agent_pod *wanted, st
     }
     meet_all(lifecycle, wanted->cgroup_fd, pod);
     limits_share(lifecycle->parts.limits, pods_count(pods));
-    if (lifecycle->restored && wanted->cgroup_fd >= 0)
-        existing_look(lifecycle->parts.existing, pod, wanted->cgroup_fd);
+    if (wanted->cgroup_fd >= 0)
+        existing_look(lifecycle->parts.existing, pod, wanted->cgroup_fd, !lifecycle->restored);
     return 0;
 }
 
@@ -194,7 +194,7 @@ void lifecycle_on_view(struct lifecycle *lifecycle, const struct pod *pod,
     for (size_t i = 0; view && i < policy_view_len(view); i++)
         resets |= policy_view_at(view, i)->existing == POLICY_EXISTING_RESET;
     if (resets && known && cgroup_fd >= 0 && lifecycle->restored)
-        existing_look(lifecycle->parts.existing, known, cgroup_fd);
+        existing_look(lifecycle->parts.existing, known, cgroup_fd, false);
 }
 
 void lifecycle_on_begin(void *arg, const struct identity_begin *begin)

@@ -9,7 +9,8 @@
 . "$HERE/../harness/agent.sh"
 
 CROWD=300
-[ -z "$FULL" ] || CROWD=10000
+[ -z "$FULL" ] || CROWD=10000 NGINX_CONNECTIONS=20000
+ulimit -n 20000
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 make_namespaces
@@ -160,10 +161,18 @@ wait_for 10 count apart 2
 expect_eq "one that is not looked into" "200 192.0.2.2" "$(ask here open new http://203.0.113.10:81/new)"
 agent_down KILL 2>"$T/killed"
 agent_up --policy "$T/policy.yaml"
+wait_for 10 count apart 3
+expect_eq "they are followed again" "80 direct pre-existing
+80 direct pre-existing
+81 direct null" "$(rows apart '"\(.socket.dport) \(.route) \(.visibility)"' | sort)"
+expect_eq "and not told again" 2 "$(told '.process_connect.process.pod.name == "apart" and .process_connect.visibility == "pre-existing"')"
 pods remove shop/apart
 add apart --label tier=again
-wait_for 10 count apart 2
-expect_eq "those that are older, again" "80 pre-existing" "$(rows apart '"\(.socket.dport) \(.visibility)"' | sort -u)"
 expect_eq "it goes on" "200 192.0.2.2" "$(ask here again old)"
 expect_eq "so does the other" "200 192.0.2.2" "$(ask here again new)"
+count apart 3
+ask here drop >"$T/dropped"
+wait_for 10 is_told '.process_close.process.pod.name == "apart"' 2
+expect_eq "their ends" "80 pre-existing 136
+81 null 142" "$(events '.[].process_close // empty | select(.process.pod.name == "apart") | "\(.socket.dport) \(.visibility) \(.tx)"' | sort)"
 agent_down

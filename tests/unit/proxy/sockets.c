@@ -544,6 +544,9 @@ static void meets(uint64_t cookie, uint16_t port, const struct policy_verdict *v
         .dst = to_port(port),
         .cookie = cookie,
         .tx = 7,
+        .tls = cookie == 5 ? 0x0304 : 0,
+        .visibility = VISIBILITY_PRE_EXISTING,
+        .untold = cookie == 7,
         .process = identity_flow_begin(NULL, POD_PROCESS, 0, POD),
         .pod = &pod,
         .verdict = verdict,
@@ -587,6 +590,15 @@ static void an_older_connection_is_reset_once(void **state)
                 "registered\n");
 }
 
+static void what_an_agent_before_told_of_ends_here(void **state)
+{
+    (void)state;
+    meets(7, 81, NULL, false);
+    expect_told("");
+    closes(7, 81, 10, 20, 0);
+    expect_told("close 7 direct 10/20 pre-existing\n");
+}
+
 static void others_are_known_by_whatever_destination(void **state)
 {
     (void)state;
@@ -604,8 +616,8 @@ static void note_row(void *arg, const struct flow_row *row)
     char line[64];
 
     (void)arg;
-    snprintf(line, sizeof(line), "%d %s %s %d\n", (int)row->cookie, row->state,
-             visibility_name(row->visibility), (int)row->tx);
+    snprintf(line, sizeof(line), "%d %s %s %d %s\n", (int)row->cookie, row->state,
+             visibility_name(row->visibility), (int)row->tx, row->version ? row->version : "");
     append(line);
 }
 
@@ -622,7 +634,7 @@ static void rows_are_of_open_connections_that_are_no_flows(void **state)
     meets(6, 81, &resets, true);
     told[0] = 0;
     sockets_each_row(sockets, note_row, NULL);
-    expect_told("1 open  0\n5 open pre-existing 7\n6 reset pre-existing 7\n");
+    expect_told("1 open  0 \n5 open pre-existing 7 TLS1.3\n6 reset pre-existing 7 \n");
 }
 
 int main(void)
@@ -646,6 +658,7 @@ int main(void)
         with(take_down_tells_all_that_is_open),
         with(an_older_connection_is_told_once),
         with(an_older_connection_is_reset_once),
+        with(what_an_agent_before_told_of_ends_here),
         with(others_are_known_by_whatever_destination),
         with(rows_are_of_open_connections_that_are_no_flows),
     };
