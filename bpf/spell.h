@@ -343,17 +343,16 @@ SPELL_INLINE void spell_lost(struct spell *spell)
 
 /* ---- what follows ---- */
 
-/* Whether a request may go whose head has just ended. spoken: policy_spoken has its host
- * (spell->hash) for where it goes. encrypted: the kernel encrypts it. */
+/* Whether a request may go whose head has just ended. spoken: which of the spelling's `named` rules
+ * its host fits, by policy_spoken (spell->hash, and where it goes). encrypted: the kernel encrypts
+ * it. */
 SPELL_INLINE bool spell_goes(const struct spell *spell, const struct abi_spelling *spelling,
-                             bool spoken, bool encrypted)
+                             __u64 spoken, bool encrypted)
 {
-    __u64 rules = spelling->rules, denies = spelling->denies;
+    __u64 rules = spelling->rules & (spoken | ~spelling->named), denies = spelling->denies;
 
     if (!(spelling->flags & ABI_SPELL_JUDGED))
         return true;
-    if (!spoken)
-        rules &= ~spelling->named;
     if (!encrypted) {
         rules &= ~spelling->tls;
         denies &= ~spelling->tls;

@@ -14,7 +14,6 @@ enum {
     DFA_ENTRIES_MAX = 16384, /* of the table: 32 kB */
     DFA_WORK_MAX = 400000,   /* nodes looked at while it is made: a millisecond or so */
     NFA_COPIES_MAX = 128,    /* what repeats may add where there is no DFA: 0.3 us a byte */
-    DFA_DEAD = 0,            /* the row of the state without nodes: nothing matches any more */
 };
 
 /* A table of a row for each state: where (in the table) the row is to which each class of bytes
@@ -107,7 +106,7 @@ static int make_table(struct maker *maker)
 {
     const struct program *program = maker->program;
     struct program_at begin = {.begin = true};
-    int state = state_of_nodes(maker); /* of none: it is DFA_DEAD */
+    int state = state_of_nodes(maker); /* of none: it is REGEX_DEAD */
 
     if (state >= 0) {
         program_close(program, program->start, begin, maker->nodes, maker->stack);
@@ -225,7 +224,27 @@ bool regex_match(const struct regex *regex, struct span text)
 
     if (regex->program)
         return match_nfa(regex->program, text);
-    for (size_t i = 0; i < text.len && row != DFA_DEAD; i++)
+    for (size_t i = 0; i < text.len && row != REGEX_DEAD; i++)
         row = table[row + regex->class_of[text.data[i]]];
     return table[row + regex->row - 1];
+}
+
+bool regex_has_dfa(const struct regex *regex)
+{
+    return regex->table;
+}
+
+uint32_t regex_begins(const struct regex *regex)
+{
+    return (uint32_t)regex->row;
+}
+
+uint32_t regex_leads(const struct regex *regex, uint32_t state, uint8_t byte)
+{
+    return regex->table[state + regex->class_of[byte]];
+}
+
+bool regex_ends(const struct regex *regex, uint32_t state)
+{
+    return regex->table[state + regex->row - 1];
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/span.h"
 
@@ -23,3 +24,10 @@ void regex_free(struct regex **regex); /* accepts an empty one */
 /* Whether the whole text matches. Allocates nothing. */
 bool regex_match(const struct regex *regex, struct span text);
 size_t regex_size(const struct regex *regex); /* bytes of memory */
+
+/* Byte by byte, for who makes a larger automaton of several. Only where it has a DFA: */
+enum { REGEX_DEAD = 0 }; /* nothing matches any more */
+bool regex_has_dfa(const struct regex *regex);
+uint32_t regex_begins(const struct regex *regex);
+uint32_t regex_leads(const struct regex *regex, uint32_t state, uint8_t byte);
+bool regex_ends(const struct regex *regex, uint32_t state); /* a text that ends here matches */
