@@ -188,6 +188,8 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
         stream_http1_denied(flow);
     else if (stream->kind == STREAM_HTTP2)
         stream_http2_denied(flow);
+    else
+        stream_denied(flow);
     stream->denied = false;
     flow->gone = true;
 }

@@ -57,6 +57,10 @@ void stream_deny(struct flow *flow, const struct facts_request *request)
 
 void stream_denied(struct flow *flow)
 {
-    tell_unexplained(flow, flow->stream->explained);
-    flow->stream->explained = false;
+    struct stream *stream = flow->stream;
+
+    if (!stream->explained && !stream->unexplained.event)
+        verdict_unexplained(flow, NULL); /* no request was seen in it */
+    tell_unexplained(flow, stream->explained);
+    stream->explained = false;
 }

@@ -9,14 +9,22 @@
 
 enum {
     BEGINNING_MAX = 32 << 10, /* of a side: what the kernel hands up of handshakes, and more */
-    KEYS_SECONDS = 2,         /* so long after the server's hello they are waited for */
+    RECORD_HEADER = 5,
+    RECORD_DATA = 23,
+    /* TLS 1.3's Finished, encrypted, by the length of its hash (RFC 8446 section 4.4.4) */
+    FINISHED_SHA256 = 4 + 32 + 1 + 16,
+    FINISHED_SHA384 = 4 + 48 + 1 + 16,
+    KEYS_SECONDS = 2, /* so long after the server's hello they are waited for */
 };
 
 /* What a side says first. */
 struct beginning {
     uint8_t *data;
     size_t len;
-    bool read; /* its hello was, or cannot be */
+    bool read;                     /* its hello was, or cannot be */
+    uint8_t header[RECORD_HEADER]; /* of the record at hand */
+    size_t header_len, left;
+    unsigned sealed; /* records that somebody encrypted, and that are no end of a handshake */
 };
 
 struct stream_tls {
@@ -112,6 +120,32 @@ static void read_server(struct flow *flow, struct beginning *at)
     await_keys(flow);
 }
 
+static void record_begins(struct beginning *at)
+{
+    at->header_len = 0;
+    at->left = (size_t)at->header[3] << 8 | at->header[4];
+    if (at->header[0] == RECORD_DATA && at->left != FINISHED_SHA256 && at->left != FINISHED_SHA384)
+        at->sealed++;
+}
+
+static void walk(struct beginning *at, struct span bytes)
+{
+    while (bytes.len) {
+        size_t most = at->left ? at->left : RECORD_HEADER - at->header_len;
+        size_t take = most < bytes.len ? most : bytes.len;
+
+        if (at->left) {
+            at->left -= take;
+        } else {
+            memcpy(at->header + at->header_len, bytes.data, take);
+            at->header_len += take;
+            if (at->header_len == RECORD_HEADER)
+                record_begins(at);
+        }
+        bytes = span_of(bytes.data + take, bytes.len - take);
+    }
+}
+
 void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
 {
     struct stream *stream = flow->stream;
@@ -123,6 +157,9 @@ void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
         return;
     at = up ? &stream->tls->up : &stream->tls->down;
     stream->tls->begun = true;
+    walk(at, bytes);
+    if (up && at->sealed && !stream->tls->keyed)
+        stream_tls_tell(flow); /* its program encrypts what it says */
     if (at->read || !keep(at, bytes))
         return;
     if (up)
@@ -152,6 +189,7 @@ void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
     if (!tls || tls->keyed)
         return;
     tls->begun = tls->keyed = true;
+    tls->told = false; /* that it cannot be read was told too early */
     if (!tls->version)
         tls->version = record->version;
     if (!tls->cipher_name && record->version == TLS_1_3_VERSION)
