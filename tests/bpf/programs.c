@@ -1,0 +1,284 @@
+/* programs: proxy/kernel/programs.c over the real map: which programs bypass the proxy, as their
+ * keys are handed to the kernel and their connections end. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "policy/compile.h"
+#include "policy/view.h"
+#include "proxy/enforce/policies.h"
+#include "proxy/kernel/programs.h"
+#include "proxy/pods/pods.h"
+#include "sallyport.skel.h"
+#include "told.h"
+
+static struct programs *programs;
+static pid_t sleeper;
+static struct policy_view *view; /* what the pod's policies are; NULL: none */
+
+/* In the place of the agent's. */
+enum policy_route pods_route(const struct pods *pods, uint64_t cgroup_id)
+{
+    (void)pods;
+    (void)cgroup_id;
+    return POLICY_ROUTE_AUTO;
+}
+
+struct policy_view *policies_view(struct policies *policies, uint64_t cgroup_id)
+{
+    (void)policies;
+    (void)cgroup_id;
+    return policy_view_ref(view);
+}
+
+static int map_fd(void)
+{
+    return bpf_map__fd(watch.bpf->maps.ktls_programs);
+}
+
+static int begin(void **state)
+{
+    int result = told_begin(state);
+    const struct programs_parts parts = {.bpf = watch.bpf, .identity = identity};
+    struct err err;
+
+    if (result == 0)
+        result = programs_new(&programs, &parts, &err);
+    if (result == 0)
+        sleeper = start_sleep();
+    return result;
+}
+
+static int end(void **state)
+{
+    programs_forget_pod(programs, pod.cgroup_id);
+    programs_free(&programs);
+    end_process(sleeper);
+    policy_view_unref(&view);
+    return told_end(state);
+}
+
+static const struct process *process(void)
+{
+    return events[0]->process;
+}
+
+static void hand_keys_of(uint64_t inode, enum abi_direction direction)
+{
+    const struct abi_ktls record = {
+        .kind = ABI_KTLS,
+        .pid = process()->pid,
+        .start_ns = process()->start_ns,
+        .pod = pod.cgroup_id,
+        .inode = inode,
+        .device = 8 << 20 | 1,
+        .version = 0x0304,
+        .direction = (uint8_t)direction,
+    };
+
+    programs_on_ktls(programs, &record);
+}
+
+static void hand_keys(void)
+{
+    hand_keys_of(7, ABI_TX);
+}
+
+static void close_as(const struct process *of, enum route route, enum visibility visibility)
+{
+    static const struct addr dst = {.port = 443};
+    const struct programs_closed closed = {
+        .process = of,
+        .dst = &dst,
+        .route = route,
+        .visibility = visibility,
+        .tls_version = route == ROUTE_PROXY ? 0x0304 : 0,
+    };
+
+    programs_on_close(programs, &closed);
+}
+
+static bool bypasses(uint64_t inode)
+{
+    struct abi_program key = {.pod = pod.cgroup_id, .inode = inode, .device = 8 << 20 | 1};
+    uint32_t use = 0;
+
+    return bpf_map_lookup_elem(map_fd(), &key, &use) == 0 && use == ABI_PROGRAM_BYPASSES;
+}
+
+static size_t in_kernel(void)
+{
+    struct abi_program key, *before = NULL;
+    size_t len = 0;
+
+    for (; bpf_map_get_next_key(map_fd(), before, &key) == 0; before = &key)
+        len++;
+    return len;
+}
+
+/* ---- one program ---- */
+
+static void bypasses_when_its_keys_were_handed_over(void **state)
+{
+    struct programs_stats stats;
+
+    (void)state;
+    hand_keys_of(7, ABI_RX);
+    assert_false(bypasses(7));
+    hand_keys();
+    assert_true(bypasses(7));
+    assert_false(bypasses(8));
+    programs_stats(programs, &stats);
+    assert_int_equal(stats.ktls, 1);
+    assert_int_equal(stats.bypasses, 1);
+    programs_forget_pod(programs, pod.cgroup_id + 1);
+    assert_int_equal(in_kernel(), 1);
+    programs_forget_pod(programs, pod.cgroup_id);
+    assert_int_equal(in_kernel(), 0);
+    programs_stats(programs, &stats);
+    assert_int_equal(stats.ktls, 0);
+}
+
+static void is_back_when_it_cannot_be_read(void **state)
+{
+    (void)state;
+    hand_keys();
+    for (int i = 0; i < 3; i++) {
+        assert_true(bypasses(7));
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_PLAINTEXT); /* which is read */
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
+    }
+    assert_false(bypasses(7));
+    hand_keys();
+    assert_false(bypasses(7));
+    hand_keys();
+    assert_true(bypasses(7));
+    for (int i = 0; i < 6; i++) {
+        close_as(process(), ROUTE_KERNEL, i % 3 == 2 ? VISIBILITY_KTLS : VISIBILITY_OPAQUE);
+        close_as(process(), ROUTE_PROXY, VISIBILITY_OPAQUE); /* which says nothing of it */
+    }
+    assert_true(bypasses(7));
+}
+
+static void is_steered_at_once_where_a_policy_says_so(void **state)
+{
+    static const char yaml[] = "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\n"
+                               "metadata: {name: a}\nspec: {onNoVisibility: steer}\n";
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+
+    (void)state;
+    assert_int_equal(policy_compile(&list, span_of_text(yaml), "a.yaml", &faults), 0);
+    set = policy_set_new(list.list, list.len, 1);
+    assert_non_null(set);
+    view = policy_view_new(set, &pod);
+    assert_non_null(view);
+    hand_keys();
+    assert_true(bypasses(7));
+    close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
+    assert_false(bypasses(7));
+}
+
+static void a_few_files_at_a_path_are_it(void **state)
+{
+    (void)state;
+    for (uint64_t inode = 1; inode <= 5; inode++)
+        hand_keys_of(inode, ABI_TX);
+    assert_int_equal(in_kernel(), 4);
+    assert_false(bypasses(1));
+    assert_true(bypasses(5));
+    for (int i = 0; i < 3; i++)
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
+    assert_int_equal(in_kernel(), 0);
+}
+
+/* ---- many, and others ---- */
+
+static void a_pod_has_but_so_many(void **state)
+{
+    char path[32];
+    struct process other = {.pid = UINT32_MAX, .pod = &pod, .binary = path};
+    json_t *answer = json_object(), *rows;
+
+    (void)state;
+    hand_keys();
+    for (int i = 0; i < 200; i++) {
+        snprintf(path, sizeof(path), "/tmp/program-%d", i);
+        programs_on_flow(programs, &other);
+        close_as(&other, ROUTE_PROXY, VISIBILITY_TERMINATED);
+    }
+    assert_true(bypasses(7)); /* the one that counts is kept */
+    programs_tell(programs, answer);
+    rows = json_object_get(answer, "programs");
+    assert_int_equal(json_array_size(rows), 64);
+    json_decref(answer);
+}
+
+static void says_what_each_does(void **state)
+{
+    json_t *answer = json_object(), *row;
+
+    (void)state;
+    hand_keys();
+    programs_tell(programs, answer);
+    row = json_array_get(json_object_get(answer, "programs"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "pod")), "shop/cart");
+    assert_string_equal(json_string_value(json_object_get(row, "program")), process()->binary);
+    assert_string_equal(json_string_value(json_object_get(row, "ktls")), "tx");
+    assert_null(json_object_get(row, "not_sent"));
+    assert_non_null(strstr(json_string_value(json_object_get(row, "not_received")), "OpenSSL 3.2"));
+    /* nobody has said what the kernel route can do here: nothing */
+    assert_string_equal(json_string_value(json_object_get(row, "route")), "proxy");
+    json_decref(answer);
+}
+
+static void what_another_agent_knew_is_met_anew(void **state)
+{
+    const struct programs_parts parts = {.bpf = watch.bpf, .identity = identity};
+    struct programs *next = NULL;
+    struct err err;
+
+    (void)state;
+    hand_keys();
+    assert_int_equal(in_kernel(), 1);
+    assert_int_equal(programs_new(&next, &parts, &err), 0);
+    assert_int_equal(in_kernel(), 0);
+    programs_free(&next);
+}
+
+static void who_is_of_no_pod_is_nobody(void **state)
+{
+    struct process stranger = {.pid = 1, .binary = (char *)"/bin/sleep"};
+
+    (void)state;
+    programs_on_flow(programs, &stranger);
+    close_as(&stranger, ROUTE_KERNEL, VISIBILITY_OPAQUE);
+    programs_on_ktls(programs, &(struct abi_ktls){.kind = ABI_KTLS, .pod = pod.cgroup_id + 1});
+    assert_int_equal(in_kernel(), 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(bypasses_when_its_keys_were_handed_over),
+        TEST(is_back_when_it_cannot_be_read),
+        TEST(is_steered_at_once_where_a_policy_says_so),
+        TEST(a_few_files_at_a_path_are_it),
+        TEST(a_pod_has_but_so_many),
+        TEST(says_what_each_does),
+        TEST(what_another_agent_knew_is_met_anew),
+        TEST(who_is_of_no_pod_is_nobody),
+    };
+    int failed;
+
+    told_init();
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    told_fini();
+    return failed;
+}
