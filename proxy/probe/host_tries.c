@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "proxy/keeper/diag.h"
 #include "proxy/probe/tries.h"
 
 /* In a mount namespace of our own, so that a mount there is no one else's. */
@@ -203,4 +204,84 @@ int try_peer_name(struct bed *bed, const struct trial *trial, struct err *err)
 
     (void)trial;
     return read_option(bed, SO_PEERNAME, &peer, sizeof(peer), err);
+}
+
+/* ---- connections by sock_diag ---- */
+
+struct search {
+    uint64_t cookie;
+    struct diag_socket found; /* cookie 0: it was not */
+};
+
+static void compare(void *arg, const struct diag_socket *socket)
+{
+    struct search *search = arg;
+
+    if (socket->cookie == search->cookie)
+        search->found = *socket;
+}
+
+/* One of a pair of ours. */
+static int find_connection(struct search *search, int diag, int fd, struct err *err)
+{
+    socklen_t len = sizeof(search->cookie);
+    struct diag_request request;
+    uint8_t answer[32768];
+    bool done = false;
+    int code = 0;
+
+    diag_ask_all(&request, AF_INET);
+    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &search->cookie, &len) < 0 ||
+        send(diag, &request, sizeof(request), 0) < 0)
+        return err_sys(err, -errno, "asking for connections");
+    while (code == 0 && !done) {
+        ssize_t n = recv(diag, answer, sizeof(answer), 0);
+
+        if (n < 0)
+            return err_sys(err, -errno, "the list of connections");
+        code = diag_take(span_of(answer, (size_t)n), compare, search, &done, err);
+    }
+    if (code == 0 && !search->found.cookie)
+        code = err_set(err, -ENOENT, "a connection of ours is not listed");
+    return code;
+}
+
+static int search_pair(const struct bed *bed, struct pair *pair, int *diag, struct search *search,
+                       struct err *err)
+{
+    int code = pair_open(pair, bed, AF_INET, err);
+
+    if (code < 0)
+        return code;
+    *diag = diag_open();
+    if (*diag < 0)
+        return err_sys(err, *diag, "a socket for it");
+    return find_connection(search, *diag, pair->client, err);
+}
+
+int try_sock_diag(struct bed *bed, const struct trial *trial, struct err *err)
+{
+    CLEANUP(pair_close) struct pair pair = NO_PAIR;
+    CLEANUP(fd_close) int diag = -1;
+    struct search search = {0};
+    int code = search_pair(bed, &pair, &diag, &search, err);
+
+    (void)trial;
+    return code < 0 ? code : err_set(err, 0, "it lists connections");
+}
+
+int try_sock_destroy(struct bed *bed, const struct trial *trial, struct err *err)
+{
+    CLEANUP(pair_close) struct pair pair = NO_PAIR;
+    CLEANUP(fd_close) int diag = -1;
+    struct search search = {0};
+    int code = search_pair(bed, &pair, &diag, &search, err);
+
+    (void)trial;
+    if (code == 0) {
+        code = diag_end(diag, &search.found);
+        if (code < 0)
+            err_sys(err, code, "ending a connection");
+    }
+    return code < 0 ? code : err_set(err, 0, "a connection was ended");
 }

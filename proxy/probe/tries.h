@@ -53,6 +53,8 @@ int try_bpffs(struct bed *bed, const struct trial *trial, struct err *err);
 int try_ipv6(struct bed *bed, const struct trial *trial, struct err *err);
 int try_netns_cookie(struct bed *bed, const struct trial *trial, struct err *err);
 int try_peer_name(struct bed *bed, const struct trial *trial, struct err *err);
+int try_sock_diag(struct bed *bed, const struct trial *trial, struct err *err);
+int try_sock_destroy(struct bed *bed, const struct trial *trial, struct err *err);
 
 /* bpf_tries.c: what steering is made of */
 int try_bpf(struct bed *bed, const struct trial *trial, struct err *err);
