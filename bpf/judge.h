@@ -41,7 +41,6 @@ static __always_inline __u32 verdict_there(const struct abi_pod *pod, bool here,
 /* enum abi_verdict. For the verifier a function of its own, as find_place() is. */
 __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 protocol)
 {
-    __u32 route = ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY; /* of a connection alone */
     struct abi_where where = {};
     const __u32 *verdict;
 
@@ -50,7 +49,7 @@ __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 p
     verdict = bpf_map_lookup_elem(&policy_ports, &where);
     if (!verdict)
         return ABI_VERDICT_AGENT;
-    return protocol == IPPROTO_TCP ? *verdict : *verdict & ~route;
+    return protocol == IPPROTO_TCP ? *verdict : *verdict & ~ABI_VERDICT_ROUTES;
 }
 
 /* ---- what follows ---- */

@@ -157,8 +157,14 @@ struct sock_common {
     unsigned long skc_flags;
     volatile unsigned char skc_state;
 };
+struct sock_cgroup_data {
+    struct cgroup *cgroup; /* in the version 2 hierarchy */
+};
+struct socket;
 struct sock {
     struct sock_common __sk_common;
+    struct sock_cgroup_data sk_cgrp_data;
+    struct socket *sk_socket; /* NULL: no program has it, yet or any more */
     int sk_err;
     __u8 sk_kern_sock : 1; /* the kernel's own */
 };

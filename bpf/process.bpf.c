@@ -15,6 +15,7 @@
 #include "bpf/image.h"
 #include "bpf/kernel.h"
 #include "bpf/maps.h"
+#include "bpf/pod.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -43,26 +44,11 @@ struct {
     __type(value, struct walk);
 } process_walk SEC(".maps");
 
-/* The deepest registered cgroup the task is in, 0 for none. Not pod_of_current(): a fork is told by
- * the parent's hand, and the child may have been born into another cgroup. From the root down, so
- * that cgroups nested beyond ABI_DEPTH_MAX cannot hide a pod above them. */
+/* 0: none. Not pod_of_current(): a fork is told by the parent's hand, and the child may have been
+ * born into another cgroup. */
 static __always_inline __u64 pod_of_task(struct task_struct *task)
 {
-    struct cgroup *own = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-    int depth = BPF_CORE_READ(own, level);
-    __u64 pod = 0;
-
-    for (int level = 1; level <= ABI_DEPTH_MAX && level <= depth; level++) {
-        struct cgroup *ancestor = NULL;
-        __u64 id;
-
-        bpf_core_read(&ancestor, sizeof(ancestor),
-                      (const char *)&own->ancestors + level * sizeof(ancestor));
-        id = BPF_CORE_READ(ancestor, kn, id);
-        if (bpf_map_lookup_elem(&pods, &id))
-            pod = id;
-    }
-    return pod;
+    return pod_of_cgroup(BPF_CORE_READ(task, cgroups, dfl_cgrp));
 }
 
 static __always_inline void fill_namespaces(struct abi_process *record, struct task_struct *task)

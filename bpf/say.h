@@ -1,7 +1,6 @@
 /* say: how what was heard of a connection goes up to proxy/kernel/ring.c. */
 #pragma once
 
-#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -14,31 +13,34 @@ struct {
     __uint(max_entries, 8 << 20);
 } said SEC(".maps") __weak;
 
-/* A record with all but its bytes; NULL: no room, which is told with the next one. How many bytes
- * there may be must be known to the compiler. */
-#define begin_saying(speech, direction_, room, len_)                                               \
-    ({                                                                                             \
-        struct abi_said *begun_ =                                                                  \
-            bpf_ringbuf_reserve(&said, __builtin_offsetof(struct abi_said, bytes) + (room), 0);    \
-        fill_said(begun_, speech, direction_, len_);                                               \
-        begun_;                                                                                    \
-    })
-static __always_inline void fill_said(struct abi_said *record, struct speech *speech,
-                                      enum abi_direction direction, __u32 len)
+enum { SAID_SMALL = 512, SAID_MIDDLE = 4096 };
+
+/* How much room a record takes must be known to the compiler. */
+#define SAID_RESERVE(room)                                                                         \
+    bpf_ringbuf_reserve(&said, __builtin_offsetof(struct abi_said, bytes) + (room), 0)
+
+/* All but the bytes. */
+static __always_inline void fill_said(struct abi_said *record, const struct speech *speech,
+                                      struct speech_side *side, enum abi_direction direction,
+                                      enum abi_said_kind kind, __u32 len)
 {
-    if (!record) {
-        speech->lost[direction] += len;
-        return;
-    }
-    record->kind = ABI_SAID_BYTES;
+    record->kind = kind;
     record->direction = direction;
-    record->flags = 0;
-    record->pid = 0;
-    record->cookie = speech->cookie;
+    record->flags = side->flags | (side->keyed ? ABI_SAID_KTLS : 0);
+    record->pid = side->pid;
+    record->cookie = speech->origin.cookie;
     record->time_ns = bpf_ktime_get_boot_ns();
-    record->skipped = 0;
-    record->lost = speech->lost[direction];
+    record->skipped = side->skipped;
+    record->lost = side->lost;
     record->len = len;
     record->pad = 0;
-    speech->lost[direction] = 0;
+    side->skipped = side->lost = 0;
 }
+
+/* For the verifier: from 1 to max, which is a power of two. */
+#define SAID_BOUND(len, max)                                                                       \
+    ({                                                                                             \
+        __u64 bounded_ = (len)-1;                                                                  \
+        asm volatile("%0 &= %1" : "+r"(bounded_) : "i"((max)-1));                                  \
+        bounded_ + 1;                                                                              \
+    })

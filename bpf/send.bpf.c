@@ -1,12 +1,34 @@
-/* send: what a pod's programs send by the kernel route, seen before it leaves.
+/* send: what a pod's programs send by the kernel route, seen before it leaves, and refused.
  *
  * An sk_msg program of the sockhash `enrolled`: it runs inside the very send, with the socket
  * locked, on bytes that were copied from the program, which can change them no more. A send comes
- * as messages of 544 kB at most, in several pieces of memory, of which only the first can be
- * seen as it is; bpf_msg_pull_data() shows another one, and copies where several are asked for. */
+ * as messages of 544 kB at most, in elements of memory. bpf_msg_pull_data() shows a part of one as
+ * it is; asked for parts of several, it would copy them all into one, so nothing crosses their
+ * ends. Pages that others can write to (sendfile, zero-copy) it copies first.
+ *
+ * SK_DROP fails the send with EACCES, and all later ones: the verdict stays with the socket. So all
+ * of a message goes, or nothing. Never bpf_msg_cork_bytes(): what is shorter waits for ever. */
 #include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 
-#include "bpf/say.h"
+#include "bpf/hear.h"
+
+enum { STEPS_MAX = 1 << 20 }; /* a message has half as many bytes */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct scatterlist {
+    unsigned int length;
+};
+struct sk_msg_sg {
+    __u32 start;
+    struct scatterlist data[1]; /* a ring */
+};
+struct sk_msg {
+    struct sk_msg_sg sg;
+};
+
+#pragma clang attribute pop
 
 /* clang would fold `ctx + 8` into one address, which the verifier does not take for the context's.
  */
@@ -14,55 +36,91 @@ static __always_inline void *data_of(struct sk_msg_md *msg)
 {
     void *data;
 
-    asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(data) : "r"(msg));
+    asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(data) : "r"(msg) : "memory");
     return data;
 }
 
-struct hearing {
-    struct sk_msg_md *msg;
-    struct speech *speech;
-    __u32 at, size; /* in the message */
-    __u32 pid;
-};
-
-static __always_inline __u64 bounded(__u64 len)
+/* Shows what lies there, and nothing else. */
+static __always_inline bool show(struct hearing *hearing, __u32 from, __u32 to)
 {
-    len--;                                                        /* 0 is none */
-    asm volatile("%0 &= %1" : "+r"(len) : "i"(ABI_SAID_MAX - 1)); /* for the verifier */
-    return len + 1;
+    return !bpf_msg_pull_data(hearing->from, from, to, 0);
 }
 
-static long tell_piece(__u32 turn, struct hearing *hearing)
+static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side)
 {
-    __u32 len = hearing->size - hearing->at;
-    struct abi_said *record;
+    const struct sk_msg *msg = hearing->from;
+    __u32 elements = bpf_core_field_size(msg->sg.data) / bpf_core_type_size(struct scatterlist);
+    __u32 start = BPF_CORE_READ(msg, sg.start), length = 0;
+    __u64 at;
+
+    if (side->element >= elements)
+        return false;
+    at = (start + side->element++) % elements * bpf_core_type_size(struct scatterlist) +
+         bpf_core_field_offset(msg->sg.data) + bpf_core_field_offset(struct scatterlist, length);
+    bpf_probe_read_kernel(&length, sizeof(length), hearing->from + at);
+    side->end += length;
+    return true;
+}
+
+static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side, __u32 len)
+{
+    return show(hearing, side->at, side->at + len) &&
+           !bpf_probe_read_kernel(side->piece.bytes, SAID_BOUND(len, SPELL_PIECE),
+                                  data_of(hearing->from));
+}
+
+/* With as much room as it takes, about. */
+#define TELL(hearing, side, kind, room)                                                            \
+    do {                                                                                           \
+        struct abi_said *record_ = SAID_RESERVE(room);                                             \
+                                                                                                   \
+        if (!record_)                                                                              \
+            break;                                                                                 \
+        fill_said(record_, (hearing)->speech, side, ABI_TX, kind, len);                            \
+        bpf_probe_read_kernel(record_->bytes, SAID_BOUND(len, room), data_of((hearing)->from));    \
+        bpf_ringbuf_submit(record_, 0);                                                            \
+        return;                                                                                    \
+    } while (0)
+
+static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
+{
+    __u64 len = side->at - side->since;
 
     if (len > ABI_SAID_MAX)
-        len = ABI_SAID_MAX;
-    if (!len || bpf_msg_pull_data(hearing->msg, hearing->at, hearing->at + len, 0))
-        return 1;
-    record = begin_saying(hearing->speech, ABI_TX, ABI_SAID_MAX, len);
-    if (record) {
-        record->pid = hearing->pid;
-        bpf_probe_read_kernel(record->bytes, bounded(len), data_of(hearing->msg));
-        bpf_ringbuf_submit(record, 0);
+        len = ABI_SAID_MAX; /* is never more */
+    if (show(hearing, side->since, side->since + len)) {
+        if (len <= SAID_SMALL)
+            TELL(hearing, side, kind, SAID_SMALL);
+        else if (len <= SAID_MIDDLE)
+            TELL(hearing, side, kind, SAID_MIDDLE);
+        else
+            TELL(hearing, side, kind, ABI_SAID_MAX);
     }
-    hearing->at += len;
-    return 0;
+    side->lost += len;
+}
+
+static long step(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, ABI_TX);
 }
 
 SEC("sk_msg")
 int hear_sent(struct sk_msg_md *msg)
 {
-    struct hearing hearing = {.msg = msg, .size = msg->size};
+    struct hearing hearing = {.from = msg};
     struct bpf_sock *sk = msg->sk;
+    struct speech_side *side;
 
     hearing.speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (!hearing.speech)
+    if (!hearing.speech || hearing.speech->over)
         return SK_PASS;
-    hearing.pid = bpf_get_current_pid_tgid() >> 32;
-    bpf_loop(64, tell_piece, &hearing, 0);
-    return SK_PASS;
+    side = &hearing.speech->sides[ABI_TX];
+    hear_begin(side, msg->size);
+    side->end = side->element = 0;
+    side->pid = bpf_get_current_pid_tgid() >> 32;
+    bpf_loop(STEPS_MAX, step, &hearing, 0);
+    hear_end(&hearing, side);
+    return side->refusal ? SK_DROP : SK_PASS;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -329,9 +329,10 @@ int tell_release(struct bpf_sock *ctx)
     const struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
 
     if (speech)
-        bpf_map_delete_elem(&keyed, &speech->cookie);
+        bpf_map_delete_elem(&keyed, &speech->origin.cookie);
     if (connection && connection->told) {
         count_connection(connection, ctx);
+        connection->told = false; /* the kernel may close it later, with nobody at it */
         tell_connection(ABI_SOCKET_CLOSE, connection);
     }
     if (noted)

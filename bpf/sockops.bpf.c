@@ -13,7 +13,9 @@
  * Its end is told by sockets.bpf.c; the sequence numbers which that counts by are noted here. */
 #include <linux/bpf.h>
 
+#include "bpf/bypass.h"
 #include "bpf/hold.h"
+#include "bpf/pod.h"
 #include "bpf/speech.h"
 #include "bpf/socket.h"
 
@@ -91,16 +93,20 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
     count_connection(connection, sk);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;
-    /* a subflow of MPTCP's: the program holds another socket, whose release says nothing of it */
-    if (connection->told && BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock)) {
+    /* a subflow of MPTCP's: the program holds another socket, whose release says nothing of it; or
+     * it came, and nobody took it */
+    if (connection->told &&
+        (BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock) || !BPF_CORE_READ(sock, sk_socket))) {
         connection->told = false;
         tell_connection(ABI_SOCKET_CLOSE, connection);
     }
 }
 
-/* What it says will be seen by send.bpf.c. */
+/* ---- the kernel route ---- */
+
+/* What it says will be seen by send.bpf.c and receive.bpf.c. */
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
-                                  const struct connection *connection)
+                                  const struct connection *connection, bool asks)
 {
     struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     __u64 cookie = connection->origin.cookie;
@@ -108,8 +114,8 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     if (!speech)
         return;
     __builtin_memset(speech, 0, sizeof(*speech));
-    speech->pod = connection->origin.pod;
-    speech->cookie = cookie;
+    speech->origin = connection->origin;
+    speech->asks = asks;
     bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
 }
 
@@ -120,7 +126,57 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = true;
     if (connection->bypassed)
-        enrol(ctx, sk, connection);
+        enrol(ctx, sk, connection, true);
+}
+
+/* Nobody runs here: whose listener it was is in the socket. */
+static __always_inline bool find_taker(struct bpf_sock_ops *ctx, const struct tcp_sock *tcp,
+                                       struct abi_origin *origin, struct ip *source)
+{
+    struct cgroup *own = BPF_CORE_READ((const struct sock *)tcp, sk_cgrp_data.cgroup);
+    const struct abi_pod *pod;
+    struct ip peer;
+
+    origin->pod = pod_of_cgroup(own);
+    pod = origin->pod ? bpf_map_lookup_elem(&pods, &origin->pod) : NULL;
+    if (!pod || !(pod->flags & ABI_POD_KERNEL) ||
+        !port_is_looked_into(pod, origin->pod, WORD(ctx->local_port)))
+        return false;
+    read_addresses(ctx, source, &peer);
+    if (ip_is_loopback(&peer) && !(pod->flags & ABI_POD_LOOPBACK))
+        return false;
+    ip_store(origin->ip, &peer);
+    origin->port = bpf_ntohl(WORD(ctx->remote_port));
+    origin->family = WORD(ctx->family);
+    origin->cookie = bpf_get_socket_cookie(ctx);
+    origin->cgroup = BPF_CORE_READ(own, kn, id);
+    origin->netns_cookie = bpf_get_netns_cookie(ctx);
+    origin->time_ns = bpf_ktime_get_ns();
+    return true;
+}
+
+/* A pod's server has a connection, which is heard, too, where all of the pod's are. */
+static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                      const struct tcp_sock *tcp)
+{
+    struct abi_origin origin = {};
+    struct connection *connection;
+    struct ip source;
+
+    if (!(route_can() & ABI_ROUTE_PLAIN) || !find_taker(ctx, tcp, &origin, &source))
+        return;
+    connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!connection)
+        return;
+    connection->origin = origin;
+    ip_store(connection->src, &source);
+    connection->src_port = WORD(ctx->local_port);
+    connection->first_tx = BPF_CORE_READ(tcp, write_seq) - 1;
+    connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
+    connection->established = connection->told = connection->bypassed = true;
+    tell_connection(ABI_SOCKET_ACCEPT, connection);
+    bpf_sock_ops_cb_flags_set(ctx, WORD(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG);
+    enrol(ctx, sk, connection, false);
 }
 
 SEC("sockops")
@@ -132,14 +188,18 @@ int follow_connection(struct bpf_sock_ops *ctx)
     const struct tcp_sock *tcp;
 
     if (!sk || (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-                op != BPF_SOCK_OPS_STATE_CB))
+                op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB))
         return ALLOW;
-    connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-    if (!connection)
-        return ALLOW; /* no pod's */
     tcp = bpf_skc_to_tcp_sock(sk);
     if (!tcp)
         return ALLOW;
+    if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+        on_accept(ctx, sk, tcp);
+        return ALLOW;
+    }
+    connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    if (!connection)
+        return ALLOW; /* no pod's */
     if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
         on_connect(ctx, connection, tcp);
     } else if (op == BPF_SOCK_OPS_STATE_CB) {

@@ -57,10 +57,12 @@ static __always_inline void key_speech(const struct speech *speech, enum abi_dir
 {
     struct speech *found;
 
-    bpf_map_update_elem(&keyed, &speech->cookie, speech, BPF_NOEXIST);
-    found = bpf_map_lookup_elem(&keyed, &speech->cookie);
-    if (found)
-        found->lost[direction] = 0;
+    bpf_map_update_elem(&keyed, &speech->origin.cookie, speech, BPF_NOEXIST);
+    found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
+    if (!found)
+        return;
+    __builtin_memset(&found->sides[direction], 0, sizeof(found->sides[direction]));
+    found->sides[direction].keyed = true;
 }
 
 static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
@@ -82,7 +84,7 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     if (connection)
         cookie = connection->origin.cookie;
     if (speech) {
-        cookie = speech->cookie;
+        cookie = speech->origin.cookie;
         key_speech(speech, direction);
     }
     tell_keys(ctx, info, pod, cookie, direction);

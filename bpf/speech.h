@@ -5,19 +5,39 @@
  * receiving side receive.bpf.c's. */
 #pragma once
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/abi.h"
+#include "bpf/spell.h"
+
+struct speech_side { /* one direction of it */
+    struct spell spell;
+    struct spell_piece piece; /* what is looked at just now (hear.h), and where that is: */
+    __u32 at, size;           /* in what is heard in this go */
+    __u32 since;              /* from here up to `at`, it shall be told, and was not yet */
+    __u32 end;                /* of the memory that `at` is in */
+    __u32 element;            /* which that is */
+    __u32 pid;                /* who says it; 0: received */
+    __u8 flags;               /* enum abi_said_flags, of what was not told yet */
+    __u8 refusal;             /* enum hear_refusal */
+    __u8 sealed;              /* how many records came that nobody can read */
+    __u8 keyed;               /* the kernel encrypts it */
+    __u32 records;            /* bytes of TLS handshakes that were told */
+    __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
+};
 
 struct speech {
-    __u64 pod;
-    __u64 cookie; /* the socket's */
+    struct abi_origin origin;
     struct abi_spelling spelling;
     __u32 rules; /* by which that was found */
-    __u8 judged; /* it was looked for */
-    __u8 pad[3];
-    __u64 lost[ABI_DIRECTIONS]; /* bytes that found `said` full, and were not told yet */
+    __u8 found;  /* it was looked for */
+    __u8 asks;   /* the pod's side made the connection */
+    __u8 over;   /* nobody wants to hear any more: the pod is gone */
+    __u8 leaves; /* `enrolled`, as soon as may be: sockops.bpf.c */
+    struct spell_ties ties;
+    struct speech_side sides[ABI_DIRECTIONS];
 };
 
 struct {

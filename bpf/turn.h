@@ -71,9 +71,7 @@ static __always_inline enum who who_listens(const struct request *request, const
 /* Name servers are always looked into; else what the pod's settings say of TCP. */
 static __always_inline bool port_is_steered(const struct abi_pod *pod, __u64 id, __u16 port)
 {
-    struct abi_port key = {.pod = id, .port = port};
-
-    return port == DNS_PORT || pod->flags & ABI_POD_ALL_PORTS || bpf_map_lookup_elem(&ports, &key);
+    return port == DNS_PORT || port_is_looked_into(pod, id, port);
 }
 
 /* One address of one link (link-local: the scope would be lost) or of many (broadcast, multicast):

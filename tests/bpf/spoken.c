@@ -3,14 +3,18 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "heard.h"
 #include "sallyport.skel.h"
 
-struct spoken spoken[2];
+struct spoken spoken[ABI_DIRECTIONS];
+struct spoken_arrived arrived;
 struct backend *backend;
 static struct ring_buffer *ring;
 static uint64_t wanted;
@@ -33,7 +37,6 @@ static int on_said(void *arg, void *data, size_t size)
     to->denied = said->kind == ABI_SAID_DENIED;
     to->flags |= said->flags;
     to->pid = said->pid;
-    to->cookie = said->cookie;
     return 0;
 }
 
@@ -44,13 +47,31 @@ void spoken_read(uint64_t cookie)
     assert_true(ring_buffer__consume(ring) >= 0);
 }
 
-int spoken_server(void)
+/* ---- one who speaks, one who listens ---- */
+
+struct listening {
+    int server;
+    struct span answer;
+};
+
+static void *listen_to_it(void *arg)
 {
-    return serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    const struct listening *listening = arg;
+    CLEANUP(fd_close) int fd = accept_within(listening->server, SOON_MS);
+    ssize_t n;
+
+    arrived.len = 0;
+    if (fd < 0)
+        return NULL;
+    if (listening->answer.len)
+        send_all(fd, listening->answer.data, listening->answer.len, listening->answer.len);
+    while ((n = recv(fd, arrived.bytes + arrived.len, sizeof(arrived.bytes) - arrived.len, 0)) > 0)
+        arrived.len += (size_t)n;
+    return NULL;
 }
 
 struct speaking {
-    void (*work)(int fd, const void *arg);
+    int (*work)(int fd, const void *arg);
     const void *arg;
 };
 
@@ -63,19 +84,40 @@ static void do_speak(const void *arg, struct report *report)
     report->code = connect_to(fd, AF_INET, "127.0.0.1", SPOKEN_PORT);
     getsockopt(fd, SOL_SOCKET, SO_COOKIE, &report->cookie, &len);
     if (report->code == 0)
-        speaking->work(fd, speaking->arg);
-    report->fd = fd;
+        report->code = speaking->work(fd, speaking->arg);
+    close(fd);
 }
 
-struct report speak(void (*work)(int fd, const void *arg), const void *arg, int server)
+struct report speak(int (*work)(int fd, const void *arg), const void *arg, struct span answer)
 {
+    CLEANUP(fd_close)
+    int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    struct listening listening = {.server = server, .answer = answer};
     const struct speaking speaking = {.work = work, .arg = arg};
     struct report report;
+    pthread_t thread;
 
-    (void)server;
+    assert_int_equal(pthread_create(&thread, NULL, listen_to_it, &listening), 0);
     bed_run(&fx.bed, "pod", fx.bed.pod, do_speak, &speaking, &report);
+    pthread_join(thread, NULL);
+    spoken_read(report.cookie);
     return report;
 }
+
+int send_all(int fd, const void *bytes, size_t len, size_t pieces)
+{
+    for (size_t at = 0; at < len;) {
+        size_t n = len - at < pieces ? len - at : pieces;
+        ssize_t sent = send(fd, (const char *)bytes + at, n, MSG_NOSIGNAL);
+
+        if (sent < 0)
+            return -errno;
+        at += (size_t)sent;
+    }
+    return 0;
+}
+
+/* ---- the group ---- */
 
 int set_up_spoken(void **state)
 {

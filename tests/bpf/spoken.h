@@ -6,10 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/span.h"
+#include "bpf/abi.h"
 #include "fixture.h"
 #include "proxy/kernel/backend.h"
 
-enum { SPOKEN_MAX = 2 << 20, SPOKEN_PORT = 9000 };
+enum { SPOKEN_MAX = 4 << 20, SPOKEN_PORT = 9000 };
 
 /* What came up of one direction of one socket. */
 struct spoken {
@@ -20,9 +22,14 @@ struct spoken {
     bool denied;     /* the last of them did not go */
     uint8_t flags;   /* enum abi_said_flags, of all pieces */
     uint32_t pid;
-    uint64_t cookie;
 };
-extern struct spoken spoken[2]; /* by enum abi_direction */
+extern struct spoken spoken[ABI_DIRECTIONS];
+
+/* What arrived at the other end. */
+extern struct spoken_arrived {
+    uint8_t bytes[SPOKEN_MAX];
+    size_t len;
+} arrived;
 
 extern struct backend *backend;
 
@@ -32,9 +39,13 @@ int take_down_spoken(void **state);
 int register_spoken(void **state);
 #define spoken_test(test) cmocka_unit_test_setup_teardown(test, register_spoken, unregister)
 
-/* Reads what there is; forgets what there was before. cookie 0: of any socket. */
+/* Reads what there is, of this socket (0: of any), and forgets what there was before. */
 void spoken_read(uint64_t cookie);
 
-/* A program of the pod connects to a server in its own namespace and does something there. */
-struct report speak(void (*work)(int fd, const void *arg), const void *arg, int server);
-int spoken_server(void); /* a listener on SPOKEN_PORT */
+/* A program of the pod connects to a server in its own namespace, does its work there, whose result
+ * is the report's code, and closes; what arrived and what came up is there then. `answer`: what the
+ * server says at once. */
+struct report speak(int (*work)(int fd, const void *arg), const void *arg, struct span answer);
+
+/* Ways to send; 0 or a negative errno. */
+int send_all(int fd, const void *bytes, size_t len, size_t pieces);

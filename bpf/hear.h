@@ -1,0 +1,202 @@
+/* hear: what is said in one go is read step by step, as its spell does (spell.h); what anybody
+ * wants to see of it is told (say.h), and a request that may not go is found.
+ *
+ * Who includes this has defined before what differs between what is sent and what was received:
+ *
+ *   hear_turn()   goes on to the next element of memory, behind side->end: false, there is none
+ *   hear_fetch()  len bytes (SPELL_PIECE at most) from side->at on into side->piece
+ *   hear_tell()   what shall be told and was not, from side->since up to side->at
+ *
+ * What changes is kept with the side, not on the stack: the verifier follows a loop until it learns
+ * nothing new of the stack, and of a map's value it never knows anything. */
+#pragma once
+
+#include "bpf/say.h"
+#include "bpf/spelling.h"
+
+#ifndef HEAR_JUDGES
+#define HEAR_JUDGES(direction) ((direction) == ABI_TX)
+#endif
+
+enum hear_refusal { HEAR_GOES, HEAR_DENIED, HEAR_UNSEEN };
+
+enum {
+    RECORD_HEADER = 5,
+    RECORDS_MAX = 16384, /* bytes of handshakes that are told */
+    ODD_MAX = 1024,      /* bytes told of what nobody can read */
+    /* TLS 1.3's encrypted Finished, by the length of its hash (RFC 8446 section 4.4.4) */
+    FINISHED_SHA256 = 32 + 4 + 1 + 16,
+    FINISHED_SHA384 = 48 + 4 + 1 + 16,
+};
+
+struct hearing {
+    void *from; /* the program's context, or what it keeps in its place */
+    struct speech *speech;
+};
+
+static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side);
+static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side,
+                                       __u32 len);
+static __noinline void hear_tell(struct hearing *hearing, struct speech_side *side,
+                                 enum abi_said_kind kind);
+
+static __always_inline void hear_begin(struct speech_side *side, __u32 size)
+{
+    side->at = side->since = 0;
+    side->size = size;
+    side->flags = 0;
+    side->refusal = HEAR_GOES;
+}
+
+/* What is wanted and was not told. */
+static __always_inline void hear_tell_rest(struct hearing *hearing, struct speech_side *side)
+{
+    if (side->at != side->since)
+        hear_tell(hearing, side, ABI_SAID_BYTES);
+    side->since = side->at;
+    side->flags = 0;
+}
+
+static __always_inline void hear_pass(struct hearing *hearing, struct speech_side *side, __u32 len,
+                                      bool wanted)
+{
+    if (!wanted) {
+        hear_tell_rest(hearing, side);
+        side->skipped += len;
+        side->since += len;
+    }
+    side->at += len;
+    if (wanted && (side->at == side->end || side->at - side->since > ABI_SAID_MAX - SPELL_PIECE))
+        hear_tell_rest(hearing, side);
+}
+
+static __always_inline bool wants_bodies(const struct speech *speech, enum abi_direction direction)
+{
+    return speech->spelling.flags & (direction == ABI_TX ? ABI_SPELL_BODY_TX : ABI_SPELL_BODY_RX);
+}
+
+/* A record that somebody else encrypted begins. All are alike but the one by which a client of TLS
+ * 1.3 ends its handshake, before it can hand its keys to the kernel. */
+static __always_inline bool is_sealed(struct speech_side *side)
+{
+    __u64 len = side->spell.left;
+
+    if (side->sealed < 255)
+        side->sealed++;
+    return side->sealed > 1 || (len != FINISHED_SHA256 && len != FINISHED_SHA384);
+}
+
+static __always_inline enum hear_refusal
+objection(const struct speech *speech, const struct speech_side *side, __u32 what, bool sealed)
+{
+    const struct spell *spell = &side->spell;
+    __u32 flags = speech->spelling.flags;
+
+    if (!speech->asks || !(flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)))
+        return HEAR_GOES;
+    if (what & SPELL_TURNED || sealed)
+        return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
+    if (what & SPELL_ENDS && !may_go(speech, side))
+        return HEAR_DENIED;
+    if (spell->mode == SPELL_HEAD && spell->at && side->at == side->size && !may_fit(speech, spell))
+        return HEAR_DENIED; /* its end need not be waited for */
+    if (spell->mode == SPELL_FRAMES && flags & ABI_SPELL_JUDGED)
+        return HEAR_DENIED; /* the heads of HTTP/2 cannot be read here */
+    return HEAR_GOES;
+}
+
+/* Of what is neither HTTP nor TLS a little is told. */
+static __always_inline __u32 hear_odd(const struct speech_side *side)
+{
+    __u32 more = side->end - side->at;
+
+    return more < ODD_MAX ? more : ODD_MAX;
+}
+
+/* Bytes that were looked at: n of them are one span. */
+static __always_inline long hear_span(struct hearing *hearing, struct speech_side *side,
+                                      enum abi_direction direction, __u32 n, __u32 what,
+                                      __u32 header)
+{
+    struct speech *speech = hearing->speech;
+    bool tls = side->spell.mode == SPELL_TLS, sealed = false;
+    bool wanted = what & SPELL_WANTED || wants_bodies(speech, direction);
+
+    if (what & SPELL_BEGINS) {
+        hear_tell_rest(hearing, side);
+        side->flags = ABI_SAID_BEGINS;
+    }
+    if (tls) {
+        bool data = side->spell.method == SPELL_RECORD_DATA;
+
+        sealed =
+            data && header < RECORD_HEADER && side->spell.at == RECORD_HEADER && is_sealed(side);
+        wanted = data ? sealed && side->sealed <= 2 : side->records < RECORDS_MAX;
+        side->records += wanted ? n : 0;
+        side->flags |= ABI_SAID_RECORDS;
+    }
+    side->at += n; /* as if it had passed */
+    side->refusal = HEAR_JUDGES(direction) ? objection(speech, side, what, sealed) : HEAR_GOES;
+    if (side->refusal)
+        return 1;
+    side->at -= n;
+    hear_pass(hearing, side, n, wanted);
+    if (what & SPELL_TURNED)
+        side->at += hear_odd(side);
+    return 0;
+}
+
+static __always_inline long hear_step(struct hearing *hearing, enum abi_direction direction)
+{
+    struct speech *speech = hearing->speech;
+    struct speech_side *side = &speech->sides[direction];
+    __u32 left = side->size - side->at, n, header = side->spell.at;
+    bool bodies = wants_bodies(speech, direction);
+    struct spell_told told = {};
+
+    if (side->at >= side->size)
+        return 1;
+    if (side->at >= side->end && hear_turn(hearing, side))
+        return 0;
+    if (bodies && left > side->end - side->at)
+        left = side->end - side->at;
+    if (bodies && left > ABI_SAID_MAX - SPELL_PIECE)
+        left = ABI_SAID_MAX - SPELL_PIECE;
+    n = spell_skip(&side->spell, left);
+    if (n) {
+        hear_pass(hearing, side, n, bodies && side->spell.mode != SPELL_OTHER);
+        return 0;
+    }
+    if (!header && side->spell.mode <= SPELL_HEAD) {
+        if (!spelling_is_fresh(speech)) {
+            speech->over = true;
+            return 1;
+        }
+        side->spell.start = speech->spelling.row;
+    }
+    if (left > side->end - side->at)
+        left = side->end - side->at;
+    if (left > SPELL_PIECE)
+        left = SPELL_PIECE;
+    n = hear_fetch(hearing, side, left)
+            ? spell_take(&side->spell, &speech->ties, &side->piece, left, &told)
+            : 0;
+    if (!n || n > left) { /* it could not be read */
+        side->lost += side->size - side->at;
+        side->since = side->at = side->size;
+        spell_lost(&side->spell);
+        return 1;
+    }
+    return hear_span(hearing, side, direction, n, told.what, header);
+}
+
+/* All steps were taken. */
+static __always_inline void hear_end(struct hearing *hearing, struct speech_side *side)
+{
+    if (side->refusal == HEAR_UNSEEN)
+        side->flags |= ABI_SAID_UNSEEN;
+    if (side->refusal)
+        hear_tell(hearing, side, ABI_SAID_DENIED);
+    else
+        hear_tell_rest(hearing, side);
+}

@@ -1,0 +1,76 @@
+/* spelling: what a pod's rules say of the requests that one of its connections makes, and whether
+ * one may go that was read (spell.h). */
+#pragma once
+
+#include <linux/in.h>
+
+#include "bpf/rules.h"
+#include "bpf/speech.h"
+
+/* For the verifier a function of its own, as find_place() is. */
+__weak __noinline int find_spelling(struct speech *speech, __u32 rules)
+{
+    const struct abi_spelling *found;
+    struct abi_where where = {};
+
+    if (!speech)
+        return 0;
+    speech->rules = rules;
+    speech->found = true;
+    __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
+    if (!rules || !speech->asks) /* requests of others are not the pod's */
+        return 0;
+    if (!find_where(rules, &speech->origin, IPPROTO_TCP, &where)) {
+        speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
+        return 0;
+    }
+    found = bpf_map_lookup_elem(&spells, &where);
+    if (found)
+        speech->spelling = *found;
+    return 0;
+}
+
+/* What rules say at this moment; a change of them holds from the next head on. False: the pod is no
+ * more. */
+static __always_inline bool spelling_is_fresh(struct speech *speech)
+{
+    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &speech->origin.pod);
+
+    if (!pod)
+        return false;
+    if (!speech->found || speech->rules != pod->rules)
+        find_spelling(speech, pod->rules);
+    return true;
+}
+
+/* Whether the address was the answer for this name. */
+static __always_inline bool is_spoken(const struct speech *speech, __u64 name)
+{
+    struct abi_spoken_key key = {.pod = speech->origin.pod, .name = name};
+    const struct abi_spoken *spoken;
+
+    __builtin_memcpy(key.ip, speech->origin.ip, sizeof(key.ip));
+    spoken = bpf_map_lookup_elem(&policy_spoken, &key);
+    return spoken && bpf_ktime_get_ns() < spoken->until_ns;
+}
+
+/* Of a head that has ended. An answer is no request that fits. */
+static __always_inline bool may_go(const struct speech *speech, const struct speech_side *side)
+{
+    const struct abi_spelling *spelling = &speech->spelling;
+    const struct spell *spell = &side->spell;
+
+    if (!(spelling->flags & ABI_SPELL_JUDGED))
+        return true;
+    if (spell->flags & SPELL_ANSWERS)
+        return false;
+    return spell_goes(spell, spelling, spelling->named && is_spoken(speech, spell->hash),
+                      side->keyed);
+}
+
+/* Of a head that goes on: whether it can still become one that may. */
+static __always_inline bool may_fit(const struct speech *speech, const struct spell *spell)
+{
+    return !(speech->spelling.flags & ABI_SPELL_JUDGED) ||
+           (!(spell->flags & SPELL_UNFIT) && spell->fits & speech->spelling.rules);
+}
