@@ -168,7 +168,7 @@ static __always_inline long hear_step(struct hearing *hearing, enum abi_directio
         return 0;
     }
     if (!header && side->spell.mode <= SPELL_HEAD) {
-        if (!spelling_is_fresh(speech)) {
+        if (!spelling_is_fresh(speech, direction)) {
             speech->over = true;
             return 1;
         }

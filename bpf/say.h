@@ -1,6 +1,7 @@
 /* say: how what was heard of a connection goes up to proxy/kernel/ring.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -44,3 +45,23 @@ static __always_inline void fill_said(struct abi_said *record, const struct spee
         asm volatile("%0 &= %1" : "+r"(bounded_) : "i"((max)-1));                                  \
         bounded_ + 1;                                                                              \
     })
+
+/* One record with `len` bytes, in as much room as it takes, about; `load(to, len)` puts them there,
+ * and is true if it could. False: it is lost. */
+#define SAY_IN(room, speech, side, direction, kind, len, load)                                     \
+    ({                                                                                             \
+        struct abi_said *record_ = SAID_RESERVE(room);                                             \
+        bool said_ = record_ && (!(len) || load(record_->bytes, SAID_BOUND(len, room)));           \
+                                                                                                   \
+        if (said_)                                                                                 \
+            fill_said(record_, speech, side, direction, kind, len);                                \
+        if (said_)                                                                                 \
+            bpf_ringbuf_submit(record_, 0);                                                        \
+        else if (record_)                                                                          \
+            bpf_ringbuf_discard(record_, 0);                                                       \
+        said_;                                                                                     \
+    })
+#define SAY(speech, side, direction, kind, len, load)                                              \
+    ((len) <= SAID_SMALL    ? SAY_IN(SAID_SMALL, speech, side, direction, kind, len, load)         \
+     : (len) <= SAID_MIDDLE ? SAY_IN(SAID_MIDDLE, speech, side, direction, kind, len, load)        \
+                            : SAY_IN(ABI_SAID_MAX, speech, side, direction, kind, len, load))

@@ -69,34 +69,16 @@ static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_si
                                   data_of(hearing->from));
 }
 
-/* With as much room as it takes, about. */
-#define TELL(hearing, side, kind, room)                                                            \
-    do {                                                                                           \
-        struct abi_said *record_ = SAID_RESERVE(room);                                             \
-                                                                                                   \
-        if (!record_)                                                                              \
-            break;                                                                                 \
-        fill_said(record_, (hearing)->speech, side, ABI_TX, kind, len);                            \
-        bpf_probe_read_kernel(record_->bytes, SAID_BOUND(len, room), data_of((hearing)->from));    \
-        bpf_ringbuf_submit(record_, 0);                                                            \
-        return;                                                                                    \
-    } while (0)
-
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
 {
     __u64 len = side->at - side->since;
 
     if (len > ABI_SAID_MAX)
         len = ABI_SAID_MAX; /* is never more */
-    if (show(hearing, side->since, side->since + len)) {
-        if (len <= SAID_SMALL)
-            TELL(hearing, side, kind, SAID_SMALL);
-        else if (len <= SAID_MIDDLE)
-            TELL(hearing, side, kind, SAID_MIDDLE);
-        else
-            TELL(hearing, side, kind, ABI_SAID_MAX);
-    }
-    side->lost += len;
+#define LOAD(to, len) !bpf_probe_read_kernel(to, len, data_of(hearing->from))
+    if (!show(hearing, side->since, side->since + len) ||
+        !SAY(hearing->speech, side, ABI_TX, kind, len, LOAD))
+        side->lost += len;
 }
 
 static long step(__u32 turn, struct hearing *hearing)

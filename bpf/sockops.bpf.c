@@ -116,6 +116,7 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     __builtin_memset(speech, 0, sizeof(*speech));
     speech->origin = connection->origin;
     speech->asks = asks;
+    speech->sides[ABI_RX].next = connection->first_rx;
     bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
 }
 

@@ -289,7 +289,7 @@ static int begin_watching(struct agent *agent, struct err *err)
 }
 
 /* A kernel that cannot carry it is no reason not to begin: all takes the proxy route then. */
-static int take_kernel_route(struct agent *agent, struct err *err)
+static int take_kernel_route(struct agent *agent, int cgroup_fd, struct err *err)
 {
     struct ring_parts parts = {
         .base = agent->base,
@@ -300,7 +300,7 @@ static int take_kernel_route(struct agent *agent, struct err *err)
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
-    int result = backend_new(&agent->backend, keeper_bpf(agent->keeper), err);
+    int result = backend_new(&agent->backend, keeper_bpf(agent->keeper), cgroup_fd, err);
 
     parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;
     if (result < 0 || parts.said_fd < 0)
@@ -404,7 +404,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = steers ? take_kernel_route(agent, err) : 0;
+        result = steers ? take_kernel_route(agent, settings->cgroup_fd, err) : 0;
     if (result == 0)
         result = steers ? steer(agent, settings, err) : open_gate(agent, settings, err);
     set_limits(agent);

@@ -17,6 +17,7 @@ struct backend {
     struct sallyport_bpf *main; /* borrowed */
     struct route_bpf *bpf;      /* NULL: none */
     bool attached;
+    struct bpf_link *receiving;
     struct err why;
 };
 
@@ -92,7 +93,7 @@ static int write_grammar(struct backend *backend, struct err *err)
     return code;
 }
 
-static int attach(struct backend *backend, struct err *err)
+static int attach(struct backend *backend, int cgroup_fd, struct err *err)
 {
     int code = bpf_prog_attach(bpf_program__fd(backend->bpf->progs.hear_sent),
                                bpf_map__fd(backend->main->maps.enrolled), BPF_SK_MSG_VERDICT, 0);
@@ -100,10 +101,23 @@ static int attach(struct backend *backend, struct err *err)
     if (code < 0)
         return err_sys(err, code, "attaching BPF program hear_sent (sk_msg)");
     backend->attached = true;
+    backend->receiving = bpf_program__attach_cgroup(backend->bpf->progs.hear_received, cgroup_fd);
+    if (!backend->receiving)
+        return err_sys(err, -errno, "attaching BPF program hear_received (cgroup_skb/ingress)");
     return 0;
 }
 
-int backend_new(struct backend **out, struct sallyport_bpf *bpf, struct err *err)
+static void detach(struct backend *backend)
+{
+    bpf_link__destroy(TAKE(backend->receiving));
+    if (backend->attached)
+        bpf_prog_detach2(bpf_program__fd(backend->bpf->progs.hear_sent),
+                         bpf_map__fd(backend->main->maps.enrolled), BPF_SK_MSG_VERDICT);
+    backend->attached = false;
+    route_bpf__destroy(TAKE(backend->bpf));
+}
+
+int backend_new(struct backend **out, struct sallyport_bpf *bpf, int cgroup_fd, struct err *err)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
     int code;
@@ -115,9 +129,9 @@ int backend_new(struct backend **out, struct sallyport_bpf *bpf, struct err *err
     if (code == 0)
         code = write_grammar(backend, &backend->why);
     if (code == 0)
-        code = attach(backend, &backend->why);
+        code = attach(backend, cgroup_fd, &backend->why);
     if (code < 0)
-        route_bpf__destroy(TAKE(backend->bpf));
+        detach(backend);
     say_what_there_is(backend, code < 0 ? 0 : ABI_ROUTE_PLAIN);
     *out = backend;
     return 0;
@@ -130,10 +144,7 @@ void backend_free(struct backend **backend)
     if (!gone)
         return;
     say_what_there_is(gone, 0);
-    if (gone->attached)
-        bpf_prog_detach2(bpf_program__fd(gone->bpf->progs.hear_sent),
-                         bpf_map__fd(gone->main->maps.enrolled), BPF_SK_MSG_VERDICT);
-    route_bpf__destroy(gone->bpf);
+    detach(gone);
     free(gone);
 }
 

@@ -12,9 +12,10 @@
 struct backend;
 struct sallyport_bpf;
 
-/* Loads, attaches, and tells the programs that mark connections what there is (map `route`). The
- * only failure is want of memory: else see backend_name(). `bpf` is borrowed. */
-int backend_new(struct backend **out, struct sallyport_bpf *bpf, struct err *err);
+/* Loads, attaches (what is received is seen at cgroup_fd, borrowed), and tells the programs that
+ * mark connections what there is (map `route`). The only failure is want of memory: else see
+ * backend_name(). `bpf` is borrowed. */
+int backend_new(struct backend **out, struct sallyport_bpf *bpf, int cgroup_fd, struct err *err);
 /* From now on no connection takes the kernel route; those that did are no longer heard. */
 void backend_free(struct backend **backend);
 

@@ -49,24 +49,26 @@ void spoken_read(uint64_t cookie)
 
 /* ---- one who speaks, one who listens ---- */
 
+/* Who listens answers at once and then reads to the end. */
 struct listening {
     int server;
     struct span answer;
+    size_t len;
 };
 
 static void *listen_to_it(void *arg)
 {
-    const struct listening *listening = arg;
+    struct listening *listening = arg;
     CLEANUP(fd_close) int fd = accept_within(listening->server, SOON_MS);
     ssize_t n;
 
-    arrived.len = 0;
     if (fd < 0)
         return NULL;
     if (listening->answer.len)
         send_all(fd, listening->answer.data, listening->answer.len, listening->answer.len);
-    while ((n = recv(fd, arrived.bytes + arrived.len, sizeof(arrived.bytes) - arrived.len, 0)) > 0)
-        arrived.len += (size_t)n;
+    while ((n = recv(fd, arrived.bytes + listening->len, sizeof(arrived.bytes) - listening->len,
+                     0)) > 0)
+        listening->len += (size_t)n;
     return NULL;
 }
 
@@ -100,7 +102,54 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
     assert_int_equal(pthread_create(&thread, NULL, listen_to_it, &listening), 0);
     bed_run(&fx.bed, "pod", fx.bed.pod, do_speak, &speaking, &report);
     pthread_join(thread, NULL);
+    arrived.len = listening.len;
     spoken_read(report.cookie);
+    return report;
+}
+
+/* The same with the pod's program at the other end. */
+struct serving {
+    int ready; /* a pipe */
+    struct span answer;
+};
+
+static void do_serve(const void *arg, struct report *report)
+{
+    const struct serving *serving = arg;
+    CLEANUP(fd_close)
+    int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    struct listening listening = {.server = server, .answer = serving->answer};
+
+    report->code = write(serving->ready, "x", 1) == 1 ? 0 : -errno;
+    listen_to_it(&listening);
+}
+
+static void *run_server(void *serving)
+{
+    struct report report;
+
+    bed_run(&fx.bed, "pod", fx.bed.pod, do_serve, serving, &report);
+    return NULL;
+}
+
+struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg,
+                           struct span answer)
+{
+    const struct speaking speaking = {.work = work, .arg = arg};
+    struct serving serving = {.answer = answer};
+    struct report report;
+    int ready[2];
+    pthread_t thread;
+    char byte;
+
+    assert_int_equal(pipe(ready), 0);
+    serving.ready = ready[1];
+    assert_int_equal(pthread_create(&thread, NULL, run_server, &serving), 0);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    bed_run(&fx.bed, "stranger", fx.bed.pod, do_speak, &speaking, &report);
+    pthread_join(thread, NULL);
+    close(ready[0]);
+    close(ready[1]);
     return report;
 }
 
@@ -123,7 +172,7 @@ int set_up_spoken(void **state)
 {
     int code = set_up(state);
 
-    assert_ok(backend_new(&backend, keeper_bpf(fx.keeper), &fx.err));
+    assert_ok(backend_new(&backend, keeper_bpf(fx.keeper), fx.bed.cgroup_fd, &fx.err));
     if (backend_said(backend) < 0)
         fail_msg("%s", backend_why(backend));
     heard_init();

@@ -1,0 +1,105 @@
+/* kernel_received: what comes to a pod on the kernel route comes up, too: answers to its clients,
+ * requests to its servers and what those answer. */
+#include "spoken.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "heard.h"
+
+static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
+static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/* Sends a request, and reads until there is nothing more to come. */
+static int ask(int fd, const void *arg)
+{
+    const struct span *request = arg;
+    uint8_t bytes[65536];
+    ssize_t n;
+    int code = send_all(fd, request->data, request->len, request->len);
+
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+        ;
+    return n < 0 ? -errno : 0;
+}
+
+static uint8_t large[2 << 20];
+
+static size_t write_answer(size_t body)
+{
+    size_t len = (size_t)snprintf((char *)large, sizeof(large),
+                                  "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", body);
+
+    memset(large + len, 'b', body);
+    return len + body;
+}
+
+static void an_answer_comes_up(void **state)
+{
+    struct span request = span_of_text(get);
+    struct report report = speak(ask, &request, span_of_text(answer));
+    const struct spoken *rx = &spoken[ABI_RX];
+
+    (void)state;
+    assert_int_equal(report.code, 0);
+    assert_int_equal(rx->len, strlen(answer));
+    assert_memory_equal(rx->bytes, answer, strlen(answer));
+    assert_int_equal(rx->begins, 1);
+    assert_int_equal(rx->pid, 0);
+    assert_int_equal(rx->lost, 0);
+}
+
+static void of_a_large_answer_the_head_comes_up(void **state)
+{
+    struct span request = span_of_text(get), said = {large, write_answer(1900000)};
+    struct report report = speak(ask, &request, said);
+    const struct spoken *rx = &spoken[ABI_RX];
+
+    (void)state;
+    assert_int_equal(report.code, 0);
+    assert_int_equal(rx->len + rx->skipped, said.len);
+    assert_int_equal(rx->lost, 0);
+    assert_in_range(rx->len, 40, 200);
+    assert_memory_equal(rx->bytes, large, 40);
+}
+
+static void a_server_is_asked_and_answers(void **state)
+{
+    struct span request = span_of_text(get);
+    struct report report;
+    const struct abi_socket *accepted;
+
+    (void)state;
+    report = speak_to_pod(ask, &request, span_of_text(answer));
+    assert_int_equal(report.code, 0);
+    accepted = heard_one(ABI_SOCKET_ACCEPT, 0);
+    assert_int_equal(accepted->pod, bed_cgroup_id(&fx.bed, "pod"));
+    assert_int_equal(accepted->src_port, SPOKEN_PORT);
+    assert_true(accepted->flags & ABI_SOCKET_KERNEL);
+    spoken_read(accepted->cookie);
+    assert_int_equal(spoken[ABI_RX].len, strlen(get));
+    assert_memory_equal(spoken[ABI_RX].bytes, get, strlen(get));
+    assert_int_equal(spoken[ABI_TX].len, strlen(answer));
+    assert_memory_equal(spoken[ABI_TX].bytes, answer, strlen(answer));
+    assert_int_equal(heard_count(ABI_SOCKET_CLOSE, accepted->cookie), 1);
+    assert_int_equal(heard_one(ABI_SOCKET_CLOSE, accepted->cookie)->tx, strlen(answer));
+    assert_int_equal(heard_one(ABI_SOCKET_CLOSE, accepted->cookie)->rx, strlen(get));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(an_answer_comes_up),
+        spoken_test(of_a_large_answer_the_head_comes_up),
+        spoken_test(a_server_is_asked_and_answers),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}
