@@ -1,10 +1,10 @@
 /* hold: a steered connection's SYN is kept back until the upstream has answered ours, so that
  * connect() fails where and how it would have failed without us.
  *
- * Its headers go to proxy/doors/attempts.c, and the packet is dropped. The kernel takes that for a loss:
- * connect() goes on, the SYN is repeated after a second and so on, and in the end the socket times
- * out as it would have. When the upstream has answered, attempts.c puts the SYN back on its way to
- * our listener, or tells the socket what happened.
+ * Its headers go to proxy/doors/attempts.c, and the packet is dropped. The kernel takes that for a
+ * loss: connect() goes on, the SYN is repeated after a second and so on, and in the end the socket
+ * times out as it would have. When the upstream has answered, attempts.c puts the SYN back on its
+ * way to our listener, or tells the socket what happened.
  *
  * Only while somebody is there to do so: else the SYN goes to the listener, and waits in its queue.
  */

@@ -63,8 +63,7 @@ static void add_grant(struct spelling_place *place, const struct policy_spelling
     ask_init(&by_address, POLICY_POINT_HTTP, &bare, NULL);
     ask_init(&by_name, POLICY_POINT_HTTP, facts, NULL);
     ports = !grant->to_ports || ask_fits_ports(&by_address, grant->to_ports);
-    if (ports &&
-        ask_fits_egress(grant->deny ? &by_name : &by_address, grant->egress, grant->deny))
+    if (ports && ask_fits_egress(grant->deny ? &by_name : &by_address, grant->egress, grant->deny))
         add_number(place, spelling, grant, grant->by_address);
     if (grant->by_name != SPELLING_RULES &&
         (grant->deny || (ports && ask_fits_egress(&by_name, grant->egress, false))))
@@ -74,8 +73,7 @@ static void add_grant(struct spelling_place *place, const struct policy_spelling
 /* What a request that no rule knows has to expect. */
 static bool is_deadly(const struct policy_scope *scope, const struct policy_facts *facts)
 {
-    const struct facts_request none = {
-        .method = BYTES("\x01"), .path = BYTES("/"), .host = "\x01"};
+    const struct facts_request none = {.method = BYTES("\x01"), .path = BYTES("/"), .host = "\x01"};
     struct policy_verdict verdict;
     bool bad;
 

@@ -170,7 +170,8 @@ static void add_target(struct automaton *a, const struct product *paths, const u
 
 static int add_paths(struct automaton *a)
 {
-    CLEANUP(product_fini) struct product paths = {
+    CLEANUP(product_fini)
+    struct product paths = {
         .rows = a->rows, .grammar = a->grammar, .leads = path_leads, .fits = path_fits};
     struct wants wants = {.spelling = a->spelling};
     uint64_t *begin = NULL, *slash = NULL;
@@ -218,9 +219,9 @@ static int host_leads(const struct product *product, const uint64_t *from, uint8
         return LEADS_ON;
     }
     if (!grammar_is_name_byte(byte))
-        return byte == '.' ? grammar_slot(product->grammar, SPELL_SLOT_ODD)
-                           : rows_leads(product->grammar,
-                                        from[0] == HOST_START ? start : label, byte);
+        return byte == '.'
+                   ? grammar_slot(product->grammar, SPELL_SLOT_ODD)
+                   : rows_leads(product->grammar, from[0] == HOST_START ? start : label, byte);
     memcpy(to, from, (1 + product->parts_len) * sizeof(*to));
     if (dot)
         product_lead(product, from, '.', to);
@@ -232,7 +233,8 @@ static int host_leads(const struct product *product, const uint64_t *from, uint8
 
 static int add_hosts(struct automaton *a)
 {
-    CLEANUP(product_fini) struct product hosts = {
+    CLEANUP(product_fini)
+    struct product hosts = {
         .rows = a->rows, .grammar = a->grammar, .leads = host_leads, .fits = fits_all};
     struct wants wants = {.spelling = a->spelling};
     int code = 0;
@@ -347,7 +349,8 @@ static uint64_t value_fits(const struct product *product, const uint64_t *state)
 
 static int add_values(struct automaton *a, struct values *values, uint16_t *first)
 {
-    CLEANUP(product_fini) struct product product = {
+    CLEANUP(product_fini)
+    struct product product = {
         .rows = a->rows, .grammar = a->grammar, .leads = value_leads, .fits = value_fits};
     int code = 0;
 

@@ -99,8 +99,8 @@ static int make_row(struct product *product, size_t number, uint64_t *to)
 {
     for (unsigned byte = 0; byte < 256; byte++) {
         uint16_t flags = 0;
-        int row = product->leads(product, states_at(&product->states, number), (uint8_t)byte, to,
-                                 &flags);
+        int row =
+            product->leads(product, states_at(&product->states, number), (uint8_t)byte, to, &flags);
 
         if (row < 0)
             row = row_of(product, to);

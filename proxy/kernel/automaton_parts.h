@@ -25,8 +25,8 @@ struct product {
     struct states states;
     uint16_t first; /* the row of its first state; one for each follows */
     const void *arg;
-    /* Where a byte leads: a row that is none of these; or, negative, a state, *to, the transition to
-     * which has flags. */
+    /* Where a byte leads: a row that is none of these; or, negative, a state, *to, the transition
+     * to which has flags. */
     int (*leads)(const struct product *product, const uint64_t *from, uint8_t byte, uint64_t *to,
                  uint16_t *flags);
     uint64_t (*fits)(const struct product *product, const uint64_t *state);

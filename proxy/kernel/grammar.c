@@ -113,12 +113,22 @@ static void add_values(struct rows *rows)
     set_slot(rows, SPELL_SLOT_BLANK, blank);
 }
 
+/* What may stand behind a value that frames a message: no tab, which some take for a part of it. */
+static void lead_end(struct rows *rows, uint16_t from)
+{
+    uint16_t blank = add(rows, SPELL_ACT_NONE);
+
+    rows_lead(rows, blank, ' ', blank);
+    rows_lead(rows, blank, '\r', get(rows, SPELL_SLOT_RETURN));
+    rows_lead(rows, from, ' ', blank);
+    rows_lead(rows, from, '\r', get(rows, SPELL_SLOT_RETURN));
+}
+
 static uint16_t add_length(struct rows *rows)
 {
     uint16_t first = add(rows, SPELL_ACT_LENGTH_BEGINS), digit, blank, name;
 
-    lead_blanks(rows, first, get(rows, SPELL_SLOT_BLANK));
-    rows_lead(rows, first, '\r', get(rows, SPELL_SLOT_RETURN));
+    lead_end(rows, first);
     digit = copy(rows, first, SPELL_ACT_LENGTH_DIGIT);
     lead_digits(rows, first, digit);
     lead_digits(rows, digit, digit);
@@ -135,8 +145,7 @@ static uint16_t add_coding(struct rows *rows)
 
     lead_blanks(rows, blank, blank);
     end = rows_word(rows, blank, "chunked", true, others);
-    lead_blanks(rows, end, get(rows, SPELL_SLOT_BLANK));
-    rows_lead(rows, end, '\r', get(rows, SPELL_SLOT_RETURN));
+    lead_end(rows, end);
     return copy(rows, blank, SPELL_ACT_CODING);
 }
 
