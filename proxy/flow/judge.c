@@ -82,10 +82,7 @@ static bool resolved_to_spared(const struct flow *flow)
 static bool spared(const struct flow *flow)
 {
     struct passthrough *spared = flow->worker->parts.passthrough;
-    const struct pod *pod = flow->facts.who.pod;
 
-    if (pod && atomic_load(&pod->passes))
-        return true;
     if (!flow->tunnel.host[0] && passthrough_address(spared, &flow->facts.where.dst))
         return true;
     if (flow->facts.visibility != VISIBILITY_TERMINATED)

@@ -438,7 +438,8 @@ bool verdict_learns(struct flow *flow)
 bool verdict_passes(struct flow *flow)
 {
     const struct policy_scope *scope = flow->verdicts.scope;
-    bool passes = false;
+    const struct pod *pod = flow->facts.who.pod;
+    bool by_setting = pod && atomic_load(&pod->passes), passes = false;
 
     for (size_t i = 0; scope && i < policy_scope_len(scope); i++) {
         const struct policy *policy = policy_scope_at(scope, i);
@@ -448,6 +449,7 @@ bool verdict_passes(struct flow *flow)
         if (policy->route == POLICY_ROUTE_PROXY)
             return false;
         passes = passes || policy->route == POLICY_ROUTE_PASSTHROUGH;
+        by_setting = by_setting && policy->route != POLICY_ROUTE_KERNEL;
     }
-    return passes && verdict_may_pass(flow);
+    return (passes || by_setting) && verdict_may_pass(flow);
 }

@@ -59,6 +59,8 @@ expect_eq "a policy for one program" "/a kernel plaintext, /a proxy plaintext" \
     "$(routed --policy "$T/curl.yaml" -- sh -c "$(both "$PLAIN/a")")"
 expect_eq "a policy against the setting" "/a proxy plaintext, /a kernel plaintext" \
     "$(routed --route kernel --policy "$T/proxy.yaml" -- sh -c "$(both "$PLAIN/a")")"
+expect_eq "... and against passing it on" "/a proxy terminated" \
+    "$(routed --route passthrough --policy "$T/proxy.yaml" -- curl -sS "$TLS/a")"
 expect_eq "the proxy wins" "/a proxy plaintext" \
     "$(routed --policy "$T/proxy.yaml" --policy "$T/curl.yaml" -- curl -sS "$PLAIN/a")"
 echo "ok: by policies"
