@@ -25,6 +25,38 @@ static bool wants_tls(const struct policy_scope *scope, const struct ask *ask, e
     return false;
 }
 
+/* Whether a name that is said in the ClientHello may change what holds: one that another rule is
+ * about at the same address, or that is denied wherever it is. */
+static bool denies_names(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->egress_deny_len; i++)
+        if (policy->egress_deny[i].names_len)
+            return true;
+    return false;
+}
+
+static bool is_allowed_by_name(const struct policy_scope *scope, const struct ask *ask)
+{
+    struct policy_facts facts = *ask->facts;
+    struct ask by_address = *ask;
+    struct search_each each = {
+        .scope = scope, .ask = ask, .mode = POLICY_ENFORCE, .part = VIEW_ALLOW};
+    const struct segment_grant *grant;
+    bool by_name = false;
+
+    while (!by_name && (grant = search_next(&each)))
+        by_name = grant->egress->names_len;
+    if (!by_name)
+        return false;
+    by_address.facts = &facts;
+    if (by_address.said)
+        by_address.said = by_address.name;
+    facts.resolved.len = 0;
+    each = (struct search_each){
+        .scope = scope, .ask = &by_address, .mode = POLICY_ENFORCE, .part = VIEW_ALLOW};
+    return !search_next(&each);
+}
+
 static bool needs_proxy(const struct policy_scope *scope, const struct policy_facts *facts)
 {
     struct ask ask;
@@ -32,11 +64,12 @@ static bool needs_proxy(const struct policy_scope *scope, const struct policy_fa
     for (size_t i = 0; i < policy_scope_len(scope); i++) {
         const struct policy *policy = policy_scope_at(scope, i);
 
-        if (policy->mode == POLICY_ENFORCE && inspects(policy))
+        if (policy->mode == POLICY_ENFORCE && (inspects(policy) || denies_names(policy)))
             return true;
     }
     ask_init(&ask, POLICY_POINT_VISIBILITY, facts, facts->name);
-    return wants_tls(scope, &ask, VIEW_ALLOW) || wants_tls(scope, &ask, VIEW_DENY);
+    return wants_tls(scope, &ask, VIEW_ALLOW) || wants_tls(scope, &ask, VIEW_DENY) ||
+           is_allowed_by_name(scope, &ask);
 }
 
 /* ---- the decision ---- */
@@ -70,13 +103,15 @@ static unsigned wants_of(const struct policy_egress *list, size_t len)
 {
     unsigned wants = 0;
 
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
+        wants |= list[i].names_len ? WANTS_NAMES : 0u;
         for (size_t j = 0; j < list[i].to_ports_len; j++) {
             const struct policy_to_ports *to = &list[i].to_ports[j];
 
             wants |= (to->http_len ? WANTS_HTTP : 0u) | (to->server_names_len ? WANTS_NAMES : 0u) |
                      (to->tls ? WANTS_TLS : 0u);
         }
+    }
     return wants;
 }
 
@@ -97,8 +132,8 @@ const char *policy_kernel_warning(const struct policy *policy, size_t i)
         {wants & WANTS_HTTP && policy->on_deny == POLICY_REJECT,
          "route: kernel cannot answer 403: a denied request fails with EACCES or EPERM"},
         {wants & WANTS_NAMES,
-         "route: kernel sees serverNames when they are said: what does not fit is cut off then, "
-         "and not before it has left"},
+         "route: kernel sees the name in a ClientHello when that has left: what does not fit "
+         "serverNames or toFQDNs is cut off only then"},
         {wants & WANTS_TLS,
          "route: kernel leaves TLS to the program: what tls says of trustedCA, clientCertificate, "
          "versions and ciphers is not kept"},

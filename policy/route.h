@@ -15,8 +15,8 @@ enum policy_way {
 };
 
 /* `route: proxy` and `route: passthrough` of any policy win over `route: kernel` of another. Where
- * nobody says either: what only the proxy can enforce (names and certificates of TLS, bodies,
- * tokens, consistency) goes there. */
+ * nobody says either: what only the proxy can enforce (names and certificates of TLS, toFQDNs,
+ * bodies, tokens, consistency) goes there. */
 enum policy_way policy_decide_route(const struct policy_scope *scope,
                                     const struct policy_facts *facts);
 

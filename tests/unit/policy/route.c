@@ -16,12 +16,14 @@
     "  egress: [{toEntities: [world], toPorts: [{ports: [{port: '443', protocol: TCP}], " what     \
     "}]}]\n"
 #define REQUESTS PORTS("rules: {http: [{method: GET}]}")
+#define NAMED    "  egress: [{toFQDNs: [{matchName: a.test}]}]\n"
 #define CURL     "  matchBinaries: [{operator: In, values: [/usr/bin/curl]}]\n"
 
 static const struct {
     const char *name, *policies;
     enum policy_way want;
-    const char *to, *binary;
+    const char *to; /* "ADDRESS:PORT", with " NAME" that it was resolved from; NULL: :443 */
+    const char *binary;
 } ways[] = {
     {"nobody says", HEAD("a") WORLD, POLICY_WAY_ANY, NULL, NULL},
     {"by themselves", HEAD("a") "  route: auto\n" WORLD, POLICY_WAY_ANY, NULL, NULL},
@@ -50,6 +52,18 @@ static const struct {
      NULL},
     {"names must agree", HEAD("a") WORLD "  inspect: {consistency: deny}\n", POLICY_WAY_PROXY, NULL,
      NULL},
+    {"a name is allowed", HEAD("a") NAMED, POLICY_WAY_PROXY, "192.0.2.1:443 a.test", NULL},
+    {"... and its address, too", HEAD("a") NAMED HEAD("b") WORLD, POLICY_WAY_ANY,
+     "192.0.2.1:443 a.test", NULL},
+    {"... and another name's address", HEAD("a") NAMED, POLICY_WAY_ANY, "192.0.2.1:443 b.test",
+     NULL},
+    {"... by one that only watches", HEAD("a") MONITOR NAMED, POLICY_WAY_ANY,
+     "192.0.2.1:443 a.test", NULL},
+    {"a name is denied", HEAD("a") WORLD "  egressDeny: [{toFQDNs: [{matchName: b.test}]}]\n",
+     POLICY_WAY_PROXY, "192.0.2.1:443 a.test", NULL},
+    {"... by one that only watches",
+     HEAD("a") MONITOR WORLD "  egressDeny: [{toFQDNs: [{matchName: b.test}]}]\n", POLICY_WAY_ANY,
+     "192.0.2.1:443 a.test", NULL},
     {"the kernel, said", HEAD("a") "  route: kernel\n" WORLD, POLICY_WAY_KERNEL, NULL, NULL},
     {"... whatever is looked at", HEAD("a") "  route: kernel\n" REQUESTS, POLICY_WAY_KERNEL, NULL,
      NULL},
@@ -74,8 +88,10 @@ static void finds_the_way(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
-        struct addr dst = scene_addr(ways[i].to ? ways[i].to : "192.0.2.1:443");
-        const struct policy_facts facts = {.dst = &dst};
+        const char *to = ways[i].to ? ways[i].to : "192.0.2.1:443", *blank = strchr(to, ' ');
+        const char *name = blank ? blank + 1 : NULL;
+        struct addr dst = scene_addr(to);
+        const struct policy_facts facts = {.dst = &dst, .resolved = {&name, blank ? 1 : 0}};
         struct scene scene = {0};
 
         print_message("  %s\n", ways[i].name);
@@ -100,6 +116,7 @@ static void warns_of_what_is_not_kept(void **state)
         {HEAD("a") "  route: kernel\n  onDeny: sigkill\n" REQUESTS, {"several threads", NULL}},
         {HEAD("a") "  route: kernel\n" PORTS("serverNames: [a.test], tls: {minVersion: '1.3'}"),
          {"serverNames", "trustedCA", NULL}},
+        {HEAD("a") "  route: kernel\n" NAMED, {"toFQDNs", NULL}},
         {HEAD("a") "  route: kernel\n  inspect: {tokens: deny}\n", {"inspect", NULL}},
         {HEAD("a") "  route: kernel\n  inspect: {tokens: alert}\n", {NULL}},
     };

@@ -169,7 +169,7 @@ static void says_what_is_decided(void **state)
         {"... as a datagram", "198.51.100.1", NULL, PROTOCOL_UDP, 8080, POLICY_TABLE_DENY},
         {"left out of it", "198.51.100.129", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
         {"denied in it", "198.51.100.7", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
-        {"by a name", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 443, 0},
+        {"by a name", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 443, POLICY_TABLE_PROXY},
         {"... as a datagram", "203.0.113.1", "www.example.com", PROTOCOL_UDP, 443, 0},
         {"... at another port", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 80,
          POLICY_TABLE_DENY},
