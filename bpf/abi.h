@@ -150,7 +150,10 @@ enum abi_verdict {
     ABI_VERDICT_PROXY = 1 << 7,  /* ... comes to us, whatever the program */
     ABI_VERDICT_SURE = 1 << 8,   /* ... comes to us, whatever the program, unless the route is
                                     ABI_ROUTE_SURE, or the pod is ABI_POD_KERNEL */
-    ABI_VERDICT_ROUTES = ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY | ABI_VERDICT_SURE,
+    ABI_VERDICT_NEEDS = 1 << 9,  /* ... comes to us, whatever the program, unless the pod is
+                                    ABI_POD_KERNEL: what is denied is known too late there */
+    ABI_VERDICT_ROUTES =
+        ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY | ABI_VERDICT_SURE | ABI_VERDICT_NEEDS,
 };
 
 /* policy_exact: path -> the lists that it is on, a bit for each. policy_begins and policy_ends: the

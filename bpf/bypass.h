@@ -50,7 +50,7 @@ static __always_inline bool takes_kernel_route(const struct abi_pod *pod, __u64 
         return false;
     if (verdict & ABI_VERDICT_KERNEL || pod->flags & ABI_POD_KERNEL)
         return true;
-    if (verdict & ABI_VERDICT_SURE && !(can & ABI_ROUTE_SURE))
-        return false; /* what must be denied there could be changed after it was looked at */
+    if (verdict & ABI_VERDICT_NEEDS || (verdict & ABI_VERDICT_SURE && !(can & ABI_ROUTE_SURE)))
+        return false; /* what must be denied there is known too late, or could be changed then */
     return pod->flags & ABI_POD_AUTO && can & ABI_ROUTE_KTLS && program_bypasses(id);
 }
