@@ -91,7 +91,7 @@ enum policy_way policy_decide_route(const struct policy_scope *scope,
     if (kernel)
         return POLICY_WAY_KERNEL;
     if (needs_proxy(scope, facts))
-        return POLICY_WAY_PROXY;
+        return POLICY_WAY_NEEDS_PROXY;
     return policy_must_read(scope, facts) ? POLICY_WAY_SURE : POLICY_WAY_ANY;
 }
 
@@ -115,7 +115,7 @@ static unsigned wants_of(const struct policy_egress *list, size_t len)
     return wants;
 }
 
-const char *policy_kernel_warning(const struct policy *policy, size_t i)
+const char *policy_kernel_loss(const struct policy *policy, size_t i)
 {
     unsigned wants = wants_of(policy->egress, policy->egress_len) |
                      wants_of(policy->egress_deny, policy->egress_deny_len);
@@ -142,10 +142,15 @@ const char *policy_kernel_warning(const struct policy *policy, size_t i)
          "denied for it"},
     };
 
-    if (policy->route != POLICY_ROUTE_KERNEL || policy->mode != POLICY_ENFORCE)
+    if (policy->mode != POLICY_ENFORCE)
         return NULL;
     for (size_t j = 0; j < ARRAY_SIZE(all); j++)
         if (all[j].is && i-- == 0)
             return all[j].text;
     return NULL;
+}
+
+const char *policy_kernel_warning(const struct policy *policy, size_t i)
+{
+    return policy->route == POLICY_ROUTE_KERNEL ? policy_kernel_loss(policy, i) : NULL;
 }

@@ -10,16 +10,19 @@ enum policy_way {
     POLICY_WAY_ANY,  /* nobody minds: as the program does it, or the pod was registered */
     POLICY_WAY_SURE, /* in the kernel only if what is denied there cannot be changed after it was
                         looked at, unless the pod is all for the kernel */
+    POLICY_WAY_NEEDS_PROXY, /* likewise, but never in the kernel by the program's doing */
     POLICY_WAY_PROXY,
     POLICY_WAY_KERNEL,
 };
 
 /* `route: proxy` and `route: passthrough` of any policy win over `route: kernel` of another. Where
  * nobody says either: what only the proxy can enforce (names and certificates of TLS, toFQDNs,
- * bodies, tokens, consistency) goes there. */
+ * bodies, tokens, consistency) goes there, unless the pod is all for the kernel. */
 enum policy_way policy_decide_route(const struct policy_scope *scope,
                                     const struct policy_facts *facts);
 
-/* What `route: kernel` does not keep of what the policy enforces, sentence by sentence; NULL: there
- * is no i-th. */
+/* What the kernel route does not keep of what the policy enforces, sentence by sentence; NULL:
+ * there is no i-th. */
+const char *policy_kernel_loss(const struct policy *policy, size_t i);
+/* The same for a policy that says `route: kernel`; else there is none. */
 const char *policy_kernel_warning(const struct policy *policy, size_t i);

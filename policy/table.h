@@ -24,6 +24,7 @@ enum policy_table_verdict { /* 0: it may go */
                             POLICY_TABLE_KERNEL = 1 << 6, /* POLICY_WAY_KERNEL */
                             POLICY_TABLE_PROXY = 1 << 7,
                             POLICY_TABLE_SURE = 1 << 8,
+                            POLICY_TABLE_NEEDS = 1 << 9, /* POLICY_WAY_NEEDS_PROXY */
 };
 
 struct policy_table_net { /* an address is of the class of the longest prefix it has */

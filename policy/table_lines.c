@@ -106,6 +106,7 @@ static uint32_t how_routed(const struct policy_scope *scope, const struct policy
     static const uint32_t bits[] = {
         [POLICY_WAY_ANY] = 0,
         [POLICY_WAY_SURE] = POLICY_TABLE_SURE,
+        [POLICY_WAY_NEEDS_PROXY] = POLICY_TABLE_NEEDS,
         [POLICY_WAY_PROXY] = POLICY_TABLE_PROXY,
         [POLICY_WAY_KERNEL] = POLICY_TABLE_KERNEL,
     };

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "policy/route.h"
@@ -47,16 +48,38 @@ static int load_policies(struct policy_set **out, const struct exec_options *opt
     return result;
 }
 
-static void warn_of_route(const struct policy *policy)
-{
-    const char *warning;
+/* What policies say of routes and kTLS, with what is asked for where they do not. */
+struct wanted {
+    enum policy_route route;
+    bool kernel; /* something is to be read there */
+    bool ktls;
+};
 
-    for (size_t i = 0; (warning = policy_kernel_warning(policy, i)); i++)
-        log_warn("policy %s: %s", policy->id, warning);
+static void look_at_policy(const struct policy *policy, struct wanted *wanted)
+{
+    bool kernel = policy->route == POLICY_ROUTE_KERNEL ||
+                  (policy->route == POLICY_ROUTE_AUTO && wanted->route == POLICY_ROUTE_KERNEL);
+    const char *loss;
+
+    wanted->ktls |= policy->ktls == POLICY_KTLS_PREFER;
+    wanted->kernel |= kernel;
+    for (size_t i = 0; kernel && (loss = policy_kernel_loss(policy, i)); i++)
+        log_warn("policy %s: %s", policy->id, loss);
+}
+
+static void warn_of_no_kernel_route(const struct agent *agent)
+{
+    struct agent_stats stats;
+
+    agent_stats(agent, &stats);
+    if (strcmp(stats.kernel.backend, "none") == 0)
+        log_warn("nothing can be read in this kernel, so all connections take the proxy route: %s",
+                 stats.kernel.backend_why);
 }
 
 /* The command's pod has no name, no labels and stands in no namespace. */
-static int look_at_policies(const struct policy_set *policies, bool *ktls, struct err *err)
+static int look_at_policies(const struct policy_set *policies, struct wanted *wanted,
+                            struct err *err)
 {
     CLEANUP(pod_unref) struct pod *pod = pod_new(0, "", "", NULL, 0);
 
@@ -66,8 +89,7 @@ static int look_at_policies(const struct policy_set *policies, bool *ktls, struc
         const struct policy *policy = policies->list[i];
 
         if (policy_selects(policy, pod)) {
-            *ktls |= policy->ktls == POLICY_KTLS_PREFER;
-            warn_of_route(policy);
+            look_at_policy(policy, wanted);
             continue;
         }
         log_warn("policy %s does not apply to the command: %s", policy->id,
@@ -101,16 +123,18 @@ int exec_own_start(struct exec_run *run, struct err *err)
         .node_name = run->node_name,
     };
     CLEANUP(policy_set_unref) struct policy_set *policies = NULL;
-    bool ktls = options->ktls;
+    struct wanted wanted = {.ktls = options->ktls};
     char pin_dir[128];
     int result = load_policies(&policies, options, err);
 
     if (options->route)
-        policy_route_find(options->route, &settings_of_pod.route);
+        policy_route_find(options->route, &wanted.route);
+    settings_of_pod.route = wanted.route;
+    wanted.kernel = wanted.route == POLICY_ROUTE_KERNEL;
     if (result == 0)
-        result = look_at_policies(policies, &ktls, err);
+        result = look_at_policies(policies, &wanted, err);
     if (result == 0)
-        result = load_trust(run, ktls, err);
+        result = load_trust(run, wanted.ktls, err);
     if (result < 0)
         return result;
     snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", run->instance->dir);
@@ -118,6 +142,8 @@ int exec_own_start(struct exec_run *run, struct err *err)
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
     result = agent_new(&run->agent, &settings, err);
+    if (result == 0 && wanted.kernel)
+        warn_of_no_kernel_route(run->agent);
     if (result == 0)
         result = agent_use_policies(run->agent, policies, err);
     if (result == 0)

@@ -17,7 +17,8 @@ _Static_assert((int)POLICY_TABLE_DENY == (int)ABI_VERDICT_DENY &&
                    (int)POLICY_TABLE_HERE == (int)ABI_VERDICT_HERE &&
                    (int)POLICY_TABLE_KERNEL == (int)ABI_VERDICT_KERNEL &&
                    (int)POLICY_TABLE_PROXY == (int)ABI_VERDICT_PROXY &&
-                   (int)POLICY_TABLE_SURE == (int)ABI_VERDICT_SURE,
+                   (int)POLICY_TABLE_SURE == (int)ABI_VERDICT_SURE &&
+                   (int)POLICY_TABLE_NEEDS == (int)ABI_VERDICT_NEEDS,
                "the kernel's verdicts are a table's");
 
 static struct abi_prefix key_of_net(uint32_t number, const struct policy_table_net *net)

@@ -121,6 +121,7 @@ static uint32_t decide(struct policy_view *view, const struct process *process,
 {
     CLEANUP(policy_scope_free) struct policy_scope *scope = policy_scope_new(view, process);
     static const uint32_t ways[] = {[POLICY_WAY_SURE] = POLICY_TABLE_SURE,
+                                    [POLICY_WAY_NEEDS_PROXY] = POLICY_TABLE_NEEDS,
                                     [POLICY_WAY_PROXY] = POLICY_TABLE_PROXY,
                                     [POLICY_WAY_KERNEL] = POLICY_TABLE_KERNEL};
     struct policy_verdict verdict;
@@ -169,7 +170,7 @@ static void says_what_is_decided(void **state)
         {"... as a datagram", "198.51.100.1", NULL, PROTOCOL_UDP, 8080, POLICY_TABLE_DENY},
         {"left out of it", "198.51.100.129", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
         {"denied in it", "198.51.100.7", NULL, PROTOCOL_TCP, 8080, POLICY_TABLE_DENY},
-        {"by a name", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 443, POLICY_TABLE_PROXY},
+        {"by a name", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 443, POLICY_TABLE_NEEDS},
         {"... as a datagram", "203.0.113.1", "www.example.com", PROTOCOL_UDP, 443, 0},
         {"... at another port", "203.0.113.1", "www.example.com", PROTOCOL_TCP, 80,
          POLICY_TABLE_DENY},
