@@ -6,6 +6,7 @@
     again NAME               the same request over that
     unshare                  into a network namespace of its own, without exec
     crowd N URL              the same N times: how many there are of the answers
+    close NAME               closes that
     drop                     closes all that is kept
     shut NAME                ends the sending side of it
 """
@@ -53,6 +54,11 @@ def crowd(number, url):
     return " ".join(f"{count} x {answer}" for answer, count in answers.items())
 
 
+def close(name):
+    kept.pop(name)[0].close()
+    return "closed"
+
+
 def drop():
     for connection, _ in kept.values():
         connection.close()
@@ -76,6 +82,7 @@ actions = {
     "get": get,
     "open": open_,
     "crowd": crowd,
+    "close": close,
     "drop": drop,
     "again": lambda name: fetch(*kept[name]),
     "unshare": unshare,
