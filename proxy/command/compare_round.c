@@ -8,8 +8,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "events/quote.h"
-
 enum { FAILED = 125, NOT_FOUND = 127, SAID_MAX = 4096 };
 
 /* What the run leaves: in memory alone, so that nothing stays, whatever ends us. */
@@ -106,41 +104,53 @@ static void run(const struct exec_options *asked, enum compare_route route, stru
 
 /* ---- what it left ---- */
 
-/* As it is where all of it can be printed, else quoted; cut to size. */
 static void set_text(char *to, size_t size, const char *text)
 {
-    CLEANUP(buffer_fini) struct buffer quoted = {0};
-    size_t len = strlen(text);
+    CLEANUP(buffer_fini) struct buffer words = {0};
 
-    quote_text(&quoted, span_of_text(text));
-    buffer_append(&quoted, "", 1);
-    if (quoted.failed)
-        snprintf(to, size, "out of memory");
-    else if (quoted.len == len + 3 && memcmp(quoted.data + 1, text, len) == 0)
-        snprintf(to, size, "%s", text); /* nothing but the quotes was added */
-    else
-        snprintf(to, size, "%s", quoted.data);
+    compare_words(&words, text);
+    buffer_append(&words, "", 1);
+    snprintf(to, size, "%s", words.failed ? "out of memory" : words.data);
 }
 
-/* Of the last of what it said the line that is asked for: the first of our own, or the last one. */
-static void find_line(char out[SAID_MAX], int said, bool ours)
+static void read_said(char text[SAID_MAX], int said, bool end)
+{
+    off_t len = lseek(said, 0, SEEK_END);
+    ssize_t n = pread(said, text, SAID_MAX - 1, end && len >= SAID_MAX ? len - SAID_MAX + 1 : 0);
+
+    text[n > 0 ? n : 0] = 0;
+}
+
+/* What the agent had to say, if anything: the first of it. */
+static void find_note(struct compare_row *row, int said)
 {
     static const char name[] = "sallyport: ";
-    char text[SAID_MAX];
-    off_t end = lseek(said, 0, SEEK_END);
-    ssize_t n =
-        pread(said, text, sizeof(text) - 1, end > SAID_MAX - 1 && !ours ? end - SAID_MAX + 1 : 0);
-    char *rest = text, *line;
+    char text[SAID_MAX], *rest = text, *line;
 
-    out[0] = text[n > 0 ? n : 0] = 0;
-    while ((line = strsep(&rest, "\n"))) {
-        if (ours && strncmp(line, name, strlen(name)) == 0) {
-            strcpy(out, line + strlen(name));
+    read_said(text, said, false);
+    while ((line = strsep(&rest, "\n")))
+        if (strncmp(line, name, strlen(name)) == 0) {
+            set_text(row->note, sizeof(row->note), line + strlen(name));
             return;
         }
-        if (!ours && *line)
-            strcpy(out, line);
-    }
+}
+
+/* Some programs say first what is wrong, some last; so it is both, with a colon before it. */
+static void find_reason(char reason[SAID_MAX], int said)
+{
+    enum { WORDS_MAX = 200 };
+    char text[SAID_MAX], *rest = text, *line;
+    const char *first = "", *last = "";
+
+    read_said(text, said, false);
+    first = text + strspn(text, "\n");
+    snprintf(reason, SAID_MAX, "%s%.*s", *first ? ": " : "", (int)strnlen(first, WORDS_MAX), first);
+    reason[strcspn(reason, "\n")] = 0;
+    read_said(text, said, true);
+    while ((line = strsep(&rest, "\n")))
+        last = *line ? line : last;
+    if (*last && strcmp(last, reason + 2) != 0)
+        snprintf(reason + strlen(reason), WORDS_MAX + 8, " … %.*s", WORDS_MAX, last);
 }
 
 static int add_events(struct seen *seen, int events, struct err *err)
@@ -187,7 +197,7 @@ static void add_measured(struct compare_row *row, const struct exec_measured *me
 static void explain(struct compare_row *row, int status, const struct leavings *left,
                     enum compare_route route)
 {
-    char line[SAID_MAX], why[SAID_MAX + 64];
+    char reason[SAID_MAX], why[SAID_MAX + 64];
 
     row->rounds = 0;
     row->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -197,11 +207,11 @@ static void explain(struct compare_row *row, int status, const struct leavings *
         set_text(row->why, sizeof(row->why), left->measured->err.text);
         return;
     }
-    find_line(line, left->said, false);
+    find_reason(reason, left->said);
     if (WIFSIGNALED(status))
         snprintf(why, sizeof(why), "our own process was ended by signal %d", WTERMSIG(status));
     else
-        snprintf(why, sizeof(why), "exit status %d%s%s", row->status, line[0] ? ": " : "", line);
+        snprintf(why, sizeof(why), "exit status %d%s", row->status, reason);
     set_text(row->why, sizeof(row->why), why);
 }
 
@@ -210,7 +220,6 @@ int compare_round_run(struct compare_row *row, const struct exec_options *option
                       struct err *err)
 {
     CLEANUP(leavings_fini) struct leavings left = {.events = -1, .said = -1, .null = -1};
-    char line[SAID_MAX];
     int result = prepare(&left, err), status;
     pid_t child;
 
@@ -230,8 +239,7 @@ int compare_round_run(struct compare_row *row, const struct exec_options *option
     }
     if (!keep)
         return 0;
-    find_line(line, left.said, true);
-    set_text(row->note, sizeof(row->note), line);
+    find_note(row, left.said);
     add_measured(row, left.measured);
     return route == COMPARE_DIRECT ? 0 : add_events(&row->seen, left.events, err);
 }

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "events/quote.h"
 #include "events/units.h"
 #include "proxy/compare/chart.h"
 #include "proxy/compare/rows.h"
@@ -107,14 +106,13 @@ static void append_escaped(struct buffer *out, const char *text)
     escape(out, text, strlen(text));
 }
 
-/* A stranger's text: quoted where it cannot be printed, as everywhere. */
 static void append_strange(struct buffer *out, const char *text)
 {
-    CLEANUP(buffer_fini) struct buffer quoted = {0};
+    CLEANUP(buffer_fini) struct buffer words = {0};
 
-    quote_text(&quoted, span_of_text(text));
-    escape(out, quoted.data, quoted.len);
-    out->failed |= quoted.failed;
+    compare_words(&words, text);
+    escape(out, words.data, words.len);
+    out->failed |= words.failed;
 }
 
 static void append_time(struct buffer *out, double us)

@@ -86,6 +86,19 @@ bool compare_latency(struct compare_row *row, double *p50, double *p99)
     return ordered != values;
 }
 
+void compare_words(struct buffer *out, const char *text)
+{
+    CLEANUP(buffer_fini) struct buffer quoted = {0};
+    size_t len = strlen(text);
+
+    quote_text(&quoted, span_of(text, len));
+    if (quoted.len == len + 2 && memcmp(quoted.data + 1, text, len) == 0)
+        buffer_text(out, text); /* nothing but the quotes was added */
+    else
+        buffer_append(out, quoted.data, quoted.len);
+    out->failed |= quoted.failed;
+}
+
 void compare_command(struct buffer *out, char *const *argv)
 {
     enum { WORD_MAX = 160, COMMAND_MAX = 400 };

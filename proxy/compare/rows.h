@@ -64,6 +64,8 @@ double compare_encryptions(const struct compare *compare, enum compare_route rou
 /* Latency in microseconds: of requests, or, where nobody saw any, of the whole command. True:
  * of requests. */
 bool compare_latency(struct compare_row *row, double *p50, double *p99);
+/* A stranger's text as it is where all of it can be printed, else quoted. */
+void compare_words(struct buffer *out, const char *text);
 /* The command in one line, strangers' words quoted; what is too long is left out. */
 void compare_command(struct buffer *out, char *const *argv);
 

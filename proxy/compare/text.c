@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "events/quote.h"
 #include "events/units.h"
 #include "proxy/compare/rows.h"
 
@@ -151,7 +150,7 @@ static void append_counts(struct buffer *out, const char *what, const struct see
     buffer_format(out, "  %s", what);
     for (size_t i = 0; i < texts->len; i++) {
         buffer_text(out, i ? ", " : " ");
-        quote_text(out, span_of_text(texts->list[i].text));
+        compare_words(out, texts->list[i].text);
         buffer_format(out, " (%" PRIu64 ")", texts->list[i].count);
     }
     if (texts->more)

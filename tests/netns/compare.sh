@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Promise: `compare` runs a command on every route, each round each route once, and tells side by side what
+# was seen and what it took, as a table, as JSON and as a page that needs nothing else; a route that this
+# kernel does not carry, or on which the command fails, is a row that says why. Nothing is left behind,
+# also when it is interrupted.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+
+make_ca ca
+make_cert origin ca "$ORIGIN_SAN"
+read -r port plain <<<"$(free_ports 2)"
+nginx_server "$port" origin
+nginx_server "$plain"
+start_nginx
+echo hello >"$T/www/hello"
+settled() { leftovers >"$T/before" && sleep 0.3 && leftovers | cmp -s - "$T/before"; }
+wait_for 20 settled
+
+# compare STATUS [OPTION... --] CMD...: into $T/out, $T/page.html, $T/report.json, with the servers' root trusted
+compare() {
+    local wanted=$1
+    shift
+    expect_status "compare $*" "$wanted" clean SSL_CERT_FILE="$T/ca.pem" "$SALLYPORT" compare --loopback --ports all \
+        --html "$T/page.html" --json "$T/report.json" "$@" >"$T/out" 2>"$T/client.err"
+}
+report() { jq -r "$1" "$T/report.json"; }
+
+# ---- the routes -------------------------------------------------------------------
+
+# says each time which route it is on, by who is at the other end
+cat >"$T/ask" <<'SH'
+curl -sS -o /dev/null -o /dev/null -w '%{http_code}\n' "$1/hello" "$1/hello" >>"$2" &&
+    sed -n 's/^0:://p' /proc/self/cgroup >>"$2.cgroups"
+echo "to stdout"; read -r line; [ -z "$line" ]
+SH
+# routes ROUNDS URL [WORD]: all that both kinds of connection have in common.
+routes() {
+    local rounds=$1 requests=$(($1 * 2)) url=$2
+    shift 2
+    : >"$T/answers"
+    : >"$T/answers.cgroups"
+    compare 0 --rounds "$rounds" -- bash "$T/ask" "$url" "$T/answers" "$@" </dev/zero
+    expect_eq "stderr" "" "$(cat "$T/client.err")"
+    # these rounds and one to warm up, on four routes, two requests each
+    expect_eq "answers" "$((8 * (rounds + 1))) 200" "$(sort "$T/answers" | uniq -c | xargs)"
+    expect_eq "cgroups, one a run" $((4 * (rounds + 1))) "$(sort -u "$T/answers.cgroups" | grep -c '/sallyport-')"
+    expect_eq "rows" "direct passthrough proxy kernel" "$(report '[.rows[].route] | join(" ")')"
+    expect_eq "what the proxy saw" "$rounds $requests request $requests" \
+        "$(report '.rows[2] | "\(.rounds) \(.requests_seen) \(.latency_of) \(.seen.hosts["127.0.0.1"])"')"
+    expect_eq "what passthrough saw" "$rounds 0 command" \
+        "$(report '.rows[1] | "\(.rounds) \(.requests_seen) \(.latency_of)"')"
+    expect_eq "rows that lack a figure" "" \
+        "$(report '.rows[] | select(.rounds > 0) | select([.p50_us, .p99_us, .wall_us, .cpu_us] | any(. <= 0)) | .route')"
+    expect_eq "whose CPU is counted" "0 true" "$(report '"\(.rows[0].cpu_us_agent) \(.rows[2].rss_kb > 1000)"')"
+    # the kernel route carries it, or the row says why not
+    expect_eq "the kernel's row" true \
+        "$(report '.rows[3] | (.rounds > 0 and .requests_seen > 0) or (.unavailable | length > 0)')"
+    expect_grep "the table" "^proxy +$requests of $requests " "$T/out"
+    expect_grep "the verdict" "^The proxy saw all $requests requests; .* round" "$T/out"
+    expect_no_grep "what the command says" 'to stdout' "$T/out"
+}
+routes 1 "https://127.0.0.1:$port"
+expect_eq "encryptions of a byte" "1 1 3" "$(report '[.rows[:3][].encryptions] | join(" ")')"
+expect_eq "what it was" "terminated TLS1.3" \
+    "$(report '.rows[2].seen | "\(.visibility | keys[0]) \(.tls | keys[0] | split(" ")[0])"')"
+echo "ok: by TLS"
+routes 1 "http://127.0.0.1:$plain" "<script>&\"$(printf '\033[2J')"
+expect_eq "encryptions of a byte" "0 0 0" "$(report '[.rows[:3][].encryptions] | join(" ")')"
+echo "ok: in the clear"
+
+# ---- the page: of the last run, with a word that means no good ------------------------
+
+/usr/bin/python3 - "$T/page.html" <<'PY'
+import html.parser, sys
+
+class Page(html.parser.HTMLParser):
+    stack, seen, words = [], {}, ""
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in ("meta", "br"):
+            self.stack.append(tag)
+    def handle_startendtag(self, tag, attrs):
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        for name, value in attrs:
+            assert name not in ("src", "href") and not name.startswith("on"), (tag, name, value)
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag, tag
+    def handle_data(self, data):
+        self.words += data
+
+page, text = Page(), open(sys.argv[1], encoding="utf-8").read()
+page.feed(text)
+page.close()
+assert not page.stack, page.stack
+assert "script" not in page.seen and page.seen["svg"] == 3, page.seen
+assert '"<script>&\\"\\x1b[2J"' in page.words, page.words
+assert "\x1b" not in text
+PY
+echo "ok: the page"
+
+# ---- what goes wrong ----------------------------------------------------------------
+
+# the root is trusted by us alone, so direct and passed through, curl refuses the server
+expect_status "a command that fails on some routes" 1 sallyport compare --loopback --ports all --rounds 1 \
+    --upstream-ca "$T/ca.pem" -o json -- curl -sS "https://127.0.0.1:$port/hello" >"$T/report.json" 2>"$T/client.err"
+expect_eq "who failed, and how" "direct 60 passthrough 60" \
+    "$(report '[.rows[:3][] | select(.error) | .route, .exit_status] | map(tostring) | join(" ")')"
+expect_grep "in curl's own words" 'SSL certificate' <(report '.rows[0].error')
+expect_eq "the proxy's row" 1 "$(report '.rows[2].requests_seen')"
+expect_eq "its verdict" "The proxy saw the one request." "$(report '.verdict[2]')"
+expect_status "no place for the page" 1 sallyport compare --html "$T/nowhere/page" -- touch "$T/ran" 2>"$T/client.err"
+expect_grep "which one" "^sallyport: $T/nowhere/page: No such file" "$T/client.err"
+[ ! -e "$T/ran" ] || fail "the command ran for a report that cannot be written"
+expect_status "a full disk, and a command that is not there" 1 \
+    clean sh -c '"$0" compare --json "$1" -- no-such-command >/dev/full' "$SALLYPORT" "$T/report.json" 2>"$T/client.err"
+expect_grep "that it is full" 'No space left' "$T/client.err"
+expect_eq "who failed, and how" "127 no-such-command: No such file or directory" \
+    "$(report '.rows | map("\(.exit_status) \(.error)") | unique | join(" ")')"
+expect_status "not root" 1 clean setpriv --reuid 65534 --regid 65534 --clear-groups \
+    "$(install -D -m 755 "$SALLYPORT" "$T/open/sallyport" && echo "$T/open/sallyport")" compare -- true 2>"$T/client.err"
+expect_eq "sentences about it" 1 "$(wc -l <"$T/client.err")"
+
+for wrong in --no-such-option "-o compact" "--rounds 0" "--rounds 51" "--agent" "--route proxy" "--events-file f"; do
+    # shellcheck disable=SC2086 # two words
+    expect_status "compare $wrong" 2 sallyport compare $wrong -- true >"$T/out" 2>"$T/client.err"
+    expect_eq "standard output of compare $wrong" 0 "$(wc -c <"$T/out")"
+done
+expect_status "compare without a command" 2 sallyport compare 2>"$T/client.err"
+expect_status "--help" 0 sallyport compare --help >"$T/out"
+expect_grep "--help" '[-]-rounds N' "$T/out"
+
+# ---- interrupted ----------------------------------------------------------------------
+
+for signal in INT TERM; do
+    rm -f "$T/runs" "$T/page.html"
+    env --default-signal=INT "${CLEAN[@]}" "$SALLYPORT" compare --html "$T/page.html" -- \
+        sh -c "echo \$\$ >>'$T/runs'; exec sleep 1000" >"$T/out" 2>"$T/client.err" &
+    PIDS+=("$!")
+    wait_for 20 test -s "$T/runs"
+    kill -$signal "${PIDS[-1]}"
+    expect_status "compare after SIG$signal" $((128 + $(kill -l $signal))) wait "${PIDS[-1]}"
+    expect_eq "runs after it" 1 "$(wc -l <"$T/runs")"
+    dead "$(cat "$T/runs")" || fail "the command still runs after SIG$signal"
+    [ ! -e "$T/page.html" ] || fail "half a page was left"
+done
+expect_leftovers "$T/before"
