@@ -1,0 +1,195 @@
+/* kernel_denied: what rules do not let go does not leave, and neither does what nobody can read. By
+ * whom spellings are written is tests/unit/enforce/: here a place is judged by masks alone. */
+#include "spoken.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "heard.h"
+#include "judged.h"
+
+#define GET     "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+#define ANSWER  "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+/* records of TLS */
+#define HELLO    "\x16\x03\x01\x00\x05hello"
+#define CHANGE   "\x14\x03\x03\x00\x01\x01"
+#define FINISHED "\x17\x03\x03\x00\x35" TEN TEN TEN TEN TEN "123"
+#define SEALED   "\x17\x03\x03\x00\x0a"
+#define TEN      "0123456789"
+
+/* All connects are allowed; requests as the spelling says. */
+static void spell(struct abi_spelling spelling)
+{
+    struct abi_where where = {.bits = ABI_WHERE_BITS, .rules = RULES, .protocol = IPPROTO_TCP};
+
+    put(policy_rules, &(uint32_t){RULES}, &(struct abi_rules){0});
+    put_class(RULES, "::", 0, ELSEWHERE);
+    put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
+    where.class = ELSEWHERE;
+    put(spells, &where, &spelling);
+    judge_pod_by(RULES);
+}
+
+struct script { /* what is sent, one after the other, as long as it goes */
+    struct span sends[4];
+};
+
+static int play(int fd, const void *arg)
+{
+    const struct script *script = arg;
+    int code = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(script->sends) && script->sends[i].len && code == 0; i++)
+        code = send_all(fd, script->sends[i].data, script->sends[i].len, SIZE_MAX);
+    return code;
+}
+
+#define JUDGED .flags = ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN
+/* Rules are bits; row 0 lets every one fit. */
+static const struct {
+    const char *name;
+    struct abi_spelling spelling;
+    struct script script;
+    int code;
+    struct span arrives, told;
+    uint8_t flags;
+} cases[] = {
+    {"not judged", {0}, {{BYTES(GET)}}, 0, BYTES(GET), BYTES(GET), 0},
+    {"it fits", {JUDGED, .rules = 1}, {{BYTES(GET)}}, 0, BYTES(GET), BYTES(GET), 0},
+    {"no rule is about this place", {JUDGED}, {{BYTES(GET)}}, -EACCES, {0}, BYTES(GET), 0},
+    {"a rule denies it",
+     {JUDGED, .rules = 1, .denies = 2},
+     {{BYTES(GET)}},
+     -EACCES,
+     {0},
+     BYTES(GET),
+     0},
+    {"it fits only what is encrypted",
+     {JUDGED, .rules = 1, .tls = 1},
+     {{BYTES(GET)}},
+     -EACCES,
+     {0},
+     BYTES(GET),
+     0},
+    {"its name was not resolved",
+     {JUDGED, .rules = 1, .named = 1},
+     {{BYTES(GET)}},
+     -EACCES,
+     {0},
+     BYTES(GET),
+     0},
+    {"rules that cannot be spelled",
+     {JUDGED | ABI_SPELL_AGENT, .rules = 1},
+     {{BYTES(GET)}},
+     -EACCES,
+     {0},
+     BYTES(GET),
+     0},
+    {"two in one send, of which one makes no sense",
+     {JUDGED, .rules = 1},
+     {{BYTES(GET "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")}},
+     -EACCES,
+     {0},
+     BYTES(GET "POST / HTTP/1.1\r\nHost: a\r\nHost:"),
+     ABI_SAID_UNSEEN},
+    {"a head in pieces, denied with its end",
+     {JUDGED, .rules = 1, .denies = 2},
+     {{BYTES("GET / HTTP/1.1\r\nHost: "), BYTES("a\r\n\r"), BYTES("\n"), BYTES("never")}},
+     -EACCES,
+     BYTES("GET / HTTP/1.1\r\nHost: a\r\n\r"),
+     BYTES("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+     0},
+    {"a head in pieces, as soon as nothing can fit it",
+     {JUDGED},
+     {{BYTES("GET "), BYTES("/ HTTP/1.1\r\n")}},
+     -EACCES,
+     {0},
+     BYTES("GET "),
+     0},
+    {"an answer is no request",
+     {JUDGED, .rules = 1},
+     {{BYTES(ANSWER)}},
+     -EACCES,
+     {0},
+     BYTES(ANSWER),
+     0},
+    {"HTTP/2 cannot be read here",
+     {JUDGED, .rules = 1},
+     {{BYTES(PREFACE)}},
+     -EACCES,
+     {0},
+     BYTES(PREFACE),
+     0},
+    {"what is no HTTP", {0}, {{BYTES("\x01hello")}}, 0, BYTES("\x01hello"), BYTES("\x01hello"), 0},
+    {"... where it must be",
+     {JUDGED, .rules = 1},
+     {{BYTES("\x01hello")}},
+     -EACCES,
+     {0},
+     BYTES("\x01"),
+     ABI_SAID_UNSEEN},
+    {"records",
+     {0},
+     {{BYTES(HELLO CHANGE), BYTES(FINISHED), BYTES(SEALED TEN)}},
+     0,
+     BYTES(HELLO CHANGE FINISHED SEALED TEN),
+     BYTES(HELLO CHANGE SEALED),
+     ABI_SAID_RECORDS},
+    {"a handshake, where all must be seen",
+     {JUDGED, .rules = 1},
+     {{BYTES(HELLO CHANGE), BYTES(FINISHED)}},
+     0,
+     BYTES(HELLO CHANGE FINISHED),
+     BYTES(HELLO CHANGE),
+     ABI_SAID_RECORDS},
+    {"... and what cannot be",
+     {JUDGED, .rules = 1},
+     {{BYTES(HELLO CHANGE), BYTES(FINISHED), BYTES(SEALED TEN)}},
+     -EACCES,
+     BYTES(HELLO CHANGE FINISHED),
+     BYTES(HELLO CHANGE SEALED),
+     ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+    {"... of another length",
+     {JUDGED, .rules = 1},
+     {{BYTES(HELLO CHANGE), BYTES("\x17"), BYTES("\x03\x03\x00\x0a" TEN)}},
+     -EACCES,
+     BYTES(HELLO CHANGE "\x17"),
+     BYTES(HELLO CHANGE "\x03\x03\x00\x0a"),
+     ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+};
+
+static void what_may_not_go_does_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct report report;
+
+        print_message("  %s\n", cases[i].name);
+        spell(cases[i].spelling);
+        report = speak(play, &cases[i].script, (struct span){0});
+        assert_int_equal(report.code, cases[i].code);
+        assert_int_equal(arrived.len, cases[i].arrives.len);
+        assert_memory_equal(arrived.bytes, cases[i].arrives.data, arrived.len);
+        assert_int_equal(spoken[ABI_TX].denied, cases[i].code < 0);
+        assert_int_equal(spoken[ABI_TX].len, cases[i].told.len);
+        assert_memory_equal(spoken[ABI_TX].bytes, cases[i].told.data, spoken[ABI_TX].len);
+        assert_int_equal(spoken[ABI_TX].flags & cases[i].flags, cases[i].flags);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(what_may_not_go_does_not),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}
