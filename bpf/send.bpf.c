@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 
+#include "bpf/bypass.h"
 #include "bpf/hear.h"
 
 enum { STEPS_MAX = 1 << 20 }; /* a message has half as many bytes */
@@ -102,6 +103,8 @@ int hear_sent(struct sk_msg_md *msg)
     side->pid = bpf_get_current_pid_tgid() >> 32;
     bpf_loop(STEPS_MAX, step, &hearing, 0);
     hear_end(&hearing, side);
+    if (side->spell.mode == SPELL_TLS && route_can() & ABI_ROUTE_LEAVE)
+        hearing.speech->leaves = true;
     return side->refusal ? SK_DROP : SK_PASS;
 }
 

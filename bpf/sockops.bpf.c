@@ -59,6 +59,12 @@ static __always_inline void drop_record(struct bpf_sock_ops *ctx, const struct a
         bpf_map_delete_elem(&origins, &tuple);
 }
 
+/* For what this program is called on behalf of the socket. */
+static __always_inline void call_for(struct bpf_sock_ops *ctx, __u32 more, __u32 less)
+{
+    bpf_sock_ops_cb_flags_set(ctx, (WORD(ctx->bpf_sock_ops_cb_flags) | more) & ~less);
+}
+
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connection *connection,
                                        const struct tcp_sock *tcp)
 {
@@ -72,7 +78,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connecti
     connection->first_tx = BPF_CORE_READ(tcp, write_seq);
     connection->told = true;
     tell_connection(ABI_SOCKET_CONNECT, connection);
-    bpf_sock_ops_cb_flags_set(ctx, WORD(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG);
+    call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection *connection,
@@ -117,7 +123,26 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     speech->origin = connection->origin;
     speech->asks = asks;
     speech->sides[ABI_RX].next = connection->first_rx;
-    bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
+    if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY) == 0 &&
+        route_can() & ABI_ROUTE_LEAVE)
+        call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);
+}
+
+/* The socket may become kTLS, which it cannot in a sockhash: the next call may be the one that
+ * hands over the keys. We are inside the send of its first record, for whose packet the kernel asks
+ * whether there are options to add: before that call, and after send.bpf.c saw the record. */
+static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+    struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+    __u64 cookie;
+
+    if (speech && !speech->leaves && speech->sides[ABI_TX].spell.mode == SPELL_FIRST)
+        return; /* nothing was sent yet that would tell */
+    if (speech && speech->leaves) {
+        cookie = speech->origin.cookie;
+        bpf_map_delete_elem(&enrolled, &cookie);
+    }
+    call_for(ctx, 0, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
 static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
@@ -176,7 +201,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = connection->told = connection->bypassed = true;
     tell_connection(ABI_SOCKET_ACCEPT, connection);
-    bpf_sock_ops_cb_flags_set(ctx, WORD(ctx->bpf_sock_ops_cb_flags) | BPF_SOCK_OPS_STATE_CB_FLAG);
+    call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
     enrol(ctx, sk, connection, false);
 }
 
@@ -189,8 +214,13 @@ int follow_connection(struct bpf_sock_ops *ctx)
     const struct tcp_sock *tcp;
 
     if (!sk || (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-                op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB))
+                op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB &&
+                op != BPF_SOCK_OPS_HDR_OPT_LEN_CB))
         return ALLOW;
+    if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB) {
+        on_packet(ctx, sk);
+        return ALLOW;
+    }
     tcp = bpf_skc_to_tcp_sock(sk);
     if (!tcp)
         return ALLOW;

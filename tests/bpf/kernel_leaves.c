@@ -1,0 +1,110 @@
+/* kernel_leaves: a connection that begins with TLS may become kTLS, which the kernel refuses to
+ * sockets of a sockhash: it leaves in time, where it has to. */
+#include "spoken.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "sallyport.skel.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
+
+#define HELLO "\x16\x03\x01\x00\x05hello"
+#define GET   "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+
+/* In the place of what backend.c found out about this kernel. */
+static void say_route(uint32_t flags)
+{
+    const uint32_t zero = 0;
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.route);
+
+    assert_int_equal(bpf_map_update_elem(fd, &zero, &flags, BPF_ANY), 0);
+}
+
+/* 1: there is no kTLS here. */
+static int encrypt(int fd)
+{
+    struct tls12_crypto_info_aes_gcm_128 keys = {
+        .info = {.version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128}};
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0)
+        return errno == ENOENT ? 1 : -errno;
+    return setsockopt(fd, SOL_TLS, TLS_TX, &keys, sizeof(keys)) < 0 ? -errno : 0;
+}
+
+static int say(int fd, const char *bytes, size_t len)
+{
+    return send_all(fd, bytes, len, len);
+}
+
+/* What the kernel encrypts is no longer ours to see here; without kTLS, just send on. */
+static int turn_ktls_on(int fd, const void *arg)
+{
+    int code = say(fd, HELLO, sizeof(HELLO) - 1);
+
+    (void)arg;
+    if (code == 0)
+        code = encrypt(fd);
+    return code < 0 ? code : say(fd, GET, sizeof(GET) - 1);
+}
+
+static void who_begins_with_tls_leaves(void **state)
+{
+    struct report report;
+
+    (void)state;
+    say_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    for (int i = 0; i < 20; i++) {
+        report = speak(turn_ktls_on, NULL, (struct span){0});
+        if (report.code < 0)
+            fail_msg("%s", strerror(-report.code));
+        assert_int_equal(spoken[ABI_TX].len, sizeof(HELLO) - 1);
+        assert_memory_equal(spoken[ABI_TX].bytes, HELLO, sizeof(HELLO) - 1);
+        assert_int_equal(spoken[ABI_TX].flags, ABI_SAID_RECORDS);
+        assert_true(arrived.len >= sizeof(HELLO GET) - 1); /* encrypted it is longer */
+    }
+}
+
+static int say_twice(int fd, const void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 2; i++)
+        if (say(fd, GET, sizeof(GET) - 1) < 0)
+            return -errno;
+    return 0;
+}
+
+static void who_begins_otherwise_stays(void **state)
+{
+    struct report report;
+
+    (void)state;
+    say_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    report = speak(say_twice, NULL, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(GET GET) - 1);
+    assert_int_equal(spoken[ABI_TX].begins, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(who_begins_with_tls_leaves),
+        spoken_test(who_begins_otherwise_stays),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}
