@@ -329,6 +329,15 @@ enum abi_route_flags {
     ABI_ROUTE_SURE = 1 << 3,  /* what is refused of kTLS cannot be changed after it was looked at */
 };
 
+/* route_counts, by these: written by the programs. */
+enum abi_route_count {
+    ABI_ROUTE_ENROLLED, /* connections that are heard now, about: past ABI_ENROLLED_MAX no more are
+                           begun, and go to the proxy */
+    ABI_ROUTE_UNHEARD,  /* ... that were to be heard, and could not */
+    _ABI_ROUTE_COUNT_MAX,
+};
+enum { ABI_ENROLLED_MAX = 64000 };
+
 /* ktls_programs: which programs were seen to hand their keys to the kernel. Written by
  * proxy/kernel/programs.c, read by connect. */
 struct abi_program {

@@ -41,12 +41,30 @@ static __always_inline __u32 route_can(void)
     return can ? *can : 0;
 }
 
+static __always_inline __u64 route_count(enum abi_route_count which)
+{
+    __u32 key = which;
+    const __u64 *count = bpf_map_lookup_elem(&route_counts, &key);
+
+    return count ? *count : 0;
+}
+
+static __always_inline void count_route(enum abi_route_count which, __s64 more)
+{
+    __u32 key = which;
+    __u64 *count = bpf_map_lookup_elem(&route_counts, &key);
+
+    if (count)
+        __sync_fetch_and_add(count, more);
+}
+
 /* `verdict`: of rules, with what they say of the route. */
 static __always_inline bool takes_kernel_route(const struct abi_pod *pod, __u64 id, __u32 verdict)
 {
     __u32 can = route_can();
 
-    if (!can || verdict & (ABI_VERDICT_PROXY | ABI_VERDICT_AGENT))
+    if (!can || verdict & (ABI_VERDICT_PROXY | ABI_VERDICT_AGENT) ||
+        route_count(ABI_ROUTE_ENROLLED) >= ABI_ENROLLED_MAX)
         return false;
     if (verdict & ABI_VERDICT_KERNEL || pod->flags & ABI_POD_KERNEL)
         return true;

@@ -247,6 +247,14 @@ struct {
     __type(value, __u64);
 } enrolled SEC(".maps") __weak;
 
+/* Written by sockops, read by connect, sockets and proxy/kernel/backend.c. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, _ABI_ROUTE_COUNT_MAX);
+    __type(key, __u32);
+    __type(value, __u64);
+} route_counts SEC(".maps") __weak;
+
 struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
     __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -27,7 +27,9 @@ struct connection {
     __u8 judged;   /* by rules */
     __u8 detour;   /* was told: see detour.h */
     __u8 bypassed; /* left alone, for what it says is read in the kernel: speech.h */
-    __u8 pad[3];
+    __u8 enrolled; /* ... by send.bpf.c */
+    __u8 unheard;  /* ... which it could not be */
+    __u8 accepted; /* the pod's side did not make it */
 };
 
 enum { QUIC_PORT = 443 };

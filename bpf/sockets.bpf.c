@@ -15,6 +15,7 @@
 #include <linux/ipv6.h>
 #include <linux/udp.h>
 
+#include "bpf/bypass.h"
 #include "bpf/detour.h"
 #include "bpf/hold.h"
 #include "bpf/judge.h"
@@ -205,6 +206,18 @@ static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
     return true;
 }
 
+/* A connection that was to be heard and is not, of a pod of which nothing may go unseen. */
+static __always_inline bool is_unheard(struct bpf_sock *sk)
+{
+    const struct connection *connection;
+
+    if (!route_count(ABI_ROUTE_UNHEARD))
+        return false;
+    sk = bpf_sk_fullsock(sk);
+    connection = sk ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
+    return connection && connection->unheard;
+}
+
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
@@ -213,7 +226,7 @@ int count_egress(struct __sk_buff *skb)
     struct datagrams *all;
     struct peer *peer;
 
-    if (sk && is_detour(skb, sk))
+    if (sk && (is_detour(skb, sk) || is_unheard(sk)))
         return REFUSE;
     if (sk && WORD(sk->state) == BPF_TCP_SYN_SENT)
         return hold_syn(skb, sk) ? REFUSE : ALLOW;

@@ -12,6 +12,7 @@
  *
  * Its end is told by sockets.bpf.c; the sequence numbers which that counts by are noted here. */
 #include <linux/bpf.h>
+#include <linux/tcp.h>
 
 #include "bpf/bypass.h"
 #include "bpf/hold.h"
@@ -81,6 +82,15 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connecti
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
 }
 
+/* The kernel takes it out of the sockhash itself. */
+static __always_inline void leave(struct connection *connection)
+{
+    if (connection && connection->enrolled)
+        count_route(ABI_ROUTE_ENROLLED, -1);
+    if (connection)
+        connection->enrolled = false;
+}
+
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection *connection,
                                      const void *sk)
 {
@@ -96,6 +106,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
         if (connection->held)
             tell_gone(connection);
     }
+    leave(connection);
     count_connection(connection, sk);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;
@@ -110,21 +121,42 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
 
 /* ---- the kernel route ---- */
 
+/* Nobody would see what it says. Where that is not to be, nothing of it leaves (sockets.bpf.c), and
+ * it ends soon. */
+static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection *connection)
+{
+    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &connection->origin.pod);
+    int soon_ms = 1000;
+
+    count_route(ABI_ROUTE_UNHEARD, 1);
+    if (connection->accepted || (pod && pod->flags & ABI_POD_OPEN))
+        return;
+    connection->unheard = true;
+    bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &soon_ms, sizeof(soon_ms));
+}
+
 /* What it says will be seen by send.bpf.c and receive.bpf.c. */
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
-                                  const struct connection *connection, bool asks)
+                                  struct connection *connection)
 {
     struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     __u64 cookie = connection->origin.cookie;
 
-    if (!speech)
+    if (!speech) {
+        give_up(ctx, connection);
         return;
+    }
     __builtin_memset(speech, 0, sizeof(*speech));
     speech->origin = connection->origin;
-    speech->asks = asks;
+    speech->asks = !connection->accepted;
     speech->sides[ABI_RX].next = connection->first_rx;
-    if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY) == 0 &&
-        route_can() & ABI_ROUTE_LEAVE)
+    if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
+        give_up(ctx, connection);
+        return;
+    }
+    connection->enrolled = true;
+    count_route(ABI_ROUTE_ENROLLED, 1);
+    if (route_can() & ABI_ROUTE_LEAVE)
         call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);
 }
 
@@ -141,6 +173,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock 
     if (speech && speech->leaves) {
         cookie = speech->origin.cookie;
         bpf_map_delete_elem(&enrolled, &cookie);
+        leave(bpf_sk_storage_get(&connections, sk, NULL, 0));
     }
     call_for(ctx, 0, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
@@ -152,7 +185,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = true;
     if (connection->bypassed)
-        enrol(ctx, sk, connection, true);
+        enrol(ctx, sk, connection);
 }
 
 /* Nobody runs here: whose listener it was is in the socket. */
@@ -200,9 +233,10 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     connection->first_tx = BPF_CORE_READ(tcp, write_seq) - 1;
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = connection->told = connection->bypassed = true;
+    connection->accepted = true;
     tell_connection(ABI_SOCKET_ACCEPT, connection);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
-    enrol(ctx, sk, connection, false);
+    enrol(ctx, sk, connection);
 }
 
 SEC("sockops")

@@ -43,7 +43,9 @@ static int on_said(void *arg, void *data, size_t size)
 void spoken_read(uint64_t cookie)
 {
     wanted = cookie;
-    memset(spoken, 0, sizeof(spoken));
+    for (int i = 0; i < ABI_DIRECTIONS; i++)
+        memset((uint8_t *)&spoken[i] + sizeof(spoken[i].bytes), 0,
+               sizeof(spoken[i]) - sizeof(spoken[i].bytes));
     assert_true(ring_buffer__consume(ring) >= 0);
 }
 

@@ -11,7 +11,7 @@
 #include "fixture.h"
 #include "proxy/kernel/backend.h"
 
-enum { SPOKEN_MAX = 4 << 20, SPOKEN_PORT = 9000 };
+enum { SPOKEN_MAX = 12 << 20, SPOKEN_PORT = 9000 };
 
 /* What came up of one direction of one socket. */
 struct spoken {

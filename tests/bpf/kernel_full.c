@@ -1,0 +1,205 @@
+/* kernel_full: what there is no room for is counted or goes to the proxy; nothing hangs, and
+ * nothing that must be heard goes unheard. */
+#include "spoken.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "heard.h"
+#include "sallyport.skel.h"
+
+static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
+
+/* ---- the ring ---- */
+
+enum { HEADS = 12 };
+
+static uint8_t large[1 << 20];
+static size_t large_len;
+static int full_pipe[2], read_pipe[2];
+static struct spoken first; /* what there was room for; without bytes */
+
+static void write_head(void)
+{
+    large_len = (size_t)snprintf((char *)large, sizeof(large), "GET / HTTP/1.1\r\nHost: a\r\n");
+    for (int i = 0; i < 100; i++) {
+        large_len += (size_t)snprintf((char *)large + large_len, 32, "x-field-%d: ", i);
+        memset(large + large_len, 'a', 8000);
+        memcpy(large + large_len + 8000, "\r\n", 2);
+        large_len += 8002;
+    }
+    memcpy(large + large_len, "\r\n", 2);
+    large_len += 2;
+}
+
+/* More than the ring takes; and once it was read, another one. */
+static int fill_ring(int fd, const void *arg)
+{
+    int code = 0;
+    char byte = 'x';
+
+    (void)arg;
+    for (int i = 0; i < HEADS && code == 0; i++)
+        code = send_all(fd, large, large_len, large_len);
+    if (write(full_pipe[1], &byte, 1) != 1 || read(read_pipe[0], &byte, 1) != 1)
+        return -EPIPE;
+    return code == 0 ? send_all(fd, get, strlen(get), SIZE_MAX) : code;
+}
+
+static void *read_ring(void *arg)
+{
+    char byte;
+
+    (void)arg;
+    if (read(full_pipe[0], &byte, 1) != 1)
+        return NULL;
+    spoken_read(0);
+    first.len = spoken[ABI_TX].len;
+    first.lost = spoken[ABI_TX].lost;
+    return write(read_pipe[1], &byte, 1) == 1 ? arg : NULL;
+}
+
+static void what_finds_the_ring_full_is_counted(void **state)
+{
+    struct report report;
+    pthread_t thread;
+
+    (void)state;
+    write_head();
+    assert_int_equal(pipe(full_pipe), 0);
+    assert_int_equal(pipe(read_pipe), 0);
+    assert_int_equal(pthread_create(&thread, NULL, read_ring, NULL), 0);
+    report = speak(fill_ring, NULL, (struct span){0});
+    pthread_join(thread, NULL);
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrived.len, HEADS * large_len + strlen(get));
+    assert_in_range(first.len, 4 << 20, 8 << 20);
+    assert_true(spoken[ABI_TX].lost > 0);
+    assert_int_equal(spoken[ABI_TX].len, strlen(get));
+    assert_memory_equal(spoken[ABI_TX].bytes, get, strlen(get));
+    assert_int_equal(first.len + first.lost + spoken[ABI_TX].len + spoken[ABI_TX].lost,
+                     arrived.len);
+    for (int i = 0; i < 2; i++) {
+        close(full_pipe[i]);
+        close(read_pipe[i]);
+    }
+}
+
+/* ---- the sockhash ---- */
+
+static void set_count(enum abi_route_count which, uint64_t count)
+{
+    uint32_t key = which;
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.route_counts);
+
+    assert_int_equal(bpf_map_update_elem(fd, &key, &count, BPF_ANY), 0);
+}
+
+static uint64_t count_of(enum abi_route_count which)
+{
+    uint32_t key = which;
+    uint64_t count;
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.route_counts);
+
+    assert_int_equal(bpf_map_lookup_elem(fd, &key, &count), 0);
+    return count;
+}
+
+static int say_get(int fd, const void *arg)
+{
+    (void)arg;
+    return send_all(fd, get, strlen(get), SIZE_MAX);
+}
+
+static void who_was_heard_is_not_counted_any_more(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(speak(say_get, NULL, (struct span){0}).code, 0);
+    assert_int_equal(count_of(ABI_ROUTE_ENROLLED), 0);
+    assert_int_equal(count_of(ABI_ROUTE_UNHEARD), 0);
+}
+
+static void who_finds_no_place_goes_to_the_proxy(void **state)
+{
+    struct dial dial = {.family = AF_INET, .to = "198.51.100.1", .port = 80};
+    struct report report;
+    struct origin origin;
+
+    (void)state;
+    set_count(ABI_ROUTE_ENROLLED, ABI_ENROLLED_MAX);
+    report = dial_from_pod(dial);
+    assert_steered(&dial, &report, &origin);
+    set_count(ABI_ROUTE_ENROLLED, 0);
+}
+
+/* In many places the same socket: the program must not be there, which wants it only once. But not
+ * in all: the kernel looks for each place by walking over a socket's. */
+enum { SOCKETS = 256 };
+
+static void fill_places(int sockets[SOCKETS][2])
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.enrolled), code = 0;
+    uint64_t value;
+
+    for (uint64_t i = 0; code == 0; i++) {
+        uint64_t key = 1ull << 63 | i;
+
+        value = (uint64_t)sockets[i % SOCKETS][0];
+        code = bpf_map_update_elem(map, &key, &value, BPF_NOEXIST);
+    }
+    assert_int_equal(code, -E2BIG);
+}
+
+/* It is over soon. */
+static int say_and_wait(int fd, const void *arg)
+{
+    char byte;
+    int code = say_get(fd, arg);
+
+    if (code < 0)
+        return code;
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void who_cannot_be_heard_says_nothing(void **state)
+{
+    int sockets[SOCKETS][2];
+    struct report report;
+
+    (void)state;
+    for (int i = 0; i < SOCKETS; i++)
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets[i]), 0);
+    backend_free(&backend);
+    fill_places(sockets);
+    assert_ok(backend_new(&backend, keeper_bpf(fx.keeper), fx.bed.cgroup_fd, &fx.err));
+    report = speak(say_and_wait, NULL, (struct span){0});
+    assert_int_equal(report.code, -ETIMEDOUT);
+    assert_int_equal(arrived.len, 0);
+    assert_int_equal(count_of(ABI_ROUTE_UNHEARD), 1);
+    for (int i = 0; i < SOCKETS; i++) {
+        close(sockets[i][0]);
+        close(sockets[i][1]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(what_finds_the_ring_full_is_counted),
+        spoken_test(who_was_heard_is_not_counted_any_more),
+        spoken_test(who_finds_no_place_goes_to_the_proxy),
+        spoken_test(who_cannot_be_heard_says_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}
