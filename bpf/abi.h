@@ -114,14 +114,20 @@ struct abi_class {
 };
 
 /* policy_spoken: which names those were: what an agent writes down for the next one, should it be
- * killed. No program reads it. */
+ * killed; and for the kernel route, where programs say them. */
 struct abi_spoken_key {
     __u64 pod;
     __u8 ip[16];
-    __u64 name; /* a hash of it */
+    __u64 name; /* spell_hash() of it, by the key of spell_abouts' first entry */
 };
+enum { ABI_SPOKEN_RULES = 2 };
 struct abi_spoken {
     __u64 until_ns; /* monotonic clock */
+    struct {        /* of the pod's rules, now and those before or after */
+        __u32 rules;
+        __u32 pad;
+        __u64 fits; /* which of abi_spelling.named the name fits */
+    } by[ABI_SPOKEN_RULES];
     char name[256];
 };
 

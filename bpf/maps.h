@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/abi.h"
+#include "bpf/spell_rows.h"
 
 /* Who is steered: cgroup id -> how. Written by proxy/pods/pods.c, read by every program (pod.h). */
 struct {

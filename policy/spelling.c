@@ -262,6 +262,42 @@ static int find_names(struct spelling_rule *rule)
     return code == -ENOMEM ? code : 0;
 }
 
+/* ---- names that are resolved ---- */
+
+static int by_egress(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const struct spelling_lead *)a)->egress;
+    uintptr_t y = (uintptr_t)((const struct spelling_lead *)b)->egress;
+
+    return (x > y) - (x < y);
+}
+
+static int find_leads(struct policy_spelling *spelling)
+{
+    size_t len = 0;
+
+    spelling->leads = calloc(spelling->grants_len + 1, sizeof(*spelling->leads));
+    if (!spelling->leads)
+        return -ENOMEM;
+    for (size_t i = 0; i < spelling->grants_len; i++) {
+        const struct spelling_grant *grant = &spelling->grants[i];
+
+        if (!grant->deny && grant->by_name != SPELLING_RULES)
+            spelling->leads[len++] =
+                (struct spelling_lead){grant->egress, UINT64_C(1) << grant->by_name};
+    }
+    qsort(spelling->leads, len, sizeof(*spelling->leads), by_egress);
+    for (size_t i = 0; i < len; i++) {
+        struct spelling_lead *last = &spelling->leads[spelling->leads_len];
+
+        if (spelling->leads_len && last[-1].egress == spelling->leads[i].egress)
+            last[-1].rules |= spelling->leads[i].rules;
+        else
+            spelling->leads[spelling->leads_len++] = spelling->leads[i];
+    }
+    return 0;
+}
+
 struct policy_spelling *policy_spelling_new(const struct policy_view *view)
 {
     CLEANUP(policy_spelling_free) struct policy_spelling *spelling = calloc(1, sizeof(*spelling));
@@ -277,6 +313,8 @@ struct policy_spelling *policy_spelling_new(const struct policy_view *view)
                 code = add_list(spelling, policy_view_at(view, i), deny);
     for (size_t i = 2; code == 0 && i < spelling->rules_len; i++)
         code = find_names(&spelling->rules[i]);
+    if (code == 0)
+        code = find_leads(spelling);
     return code < 0 ? NULL : TAKE(spelling);
 }
 
@@ -291,25 +329,22 @@ void policy_spelling_free(struct policy_spelling **spelling)
         regex_free(&gone->rules[i].names);
     }
     free(gone->grants);
+    free(gone->leads);
     free(gone->places);
     free(gone);
 }
 
 /* ---- questions ---- */
 
-uint64_t policy_spelling_named(const struct policy_spelling *spelling, const char *name)
+uint64_t policy_spelling_named(const struct policy_spelling *spelling,
+                               const struct policy_egress *egress)
 {
-    uint64_t fits = 0;
+    const struct spelling_lead key = {.egress = egress}, *found;
 
-    for (size_t i = 2; i < spelling->rules_len; i++) {
-        const struct spelling_rule *rule = &spelling->rules[i];
-        bool is = false;
-
-        for (size_t j = 0; rule->by_name && !rule->deny && j < rule->egress_len; j++)
-            is = is || ask_fits_name(rule->egress[j]->names, rule->egress[j]->names_len, name);
-        fits |= (uint64_t)is << i;
-    }
-    return fits;
+    found = spelling->leads_len
+                ? bsearch(&key, spelling->leads, spelling->leads_len, sizeof(key), by_egress)
+                : NULL;
+    return found ? found->rules : 0;
 }
 
 bool policy_spelling_has_paths(const struct policy_spelling *spelling)

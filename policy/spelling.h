@@ -43,7 +43,8 @@ struct spelling_place {
     uint32_t pad; /* zero: they are compared as bytes */
 };
 
-struct spelling_grant; /* spelling.c's */
+struct spelling_grant; /* these are spelling.c's */
+struct spelling_lead;
 struct policy_spelling {
     struct spelling_rule rules[SPELLING_RULES]; /* the first two are for what is open: to all, and
                                                    to what is encrypted */
@@ -53,6 +54,8 @@ struct policy_spelling {
     size_t places_len;
     struct spelling_grant *grants;
     size_t grants_len;
+    struct spelling_lead *leads; /* by egress */
+    size_t leads_len;
 };
 
 /* Borrows the view. NULL: out of memory. */
@@ -63,8 +66,10 @@ void policy_spelling_free(struct policy_spelling **spelling);
  * -E2BIG: there are more than 65535. */
 int policy_spelling_at(struct policy_spelling *spelling, const struct policy_scope *scope,
                        const struct policy_facts *facts);
-/* Which rules by name a name fits, which is one that was resolved: a bit each. */
-uint64_t policy_spelling_named(const struct policy_spelling *spelling, const char *name);
+/* Which rules by name are about what this entry of egress leads to: a bit each. A name that fits
+ * it, and was resolved, fits them. */
+uint64_t policy_spelling_named(const struct policy_spelling *spelling,
+                               const struct policy_egress *egress);
 
 /* Whether a rule looks at paths; at any header that can be looked at. */
 bool policy_spelling_has_paths(const struct policy_spelling *spelling);

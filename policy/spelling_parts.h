@@ -11,3 +11,7 @@ struct spelling_grant { /* one rule of one entry of toPorts, or such an entry wi
     int by_address; /* number of its rule; SPELLING_RULES: it has none */
     int by_name;
 };
+struct spelling_lead { /* what an entry of egress leads to */
+    const struct policy_egress *egress;
+    uint64_t rules; /* by name */
+};

@@ -70,15 +70,21 @@ static void add_grant(struct spelling_place *place, const struct policy_spelling
         add_number(place, spelling, grant, grant->by_name);
 }
 
-/* What a request that no rule knows has to expect. */
+/* What a request that no rule allows has to expect: as decide.c has it. What rules of egressDeny
+ * want is left to the agent. */
 static bool is_deadly(const struct policy_scope *scope, const struct policy_facts *facts)
 {
-    const struct facts_request none = {.method = BYTES("\x01"), .path = BYTES("/"), .host = "\x01"};
-    struct policy_verdict verdict;
-    bool bad;
+    struct search_each each = {.scope = scope, .mode = POLICY_ENFORCE, .part = VIEW_ALLOW};
+    const struct policy *policy = scope->closed[POLICY_ENFORCE];
+    const struct segment_grant *near;
+    struct ask ask;
 
-    policy_decide_http(scope, facts, &none, &bad, &verdict);
-    return verdict.verdict == VERDICT_DENY && verdict.action == POLICY_SIGKILL;
+    ask_init(&ask, POLICY_POINT_HTTP, facts, "\x01");
+    each.ask = &ask;
+    near = search_next(&each);
+    if (near)
+        policy = near->policy;
+    return policy && policy->on_deny == POLICY_SIGKILL;
 }
 
 static uint32_t looks_into_bodies(const struct policy_scope *scope)

@@ -111,7 +111,8 @@ int policy_table_new(struct policy_table **out, struct policy_view *view, struct
         return table_no_memory(err);
     table->parts->view = policy_view_ref(view);
     table->parts->binaries = binaries;
-    code = find_rules(table, err);
+    table->spelling = policy_spelling_new(view);
+    code = table->spelling ? find_rules(table, err) : table_no_memory(err);
     if (code == 0)
         code = index_rules(table, err);
     if (code == 0)
@@ -152,6 +153,7 @@ void policy_table_free(struct policy_table **table)
 
     if (!gone)
         return;
+    policy_spelling_free(&gone->spelling);
     parts_free(gone);
     free(gone->nets);
     free(gone->whos);
@@ -173,6 +175,16 @@ void policy_table_add_name(const struct policy_table *table, const char *name, u
 {
     for (size_t i = 0; i < table->parts->where_len; i++)
         index_find(&table->parts->where[i], span_of_text(name), NULL, rules + i * BITS_WORDS);
+}
+
+uint64_t policy_table_named(const struct policy_table *table, const uint64_t *rules)
+{
+    uint64_t named = 0;
+
+    for (size_t i = bits_next(rules, table->words, 0); i != SIZE_MAX;
+         i = bits_next(rules, table->words, i + 1))
+        named |= policy_spelling_named(table->spelling, table->parts->rules[i].egress);
+    return named;
 }
 
 int policy_table_class(struct policy_table *table, const struct policy_table_led *led,

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "policy/binaries.h"
 #include "policy/decide.h"
+#include "policy/spelling.h"
 #include "policy/view.h"
 
 enum policy_table_verdict { /* 0: it may go */
@@ -25,6 +26,9 @@ enum policy_table_verdict { /* 0: it may go */
                             POLICY_TABLE_PROXY = 1 << 7,
                             POLICY_TABLE_SURE = 1 << 8,
                             POLICY_TABLE_NEEDS = 1 << 9, /* POLICY_WAY_NEEDS_PROXY */
+                            POLICY_TABLE_VERDICT = 0xffff, /* all of these; above them: */
+                            POLICY_TABLE_PLACE_AT = 16,    /* what policy_spelling_at() says of
+                                                            * requests there */
 };
 
 struct policy_table_net { /* an address is of the class of the longest prefix it has */
@@ -57,8 +61,11 @@ struct policy_table {
     size_t kinds_len;
     struct policy_table_line *lines;
     size_t lines_len;
-    size_t words;              /* of a set of rules */
-    struct table_parts *parts; /* table_parts.h */
+    size_t words;                     /* of a set of rules */
+    struct policy_spelling *spelling; /* what is said of requests */
+    uint16_t row;                     /* where its rows lie (kernel_spells.c); 0: it has none */
+    bool unspelled;                   /* they are too many */
+    struct table_parts *parts;        /* table_parts.h */
 };
 
 /* The view is not empty; a reference is taken. Lists of binaries are used, and released by _free().
@@ -72,6 +79,8 @@ void policy_table_free(struct policy_table **table);
 void policy_table_add_address(const struct policy_table *table, const struct addr *address,
                               uint64_t *rules);
 void policy_table_add_name(const struct policy_table *table, const char *name, uint64_t *rules);
+/* Of such a set by a name: which rules for requests it fits (policy_spelling_named()). */
+uint64_t policy_table_named(const struct policy_table *table, const uint64_t *rules);
 
 /* The class of an address that was resolved from these names. A new one adds lines. */
 struct policy_table_led {

@@ -114,21 +114,30 @@ static uint32_t how_routed(const struct policy_scope *scope, const struct policy
     return bits[policy_decide_route(scope, facts)];
 }
 
-static uint32_t verdict_on(const struct policy_scope *scope, bool reads,
-                           const struct policy_facts *facts, bool here)
+static int find_verdict(struct policy_table *table, uint16_t who, const struct policy_facts *facts,
+                        bool here, uint32_t *out)
 {
+    const struct policy_scope *scope = table->parts->scopes[who];
     struct policy_verdict verdict;
     enum policy_unseen what;
-    uint32_t bits = 0;
+    int place;
 
     policy_decide_connect(scope, facts, &verdict);
-    if (verdict.verdict == VERDICT_DENY)
-        return how_denied(&verdict, here);
-    if (reads) {
-        policy_decide_unseen(scope, facts, "", &what, &verdict);
-        bits = verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+    if (verdict.verdict == VERDICT_DENY) {
+        *out = how_denied(&verdict, here);
+        return 0;
     }
-    return facts->protocol == PROTOCOL_TCP ? bits | how_routed(scope, facts) : bits;
+    *out = 0;
+    if (table->parts->reads[who]) {
+        policy_decide_unseen(scope, facts, "", &what, &verdict);
+        *out = verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
+    }
+    if (facts->protocol != PROTOCOL_TCP)
+        return 0;
+    *out |= how_routed(scope, facts);
+    place = policy_spelling_at(table->spelling, scope, facts);
+    *out |= place > 0 ? (uint32_t)place << POLICY_TABLE_PLACE_AT : 0;
+    return place < 0 ? place : 0;
 }
 
 static int add_line(struct policy_table *table, const struct policy_table_line *line)
@@ -227,11 +236,12 @@ static int add_answers(struct policy_table *table, const struct cuts *cuts,
     for (uint16_t who = 0; code == 0 && who < table->kinds_len; who++) {
         line.who = who;
         parts->asked += cuts->len;
-        for (size_t i = 0; i + 1 < cuts->len; i++) {
+        for (size_t i = 0; code == 0 && i + 1 < cuts->len; i++) {
             dst.port = (uint16_t)(cuts->list[i + 1] - 1);
-            verdicts[i] = verdict_on(parts->scopes[who], parts->reads[who], &facts, asked->here);
+            code = find_verdict(table, who, &facts, asked->here, &verdicts[i]);
         }
-        code = write_lines(table, cuts, verdicts, line);
+        if (code == 0)
+            code = write_lines(table, cuts, verdicts, line);
         if (code == 0 && parts->asked > TABLE_ASKED_MAX)
             code = -E2BIG;
     }

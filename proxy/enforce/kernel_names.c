@@ -32,6 +32,7 @@ struct kernel_names {
     struct policy_table *table;
     uint64_t pod;
     uint32_t number;
+    uint64_t key;                  /* of hashes */
     void *tree;                    /* tsearch(3) of struct place */
     struct place *oldest, *newest; /* by when a name was added; but for those that never end */
     size_t len;                    /* names of those */
@@ -45,7 +46,7 @@ static int by_ip(const void *a, const void *b)
 }
 
 int kernel_names_new(struct kernel_names **out, struct sallyport_bpf *bpf, uint64_t pod,
-                     uint32_t number, struct policy_table *table, struct err *err)
+                     uint32_t number, struct policy_table *table, uint64_t key, struct err *err)
 {
     struct kernel_names *names = calloc(1, sizeof(*names));
 
@@ -59,6 +60,7 @@ int kernel_names_new(struct kernel_names **out, struct sallyport_bpf *bpf, uint6
     names->pod = pod;
     names->number = number;
     names->table = table;
+    names->key = key;
     *out = names;
     return 0;
 }
@@ -74,7 +76,7 @@ static struct abi_resolved key_of(const struct kernel_names *names, const struct
 static void drop_name(struct kernel_names *names, struct place *place, size_t i, bool leave)
 {
     if (!leave)
-        kernel_spoken_drop(names->bpf, names->pod, place->ip, place->names[i].text);
+        kernel_spoken_drop(names->bpf, names->key, names->pod, place->ip, place->names[i].text);
     free(place->names[i].text);
     place->names[i] = place->names[--place->len];
 }
@@ -164,6 +166,36 @@ static void give_place(struct kernel_names *names, struct place *place)
         drop_place(names, names->oldest, false);
 }
 
+static uint64_t *set_of(const struct kernel_names *names, size_t i)
+{
+    return names->rules + i * names->table->words;
+}
+
+/* The rules that a name leads to; NULL: none. */
+static const uint64_t *rules_of(const struct kernel_names *names, const char *name)
+{
+    uint64_t *set = set_of(names, 0);
+
+    memset(set, 0, names->table->words * sizeof(*set));
+    policy_table_add_name(names->table, name, set);
+    return bits_next(set, names->table->words, 0) != SIZE_MAX ? set : NULL;
+}
+
+/* Where the next agent finds it, and the kernel that reads requests. */
+static void write_down(const struct kernel_names *names, const struct place *place,
+                       const struct name *name)
+{
+    const uint64_t *rules = rules_of(names, name->text);
+    const struct kernel_spoken spoken = {
+        .name = name->text,
+        .until_ns = name->until_ns,
+        .rules = names->number,
+        .fits = rules ? policy_table_named(names->table, rules) : 0,
+    };
+
+    kernel_spoken_put(names->bpf, names->key, names->pod, place->ip, &spoken);
+}
+
 /* A name that is there holds for longer; else it takes the place of the one that ends first. */
 static bool keep_name(struct kernel_names *names, struct place *place, const char *text,
                       uint64_t until_ns, uint64_t now_ns)
@@ -176,7 +208,7 @@ static bool keep_name(struct kernel_names *names, struct place *place, const cha
             if (until_ns <= place->names[i].until_ns)
                 return true;
             place->names[i].until_ns = until_ns;
-            kernel_spoken_put(names->bpf, names->pod, place->ip, text, until_ns);
+            write_down(names, place, &place->names[i]);
             return true;
         }
         if (place->names[i].until_ns <= now_ns)
@@ -191,7 +223,7 @@ static bool keep_name(struct kernel_names *names, struct place *place, const cha
     if (place->len == NAMES_MAX)
         drop_name(names, place, first, false);
     place->names[place->len++] = fresh;
-    kernel_spoken_put(names->bpf, names->pod, place->ip, text, until_ns);
+    write_down(names, place, &fresh);
     return true;
 }
 
@@ -202,11 +234,6 @@ static int by_until(const void *a, const void *b)
     const struct name *x = a, *y = b;
 
     return (x->until_ns > y->until_ns) - (x->until_ns < y->until_ns);
-}
-
-static uint64_t *set_of(const struct kernel_names *names, size_t i)
-{
-    return names->rules + i * names->table->words;
 }
 
 /* Set i: the rules that lead there by the names from i on; the last one: by the address. */
@@ -293,15 +320,6 @@ static int tell(struct kernel_names *names, struct place *place, struct err *err
     return code < 0 ? err_sys(err, code, "telling the kernel an address") : 0;
 }
 
-static bool has_name(struct kernel_names *names, const char *name)
-{
-    uint64_t *set = set_of(names, 0);
-
-    memset(set, 0, names->table->words * sizeof(*set));
-    policy_table_add_name(names->table, name, set);
-    return bits_next(set, names->table->words, 0) != SIZE_MAX;
-}
-
 void kernel_names_add(struct kernel_names *names, const char *name, const struct addr *address,
                       uint64_t until_ns, uint64_t now_ns)
 {
@@ -309,7 +327,7 @@ void kernel_names_add(struct kernel_names *names, const char *name, const struct
     struct err err = {0};
     int code = -ENOMEM;
 
-    if (!has_name(names, name))
+    if (!rules_of(names, name))
         return;
     place = take_place(names, address);
     if (place && keep_name(names, place, name, until_ns, now_ns))
@@ -331,8 +349,7 @@ static void remember(const void *node, VISIT when, void *arg)
     if (when != postorder && when != leaf)
         return;
     for (size_t i = 0; i < place->len; i++)
-        kernel_spoken_put(names->bpf, names->pod, place->ip, place->names[i].text,
-                          place->names[i].until_ns);
+        write_down(names, place, &place->names[i]);
 }
 
 void kernel_names_remember(const struct kernel_names *names)

@@ -9,9 +9,9 @@
 struct kernel_names;
 struct sallyport_bpf;
 
-/* Borrows all. */
+/* Borrows all. key: of hashes. */
 int kernel_names_new(struct kernel_names **out, struct sallyport_bpf *bpf, uint64_t pod,
-                     uint32_t number, struct policy_table *table, struct err *err);
+                     uint32_t number, struct policy_table *table, uint64_t key, struct err *err);
 /* Erases them from the kernel's map, unless `leave`. */
 void kernel_names_free(struct kernel_names **names, bool leave);
 

@@ -9,6 +9,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_images.h"
 #include "proxy/enforce/kernel_names.h"
+#include "proxy/enforce/kernel_spells.h"
 #include "proxy/enforce/kernel_spoken.h"
 #include "proxy/enforce/kernel_tables.h"
 #include "proxy/identity/identity.h"
@@ -33,6 +34,7 @@ struct kernel_rules {
     pthread_mutex_t lock; /* of names, which any thread adds, and of their tables */
     struct sallyport_bpf *bpf;
     struct kernel_images *images;
+    struct kernel_spells *spells;
     struct names *names;
     struct identity *identity;
     struct rules *list;
@@ -66,6 +68,8 @@ int kernel_rules_new(struct kernel_rules **out, struct sallyport_bpf *bpf, struc
     rules->bpf = bpf;
     rules->last = kernel_tables_last(bpf);
     code = kernel_images_new(&rules->images, bpf, err);
+    if (code == 0)
+        code = kernel_spells_new(&rules->spells, bpf, err);
     if (code < 0)
         return code;
     *out = TAKE(rules);
@@ -79,8 +83,10 @@ static void erase(struct kernel_rules *rules, struct rules **at)
     struct rules *gone = *at;
 
     *at = gone->next;
-    if (!rules->leaving)
+    if (!rules->leaving) {
         kernel_tables_erase(rules->bpf, gone->number, gone->table);
+        kernel_spells_erase(rules->spells, gone->number);
+    }
     policy_table_free(&gone->table);
     policy_view_unref(&gone->view);
     free(gone);
@@ -141,6 +147,8 @@ static int make_table(struct kernel_rules *rules, struct rules *fresh, struct er
     if (code == 0)
         code = tell_lists(rules, err);
     if (code == 0)
+        code = kernel_spells_write(rules->spells, fresh->number, fresh->table, err);
+    if (code == 0)
         code = kernel_tables_write(rules->bpf, fresh->number, fresh->table, err);
     return code;
 }
@@ -162,6 +170,7 @@ static int make_rules(struct kernel_rules *rules, const struct pod *pod, struct 
                  "for name servers, for the kernel cannot decide about them: %s",
                  pod->name, err->text);
         policy_table_free(&fresh->table);
+        kernel_spells_erase(rules->spells, fresh->number);
         code = kernel_tables_write(rules->bpf, fresh->number, NULL, err);
     }
     fresh->next = rules->list;
@@ -264,7 +273,7 @@ static int add_next(struct kernel_rules *rules, uint64_t cgroup_id, struct rules
         code = err_set(err, -ENOMEM, "the kernel's rules");
     else if (next && next->table && next->table->names && next != judged->now)
         code = kernel_names_new(&judged->next_names, rules->bpf, cgroup_id, next->number,
-                                next->table, err);
+                                next->table, kernel_spells_key(rules->spells), err);
     if (code == 0) {
         judged->next = next;
         if (next)
@@ -347,6 +356,7 @@ static bool is_ours(void *arg, uint32_t number)
 void kernel_rules_sweep(struct kernel_rules *rules)
 {
     kernel_tables_sweep(rules->bpf, is_ours, rules);
+    kernel_spells_sweep(rules->spells, is_ours, rules);
     kernel_images_sweep(rules->images);
 }
 
@@ -366,6 +376,7 @@ void kernel_rules_free(struct kernel_rules **rules)
     while (gone->list)
         erase(gone, &gone->list);
     kernel_images_free(&gone->images);
+    kernel_spells_free(&gone->spells);
     pthread_mutex_destroy(&gone->lock);
     free(gone);
 }

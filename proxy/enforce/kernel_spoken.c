@@ -6,47 +6,67 @@
 #include <string.h>
 
 #include "bpf/abi.h"
+#include "bpf/spell_rows.h"
 #include "proxy/dns/names.h"
 #include "sallyport.skel.h"
 
 static const uint64_t second_ns = 1000000000;
 
-/* FNV-1a: two names of an address that fall together cost the next agent one of them. */
-static uint64_t hash_of(const char *name)
+static uint64_t hash_of(const char *name, uint64_t key)
 {
-    uint64_t hash = 14695981039346656037u;
+    uint64_t hash = key;
 
     for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 1099511628211u;
+        hash = spell_hash(hash, (uint8_t)*name, key);
     return hash;
 }
 
-static struct abi_spoken_key key_of(uint64_t pod, const uint8_t ip[16], const char *name)
+static struct abi_spoken_key key_of(uint64_t pod, const uint8_t ip[16], const char *name,
+                                    uint64_t key)
 {
-    struct abi_spoken_key key = {.pod = pod, .name = hash_of(name)};
+    struct abi_spoken_key spoken = {.pod = pod, .name = hash_of(name, key)};
 
-    memcpy(key.ip, ip, sizeof(key.ip));
-    return key;
+    memcpy(spoken.ip, ip, sizeof(spoken.ip));
+    return spoken;
 }
 
-void kernel_spoken_put(struct sallyport_bpf *bpf, uint64_t pod, const uint8_t ip[16],
-                       const char *name, uint64_t until_ns)
+/* A pod goes from one set of rules to the next: what counts by either stays there. */
+static void note_rules(struct abi_spoken *value, const struct kernel_spoken *spoken)
 {
-    struct abi_spoken_key key = key_of(pod, ip, name);
-    struct abi_spoken value = {.until_ns = until_ns};
+    size_t i = 0;
 
-    if (until_ns == UINT64_MAX || /* of the pod's hosts, which are read again */
-        snprintf(value.name, sizeof(value.name), "%s", name) >= (int)sizeof(value.name))
+    while (i < ABI_SPOKEN_RULES && value->by[i].rules != spoken->rules)
+        i++;
+    if (i == ABI_SPOKEN_RULES) {
+        memmove(&value->by[1], &value->by[0], sizeof(value->by) - sizeof(value->by[0]));
+        i = 0;
+    }
+    value->by[i].rules = spoken->rules;
+    value->by[i].fits = spoken->fits;
+}
+
+void kernel_spoken_put(struct sallyport_bpf *bpf, uint64_t key, uint64_t pod, const uint8_t ip[16],
+                       const struct kernel_spoken *spoken)
+{
+    struct abi_spoken_key at = key_of(pod, ip, spoken->name, key);
+    int fd = bpf_map__fd(bpf->maps.policy_spoken);
+    struct abi_spoken value = {0};
+
+    if (bpf_map_lookup_elem(fd, &at, &value) < 0)
+        value = (struct abi_spoken){0};
+    value.until_ns = spoken->until_ns;
+    if (snprintf(value.name, sizeof(value.name), "%s", spoken->name) >= (int)sizeof(value.name))
         return;
-    bpf_map_update_elem(bpf_map__fd(bpf->maps.policy_spoken), &key, &value, BPF_ANY);
+    note_rules(&value, spoken);
+    bpf_map_update_elem(fd, &at, &value, BPF_ANY);
 }
 
-void kernel_spoken_drop(struct sallyport_bpf *bpf, uint64_t pod, const uint8_t ip[16],
+void kernel_spoken_drop(struct sallyport_bpf *bpf, uint64_t key, uint64_t pod, const uint8_t ip[16],
                         const char *name)
 {
-    struct abi_spoken_key key = key_of(pod, ip, name);
+    struct abi_spoken_key at = key_of(pod, ip, name, key);
 
-    bpf_map_delete_elem(bpf_map__fd(bpf->maps.policy_spoken), &key);
+    bpf_map_delete_elem(bpf_map__fd(bpf->maps.policy_spoken), &at);
 }
 
 static bool restore_one(struct sallyport_bpf *bpf, const struct abi_spoken_key *key,
@@ -57,6 +77,8 @@ static bool restore_one(struct sallyport_bpf *bpf, const struct abi_spoken_key *
     struct abi_pod pod;
 
     value->name[sizeof(value->name) - 1] = 0;
+    if (value->until_ns == UINT64_MAX) /* of the pod's hosts, which are read again */
+        return false;
     if (value->until_ns <= now_ns ||
         bpf_map_lookup_elem(bpf_map__fd(bpf->maps.pods), &key->pod, &pod) < 0)
         return false;

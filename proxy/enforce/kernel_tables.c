@@ -20,6 +20,13 @@ _Static_assert((int)POLICY_TABLE_DENY == (int)ABI_VERDICT_DENY &&
                    (int)POLICY_TABLE_SURE == (int)ABI_VERDICT_SURE &&
                    (int)POLICY_TABLE_NEEDS == (int)ABI_VERDICT_NEEDS,
                "the kernel's verdicts are a table's");
+_Static_assert((int)SPELLING_JUDGED == (int)ABI_SPELL_JUDGED &&
+                   (int)SPELLING_AGENT == (int)ABI_SPELL_AGENT &&
+                   (int)SPELLING_UNSEEN == (int)ABI_SPELL_UNSEEN &&
+                   (int)SPELLING_BODY_TX == (int)ABI_SPELL_BODY_TX &&
+                   (int)SPELLING_BODY_RX == (int)ABI_SPELL_BODY_RX &&
+                   (int)SPELLING_KILL == (int)ABI_SPELL_KILL,
+               "the kernel's spellings are a table's");
 
 static struct abi_prefix key_of_net(uint32_t number, const struct policy_table_net *net)
 {
@@ -54,6 +61,26 @@ static struct abi_where key_of_kind(uint32_t number, uint16_t who)
                               .protocol = ABI_ANY_PROTOCOL};
 }
 
+/* What is said of requests there. */
+static struct abi_spelling spelling_of(const struct policy_table *table,
+                                       const struct policy_table_line *line)
+{
+    uint32_t number = line->verdict >> POLICY_TABLE_PLACE_AT;
+    const struct spelling_place *place;
+
+    if (!number)
+        return (struct abi_spelling){0};
+    place = &table->spelling->places[number - 1];
+    return (struct abi_spelling){
+        .row = table->row,
+        .flags = place->flags | (table->unspelled ? (uint32_t)ABI_SPELL_AGENT : 0),
+        .rules = place->rules,
+        .named = place->named,
+        .denies = place->denies,
+        .tls = place->tls,
+    };
+}
+
 /* ---- writing ---- */
 
 static int put(const struct bpf_map *map, const void *key, const void *value)
@@ -67,9 +94,16 @@ static int write_lines(struct sallyport_bpf *bpf, uint32_t number, const struct 
     int code = 0;
 
     for (size_t i = from; code == 0 && i < table->lines_len; i++) {
-        struct abi_where key = key_of_line(number, &table->lines[i]);
+        const struct policy_table_line *line = &table->lines[i];
+        struct abi_where key = key_of_line(number, line);
+        uint32_t verdict = line->verdict & POLICY_TABLE_VERDICT;
 
-        code = put(bpf->maps.policy_ports, &key, &table->lines[i].verdict);
+        code = put(bpf->maps.policy_ports, &key, &verdict);
+        if (code == 0 && table->spelling->places_len && line->protocol == PROTOCOL_TCP) {
+            struct abi_spelling spelling = spelling_of(table, line);
+
+            code = put(bpf->maps.spells, &key, &spelling);
+        }
     }
     return code;
 }
@@ -156,6 +190,8 @@ void kernel_tables_erase(struct sallyport_bpf *bpf, uint32_t number,
         struct abi_where key = key_of_line(number, &table->lines[i]);
 
         drop(bpf->maps.policy_ports, &key);
+        if (table->spelling->places_len)
+            drop(bpf->maps.spells, &key);
     }
     for (uint16_t who = 0; table && who < table->kinds_len; who++) {
         struct abi_where key = key_of_kind(number, who);
@@ -215,6 +251,7 @@ void kernel_tables_sweep(struct sallyport_bpf *bpf, bool (*is_ours)(void *arg, u
         {bpf->maps.policy_nets, offsetof(struct abi_prefix, rules)},
         {bpf->maps.policy_whos, offsetof(struct abi_who, rules)},
         {bpf->maps.policy_ports, offsetof(struct abi_where, rules)},
+        {bpf->maps.spells, offsetof(struct abi_where, rules)},
         {bpf->maps.policy_names, offsetof(struct abi_resolved, rules)},
         {bpf->maps.policy_rules, 0},
     };

@@ -63,20 +63,21 @@ int kernel_tables_add_lines(struct sallyport_bpf *skeleton, uint32_t number,
     return 0;
 }
 
-void kernel_spoken_put(struct sallyport_bpf *skeleton, uint64_t pod, const uint8_t ip[16],
-                       const char *name, uint64_t until_ns)
+void kernel_spoken_put(struct sallyport_bpf *skeleton, uint64_t key, uint64_t pod,
+                       const uint8_t ip[16], const struct kernel_spoken *spoken)
 {
     (void)skeleton;
+    (void)key;
     (void)pod;
     (void)ip;
-    (void)name;
-    (void)until_ns;
+    assert_int_equal(spoken->rules, RULES);
 }
 
-void kernel_spoken_drop(struct sallyport_bpf *skeleton, uint64_t pod, const uint8_t ip[16],
-                        const char *name)
+void kernel_spoken_drop(struct sallyport_bpf *skeleton, uint64_t key, uint64_t pod,
+                        const uint8_t ip[16], const char *name)
 {
     (void)skeleton;
+    (void)key;
     (void)pod;
     (void)ip;
     (void)name;
@@ -151,7 +152,7 @@ static void begin(struct scene *scene, const char *egress)
     set = policy_set_new(list.list, list.len, 1);
     scene->view = policy_view_new(set, pod);
     assert_int_equal(policy_table_new(&scene->table, scene->view, &scene->binaries, &err), 0);
-    assert_int_equal(kernel_names_new(&scene->names, &bpf, POD, RULES, scene->table, &err), 0);
+    assert_int_equal(kernel_names_new(&scene->names, &bpf, POD, RULES, scene->table, 1, &err), 0);
     tells = erases = matches = classes = 0;
 }
 

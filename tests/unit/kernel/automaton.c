@@ -120,7 +120,7 @@ static void decides_as_policies_do(void **state)
         for (size_t j = 0; j < ARRAY_SIZE(resolved); j++)
             if (memmem(cases[i].head.data, cases[i].head.len, resolved[j], strlen(resolved[j])) ||
                 strstr(cases[i].name, "pattern"))
-                spoken |= policy_spelling_named(spelled.spelling, resolved[j]);
+                spoken |= spelled_spoken(&spelled, resolved[j]);
         for (unsigned seed = 0; seed < 8; seed++)
             assert_int_equal(
                 spelled_goes(&spelling, cases[i].head, spoken, cases[i].flags & TLS, seed),
@@ -195,8 +195,8 @@ static void takes_few_rows(void **state)
     spelled_init(&spelled, scene.view);
     assert_int_equal(spelled.rows.len, 0);
     assert_int_equal(spelled.spelling->rules_len, 3);
-    assert_int_equal(policy_spelling_named(spelled.spelling, "n499.example"), 1 << 2);
-    assert_int_equal(policy_spelling_named(spelled.spelling, "n500.example"), 0);
+    assert_int_equal(spelled_spoken(&spelled, "n499.example"), 1 << 2);
+    assert_int_equal(spelled_spoken(&spelled, "n500.example"), 0);
     spelled_fini(&spelled);
     scene_end(&scene);
 }

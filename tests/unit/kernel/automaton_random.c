@@ -141,7 +141,7 @@ static void lets_go_what_is_allowed(void **state)
             facts.resolved = (struct policy_names){ask.resolved, (size_t)ask.resolved_len};
             spelling = spelled_at(&spelled, scene.scope, &facts);
             if (is_resolved(&ask))
-                spoken = policy_spelling_named(spelled.spelling, ask.host);
+                spoken = spelled_spoken(&spelled, ask.host);
             facts.plain = ask.plain = !encrypted;
             ask.name = ask.server = encrypted ? ask.host : NULL;
             ask.cannot_resolve = ask.name_server = false;

@@ -73,6 +73,22 @@ static inline struct abi_spelling spelled_at(struct spelled *spelled,
     };
 }
 
+/* What policy_spoken would say of a name that was resolved. */
+static inline uint64_t spelled_spoken(const struct spelled *spelled, const char *name)
+{
+    uint64_t fits = 0;
+
+    for (size_t i = 0; i < spelled->spelling->rules_len; i++) {
+        const struct spelling_rule *rule = &spelled->spelling->rules[i];
+
+        for (size_t j = 0; j < rule->egress_len; j++)
+            for (size_t k = 0; k < rule->egress[j]->names_len; k++)
+                if (match_pattern(rule->egress[j]->names[k].text, name))
+                    fits |= policy_spelling_named(spelled->spelling, rule->egress[j]);
+    }
+    return fits;
+}
+
 /* Whether a head goes; seed: how it is cut. */
 static inline bool spelled_goes(const struct abi_spelling *spelling, struct span head,
                                 uint64_t spoken, bool encrypted, unsigned seed)

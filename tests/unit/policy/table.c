@@ -116,8 +116,8 @@ static uint32_t look_up(const struct policy_table *table, uint32_t class, uint16
 
 /* ---- as it is ---- */
 
-static uint32_t decide(struct policy_view *view, const struct process *process,
-                       const struct policy_facts *facts)
+static uint32_t decide(struct policy_view *view, struct policy_spelling *spelling,
+                       const struct process *process, const struct policy_facts *facts)
 {
     CLEANUP(policy_scope_free) struct policy_scope *scope = policy_scope_new(view, process);
     static const uint32_t ways[] = {[POLICY_WAY_SURE] = POLICY_TABLE_SURE,
@@ -134,6 +134,7 @@ static uint32_t decide(struct policy_view *view, const struct process *process,
         return POLICY_TABLE_DENY | (verdict.action == POLICY_RESET ? POLICY_TABLE_RESET : 0);
     policy_decide_unseen(scope, facts, "", &what, &verdict);
     way = facts->protocol == PROTOCOL_TCP ? ways[policy_decide_route(scope, facts)] : 0;
+    way |= (uint32_t)policy_spelling_at(spelling, scope, facts) << POLICY_TABLE_PLACE_AT;
     return way | (verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0);
 }
 
@@ -205,7 +206,9 @@ static void says_what_is_decided(void **state)
         print_message("  %s\n", cases[i].name);
         if (cases[i].called)
             class = class_by_names(table, &dst, &names);
-        assert_int_equal(look_up(table, class, 0, cases[i].protocol, cases[i].port), cases[i].want);
+        assert_int_equal(look_up(table, class, 0, cases[i].protocol, cases[i].port) &
+                             POLICY_TABLE_VERDICT,
+                         cases[i].want);
     }
 }
 
@@ -393,7 +396,7 @@ static void compare(struct policy_view *view, struct policy_table *table,
                                      .parent = i + 1 < depth ? &family[i + 1] : NULL};
     if (names_len)
         class = class_by_names(table, &dst, &facts.resolved);
-    want = decide(view, process, &facts);
+    want = decide(view, table->spelling, process, &facts);
     is = look_up(table, class, who_of(table, binaries, process), facts.protocol, dst.port);
     if (is != want) {
         char text[ADDR_TEXT_MAX];
