@@ -121,8 +121,16 @@ struct spell_told {
 
 /* ---- what is counted ---- */
 
+/* By an upgrade, not through a tunnel: a WebSocket, as a rule, whose messages are to be counted. */
+SPELL_INLINE bool spell_is_upgraded(const struct spell *spell)
+{
+    return spell->flags & SPELL_ANSWERS ? spell->port == 101
+                                        : spell->method != SPELL_METHOD_CONNECT;
+}
+
 /* How many of the next `len` bytes are of no interest to anybody who does not look into bodies: at
- * once, without reading them. The last few of a body are, for they tell that it has ended. */
+ * once, without reading them. The last few of a body are, for they tell that it has ended; and of
+ * HTTP/2's DATA the first few, which say how long a message of gRPC's is. */
 SPELL_INLINE __u64 spell_skip(struct spell *spell, __u64 len)
 {
     __u64 skipped = len;
@@ -137,21 +145,26 @@ SPELL_INLINE __u64 spell_skip(struct spell *spell, __u64 len)
         spell->left -= skipped;
         return skipped;
     case SPELL_FRAMES:
-        if (spell->method != SPELL_FRAME_DATA)
+        if (spell->method != SPELL_FRAME_DATA || spell->at < SPELL_FRAME_HEADER || spell->since ||
+            spell->left <= SPELL_TAIL)
             return 0;
-        break;
+        if (skipped > spell->left - SPELL_TAIL)
+            skipped = spell->left - SPELL_TAIL;
+        spell->left -= skipped;
+        return skipped;
     case SPELL_TLS:
         if (spell->method != SPELL_RECORD_DATA)
             return 0;
         break;
-    case SPELL_REST:
     case SPELL_RAW:
+        return spell_is_upgraded(spell) ? 0 : len;
+    case SPELL_REST:
     case SPELL_OTHER:
         return len;
     default:
         return 0;
     }
-    if (spell->at < (spell->mode == SPELL_TLS ? SPELL_RECORD_HEADER : SPELL_FRAME_HEADER))
+    if (spell->at < SPELL_RECORD_HEADER)
         return 0;
     if (skipped > spell->left)
         skipped = spell->left;
@@ -221,6 +234,16 @@ SPELL_INLINE __u32 spell_take_header(struct spell *spell, const struct spell_pie
     return n;
 }
 
+/* DATA's first and last few bytes are spans of their own. */
+SPELL_INLINE __u32 spell_data_piece(const struct spell *spell, __u32 len)
+{
+    __u64 most = spell->since                ? spell->since
+                 : spell->left <= SPELL_TAIL ? spell->left
+                                             : spell->left - SPELL_TAIL;
+
+    return len < most ? len : (__u32)most;
+}
+
 /* One header, or what follows one. */
 SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_piece *piece,
                                      struct spell_told *told, __u32 len)
@@ -232,11 +255,16 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
     if (spell->at < header) {
         n = spell_take_header(spell, piece, told, len, header);
         data = tls && spell->method == SPELL_RECORD_DATA;
+        spell->since = spell->at >= header && !tls ? SPELL_TAIL : 0;
     } else {
+        data = spell->method == (tls ? SPELL_RECORD_DATA : SPELL_FRAME_DATA);
+        if (data && !tls)
+            n = spell_data_piece(spell, n);
         if (n > spell->left)
             n = spell->left;
+        data = data && !spell->since && (tls || spell->left > SPELL_TAIL);
+        spell->since -= n < spell->since ? n : spell->since;
         spell->left -= n;
-        data = spell->method == (tls ? SPELL_RECORD_DATA : SPELL_FRAME_DATA);
     }
     if (!data)
         told->what |= SPELL_WANTED;
@@ -318,8 +346,10 @@ SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
         spell_turn(spell, told);
         told->what |= SPELL_WANTED;
         return 1;
-    case SPELL_REST:
     case SPELL_RAW:
+        told->what = spell_is_upgraded(spell) ? SPELL_WANTED : 0;
+        return len;
+    case SPELL_REST:
     case SPELL_OTHER:
         return len;
     }

@@ -226,14 +226,13 @@ void carried_body(struct carried *carried, bool up, struct span bytes)
         socket_feed(&carried->socket, up ? &carried->socket.up : &carried->socket.down, bytes);
 }
 
-void carried_skipped(struct carried *carried, bool up)
+void carried_skipped(struct carried *carried, bool up, uint64_t len)
 {
-    static const char why[] = "the kernel did not hand them up";
-
     if (carried->is_call)
-        (up ? &carried->call.up : &carried->call.down)->gave_up = why;
+        grpc_skip(up ? &carried->call.up : &carried->call.down, len);
     else if (carried->socket.open)
-        (up ? &carried->socket.up : &carried->socket.down)->gave_up = why;
+        (up ? &carried->socket.up : &carried->socket.down)->gave_up =
+            "the kernel did not hand them up";
 }
 
 void carried_trailers(struct carried *carried, bool up, const struct facts_field *fields,

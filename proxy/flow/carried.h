@@ -23,8 +23,8 @@ void carried_free(struct carried **carried);
 /* The head of its final answer: where that does not agree to it, it carries nothing. */
 void carried_answered(struct carried **carried, const struct facts_answer *answer);
 void carried_body(struct carried *carried, bool up, struct span bytes);
-/* Some of them were not handed up: from there on nothing is counted. */
-void carried_skipped(struct carried *carried, bool up);
+/* So many of them nobody has. */
+void carried_skipped(struct carried *carried, bool up, uint64_t len);
 void carried_trailers(struct carried *carried, bool up, const struct facts_field *fields,
                       size_t len);
 /* Tells, and frees. error: why before its time, or NULL. Accepts an empty one. */

@@ -269,7 +269,7 @@ void exchange_skipped(struct flow *flow, struct exchange *exchange, bool up, uin
         inspection_skipped(flow, exchange->inspection, up) != INSPECTED_FINE)
         verdict_onto(flow, exchange->event);
     if (exchange->carried)
-        carried_skipped(exchange->carried, up);
+        carried_skipped(exchange->carried, up, len);
 }
 
 bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up)

@@ -61,7 +61,7 @@ void exchange_answered(struct flow *flow, struct exchange *exchange,
 /* Bytes of a body, without framing; or of what follows an upgrade. up: the request's. False: they
  * do not go on; flow->verdicts.said says why, ->over: both ways end. */
 bool exchange_body(struct flow *flow, struct exchange *exchange, bool up, struct span bytes);
-/* So many of them went by, and nobody knows what they are. */
+/* So many of them (0: nobody knows how many) went by, and nobody knows what they are. */
 void exchange_skipped(struct flow *flow, struct exchange *exchange, bool up, uint64_t len);
 /* That was all of it: whether its end goes on. */
 bool exchange_body_ended(struct flow *flow, struct exchange *exchange, bool up);

@@ -222,6 +222,23 @@ bool grpc_next(struct grpc *grpc, struct span *bytes, struct grpc_piece *piece)
                                        : next_piece(grpc, bytes, piece);
 }
 
+void grpc_skip(struct grpc *grpc, uint64_t len)
+{
+    bool within = !grpc->decoder && grpc->prefix_len == GRPC_PREFIX && !is_trailers(grpc) && len &&
+                  len <= grpc->left;
+
+    if (grpc->kind == GRPC_NONE || grpc->gave_up)
+        return;
+    if (!within) {
+        grpc->gave_up = "the kernel did not hand them up";
+        return;
+    }
+    grpc->bytes += len;
+    grpc->left -= (uint32_t)len;
+    if (!grpc->left)
+        close_frame(grpc);
+}
+
 void grpc_feed(struct grpc *grpc, struct span bytes)
 {
     struct grpc_piece piece;

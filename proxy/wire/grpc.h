@@ -46,6 +46,10 @@ void grpc_fini(struct grpc *grpc); /* leaves the counts and what it gave up for 
  * there is none: then *bytes is empty. */
 bool grpc_next(struct grpc *grpc, struct span *bytes, struct grpc_piece *piece);
 
+/* So many bytes (0: nobody knows how many) that nobody has: within a message they need not be
+ * looked at. */
+void grpc_skip(struct grpc *grpc, uint64_t len);
+
 /* grpc_next() for who wants the counts alone. */
 void grpc_feed(struct grpc *grpc, struct span bytes);
 

@@ -178,7 +178,8 @@ static void tells_what_is_said(void **state)
     }
 }
 
-/* Of bodies only the last bytes are to be seen, of HTTP/2 no DATA, of TLS no records of data. */
+/* Of bodies only the last bytes are to be seen, of HTTP/2's DATA the first and the last ones, of
+ * TLS no records of data; all of what HTTP was left for. */
 static void leaves_bodies_alone(void **state)
 {
     static const struct {
@@ -187,13 +188,16 @@ static void leaves_bodies_alone(void **state)
     } bodies[] = {
         {BYTES(GET "Content-Length: 100\r\n\r\n" BODY100), 100 - SPELL_TAIL},
         {BYTES(GET "Transfer-Encoding: chunked\r\n\r\n64\r\n" BODY100 "\r\n"), 100 - SPELL_TAIL},
-        {BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\2\4\0\0\0\0\0ab\0\0\5\0\0\0\0\0\1hello"), 5},
+        {BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\2\4\0\0\0\0\0ab\0\0\xc8\0\0\0\0\0\1" BODY100
+                   BODY100 "\0\0\5\0\0\0\0\0\1hello"),
+         200 - 2 * SPELL_TAIL},
         {BYTES("\x16\3\1\0\2ab\x17\3\3\0\3"
                "cde\x16\3\3\0\3"
                "cde"),
          8},
         {BYTES("HTTP/1.1 200\r\n\r\nabc"), 3},
         {BYTES("nothing"), 6},
+        {BYTES("HTTP/1.1 101 S\r\n\r\n\x81\2hi"), 0},
     };
 
     (void)state;
