@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Promise: what is told of plain HTTP on the kernel route is what is told on the proxy route: the same
+# clients do the same on either, and the events are equal, field by field, but for the route, ports,
+# cookies and times, and of HTTP/2, which the proxy speaks itself, the bytes on the wire. Nor does it
+# matter how what is said is cut into pieces.
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+
+make_ca ca
+make_namespaces
+printf 'silent\nshow-error\n' >"$T/.curlrc"
+NGINX_LISTEN=(203.0.113.10)
+nginx_server 80
+NGINX_SPEAKS=http2 nginx_server 8080
+start_nginx "${IN_UPSTREAM[@]}"
+head -c 300000 /dev/urandom >"$T/www/a"
+head -c 2000000 /dev/urandom >"$T/upload"
+: >"$T/www/empty"
+background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/kernel_replay.py" serve 203.0.113.10 8443
+wait_for 20 "${IN_UPSTREAM[@]}" bash -c 'exec 3<>/dev/tcp/203.0.113.10/8443'
+
+cat >"$T/work.sh" <<WORK
+cd $T && set -e
+u=http://203.0.113.10 h=http://203.0.113.10:8080
+curl \$u/a -o 1 \$u/a?q=1 -o 2 \$u/empty -o 3 \$u/none -o 4
+curl -I \$u/a --next -o 5 \$u/204 --next -d x=y -o 6 \$u/post/small
+curl -T - \$u/put/chunked <upload
+curl --data-binary @upload \$u/post/large
+curl -o 7 \$u/chunked/a
+curl -o 8 -H "X-Large: $(printf 'v%.0s' {1..7000})" \$u/a
+curl -x \$u:80 http://other.example/a -o 9
+for i in a 'a?q=1' none; do curl --http2-prior-knowledge -o 10 "\$h/\$i"; done
+curl --http2-prior-knowledge -d x=y -o 11 \$h/post/h2
+curl --http2-prior-knowledge -I \$h/a
+curl --http2-prior-knowledge -T upload \$h/put/h2
+/usr/bin/python3 -c "import urllib.request as u; u.urlopen('\$u/a').read(); u.urlopen(u.Request('\$u/post/py', b'0' * 100000)).read()"
+/usr/bin/python3 $HERE/kernel_replay.py ask 203.0.113.10 8443 1
+WORK
+
+run_on() { # ROUTE: its events, without what may differ, in $T/ROUTE
+    rm -f "$T"/put/*
+    clean "${IN_POD[@]}" "$SALLYPORT" exec --route "$1" --ports all -o json --events-file "$EVENTS" \
+        -- sh "$T/work.sh" >"$T/out" 2>"$T/client.err" || fail "the work failed on route $1: $(cat "$T/client.err")"
+    expect_all_seq
+    expect_eq "route of all connections" "$1" \
+        "$(events '[.[].process_connect // empty | .route] | unique | join(" ")')"
+    jq -c 'del(.time, .seq, .node_name) | map_values(
+        del(.parent) | .process |= {binary, arguments: (.arguments // "")[:80]}
+        | (.socket.dport == 8080 or (.process.arguments | test("chunked/a"))) as $other # nginx cuts it as it likes
+        | del(.route, .visibility, .latency_ns, .duration_ns, .socket.sport, .socket.cookie, .time)
+        | if $other then del(.tx, .rx) else . end
+        | if .response_headers then .response_headers |= map(select(.key | ascii_downcase != "date")) else . end)' \
+        "$EVENTS" | LC_ALL=C sort >"$T/$1" # an exit waits for the close, the next program does not
+}
+run_on proxy
+run_on kernel
+expect_eq "requests" true "$(jq -s '[.[].process_http // empty] | length > 30' "$T/proxy")"
+expect_eq "WebSockets" 1 "$(grep -c process_websocket "$T/proxy")"
+diff "$T/proxy" "$T/kernel" | cut -c 1-1500 >&9 || fail "the routes tell differently"
+echo "ok: both routes tell the same of $(grep -c process_http "$T/kernel") requests"
+
+# ---- whatever the cuts ------------------------------------------------------------
+
+grep process_http "$T/kernel" | grep replay.example >"$T/wanted"
+for seed in $(seq 2 "${FULL:+40}${FULL:-4}"); do
+    clean "${IN_POD[@]}" "$SALLYPORT" exec --route kernel --ports all -o json --events-file "$EVENTS" \
+        -- /usr/bin/python3 "$HERE/kernel_replay.py" ask 203.0.113.10 8443 "$seed"
+    jq -c 'del(.time, .seq, .node_name) | .process_http // empty | {host, method, url, stream, code, request_headers,
+        request_bytes, response_headers, response_bytes, error}' "$EVENTS" | LC_ALL=C sort >"$T/got"
+    jq -c '.process_http | {host, method, url, stream, code, request_headers, request_bytes, response_headers,
+        response_bytes, error}' "$T/wanted" | LC_ALL=C sort | diff - "$T/got" | cut -c 1-1000 >&9 || fail "seed $seed is told differently"
+done
+echo "ok: pieces cut by seed"

@@ -1,0 +1,140 @@
+"""Recorded exchanges, said in pieces cut by a seed: kernel_replay.py serve ADDRESS PORT | ask ADDRESS PORT SEED.
+
+Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
+it is not what was recorded.
+"""
+import random
+import socket
+import sys
+import threading
+
+HOST = b"Host: replay.example\r\n"
+
+
+def get(path, more=b""):
+    return b"GET " + path + b" HTTP/1.1\r\n" + HOST + more + b"\r\n"
+
+
+def fine(body, more=b""):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%s\r\n%s" % (len(body), more, body)
+
+
+LARGE = b"".join(b"X-Header-%d: %s\r\n" % (i, b"v" * 900) for i in range(70))
+BINARY = bytes(range(256)) * 300
+
+# connections, each a list of (what is asked, what is answered)
+CONNECTIONS = [
+    [
+        (get(b"/a"), fine(b"hello")),
+        (b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nx=y", fine(b"")),
+        (b"HEAD /h HTTP/1.1\r\n" + HOST + b"\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+        (get(b"/none"), b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"),
+        (get(b"/204"), b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (get(b"/304"), b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n"),
+    ],
+    [  # chunked both ways, with extensions and a trailer
+        (b"PUT /c HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+         b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX-Trailer: 1\r\n\r\n",
+         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+        (get(b"/after"), fine(b"1")),
+    ],
+    [  # heads of many pieces, bodies that are much
+        (get(b"/large", LARGE), fine(b"", LARGE)),
+        (b"POST /up HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(BINARY) + BINARY, fine(BINARY)),
+        (get(b"/next"), fine(b"ok")),
+    ],
+    [  # pipelined, with a HEAD among them
+        (get(b"/1") + b"HEAD /2 HTTP/1.1\r\n" + HOST + b"\r\n" + get(b"/3"),
+         fine(b"one") + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + fine(b"three")),
+    ],
+    [  # a WebSocket, with a message in two frames, and both ends' goodbye
+        (b"GET /ws HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+        (b"\x01\x83\0\0\0\0hel\x80\x82\0\0\0\0lo" + b"\x82\xfe\x7d\0\0\0\0\0" + b"m" * 32000,
+         b"\x81\x05there" + b"\x82\x7e\x7d\0" + b"n" * 32000),
+        (b"\x88\x82\0\0\0\0\x03\xe8", b"\x88\x02\x03\xe8"),
+    ],
+    [  # an interim answer, and one that ends with the connection
+        (b"POST /e HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+         b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"z", fine(b"y")),
+        (get(b"/close"), b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
+    ],
+]
+
+
+def say(sock, text, chance):
+    while text:
+        most = chance.choice([1, 2, 7, 40, 1000, 20000])
+        piece = text[:chance.randint(1, most)]
+        sock.sendall(piece)
+        text = text[len(piece):]
+
+
+def hear(sock, wanted):
+    got = b""
+    while len(got) < len(wanted):
+        piece = sock.recv(len(wanted) - len(got))
+        if not piece:
+            break
+        got += piece
+    if got != wanted:
+        sys.exit(f"wanted {wanted[:80]!r}, got {got[:80]!r}")
+
+
+def prepare(sock):
+    sock.settimeout(30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def ask(address, port, seed):
+    for number, exchanges in enumerate(CONNECTIONS):
+        chance = random.Random(f"ask {seed} {number}")
+        with socket.create_connection((address, port), 30) as sock:
+            prepare(sock)
+            for asked, answered in exchanges:
+                say(sock, asked, chance)
+                hear(sock, answered)
+            sock.shutdown(socket.SHUT_WR)
+            if sock.recv(1):
+                sys.exit("more than was recorded")
+
+
+def answer(sock, seed):
+    """Which connection it is shows in what is asked first."""
+    begun = b""
+    while True:
+        begun += sock.recv(1)
+        fits = [e for e in CONNECTIONS if e[0][0].startswith(begun)]
+        if len(fits) == 1:
+            exchanges = fits[0]
+            break
+    chance = random.Random(f"answer {seed} {CONNECTIONS.index(exchanges)}")
+    for number, (asked, answered) in enumerate(exchanges):
+        hear(sock, asked[len(begun):] if number == 0 else asked)
+        say(sock, answered, chance)
+    if exchanges[-1][1].startswith(b"HTTP/1.0"):
+        sock.shutdown(socket.SHUT_WR)
+    while sock.recv(4096):
+        pass
+
+
+def serve(address, port):
+    with socket.create_server((address, port)) as listener:
+        for number in range(1 << 30):
+            sock, _ = listener.accept()
+
+            def run(sock=sock, number=number):
+                with sock:
+                    prepare(sock)
+                    answer(sock, number)
+
+            threading.Thread(target=run, daemon=True).start()
+
+
+if sys.argv[1] == "serve":
+    serve(sys.argv[2], int(sys.argv[3]))
+else:
+    ask(sys.argv[2], int(sys.argv[3]), sys.argv[4])
