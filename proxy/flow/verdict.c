@@ -179,7 +179,7 @@ static struct policy_verdict as_done(const struct flow *flow, const struct polic
         done.action = POLICY_RESET;
     if (flow->gone && done.action == POLICY_RESET) {
         done.verdict = VERDICT_ALERT;
-        snprintf(done.reason + len, sizeof(done.reason) - len, "; it had been sent already");
+        snprintf(done.reason + len, sizeof(done.reason) - len, "; it had gone already");
     }
     return done;
 }

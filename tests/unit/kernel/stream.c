@@ -167,7 +167,7 @@ static const struct row {
      .pieces = {UP(GET("/fine")), DOWN(FINE("0", "")), UP(GET("/a")), DOWN(FINE("0", ""))},
      .whole = true,
      .want = "GET a.example /fine #1 200 after 1000000 plaintext\n"
-             "policy alert http GET: no rule allows GET /a; it had been sent "
+             "policy alert http GET: no rule allows GET /a; it had gone "
              "already\n"
              "GET a.example /a #2 200 after 1000000 plaintext alert\n"
              "closed plaintext\n"},
@@ -217,7 +217,7 @@ static const struct row {
      .policy = "inspect: {bodies: [{patterns: [payment-card], action: deny}]}",
      .pieces = {UP("POST /p " KEEPS "Content-Length: 17\r\n\r\n4111111111111111 "),
                 DOWN(FINE("0", ""))},
-     .want = "policy alert body POST: the request has payment-card in its body; it had been sent "
+     .want = "policy alert body POST: the request has payment-card in its body; it had gone "
              "already\n"
              "POST a.example /p #1 200 up 17 after 1000000 plaintext alert\n"
              "closed plaintext\n"},
