@@ -214,8 +214,9 @@ struct {
     __type(value, __u32);
 } policy_ports SEC(".maps") __weak;
 
-/* On sockets that were connected before their pod was registered: what sockets tells at their end.
- * Written by proxy/pods/older.c. */
+/* On sockets that were connected before their pod was registered: what sockets tells at their end,
+ * and of which those that are in `enrolled` are heard (adopt.h). Written by
+ * proxy/pods/existing_meet.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);

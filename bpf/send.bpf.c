@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 
+#include "bpf/adopt.h"
 #include "bpf/bypass.h"
 #include "bpf/hear.h"
 
@@ -95,6 +96,8 @@ int hear_sent(struct sk_msg_md *msg)
     struct speech_side *side;
 
     hearing.speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    if (sk && !hearing.speech)
+        hearing.speech = adopt(sk);
     if (!hearing.speech || hearing.speech->over)
         return SK_PASS;
     side = &hearing.speech->sides[ABI_TX];

@@ -326,6 +326,7 @@ static __always_inline void tell_older(const struct abi_socket *noted, const voi
         return;
     }
     *record = *noted;
+    record->kind = ABI_SOCKET_CLOSE;
     record->time_ns = bpf_ktime_get_boot_ns();
     record->error = BPF_CORE_READ(sock, sk_err);
     if (!connected_again)

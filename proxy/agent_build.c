@@ -204,7 +204,9 @@ static int find_existing(struct agent *agent, struct err *err)
         .pods = agent->pods,
         .identity = agent->identity,
         .policies = agent->policies,
+        .names = agent->names,
         .sockets = agent->sockets,
+        .ring = &agent->ring,
     };
 
     return existing_new(&agent->existing, &parts, err);

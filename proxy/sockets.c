@@ -369,7 +369,8 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
         return;
     entry->flow_done = true;
     entry->route = flow->route;
-    entry->visibility = flow->visibility;
+    if (flow->visibility) /* else it is what it was: nothing was seen of it */
+        entry->visibility = flow->visibility;
     entry->opaque = flow->opaque;
     entry->refused = flow->refused;
     entry->tls_version = flow->tls_version;

@@ -54,7 +54,7 @@ static struct tracked *follow(struct sockets *sockets, const struct sockets_olde
         .dst = older->dst,
         .protocol = PROTOCOL_TCP,
         .pod = older->pod,
-        .route = ROUTE_DIRECT,
+        .route = older->route,
         .visibility = older->visibility,
         .tls = older->tls,
         .unheard = older->unheard,

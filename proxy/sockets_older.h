@@ -15,6 +15,7 @@ struct sockets_older {
     struct addr src, dst;
     uint64_t cookie, tx, rx;
     uint16_t tls; /* the version, where the kernel encrypts; else 0 */
+    enum route route;
     enum visibility visibility;
     struct process *process; /* with its flow count raised (identity.h), taken; or NULL */
     struct pod *pod;         /* borrowed */

@@ -174,13 +174,14 @@ static void refuse(const struct ring *ring, const struct origin *origin, enum li
 
 /* Takes process. */
 static void open_stream(struct ring *ring, const struct abi_socket *record, struct process *process,
-                        struct pod *pod)
+                        struct pod *pod, bool midway)
 {
     struct lane_opening opening = {
         .origin = origin_of(record),
         .process = process,
         .pod = pod,
         .accepted = record->kind == ABI_SOCKET_ACCEPT,
+        .midway = midway,
     };
     struct entry *entry = calloc(1, sizeof(*entry));
     enum limit lacks = entry ? limits_admit(ring->parts.limits, pod) : LIMIT_MEMORY;
@@ -206,7 +207,7 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
     ring->stats.opened++;
 }
 
-static void begin(struct ring *ring, const struct abi_socket *record)
+static void begin(struct ring *ring, const struct abi_socket *record, bool midway)
 {
     struct pod *pod = pods_find(ring->parts.pods, record->pod);
     struct process *process = NULL;
@@ -216,7 +217,13 @@ static void begin(struct ring *ring, const struct abi_socket *record)
     if (record->pid)
         process =
             identity_flow_begin(ring->parts.identity, record->pid, record->start_ns, record->pod);
-    open_stream(ring, record, process, pod);
+    open_stream(ring, record, process, pod, midway);
+}
+
+void ring_adopt(struct ring *ring, const struct abi_socket *record)
+{
+    if (!ring->stopped)
+        begin(ring, record, true);
 }
 
 void ring_on_socket(struct ring *ring, const struct abi_socket *record)
@@ -227,7 +234,7 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         return;
     if (record->kind == ABI_SOCKET_ACCEPT ||
         (record->kind == ABI_SOCKET_CONNECT && record->flags & ABI_SOCKET_KERNEL))
-        begin(ring, record);
+        begin(ring, record, false);
     if (record->kind != ABI_SOCKET_CLOSE)
         return;
     entry = find(ring, record->cookie);

@@ -39,6 +39,8 @@ void ring_free(struct ring **ring);
 
 /* Records of connections of the kernel route, after sockets_on_record(); others are left alone. */
 void ring_on_socket(struct ring *ring, const struct abi_socket *record);
+/* One that was there before anybody listened, as if it connected now. */
+void ring_adopt(struct ring *ring, const struct abi_socket *record);
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record);
 
 /* Takes in what was said so far: then what was closed before is over, too. */

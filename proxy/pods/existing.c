@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/ring.h"
 #include "proxy/pods/cgroups.h"
 #include "proxy/pods/pods.h"
 #include "sallyport.skel.h"
@@ -193,6 +194,8 @@ static int read_net(struct scan *scan)
         return take_answer(scan);
     for (int i = 0; i < MEETINGS_A_TURN && scan->found_at < scan->found_len; i++)
         existing_meet(scan, &scan->found[scan->found_at++]);
+    if (*scan->existing->parts.ring)
+        ring_drain(*scan->existing->parts.ring); /* what was adopted is on its way to its worker */
     if (scan->found_at == scan->found_len)
         leave_net(scan);
     return 0;
@@ -272,21 +275,28 @@ void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd, bo
     go_on(existing);
 }
 
+static void open_maps(struct existing *existing, const struct sallyport_bpf *bpf)
+{
+    existing->maps.connections = bpf_map__fd(bpf->maps.connections);
+    existing->maps.speeches = bpf_map__fd(bpf->maps.speeches);
+    existing->maps.older = bpf_map__fd(bpf->maps.older);
+    existing->maps.enrolled = bpf_map__fd(bpf->maps.enrolled);
+    existing->maps.route = bpf_map__fd(bpf->maps.route);
+    existing->maps.connection = malloc(bpf_map__value_size(bpf->maps.connections));
+    existing->maps.speech = malloc(bpf_map__value_size(bpf->maps.speeches));
+}
+
 int existing_new(struct existing **out, const struct existing_parts *parts, struct err *err)
 {
     CLEANUP(existing_free) struct existing *existing = calloc(1, sizeof(*existing));
-    const struct sallyport_bpf *bpf = keeper_bpf(parts->keeper);
 
     if (!existing)
         return err_set(err, -ENOMEM, "connections older than their pods");
     existing->parts = *parts;
     existing->last = &existing->first;
-    existing->noted_fd = bpf_map__fd(bpf->maps.connections);
-    existing->older_fd = bpf_map__fd(bpf->maps.older);
-    existing->enrolled_fd = bpf_map__fd(bpf->maps.enrolled);
-    existing->noted = malloc(bpf_map__value_size(bpf->maps.connections));
+    open_maps(existing, keeper_bpf(parts->keeper));
     existing->step_due = evtimer_new(parts->base, on_step, existing);
-    if (!existing->noted || !existing->step_due)
+    if (!existing->maps.connection || !existing->maps.speech || !existing->step_due)
         return err_set(err, -ENOMEM, "connections older than their pods");
     *out = TAKE(existing);
     return 0;
@@ -306,6 +316,7 @@ void existing_free(struct existing **existing)
     }
     if (gone->step_due)
         event_free(gone->step_due);
-    free(gone->noted);
+    free(gone->maps.connection);
+    free(gone->maps.speech);
     free(gone);
 }

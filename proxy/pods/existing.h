@@ -1,6 +1,7 @@
 /* existing: what a pod's programs had connected before the pod was registered. Nobody judged that,
  * nor can it be looked into; as the pod's policies say it is left alone, told, or reset, so that
- * the program connects again.
+ * the program connects again. What is told and is in plain text is heard from then on where the
+ * kernel route can.
  *
  * A pod's processes, their descriptors and the namespaces' connections are read a bit a turn of the
  * control loop, one pod after the other. What the kernel programs have noted, or the agent follows,
@@ -18,8 +19,10 @@
 struct existing;
 struct identity;
 struct keeper;
+struct names;
 struct pods;
 struct policies;
+struct ring;
 struct sockets;
 
 struct existing_parts { /* all borrowed, all outlive it */
@@ -28,7 +31,9 @@ struct existing_parts { /* all borrowed, all outlive it */
     struct pods *pods;
     struct identity *identity;
     struct policies *policies;
+    struct names *names;
     struct sockets *sockets;
+    struct ring *const *ring; /* what it points to may be NULL: there is no kernel route */
 };
 
 int existing_new(struct existing **out, const struct existing_parts *parts, struct err *err);

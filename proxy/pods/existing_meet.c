@@ -1,17 +1,15 @@
 /* What becomes of a connection that nobody told the agent of. */
 #include "proxy/pods/existing_own.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "bpf/abi.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/ring.h"
 #include "proxy/pods/pods.h"
 #include "proxy/sockets_older.h"
 
@@ -37,35 +35,6 @@ static bool comes_to_us(const struct scan *scan, const struct diag_socket *socke
 static bool is_incoming(const struct scan *scan, const struct diag_socket *socket)
 {
     return !socket->begun_here && scan->listening[socket->src.port / 8] >> socket->src.port % 8 & 1;
-}
-
-/* A connect was seen on it. */
-static bool is_noted(const struct existing *existing, int fd)
-{
-    return bpf_map_lookup_elem(existing->noted_fd, &fd, existing->noted) == 0;
-}
-
-/* The kernel tells its end, by this. */
-static bool have_its_end_told(const struct scan *scan, const struct diag_socket *socket,
-                              const struct process *process, int fd)
-{
-    struct abi_socket record = {
-        .kind = ABI_SOCKET_CLOSE,
-        .pid = process ? process->pid : 0,
-        .start_ns = process ? process->start_ns : 0,
-        .pod = scan->pod->cgroup_id,
-        .netns_cookie = scan->nets[scan->net_at],
-        .cookie = socket->cookie,
-        .src_port = socket->src.port,
-        .dst_port = socket->dst.port,
-        .protocol = IPPROTO_TCP,
-        .tx = socket->tx,
-        .rx = socket->rx,
-    };
-
-    memcpy(record.src, socket->src.ip, sizeof(record.src));
-    memcpy(record.dst, socket->dst.ip, sizeof(record.dst));
-    return bpf_map_update_elem(scan->existing->older_fd, &fd, &record, BPF_ANY) == 0;
 }
 
 static void reset(const struct scan *scan, const struct diag_socket *socket, int fd)
@@ -98,6 +67,7 @@ static struct sockets_older older_of(const struct scan *scan, const struct diag_
         .tx = socket->tx,
         .rx = socket->rx,
         .tls = socket->tls_version,
+        .route = ROUTE_DIRECT,
         .visibility = VISIBILITY_PRE_EXISTING,
         .process =
             holder ? identity_flow_begin(identity, (uint32_t)holder->pid, 0, scan->pod->cgroup_id)
@@ -129,7 +99,18 @@ static enum policy_existing judge(const struct scan *scan, const struct diag_soc
     return verdict->verdict == VERDICT_DENY ? POLICY_EXISTING_RESET : POLICY_EXISTING_REPORT;
 }
 
-/* What a policy's word is, and what the agent tells of it. */
+/* Its end is told by the kernel, as far as that can be. Says how it goes on. */
+static void note_on_socket(const struct scan *scan, const struct diag_socket *socket,
+                           const struct policy_scope *scope, struct sockets_older *older,
+                           struct abi_socket *note, int fd)
+{
+    if (fd >= 0 && !older->reset && existing_hear(scan, socket, scope, note, fd))
+        older->route = ROUTE_KERNEL;
+    else
+        older->unheard = fd < 0 || !existing_put(scan->existing, fd, note);
+}
+
+/* As its policies say. again: it was met before. */
 static void meet(const struct scan *scan, const struct diag_socket *socket,
                  const struct held *holder, int fd, bool again)
 {
@@ -139,6 +120,7 @@ static void meet(const struct scan *scan, const struct diag_socket *socket,
     CLEANUP(policy_scope_free) struct policy_scope *scope = NULL;
     struct policy_verdict verdict;
     struct sockets_older older = older_of(scan, socket, holder);
+    struct abi_socket note = existing_note(scan, socket, older.process);
     enum policy_existing said;
 
     if (view && !policy_view_is_empty(view))
@@ -149,33 +131,62 @@ static void meet(const struct scan *scan, const struct diag_socket *socket,
             identity_flow_end(parts->identity, &older.process);
         return;
     }
-    older.unheard = fd < 0 || !have_its_end_told(scan, socket, older.process, fd);
     older.reset = said == POLICY_EXISTING_RESET;
     older.verdict = verdict.policy && (older.reset || !again) ? &verdict : NULL;
+    if (!again)
+        note_on_socket(scan, socket, scope, &older, &note, fd);
     sockets_meet(parts->sockets, &older);
     if (older.reset)
         reset(scan, socket, fd);
+    if (older.route == ROUTE_KERNEL)
+        ring_adopt(*parts->ring, &note);
 }
 
-/* An agent before us has told of it, and the kernel will tell its end: what we looked into has
- * ended with that agent, what is read in the kernel goes on by itself. */
+/* What an agent before us had the kernel programs listen to is heard here from now on. */
+static void hear_again(const struct scan *scan, const struct diag_socket *socket, int fd,
+                       bool incoming)
+{
+    struct ring *ring = *scan->existing->parts.ring;
+    struct abi_socket note = existing_note(scan, socket, NULL);
+
+    if (!ring || !existing_is_heard(scan->existing, fd))
+        return;
+    if (incoming)
+        note.kind = ABI_SOCKET_ACCEPT;
+    ring_adopt(ring, &note);
+    existing_hear_again(scan->existing, socket->cookie, fd);
+}
+
+/* An agent before us has told of it, and the kernel will tell its end: what that one looked into
+ * has ended with it. */
 static void follow_again(const struct scan *scan, const struct diag_socket *socket,
                          const struct held *holder, int fd)
 {
     const struct existing *existing = scan->existing;
+    bool is_heard = *existing->parts.ring && existing_is_heard(existing, fd);
     struct sockets_older older;
-    struct abi_socket noted;
-    bool is_older = bpf_map_lookup_elem(existing->older_fd, &fd, &noted) == 0;
-    uint64_t enrolled;
+    struct abi_socket note;
+    bool is_older = existing_get(existing, fd, &note);
 
-    if (!is_older && (!is_noted(existing, fd) ||
-                      bpf_map_lookup_elem(existing->enrolled_fd, &socket->cookie, &enrolled) == 0))
+    if (!is_older && !existing_was_seen(existing, fd))
         return;
     older = older_of(scan, socket, holder);
     older.untold = true;
     if (!is_older)
         older.visibility = VISIBILITY_UNKNOWN;
+    if (is_heard)
+        older.route = ROUTE_KERNEL;
     sockets_meet(existing->parts.sockets, &older);
+}
+
+static void meet_again(const struct scan *scan, const struct diag_socket *socket,
+                       const struct held *holder, int fd, enum sockets_known known)
+{
+    bool incoming = is_incoming(scan, socket);
+
+    if (known == SOCKETS_NEW && !incoming)
+        follow_again(scan, socket, holder, fd);
+    hear_again(scan, socket, fd, incoming);
 }
 
 void existing_meet(const struct scan *scan, const struct diag_socket *socket)
@@ -184,14 +195,15 @@ void existing_meet(const struct scan *scan, const struct diag_socket *socket)
     enum sockets_known known = sockets_know(scan->existing->parts.sockets, socket->cookie);
     CLEANUP(fd_close) int fd = -1;
 
-    if (known == SOCKETS_KNOWN || is_incoming(scan, socket) || comes_to_us(scan, socket))
+    if (comes_to_us(scan, socket) ||
+        (!scan->again && (known == SOCKETS_KNOWN || is_incoming(scan, socket))))
         return;
     if (holder)
         fd = held_take(holder, socket->cookie);
     if (fd == -ESTALE)
         return; /* closed meanwhile */
-    if (scan->again && fd >= 0 && known == SOCKETS_NEW)
-        follow_again(scan, socket, holder, fd);
-    else if (!scan->again && (fd < 0 || !is_noted(scan->existing, fd)))
+    if (scan->again && fd >= 0)
+        meet_again(scan, socket, holder, fd, known);
+    else if (!scan->again && (fd < 0 || !existing_was_seen(scan->existing, fd)))
         meet(scan, socket, holder, fd, known == SOCKETS_MET);
 }

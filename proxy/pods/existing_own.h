@@ -2,6 +2,8 @@
  * becomes of each, share; nobody else's. */
 #pragma once
 
+#include "bpf/abi.h"
+#include "policy/view.h"
 #include "proxy/keeper/diag.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/held.h"
@@ -30,12 +32,34 @@ struct scan {
 
 struct existing {
     struct existing_parts parts;
-    int noted_fd, older_fd, enrolled_fd; /* the maps `connections`, `older` and `enrolled` */
-    void *noted;                         /* room for what is in the first */
+    struct { /* BPF maps; the first two with room for what they have */
+        int connections, speeches, older, enrolled, route;
+        void *connection, *speech;
+    } maps;
     struct event *step_due;
     struct scan *first, **last; /* the first is at work */
     bool told_no_end;
 };
+
+/* existing_heard.c. fd is a descriptor of ours of the socket.
+ *
+ * What the kernel programs find on a socket: how its end is told. */
+struct abi_socket existing_note(const struct scan *scan, const struct diag_socket *socket,
+                                const struct process *process);
+/* Its end is told by this. */
+bool existing_put(const struct existing *existing, int fd, const struct abi_socket *note);
+/* An agent before us has put that there; false: nobody has. */
+bool existing_get(const struct existing *existing, int fd, struct abi_socket *note);
+/* A connect was seen on it. */
+bool existing_was_seen(const struct existing *existing, int fd);
+/* Its words are heard already. */
+bool existing_is_heard(const struct existing *existing, int fd);
+/* ... by the program of an agent before us: from now on by ours. */
+void existing_hear_again(const struct existing *existing, uint64_t cookie, int fd);
+/* Has its words heard from now on, and its end told by the note, where that can be and its policies
+ * (scope, may be NULL) do not want it otherwise. */
+bool existing_hear(const struct scan *scan, const struct diag_socket *socket,
+                   const struct policy_scope *scope, struct abi_socket *note, int fd);
 
 /* It is of the pod, as it seems. */
 void existing_meet(const struct scan *scan, const struct diag_socket *socket);

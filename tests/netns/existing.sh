@@ -33,10 +33,11 @@ YAML
 }
 { policy leave enforce leave; policy reset enforce reset; policy would monitor reset; } >"$T/policy.yaml"
 
-make_cgroup plain leave reset would many served apart outside
+make_cgroup plain leave reset would many served apart outside heard
 agent_up --policy "$T/policy.yaml"
 for name in plain leave reset would many; do start_program $name $name "${IN_POD[@]}"; done
-add() { pods add --cgroup "$CGROUPS/$1" --name "shop/$1" --label "app=$1" "${@:2}"; }
+# What nobody hears: see "heard" below.
+add() { pods add --cgroup "$CGROUPS/$1" --name "shop/$1" --label "app=$1" --route proxy "${@:2}"; }
 sessions() { sallyport sessions --runtime-dir "$T/run" "$@"; }
 rows() { # POD FILTER: of each of its connections
     sessions -o json --pod "$1" | jq -r "$2"
@@ -107,12 +108,12 @@ expect_eq "its session" "open pre-existing" "$(rows would '"\(.state) \(.visibil
 # ---- many, reset; and registered once more ----------------------------------------------------------
 
 expect_eq "before" "$CROWD x 200 192.0.2.2" "$(ask many crowd $CROWD $HTTP/old)"
-pods add --cgroup "$CGROUPS/many" --name shop/many
+pods add --cgroup "$CGROUPS/many" --name shop/many --route proxy
 wait_for 60 count many $CROWD
 expect_eq "each of them once" $CROWD "$(rows many .socket.cookie | sort -u | wc -l)"
 expect_eq "and its process" $CROWD "$(rows many .process.binary | grep -c python)"
 pods remove shop/many
-pods add --cgroup "$CGROUPS/many" --name shop/crowd --label app=reset
+pods add --cgroup "$CGROUPS/many" --name shop/crowd --label app=reset --route proxy
 reset_are() { [ "$(rows "$1" .state | grep -c reset)" = "$2" ]; }
 wait_for 60 reset_are crowd $CROWD
 expect_eq "none of them twice" $CROWD "$(events '[.[].process_connect // empty | select(.visibility == "pre-existing")
@@ -121,6 +122,36 @@ expect_eq "all of them, by the policy" $CROWD "$(told '.process_policy.process.p
 ask many drop >"$T/dropped"
 wait_for 60 count crowd 0
 expect_eq "the next one" "200 192.0.2.2" "$(ask many get $HTTP/new)"
+
+# ---- in plain text: heard from now on --------------------------------------------------------------
+
+start_program heard heard "${IN_POD[@]}"
+expect_eq "before" "200 192.0.2.2" "$(ask heard open old $HTTP/old)"
+expect_eq "TLS before" "200 192.0.2.2" "$(ask heard open tls $HTTPS/old)"
+pods add --cgroup "$CGROUPS/heard" --name shop/heard
+wait_for 10 count heard 2
+expect_eq "how" "443 direct pre-existing
+80 kernel null" "$(rows heard '"\(.socket.dport) \(.route) \(.visibility)"' | sort)"
+expect_eq "it goes on" "200 192.0.2.2" "$(ask heard again old)"
+expect_eq "TLS goes on" "200 192.0.2.2" "$(ask heard again tls)"
+wait_for 10 is_told '.process_http.process.pod.name == "heard"'
+expect_eq "what was heard" "GET /old 200 plaintext kernel" "$(events '.[].process_http // empty
+    | select(.process.pod.name == "heard") | "\(.method) \(.path) \(.code) \(.visibility) \(.route)"')"
+ask heard close old >"$T/dropped"
+ask heard close tls >"$T/dropped"
+wait_for 10 is_told '.process_close.process.pod.name == "heard"' 2
+expect_eq "their ends" "443 direct pre-existing
+80 kernel plaintext" "$(events '.[].process_close // empty
+    | select(.process.pod.name == "heard") | "\(.socket.dport) \(.route) \(.visibility)"' | sort)"
+pods remove shop/heard
+ask heard open old $HTTP/old >"$T/opened"
+ask heard open silent $HTTP/old >"$T/opened"
+pods add --cgroup "$CGROUPS/heard" --name shop/heard
+wait_for 10 count heard 2
+ask heard close silent >"$T/dropped"
+wait_for 10 is_told '.process_close.process.pod.name == "heard"' 3
+expect_eq "of which nothing was heard" "80 kernel pre-existing" "$(events '[.[].process_close // empty
+    | select(.process.pod.name == "heard")][-1] | "\(.socket.dport) \(.route) \(.visibility)"')"
 
 # ---- a policy that comes later --------------------------------------------------------------------
 
@@ -140,7 +171,7 @@ start_program served served "${IN_POD[@]}"
 expect_eq "from outside" "200 192.0.2.1" "$(ask outside open in http://192.0.2.2:8000/old)"
 expect_eq "to itself" "200 127.0.0.1" "$(ask served open self http://127.0.0.1:8000/old)"
 expect_eq "and out" "200 192.0.2.2" "$(ask served open old $HTTP/old)"
-pods add --cgroup "$CGROUPS/served" --name shop/served --label app=would
+pods add --cgroup "$CGROUPS/served" --name shop/served --label app=would --route proxy
 wait_for 10 count served 2
 expect_eq "its sessions" "127.0.0.1 open
 203.0.113.10 reset" "$(rows served '"\(.socket.daddr) \(.state)"' | sort)"
@@ -166,6 +197,11 @@ wait_for 10 count apart 3
 expect_eq "they are followed again" "80 direct pre-existing
 80 direct pre-existing
 81 direct null" "$(rows apart '"\(.socket.dport) \(.route) \(.visibility)"' | sort)"
+wait_for 10 count heard 1
+expect_eq "one that was heard goes on" "200 192.0.2.2" "$(ask heard again old)"
+wait_for 10 is_told '.process_http.process.pod.name == "heard"' 2
+expect_eq "and is heard again" "GET /old 200 plaintext kernel" "$(events '[.[].process_http // empty
+    | select(.process.pod.name == "heard")][-1] | "\(.method) \(.path) \(.code) \(.visibility) \(.route)"')"
 expect_eq "and not told again" 2 "$(told '.process_connect.process.pod.name == "apart" and .process_connect.visibility == "pre-existing"')"
 expect_eq "it goes on" "200 192.0.2.2" "$(ask here again direct)"
 ask here close direct >"$T/dropped"

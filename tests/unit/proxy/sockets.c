@@ -545,6 +545,7 @@ static void meets(uint64_t cookie, uint16_t port, const struct policy_verdict *v
         .cookie = cookie,
         .tx = 7,
         .tls = cookie == 5 ? 0x0304 : 0,
+        .route = ROUTE_DIRECT,
         .visibility = VISIBILITY_PRE_EXISTING,
         .untold = cookie == 7,
         .process = identity_flow_begin(NULL, POD_PROCESS, 0, POD),
