@@ -158,6 +158,8 @@ enum abi_verdict {
                                     ABI_ROUTE_SURE, or the pod is ABI_POD_KERNEL */
     ABI_VERDICT_NEEDS = 1 << 9,  /* ... comes to us, whatever the program, unless the pod is
                                     ABI_POD_KERNEL: what is denied is known too late there */
+    ABI_VERDICT_HELLO = 1 << 10, /* of datagrams: only if they begin with a ClientHello, of which
+                                    the agent says whether it may */
     ABI_VERDICT_ROUTES =
         ABI_VERDICT_KERNEL | ABI_VERDICT_PROXY | ABI_VERDICT_SURE | ABI_VERDICT_NEEDS,
 };
@@ -245,6 +247,7 @@ enum abi_record_kind {
     ABI_NET_UNKNOWN,   /* struct abi_entered: what would be steered is where nobody listens */
     ABI_SOCKET_ACCEPT, /* struct abi_socket of the kernel route: accepted, src is the pod's side */
     ABI_KTLS,          /* struct abi_ktls: a program hands its keys to the kernel */
+    ABI_DATAGRAM,      /* struct abi_datagram: which may have (some of) a ClientHello in it */
 };
 
 /* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
@@ -282,6 +285,51 @@ struct abi_syn {
     __u8 packet[ABI_SYN_MAX]; /* from the IP header on; its TCP checksum is not complete */
 };
 _Static_assert(sizeof(struct abi_syn) == 96 + ABI_SYN_MAX, "abi_syn: see proxy/doors/attempts.c");
+
+/* What a handshake by datagrams (QUIC, DTLS) begins with, as far as its first byte tells; it has
+ * left. (cookie, dst) is the key of its exchange (struct abi_exchange). */
+enum {
+    ABI_DATAGRAM_MAX = 1500,
+    ABI_HELLOS_MAX = 8, /* of an exchange, that the agent has not judged */
+};
+enum abi_datagram_flags {
+    ABI_DATAGRAM_HELD = 1 << 0, /* until it is judged nothing else leaves */
+    ABI_DATAGRAM_OPEN = 1 << 1, /* one before it was judged, and may go on */
+};
+struct abi_datagram {
+    __u32 kind; /* enum abi_record_kind */
+    __u32 len;  /* of what is filled of bytes */
+    __u64 pod;
+    __u64 cookie;             /* socket cookie */
+    __u64 time_ns;            /* boot clock; with the key: which one it is */
+    __u8 dst[16];             /* IPv4-mapped or IPv6 */
+    __u16 dst_port, src_port; /* host order */
+    __u32 rules;              /* the pod's */
+    __u32 flags;              /* enum abi_datagram_flags */
+    __u32 missed; /* how many more of the pod's were not told since the last one that was */
+    __u8 bytes[ABI_DATAGRAM_MAX];
+    __u8 pad[4];
+};
+_Static_assert(sizeof(struct abi_datagram) == 64 + ABI_DATAGRAM_MAX + 4,
+               "abi_datagram: see proxy/handshakes/");
+
+/* hellos_judged: exchange -> what became of the latest datagram of it that was told and judged.
+ * Written by proxy/handshakes/, read by hello.h. */
+struct abi_exchange {
+    __u64 cookie;
+    __u8 ip[16]; /* dst */
+    __u16 port;
+    __u16 pad[3];
+};
+enum abi_judgement {
+    ABI_JUDGED_OPEN = 1,
+    ABI_JUDGED_DENIED, /* no further datagram leaves, as long as the pod has these rules */
+};
+struct abi_judged {
+    __u64 time_ns; /* the datagram's */
+    __u32 rules;   /* likewise */
+    __u32 judgement;
+};
 
 /* Who is in a network namespace that the agent does not know. */
 struct abi_entered {

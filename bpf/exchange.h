@@ -86,6 +86,8 @@ static __always_inline void take_place(struct datagrams *all, struct peer *peer,
     ip_store(peer->wire, &wire->ip);
     peer->wire_port = wire->port;
     peer->tx = peer->rx = 0;
+    peer->looked_ns = peer->judged_ns = 0;
+    peer->judgement = peer->waiting = 0;
     peer->flags = flags;
 }
 
@@ -177,7 +179,7 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     struct datagrams *all;
     struct peer *peer;
     struct ip bound;
-    bool loopback, asks, quic, may_share, here;
+    bool loopback, asks, quic, may_share, shares, here;
     __u32 settings, verdict = 0, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
 
     request.pod = pod_of_current(&origin.pod);
@@ -220,10 +222,15 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
         flags |= PEER_STEERED;
     if (quic)
         flags |= PEER_REFUSED;
+    shares = may_share && request.peer == REST_PEER && all->turned_out >= MANY;
+    if (verdict & ABI_VERDICT_HELLO && !shares) {
+        flags |= PEER_HELD;
+        verdict = 0;
+    }
     if (verdict)
         flags |= PEER_DENIED;
     all->asker = origin;
-    if (may_share && request.peer == REST_PEER && all->turned_out >= MANY) {
+    if (shares) {
         share_place(all, &origin);
         return verdict ? deny_datagram(NULL, &all->asker, verdict, outcome) : UNTOUCHED;
     }

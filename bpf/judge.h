@@ -67,14 +67,14 @@ static __always_inline int error_of(__u32 verdict)
 }
 
 /* Whether there may be one more record of this pod's, and how many were not. */
-static __always_inline bool may_tell(__u64 pod, __u64 *missed)
+static __always_inline bool may_tell(void *by_pod, __u64 pod, __u64 *missed)
 {
     struct told_of_pod first = {.since_ns = bpf_ktime_get_ns(), .told = 1};
-    struct told_of_pod *told = bpf_map_lookup_elem(&policy_told, &pod);
+    struct told_of_pod *told = bpf_map_lookup_elem(by_pod, &pod);
 
     *missed = 0;
     if (!told) {
-        bpf_map_update_elem(&policy_told, &pod, &first, BPF_ANY);
+        bpf_map_update_elem(by_pod, &pod, &first, BPF_ANY);
         return true;
     }
     if (first.since_ns - told->since_ns >= told_window_ns) {
@@ -97,7 +97,7 @@ static __always_inline void tell_record(const struct abi_origin *origin, __u8 pr
     struct abi_socket *record;
     __u64 missed;
 
-    if (!may_tell(origin->pod, &missed))
+    if (!may_tell(&policy_told, origin->pod, &missed))
         return;
     record = begin_record(ABI_SOCKET_DENIED, origin);
     if (!record)

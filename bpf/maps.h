@@ -113,7 +113,15 @@ struct {
     __type(value, __u64);
 } records_lost SEC(".maps") __weak;
 
-/* How much was told of what rules refused, by pod. judge.h's alone. */
+/* What the agent says of handshakes by datagrams (abi.h). Read soon after it was written. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct abi_exchange);
+    __type(value, struct abi_judged);
+} hellos_judged SEC(".maps") __weak;
+
+/* How much was told, by pod: of what rules refused; of handshakes by datagrams. judge.h's alone. */
 struct told_of_pod {
     __u64 since_ns; /* monotonic clock */
     __u32 told;     /* since then */
@@ -125,6 +133,13 @@ struct {
     __type(key, __u64);
     __type(value, struct told_of_pod);
 } policy_told SEC(".maps") __weak;
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, ABI_PODS_MAX);
+    __type(key, __u64);
+    __type(value, struct told_of_pod);
+} hellos_told SEC(".maps") __weak;
 
 /* The rules of pods (abi.h). */
 struct {

@@ -45,6 +45,7 @@ enum peer_flags {
     PEER_DENIED = 1 << 6,  /* by rules */
     PEER_SAID = 1 << 7,    /* ... and that was told */
     PEER_JUDGED = 1 << 8,  /* there were rules to judge it by */
+    PEER_HELD = 1 << 9,    /* by these only what a ClientHello says can let it pass: see hello.h */
     PEER_PASSING =
         PEER_CONNECTED | PEER_TOLD | PEER_SAID, /* what changes while it stays the same */
 };
@@ -55,6 +56,10 @@ struct peer {
     __u16 wire_port, src_port; /* host order */
     __u32 flags;
     __u32 rules; /* by which it was judged */
+    /* Of the handshakes in it (hello.h): the latest datagram that was told, and that was judged;
+     * what that came to, by which rules; how many were told since. */
+    __u64 looked_ns, judged_ns;
+    __u32 judgement, judged_rules, waiting, pad;
     __u64 tx, rx;
     __u64 told_ns; /* boot clock */
 };

@@ -6,8 +6,8 @@
  * own context. An exchange begins with its first datagram: a connect() sends none, and the C
  * library connects datagram sockets just to see which address the kernel would choose. So here is
  * where it is told, where QUIC and what rules deny is refused (EPERM: programs fall back to TCP),
- * and where a question to a name server is filed for proxy/dns/resolver.c, for only now it has a
- * source port.
+ * where handshakes by datagrams are looked at (hello.h), and where a question to a name server is
+ * filed for proxy/dns/resolver.c, for only now it has a source port.
  *
  * sock_release comes when the last descriptor is closed, with nobody at the socket any more. */
 #include <linux/bpf.h>
@@ -17,6 +17,7 @@
 
 #include "bpf/bypass.h"
 #include "bpf/detour.h"
+#include "bpf/hello.h"
 #include "bpf/hold.h"
 #include "bpf/judge.h"
 #include "bpf/keyed.h"
@@ -30,12 +31,6 @@ enum {
 };
 static const __u64 tell_again_ns = 60ull * 1000000000;
 
-struct datagram {
-    struct ip src, dst;
-    __u16 src_port, dst_port;
-    __u32 len; /* of what is in it */
-};
-
 static __always_inline bool read_ports(struct __sk_buff *skb, __u32 at, struct datagram *out)
 {
     struct udphdr header;
@@ -44,7 +39,8 @@ static __always_inline bool read_ports(struct __sk_buff *skb, __u32 at, struct d
         return false;
     out->src_port = bpf_ntohs(header.source);
     out->dst_port = bpf_ntohs(header.dest);
-    out->len = skb->len - at - sizeof(header);
+    out->at = at + sizeof(header);
+    out->len = skb->len - out->at;
     return true;
 }
 
@@ -164,6 +160,17 @@ static __always_inline int refuse_datagram(struct peer *peer, const struct datag
     return REFUSE;
 }
 
+/* Once for as long as it has its place. */
+static __always_inline void say_denied(struct peer *peer, const struct datagram *datagram,
+                                       __u8 flags)
+{
+    if (peer->flags & PEER_SAID)
+        return;
+    ip_store(peer->origin.bound, &datagram->src);
+    tell_record(&peer->origin, IPPROTO_UDP, datagram->src_port, EPERM, flags);
+    peer->flags |= PEER_SAID;
+}
+
 /* By rules that are newer than what was decided, or for a destination that has no place: a socket's
  * threads may take them from each other. */
 static __always_inline __u32 judge_again(const struct datagrams *all, struct peer *peer,
@@ -180,14 +187,19 @@ static __always_inline __u32 judge_again(const struct datagrams *all, struct pee
     if (!peer || peer->flags & PEER_REST)
         return verdict;
     peer->rules = pod->rules;
-    peer->flags = (peer->flags & ~(PEER_DENIED | PEER_SAID)) | (verdict ? PEER_DENIED : 0);
+    peer->flags &= ~(PEER_DENIED | PEER_SAID | PEER_HELD);
+    if (verdict & ABI_VERDICT_HELLO) {
+        peer->flags |= PEER_HELD;
+        return 0;
+    }
+    if (verdict)
+        peer->flags |= PEER_DENIED;
     return verdict;
 }
 
 static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
-                                      const struct datagram *datagram)
+                                      const struct datagram *datagram, const struct abi_pod *pod)
 {
-    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &all->asker.pod);
     __u32 rules = pod ? pod->rules : 0, verdict;
 
     if (!rules || (peer && peer->flags & PEER_STEERED))
@@ -198,11 +210,8 @@ static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
         verdict = judge_again(all, peer, datagram, pod);
     if (!verdict)
         return false;
-    if (peer && !(peer->flags & (PEER_SAID | PEER_REST))) {
-        ip_store(peer->origin.bound, &datagram->src);
-        tell_record(&peer->origin, IPPROTO_UDP, datagram->src_port, EPERM, 0);
-        peer->flags |= PEER_SAID;
-    }
+    if (peer && !(peer->flags & PEER_REST))
+        say_denied(peer, datagram, 0);
     return true;
 }
 
@@ -218,13 +227,41 @@ static __always_inline bool is_unheard(struct bpf_sock *sk)
     return connection && connection->unheard;
 }
 
+/* What of an exchange leaves that a handshake may begin in, or has begun in. */
+__weak __noinline int pass_hello(struct __sk_buff *skb, struct peer *peer,
+                                 const struct datagram *datagram, __u32 rules)
+{
+    __u32 found;
+    bool held;
+
+    if (!peer || !datagram)
+        return ALLOW;
+    held = rules && peer->flags & PEER_HELD;
+    take_judgement(peer);
+    if (rules && peer->judgement == ABI_JUDGED_DENIED && peer->judged_rules == rules)
+        return REFUSE;
+    found = count_hellos(skb, datagram);
+    if (found && !(peer->flags & PEER_TOLD))
+        on_first(peer, datagram);
+    if (tell_hellos(skb, peer, datagram, found, rules) || !held)
+        return ALLOW;
+    if (found || peer->judged_ns != peer->looked_ns)
+        return LOSE;
+    if (peer->judgement == ABI_JUDGED_OPEN)
+        return ALLOW;
+    say_denied(peer, datagram, ABI_SOCKET_UNSEEN);
+    return REFUSE;
+}
+
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
+    const struct abi_pod *pod;
     struct datagram datagram;
     struct datagrams *all;
     struct peer *peer;
+    int outcome;
 
     if (sk && (is_detour(skb, sk) || is_unheard(sk)))
         return REFUSE;
@@ -240,12 +277,16 @@ int count_egress(struct __sk_buff *skb)
         return refuse_datagram(peer, &datagram);
     if (peer && peer->flags & PEER_STEERED && leaves(skb))
         return refuse_datagram(peer, &datagram);
-    if (is_denied(all, peer, &datagram))
+    pod = bpf_map_lookup_elem(&pods, &all->asker.pod);
+    if (is_denied(all, peer, &datagram, pod))
         return REFUSE;
     if (!peer)
         return ALLOW; /* its place was given away meanwhile */
     if (peer->flags & PEER_STEERED)
         file_asker(peer, &datagram);
+    outcome = pass_hello(skb, peer, &datagram, pod ? pod->rules : 0);
+    if (outcome != ALLOW) /* the verifier wants to see that it is one of these */
+        return outcome == LOSE ? LOSE : REFUSE;
     if (!(peer->flags & PEER_TOLD))
         on_first(peer, &datagram);
     __sync_fetch_and_add(&peer->tx, datagram.len);

@@ -224,11 +224,14 @@ bool ask_fits_tls(const struct ask *ask, const struct policy_tls *tls)
     return !ask->cipher || has_cipher(tls, ask->cipher);
 }
 
-/* A datagram is judged once: nobody reads a request or a ClientHello out of those that follow. */
+/* Of datagrams the ClientHello is read (QUIC, DTLS), but no request, and nothing of the server's.
+ */
 static bool fits_datagram(const struct ask *ask, const struct policy_to_ports *to_ports)
 {
-    if (to_ports->http_len || to_ports->server_names_len || to_ports->tls)
+    if (to_ports->http_len || to_ports->tls)
         return false;
+    if (to_ports->server_names_len && ask->facts->dst->port == DNS_PORT)
+        return false; /* where nobody waits for one */
     return !to_ports->dns_len || ask->point == POLICY_POINT_DNS ||
            ask->facts->dst->port == DNS_PORT;
 }
@@ -237,8 +240,8 @@ bool ask_fits_demands(const struct ask *ask, const struct policy_to_ports *to_po
 {
     char name[ASK_NAME_MAX];
 
-    if (ask->facts->protocol == PROTOCOL_UDP)
-        return fits_datagram(ask, to_ports);
+    if (ask->facts->protocol == PROTOCOL_UDP && !fits_datagram(ask, to_ports))
+        return false;
     if (to_ports->tls && !deny && !ask_fits_tls(ask, to_ports->tls))
         return false;
     if (!to_ports->server_names_len)

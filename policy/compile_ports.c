@@ -214,25 +214,28 @@ static const struct node *first_of(const struct node *list)
     return list && list->kind == NODE_LIST ? list->first : NULL;
 }
 
-/* What is of TLS and HTTP, where neither is. */
+/* What is of TLS and HTTP, where neither is; but a ClientHello may be, in QUIC or DTLS. */
 static void check_inside(struct compile *c, const struct node *node,
                          const struct policy_to_ports *to)
 {
-    static const char *const inside[] = {"serverNames", "http", "tls"};
+    static const struct {
+        const char *name;
+        bool datagrams;
+    } inside[] = {{"serverNames", true}, {"http", false}, {"tls", false}};
     const struct node *rules = compile_find(node, "rules");
     const struct node *port = first_of(compile_find(node, "ports"));
     const char *demand = NULL;
 
     for (size_t i = 0; i < ARRAY_SIZE(inside); i++) {
-        const struct node *said = compile_find(node, inside[i]);
+        const struct node *said = compile_find(node, inside[i].name);
 
-        said = said || !rules ? said : compile_find(rules, inside[i]);
-        if (said && is_udp_alone(to))
+        said = said || !rules ? said : compile_find(rules, inside[i].name);
+        if (said && !inside[i].datagrams && is_udp_alone(to))
             faults_add(c->faults, said->key_mark,
                        "%s cannot be judged on UDP, where no TLS of ours is; say protocol: TCP",
-                       inside[i]);
+                       inside[i].name);
         else if (said && !demand)
-            demand = inside[i];
+            demand = inside[i].name;
     }
     for (size_t i = 0; demand && port && i < to->ports_len; i++, port = port->next)
         if (is_dns(&to->ports[i]))

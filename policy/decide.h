@@ -85,6 +85,8 @@ void policy_decide_http(const struct policy_scope *scope, const struct policy_fa
  * *what: POLICY_UNSEEN_ALERT and the like, never _DEFAULT; verdict is VERDICT_ALERT or _DENY. */
 void policy_decide_unseen(const struct policy_scope *scope, const struct policy_facts *facts,
                           const char *why, enum policy_unseen *what, struct policy_verdict *out);
+/* Of datagrams, which that denies: whether a ClientHello could let them pass, by its name. */
+bool policy_hello_may_open(const struct policy_scope *scope, const struct policy_facts *facts);
 /* Whether what is said must be read: to know whether it is allowed, or as a policy wants to look
  * into it; whatever they say is to be done where that cannot be. */
 bool policy_must_read(const struct policy_scope *scope, const struct policy_facts *facts);

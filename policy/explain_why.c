@@ -2,7 +2,7 @@
 
 #include "policy/reason.h"
 
-enum { SHOWN = 100 };
+enum { SHOWN = 100, DNS_PORT = 53 };
 
 static void say(char why[EXPLAIN_WHY], const char *words)
 {
@@ -86,7 +86,8 @@ static void say_port(char why[EXPLAIN_WHY], const struct ask *ask)
 static void say_demand(char why[EXPLAIN_WHY], const struct ask *ask,
                        const struct policy_to_ports *to_ports, bool deny)
 {
-    if (ask->facts->protocol == PROTOCOL_UDP)
+    if (ask->facts->protocol == PROTOCOL_UDP &&
+        (to_ports->http_len || to_ports->tls || ask->facts->dst->port == DNS_PORT))
         say(why, "what it demands cannot be seen in datagrams");
     else if (to_ports->tls && !deny && !ask_fits_tls(ask, to_ports->tls))
         say(why, ask->facts->plain ? "it wants TLS, and this is in the clear"

@@ -92,8 +92,9 @@ static void by_where(const struct policy_scope *scope, const struct segment *seg
 static void by_datagram(const struct segment *segment, const struct ask *ask, struct fits *fits)
 {
     fits_and_not(fits, segment->http);
-    fits_and_not(fits, segment->served);
     fits_and_not(fits, segment->tls);
+    if (ask->facts->dst->port == DNS_PORT)
+        fits_and_not(fits, segment->served);
     if (ask->point != POLICY_POINT_DNS && ask->facts->dst->port != DNS_PORT)
         fits_and_not(fits, segment->dns);
 }
@@ -131,11 +132,9 @@ static void by_server_name(const struct segment *segment, const struct ask *ask,
 static void by_demands(const struct segment *segment, const struct ask *ask, enum view_part part,
                        struct fits *fits)
 {
-    if (ask->facts->protocol == PROTOCOL_UDP) {
+    if (ask->facts->protocol == PROTOCOL_UDP)
         by_datagram(segment, ask, fits);
-        return;
-    }
-    if (part == VIEW_ALLOW)
+    else if (part == VIEW_ALLOW)
         by_tls(segment, ask, fits);
     by_server_name(segment, ask, part, fits);
 }

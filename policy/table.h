@@ -26,6 +26,9 @@ enum policy_table_verdict { /* 0: it may go */
                             POLICY_TABLE_PROXY = 1 << 7,
                             POLICY_TABLE_SURE = 1 << 8,
                             POLICY_TABLE_NEEDS = 1 << 9, /* POLICY_WAY_NEEDS_PROXY */
+                            /* of datagrams: only if they begin with a ClientHello, whose name
+                             * decides */
+                            POLICY_TABLE_HELLO = 1 << 10,
                             POLICY_TABLE_VERDICT = 0xffff, /* all of these; above them: */
                             POLICY_TABLE_PLACE_AT = 16,    /* what policy_spelling_at() says of
                                                             * requests there */

@@ -132,6 +132,8 @@ static int find_verdict(struct policy_table *table, uint16_t who, const struct p
         policy_decide_unseen(scope, facts, "", &what, &verdict);
         *out = verdict.verdict == VERDICT_DENY ? POLICY_TABLE_LOOK : 0;
     }
+    if (*out && facts->protocol == PROTOCOL_UDP && policy_hello_may_open(scope, facts))
+        *out = POLICY_TABLE_HELLO;
     if (facts->protocol != PROTOCOL_TCP)
         return 0;
     *out |= how_routed(scope, facts);

@@ -48,6 +48,15 @@ static bool is_opened(const struct policy_scope *scope, const struct ask *ask,
     return false;
 }
 
+/* ... but a name that was said is known: whether it is one of these, the ClientHello has decided.
+ */
+static bool is_read_beyond(const struct ask *ask, const struct segment_grant *grant)
+{
+    const struct policy_to_ports *to_ports = grant->to_ports;
+
+    return is_read(grant) && (to_ports->http_len || to_ports->dns_len || !ask->server_name);
+}
+
 /* A rule that must read what is said to know whether it is allowed; silent: of policies that do not
  * say what to do where that cannot be. */
 static void find_reader(const struct policy_scope *scope, const struct ask *ask,
@@ -58,7 +67,8 @@ static void find_reader(const struct policy_scope *scope, const struct ask *ask,
     const struct segment_grant *grant;
 
     while (!by->policy && (grant = search_next(&each)))
-        if (is_read(grant) && (!silent || grant->policy->on_no_visibility == POLICY_UNSEEN_DEFAULT))
+        if (is_read_beyond(ask, grant) &&
+            (!silent || grant->policy->on_no_visibility == POLICY_UNSEEN_DEFAULT))
             *by = (struct search_hit){grant->policy,
                                       grant->http ? &grant->http->place : &grant->to_ports->place};
 }
@@ -146,6 +156,39 @@ void policy_decide_unseen(const struct policy_scope *scope, const struct policy_
         out->verdict = VERDICT_ALERT;
     out->action = unseen[told].action;
     reason_add(out->reason, sizeof(out->reason), why);
+}
+
+/* Whether a rule allows it by the name in a ClientHello alone. */
+static bool is_named(const struct policy_scope *scope, const struct ask *ask)
+{
+    struct search_each each = {
+        .scope = scope, .ask = ask, .mode = POLICY_ENFORCE, .part = VIEW_ALLOW};
+    const struct segment_grant *grant;
+
+    while ((grant = search_next(&each)))
+        if (grant->to_ports && grant->to_ports->server_names_len && !grant->to_ports->http_len &&
+            !grant->to_ports->tls)
+            return true;
+    return false;
+}
+
+bool policy_hello_may_open(const struct policy_scope *scope, const struct policy_facts *facts)
+{
+    struct search_hit reader = {0};
+    struct ask ask;
+
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+        const struct policy_place *place;
+
+        if (policy->mode == POLICY_ENFORCE &&
+            unseen[unseen_by(policy, &place)].gravity >= unseen[POLICY_UNSEEN_DROP].gravity)
+            return false;
+    }
+    ask_init(&ask, POLICY_POINT_VISIBILITY, facts, facts->name);
+    ask.server_name = ""; /* some name, whichever */
+    find_reader(scope, &ask, POLICY_ENFORCE, VIEW_DENY, true, &reader);
+    return !reader.policy && (is_opened(scope, &ask, POLICY_ENFORCE) || is_named(scope, &ask));
 }
 
 bool policy_must_read(const struct policy_scope *scope, const struct policy_facts *facts)

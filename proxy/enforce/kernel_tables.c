@@ -18,7 +18,8 @@ _Static_assert((int)POLICY_TABLE_DENY == (int)ABI_VERDICT_DENY &&
                    (int)POLICY_TABLE_KERNEL == (int)ABI_VERDICT_KERNEL &&
                    (int)POLICY_TABLE_PROXY == (int)ABI_VERDICT_PROXY &&
                    (int)POLICY_TABLE_SURE == (int)ABI_VERDICT_SURE &&
-                   (int)POLICY_TABLE_NEEDS == (int)ABI_VERDICT_NEEDS,
+                   (int)POLICY_TABLE_NEEDS == (int)ABI_VERDICT_NEEDS &&
+                   (int)POLICY_TABLE_HELLO == (int)ABI_VERDICT_HELLO,
                "the kernel's verdicts are a table's");
 _Static_assert((int)SPELLING_JUDGED == (int)ABI_SPELL_JUDGED &&
                    (int)SPELLING_AGENT == (int)ABI_SPELL_AGENT &&

@@ -156,7 +156,6 @@ static const struct compile_case ports[] = {
               "      serverNames: [a.example]\n"
               "      tls: {minVersion: \"1.3\"}\n"
               "      rules: {http: [{}]}"),
-     "8:7: serverNames cannot be judged on UDP, where no TLS of ours is; say protocol: TCP\n"
      "9:7: tls cannot be judged on UDP, where no TLS of ours is; say protocol: TCP\n"
      "10:15: http cannot be judged on UDP, where no TLS of ours is; say protocol: TCP"},
     {"what is said in TLS where the DNS is spoken, too",

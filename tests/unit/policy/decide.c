@@ -68,6 +68,12 @@ static const char *const policies[] = {
                   "  - toFQDNs: [{matchName: api.example.com}]\n"
                   "    toPorts: [{ports: [{port: '3128', protocol: TCP}], rules: {http: [{method: "
                   "GET}]}}]\n",
+    ['q'] = HEAD(
+        "q") "  egress:\n"
+             "  - toCIDR: [203.0.113.0/24]\n"
+             "    toPorts: [{ports: [{port: '443', protocol: UDP}], serverNames: ['*.good']}]\n"
+             "  egressDeny:\n"
+             "  - toPorts: [{ports: [{port: '443', protocol: ANY}], serverNames: [bad.good]}]\n",
     ['x'] = HEAD("x") "  egress:\n"
                       "  - toCIDRSet: [{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}]\n"
                       "  - toCIDR: ['2001:db8::/32']\n",
@@ -112,6 +118,18 @@ static const struct {
      .says = "no rule allows 203.0.113.9:22/TCP"},
     {"another protocol", "a", "203.0.113.9:443", NULL, DENY, BY("a", "egress"),
      .says = "no rule allows 203.0.113.9:443/UDP", .protocol = PROTOCOL_UDP},
+    {"datagrams, of which the name is yet to come", "q", "203.0.113.9:443", NULL, ALLOW,
+     BY("q", "egress[0].toPorts[0]"), .protocol = PROTOCOL_UDP},
+    {"... and fits", "q", "203.0.113.9:443", "a.good", ALLOW, BY("q", "egress[0].toPorts[0]"),
+     .protocol = PROTOCOL_UDP, .tls = "a.good", .hello = true},
+    {"... and is another", "q", "203.0.113.9:443", "a.evil", DENY, BY("q", "egress[0].toPorts[0]"),
+     .protocol = PROTOCOL_UDP, .tls = "a.evil", .hello = true,
+     .says = "no rule allows the name a.evil"},
+    {"... and is denied", "q", "203.0.113.9:443", "bad.good", DENY,
+     BY("q", "egressDeny[0].toPorts[0]"), .protocol = PROTOCOL_UDP, .tls = "bad.good",
+     .hello = true},
+    {"... and was not said", "q", "203.0.113.9:443", NULL, DENY, BY("q", "egress[0].toPorts[0]"),
+     .protocol = PROTOCOL_UDP, .hello = true},
     {"a range's first", "a", "198.51.100.1:8000", NULL, ALLOW, BY("a", "egress[1].toPorts[0]")},
     {"a range's last", "a", "198.51.100.1:8009", NULL, ALLOW, BY("a", "egress[1].toPorts[0]")},
     {"behind a range", "a", "198.51.100.1:8010", NULL, DENY, BY("a", "egress")},

@@ -39,7 +39,7 @@ static struct naive_ask random_ask(void)
     struct naive_ask ask = {.kind = (enum naive_kind)chance(NAIVE_KINDS)};
 
     ask.curl = chance(2);
-    ask.udp = (ask.kind == NAIVE_CONNECT || ask.kind == NAIVE_DNS) && chance(3) == 0;
+    ask.udp = ask.kind <= NAIVE_HELLO && chance(3) == 0;
     ask.address = ANY(naive_addresses);
     ask.port = ask.kind == NAIVE_DNS && chance(3) ? 53 : ANY(naive_port);
     ask.resolved_len = chance(4);
@@ -195,9 +195,9 @@ static bool meets_demands(const struct naive_ports *to, bool deny, const struct 
 {
     bool tls = to->version || to->cipher;
 
-    if (ask->udp)
-        return !to->http_len && !to->servers_len && !tls &&
-               (!to->dns_len || ask->question || ask->port == 53);
+    if (ask->udp && (to->http_len || tls || (to->servers_len && ask->port == 53) ||
+                     (to->dns_len && !ask->question && ask->port != 53)))
+        return false;
     if (tls && !deny) {
         if (ask->plain || (to->version && ask->version && ask->version < to->version))
             return false;

@@ -212,6 +212,51 @@ static void says_what_is_decided(void **state)
     }
 }
 
+/* Of datagrams the kernel lets go only what may be a ClientHello, where its name decides. */
+static void a_name_may_open_datagrams(void **state)
+{
+#define NAMED                                                                                      \
+    "  egress:\n"                                                                                  \
+    "  - toCIDR: [198.51.100.0/24]\n"                                                              \
+    "    toPorts: [{ports: [{port: '443', protocol: ANY}], serverNames: [a.example]}]\n"
+#define OPEN "  egress: [{toCIDR: [198.51.100.0/24]}]\n"
+#define ODD                                                                                        \
+    "  egressDeny: [{toPorts: [{ports: [{port: '443', protocol: UDP}], serverNames: "              \
+    "[b.example]}]}]\n"
+    static const struct {
+        const char *name, *policy;
+        enum protocol protocol;
+        uint32_t want;
+    } cases[] = {
+        {"a rule has names", HEAD NAMED, PROTOCOL_UDP, POLICY_TABLE_HELLO},
+        {"... of a connection", HEAD NAMED, PROTOCOL_TCP, POLICY_TABLE_LOOK | POLICY_TABLE_PROXY},
+        {"... and what is not seen is only told", HEAD "  onNoVisibility: alert\n" NAMED,
+         PROTOCOL_UDP, 0},
+        {"... and is dropped, whoever it is for", HEAD "  onNoVisibility: drop\n" NAMED,
+         PROTOCOL_UDP, POLICY_TABLE_LOOK},
+        {"... and names must agree, which is not seen to the end",
+         HEAD NAMED "  inspect: {consistency: deny}\n", PROTOCOL_UDP, POLICY_TABLE_LOOK},
+        {"no name is asked for", HEAD OPEN, PROTOCOL_UDP, 0},
+        {"one is denied", HEAD OPEN ODD, PROTOCOL_UDP, POLICY_TABLE_HELLO},
+        {"one is denied, and nothing allowed", HEAD "  egress: []\n" ODD, PROTOCOL_UDP,
+         POLICY_TABLE_DENY},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(policy_view_unref) struct policy_view *view = view_of(cases[i].policy);
+        CLEANUP(binaries_fini) struct binaries binaries = {0};
+        CLEANUP(policy_table_free) struct policy_table *table = NULL;
+        struct addr dst = addr_of("198.51.100.1", 443);
+        struct err err;
+
+        print_message("  %s\n", cases[i].name);
+        assert_int_equal(policy_table_new(&table, view, &binaries, &err), 0);
+        assert_int_equal(look_up(table, class_of(table, &dst), 0, cases[i].protocol, 443),
+                         cases[i].want);
+    }
+}
+
 static void what_leads_to_the_same_is_one_class(void **state)
 {
     static const char policy[] = HEAD "  egress:\n"
@@ -443,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_what_is_decided),
+        cmocka_unit_test(a_name_may_open_datagrams),
         cmocka_unit_test(what_leads_to_the_same_is_one_class),
         cmocka_unit_test(raw_sockets_are_refused_where_anything_is_enforced),
         cmocka_unit_test(what_is_too_much_is_said),

@@ -53,6 +53,18 @@ static const struct {
      HEAD("a") "  egress: [{toEntities: [world], toPorts: [{ports: [{port: '443', protocol: "
                "TCP}], serverNames: [a.test]}]}]\n",
      POLICY_UNSEEN_DROP, VERDICT_DENY, POLICY_ENFORCE, "egress[0].toPorts[0]", NULL, NULL},
+    {"... of which one was said",
+     HEAD("a") "  egress: [{toEntities: [world], toPorts: [{ports: [{port: '443', protocol: "
+               "TCP}], serverNames: [a.test]}]}]\n",
+     POLICY_UNSEEN_ALERT, VERDICT_ALERT, POLICY_ENFORCE, "egress", "a.test", "a.test"},
+    {"names of TLS are denied, and nobody said one",
+     HEAD("a") WORLD "  egressDeny: [{toPorts: [{ports: [{port: '443', protocol: TCP}], "
+                     "serverNames: [a.test]}]}]\n",
+     POLICY_UNSEEN_DROP, VERDICT_DENY, POLICY_ENFORCE, "egressDeny[0].toPorts[0]", NULL, NULL},
+    {"... but another was said",
+     HEAD("a") WORLD "  egressDeny: [{toPorts: [{ports: [{port: '443', protocol: TCP}], "
+                     "serverNames: [a.test]}]}]\n",
+     POLICY_UNSEEN_ALERT, VERDICT_ALERT, POLICY_ENFORCE, "egress", "b.test", "b.test"},
     {"bodies are", HEAD("a") WORLD "  inspect: {bodies: [{patterns: [jwt], action: deny}]}\n",
      POLICY_UNSEEN_DROP, VERDICT_DENY, POLICY_ENFORCE, "inspect.bodies[0]", NULL, NULL},
     {"bodies are told of",
