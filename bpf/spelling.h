@@ -43,15 +43,20 @@ static __always_inline bool spelling_is_fresh(struct speech *speech, enum abi_di
     return true;
 }
 
-/* Whether the address was the answer for this name. */
-static __always_inline bool is_spoken(const struct speech *speech, __u64 name)
+/* Which rules that want a name fit the one that was said, for its address was the answer for it. */
+static __always_inline __u64 spoken_fits(const struct speech *speech, __u64 name)
 {
     struct abi_spoken_key key = {.pod = speech->origin.pod, .name = name};
     const struct abi_spoken *spoken;
 
     __builtin_memcpy(key.ip, speech->origin.ip, sizeof(key.ip));
     spoken = bpf_map_lookup_elem(&policy_spoken, &key);
-    return spoken && bpf_ktime_get_ns() < spoken->until_ns;
+    if (!spoken || bpf_ktime_get_ns() >= spoken->until_ns)
+        return 0;
+    for (int i = 0; i < ABI_SPOKEN_RULES; i++)
+        if (spoken->by[i].rules == speech->rules)
+            return spoken->by[i].fits;
+    return 0;
 }
 
 /* Of a head that has ended. An answer is no request that fits. */
@@ -64,7 +69,7 @@ static __always_inline bool may_go(const struct speech *speech, const struct spe
         return true;
     if (spell->flags & SPELL_ANSWERS)
         return false;
-    return spell_goes(spell, spelling, spelling->named && is_spoken(speech, spell->hash),
+    return spell_goes(spell, spelling, spelling->named ? spoken_fits(speech, spell->hash) : 0,
                       side->keyed);
 }
 

@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
 #include "proxy/keeper/voice.h"
-#include "proxy/kernel/grammar.h"
 #include "route.skel.h"
 #include "sallyport.skel.h"
 
@@ -64,35 +62,6 @@ static int load(struct backend *backend, struct err *err)
     return code;
 }
 
-/* Copies what there is of an array into a map's, which the kernel reads as it is. */
-static int fill(const struct bpf_map *map, const void *from, size_t size, struct err *err)
-{
-    size_t whole = (size_t)bpf_map__max_entries(map) * bpf_map__value_size(map);
-    void *to = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-
-    if (to == MAP_FAILED)
-        return err_sys(err, -errno, "mapping the BPF map %s", bpf_map__name(map));
-    memcpy(to, from, size);
-    munmap(to, whole);
-    return 0;
-}
-
-/* Without it no head would be found. */
-static int write_grammar(struct backend *backend, struct err *err)
-{
-    CLEANUP(rows_fini) struct rows grammar = {0};
-    int code = 0;
-
-    if (!grammar_make(&grammar, 0))
-        return err_set(err, -ENOMEM, "the grammar of HTTP");
-    code = fill(backend->bpf->maps.spell_table, grammar.next, grammar.len * sizeof(*grammar.next),
-                err);
-    if (code == 0)
-        code = fill(backend->bpf->maps.spell_abouts, grammar.abouts,
-                    grammar.len * sizeof(*grammar.abouts), err);
-    return code;
-}
-
 static int attach(struct backend *backend, int cgroup_fd, struct err *err)
 {
     int code = bpf_prog_attach(bpf_program__fd(backend->bpf->progs.hear_sent),
@@ -126,8 +95,6 @@ int backend_new(struct backend **out, struct sallyport_bpf *bpf, int cgroup_fd, 
         return err_set(err, -ENOMEM, "the kernel route");
     backend->main = bpf;
     code = load(backend, &backend->why);
-    if (code == 0)
-        code = write_grammar(backend, &backend->why);
     if (code == 0)
         code = attach(backend, cgroup_fd, &backend->why);
     if (code < 0)
