@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Promise: which route a connection takes is as --route says, or the policy that is for its program,
 # or, by itself (auto), the program: what is in the clear, or encrypted by the program itself, comes to
-# the proxy then. On the kernel route plain HTTP is told the same. `status` and the metrics tell of it.
+# the proxy then. On the kernel route plain HTTP is told the same, and what is denied cannot be sent, and
+# reaches nobody. `status` and the metrics tell of it.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
@@ -63,6 +64,16 @@ expect_eq "... and against passing it on" "/a proxy terminated" \
     "$(routed --route passthrough --policy "$T/proxy.yaml" -- curl -sS "$TLS/a")"
 expect_eq "the proxy wins" "/a proxy plaintext" \
     "$(routed --policy "$T/proxy.yaml" --policy "$T/curl.yaml" -- curl -sS "$PLAIN/a")"
+policy c "route: kernel" \
+    'egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "80"}], rules: {http: [{path: /a}]}}]}]' >"$T/deny.yaml"
+: >"$T/access"
+expect_eq "what is denied" "/a kernel plaintext, /admin/b kernel plaintext" \
+    "$(routed --policy "$T/deny.yaml" -- sh -c "curl -sS $PLAIN/a; curl -sS $PLAIN/admin/b; echo \$?")"
+expect_grep "it could not be sent" '^curl: .*Permission denied' "$T/said"
+expect_grep "how it is told" '"verdict":"deny"' "$EVENTS"
+expect_grep "the origin saw one" ' GET /a ' "$T/access"
+expect_no_grep "... and not the other" 'GET /admin' "$T/access"
+expect_grep "what that does not keep" 'policy c: route: kernel with http rules: .*several threads' "$T/said"
 echo "ok: by policies"
 
 # ---- of an agent's pods
