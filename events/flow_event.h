@@ -79,7 +79,9 @@ struct flow_event {
             const char *sni;     /* NULL: none was sent */
             const char *version; /* "TLS1.3"; NULL when there was no handshake */
             const char *cipher;
-            const char *alpn; /* NULL: none agreed */
+            const char *alpn; /* NULL: none agreed; by datagrams: none offered */
+            /* "QUICv1", "DTLS1.2", static; NULL: a connection's */
+            const char *transport;
             bool resumed;
             const char *ja4; /* the program's ClientHello, NULL: none */
             const char *subject, *issuer, *not_after, *sha256; /* upstream's certificate, or NULL */

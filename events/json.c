@@ -75,6 +75,7 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
     json_text(out, "version", event->tls.version);
     json_text(out, "cipher", event->tls.cipher);
     json_text(out, "alpn", event->tls.alpn);
+    json_text(out, "transport", event->tls.transport);
     if (event->tls.version)
         json_flag(out, "resumed", event->tls.resumed);
     json_text(out, "ja4", event->tls.ja4);

@@ -97,7 +97,7 @@ static void append_tls(struct buffer *out, const struct flow_event *event)
 
     field(out, addr_format(&event->dst, dst));
     field(out, event->tls.sni);
-    field(out, event->tls.version);
+    field(out, event->tls.transport ? event->tls.transport : event->tls.version);
     field(out, event->tls.cipher);
     append_unread(out, event);
 }

@@ -26,6 +26,7 @@
 #include "proxy/succession/predecessor.h"
 #include "proxy/dns/resolver.h"
 #include "proxy/telemetry/sessions.h"
+#include "proxy/handshakes/handshakes.h"
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
 
@@ -134,6 +135,20 @@ static int build_programs(struct agent *agent, struct err *err)
     return programs_new(&agent->programs, &parts, err);
 }
 
+static int build_handshakes(struct agent *agent, struct err *err)
+{
+    const struct handshakes_parts parts = {
+        .bpf = keeper_bpf(agent->keeper),
+        .identity = agent->identity,
+        .policies = agent->policies,
+        .names = agent->names,
+        .act = agent->act,
+        .producer = agent->producer,
+    };
+
+    return handshakes_new(&agent->handshakes, &parts, err);
+}
+
 static int build_sockets(struct agent *agent, struct err *err)
 {
     const struct sockets_parts parts = {
@@ -143,6 +158,7 @@ static int build_sockets(struct agent *agent, struct err *err)
         .resolver = agent->resolver,
         .connects = agent->connects,
         .programs = agent->programs,
+        .handshakes = agent->handshakes,
         .producer = agent->producer,
     };
 
@@ -280,6 +296,7 @@ static int begin_watching(struct agent *agent, struct err *err)
     identity_on_socket(agent->identity, on_socket, agent);
     identity_on_syn(agent->identity, attempts_on_record, agent->attempts);
     identity_on_ktls(agent->identity, on_ktls, agent);
+    identity_on_datagram(agent->identity, sockets_on_datagram, agent->sockets);
     identity_before_exits(agent->identity, agent_before_exits, agent);
     agent->on_record = watch(agent, identity_fd(agent->identity));
     agent->on_flow_end = watch(agent, identity_wake_fd(agent->identity));
@@ -391,6 +408,8 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
         result = build_connects(agent, err);
     if (result == 0 && steers)
         result = build_programs(agent, err);
+    if (result == 0 && steers)
+        result = build_handshakes(agent, err);
     if (result == 0)
         result = build_sockets(agent, err);
     if (result == 0)
@@ -462,6 +481,7 @@ static void say_last_words(struct agent *agent)
         identity_on_socket(agent->identity, NULL, NULL);
         identity_on_syn(agent->identity, NULL, NULL);
         identity_on_ktls(agent->identity, NULL, NULL);
+        identity_on_datagram(agent->identity, NULL, NULL);
         identity_finish(agent->identity);
     }
     bus_free(&agent->bus);
@@ -506,6 +526,7 @@ void agent_free(struct agent **agent)
     passthrough_free(&gone->passthrough);
     credentials_unref(&gone->credentials);
     sockets_free(&gone->sockets);
+    handshakes_free(&gone->handshakes);
     programs_free(&gone->programs);
     connects_free(&gone->connects);
     resolver_free(&gone->resolver);

@@ -24,6 +24,7 @@ struct agent {
     struct policies *policies;
     struct act *act;
     struct connects *connects;
+    struct handshakes *handshakes;
     struct credentials *credentials; /* in force */
     struct limits limits;
     struct worker **workers;

@@ -15,6 +15,7 @@
 #include "bpf/abi.h"
 #include "events/verdict.h"
 #include "proxy/enforce/connects.h"
+#include "proxy/handshakes/handshakes.h"
 #include "proxy/identity/identity.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/pods/pods.h"
@@ -61,8 +62,7 @@ static void entry_free(struct sockets *sockets, struct tracked **entry)
     free(gone);
 }
 
-/* The first one stands. */
-static void set_error(struct tracked *entry, const char *error)
+void sockets_set_error(struct tracked *entry, const char *error)
 {
     if (entry->error)
         return;
@@ -166,10 +166,12 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
     tdelete(entry, &sockets->tree, by_key);
     sockets->len--;
     if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
-        set_error(entry, strerror(entry->failure));
+        sockets_set_error(entry, strerror(entry->failure));
     if (entry->protocol == PROTOCOL_UDP)
         emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
     emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
+    if (entry->protocol == PROTOCOL_UDP && sockets->parts.handshakes)
+        handshakes_forget(sockets->parts.handshakes, entry->cookie, &entry->dst);
     if (entry->protocol == PROTOCOL_UDP && entry->route == ROUTE_PROXY)
         resolver_forget(sockets->parts.resolver, entry->cookie, &entry->dst);
     entry_free(sockets, &entry);
@@ -261,7 +263,7 @@ static void handle_connect(struct sockets *sockets, const struct abi_socket *rec
     if (!entry)
         return;
     if (record->flags & ABI_SOCKET_REFUSED)
-        set_error(entry, "QUIC is refused, so that the program falls back to TCP");
+        sockets_set_error(entry, "QUIC is refused, so that the program falls back to TCP");
     emit_connect(sockets, entry, record);
 }
 
@@ -376,7 +378,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     entry->tls_version = flow->tls_version;
     entry->tls_cipher = flow->tls_cipher;
     if (flow->error[0])
-        set_error(entry, flow->error);
+        sockets_set_error(entry, flow->error);
     if (!entry->released) { /* until the kernel says it better */
         entry->tx = flow->tx;
         entry->rx = flow->rx;

@@ -17,12 +17,14 @@
 #include "proxy/doors/origin.h"
 
 struct sockets;
+struct abi_datagram;
 struct abi_socket;
 struct identity;
 struct pods;
 struct names;
 struct resolver;
 struct connects;
+struct handshakes;
 struct programs;
 
 struct sockets_parts { /* all borrowed, all outlive it; producer is the control thread's */
@@ -31,8 +33,9 @@ struct sockets_parts { /* all borrowed, all outlive it; producer is the control 
     struct pods *pods;
     struct names *names;
     struct resolver *resolver;
-    struct connects *connects; /* NULL: no policy has a say */
-    struct programs *programs; /* likewise */
+    struct connects *connects;     /* NULL: no policy has a say */
+    struct programs *programs;     /* likewise */
+    struct handshakes *handshakes; /* NULL: nobody reads what datagrams begin with */
     struct bus_producer *producer;
 };
 
@@ -44,6 +47,9 @@ int sockets_wake_fd(const struct sockets *sockets);
 
 /* For identity_on_socket(): a record of the kernel's. */
 void sockets_on_record(void *sockets, const struct abi_socket *record);
+
+/* For identity_on_datagram(). */
+void sockets_on_datagram(void *sockets, const struct abi_datagram *record);
 
 /* The connection has become a flow, whose sockets_flow_done will come. process and pod are
  * borrowed, and may be NULL. */

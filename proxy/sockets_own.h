@@ -54,6 +54,8 @@ struct tracked *sockets_find(const struct sockets *sockets, uint64_t cookie, con
  * NULL. NULL when out of memory: counted as a lost event. */
 struct tracked *sockets_track(struct sockets *sockets, const struct tracked *like,
                               struct process *process);
+/* The first one stands. */
+void sockets_set_error(struct tracked *entry, const char *error);
 /* Its program has closed it: sockets_step() tells that when it is due. */
 void sockets_release(struct sockets *sockets, struct tracked *entry);
 /* What is told of it, without a verdict; NULL when out of memory. */

@@ -56,6 +56,8 @@ struct identity {
     void *on_syn_arg;
     void (*on_ktls)(void *arg, const struct abi_ktls *record);
     void *on_ktls_arg;
+    void (*on_datagram)(void *arg, const struct abi_datagram *record);
+    void *on_datagram_arg;
 };
 
 /* ---- the table ---------------------------------------------------------------------------------
@@ -274,6 +276,9 @@ static int on_record(void *arg, void *data, size_t len)
     } else if (kind == ABI_KTLS) {
         if (identity->on_ktls && len >= sizeof(struct abi_ktls))
             identity->on_ktls(identity->on_ktls_arg, data);
+    } else if (kind == ABI_DATAGRAM) {
+        if (identity->on_datagram && len >= sizeof(struct abi_datagram))
+            identity->on_datagram(identity->on_datagram_arg, data);
     } else if (kind == ABI_SYN_HELD || kind == ABI_SYN_GONE) {
         if (identity->on_syn && len >= offsetof(struct abi_syn, packet))
             identity->on_syn(identity->on_syn_arg, data);
@@ -588,6 +593,14 @@ void identity_on_ktls(struct identity *identity,
 {
     identity->on_ktls = on_ktls;
     identity->on_ktls_arg = arg;
+}
+
+void identity_on_datagram(struct identity *identity,
+                          void (*on_datagram)(void *arg, const struct abi_datagram *record),
+                          void *arg)
+{
+    identity->on_datagram = on_datagram;
+    identity->on_datagram_arg = arg;
 }
 
 void identity_on_syn(struct identity *identity,

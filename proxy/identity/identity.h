@@ -15,6 +15,7 @@
 struct identity;
 struct abi_ktls;
 struct abi_socket;
+struct abi_datagram;
 struct abi_syn;
 struct sallyport_bpf;
 struct pods;
@@ -58,6 +59,11 @@ void identity_on_socket(struct identity *identity,
 /* The same for every record of a program that hands its keys to the kernel. May be NULL. */
 void identity_on_ktls(struct identity *identity,
                       void (*on_ktls)(void *arg, const struct abi_ktls *record), void *arg);
+
+/* The same for every datagram that a handshake may begin in. */
+void identity_on_datagram(struct identity *identity,
+                          void (*on_datagram)(void *arg, const struct abi_datagram *record),
+                          void *arg);
 
 /* The same for every record of a SYN that is held back. */
 void identity_on_syn(struct identity *identity,

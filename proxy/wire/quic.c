@@ -21,8 +21,6 @@ enum {
     TAG = 16,
     SAMPLE = 16,
     SAMPLE_AT = 4, /* behind where the packet number begins, whatever its length */
-    VERSION_1 = 0x00000001,
-    VERSION_2 = 0x6b3343cf,
 
     FRAME_PADDING = 0x00,
     FRAME_PING = 0x01,
@@ -40,14 +38,14 @@ static const struct version {
     uint8_t salt[20];
     const char *key, *iv, *mask_key; /* labels */
 } versions[] = {
-    {VERSION_1,
+    {QUIC_VERSION_1,
      {PACKET_INITIAL, PACKET_0RTT, PACKET_HANDSHAKE, PACKET_RETRY},
      {0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17,
       0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a},
      "tls13 quic key",
      "tls13 quic iv",
      "tls13 quic hp"},
-    {VERSION_2,
+    {QUIC_VERSION_2,
      {PACKET_RETRY, PACKET_INITIAL, PACKET_0RTT, PACKET_HANDSHAKE},
      {0x0d, 0xed, 0xe3, 0xde, 0xf7, 0x00, 0xa6, 0xdb, 0x81, 0x93,
       0x81, 0xbe, 0x6e, 0x26, 0x9d, 0xcb, 0xf9, 0xbd, 0x2e, 0xd9},

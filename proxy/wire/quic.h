@@ -23,6 +23,8 @@ enum quic_status {
 };
 
 enum {
+    QUIC_VERSION_1 = 0x00000001,
+    QUIC_VERSION_2 = 0x6b3343cf,
     QUIC_CID_MAX = 20, /* bytes of a connection id */
     QUIC_KEY = 16,
     QUIC_IV = 12,

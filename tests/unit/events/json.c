@@ -166,6 +166,16 @@ static const struct {
      "\"not_after\":\"2027-01-01T00:00:00Z\",\"sha256\":\"ab\"},"
      "\"client_certificate\":\"CN=me\","
      "\"visibility\":\"terminated\",\"route\":\"proxy\"}" TAIL},
+    {"the beginning of QUIC",
+     {.kind = FLOW_EVENT_TLS,
+      .process = &cart,
+      FLOW,
+      .protocol = PROTOCOL_UDP,
+      .route = ROUTE_DIRECT,
+      .visibility = VISIBILITY_OPAQUE,
+      .tls = {.sni = "ebpf.io", .alpn = "h3", .transport = "QUICv1"}},
+     "{\"process_tls\":{" CART "," SOCKET_UDP ",\"sni\":\"ebpf.io\",\"alpn\":\"h3\","
+     "\"transport\":\"QUICv1\",\"visibility\":\"opaque\",\"route\":\"direct\"}" TAIL},
     {"tls that was never opened",
      {.kind = FLOW_EVENT_TLS,
       .process = &cart,

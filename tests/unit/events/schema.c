@@ -296,6 +296,7 @@ static const struct flow_event full[] = {
              .version = "TLS1.3",
              .cipher = "TLS_AES_128_GCM_SHA256",
              .alpn = "h2",
+             .transport = "QUICv1",
              .ja4 = "t13d1516h2_8daaf6152771_e5627efa2ab1",
              .subject = "CN=ebpf.io",
              .issuer = "CN=R3",
