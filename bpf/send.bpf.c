@@ -13,6 +13,7 @@
 
 #include "bpf/adopt.h"
 #include "bpf/bypass.h"
+#include "bpf/encrypted.h"
 #include "bpf/hear.h"
 
 enum { STEPS_MAX = 1 << 20 }; /* a message has half as many bytes */
@@ -28,6 +29,7 @@ struct sk_msg_sg {
 };
 struct sk_msg {
     struct sk_msg_sg sg;
+    struct sock *sk;
 };
 
 #pragma clang attribute pop
@@ -83,6 +85,51 @@ static void hear_tell(struct hearing *hearing, struct speech_side *side, enum ab
         side->lost += len;
 }
 
+/* From now on the kernel encrypts, and we see what it is given: another conversation begins. */
+static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_side *side)
+{
+    const struct sk_msg *kernels = (const void *)msg;
+
+    if (side->keyed || (side->spell.mode != SPELL_FIRST && side->spell.mode != SPELL_TLS) ||
+        !is_encrypted(BPF_CORE_READ(kernels, sk)))
+        return;
+    side->keyed = true;
+    side->sealed = 0;
+    __builtin_memset(&side->spell, 0, sizeof(side->spell));
+}
+
+/* What the program has the kernel encrypt as a record of another type comes here, too, a record at
+ * a time, and nothing says so: known by its shape (RFC 8446 section 4, 6), and only where a head
+ * cannot have such bytes. Of those with room for secrets, there can be but one. */
+static __always_inline bool is_control(struct hearing *hearing, struct speech_side *side)
+{
+    enum {
+        ALERT = 2,
+        KEY_UPDATE = 5,
+        WARNING = 1,
+        FATAL = 2,
+        TICKET = 4,
+        FINISHED = 20,
+        UPDATE = 24
+    };
+    __u8 head[4] = {};
+    __u32 len;
+
+    if (!side->keyed || (side->spell.mode > SPELL_HEAD && side->spell.mode != SPELL_FRAMES) ||
+        side->size < ALERT || (side->spell.mode == SPELL_FRAMES && side->spell.at) ||
+        !show(hearing, 0, side->size < 4 ? ALERT : 4) ||
+        bpf_probe_read_kernel(head, side->size < 4 ? ALERT : 4, data_of(hearing->from)))
+        return false;
+    if (side->size == ALERT)
+        return head[0] == WARNING || head[0] == FATAL;
+    len = 4 + ((__u32)head[1] << 16 | (__u32)head[2] << 8 | head[3]);
+    if (side->size != len)
+        return false;
+    return (head[0] == UPDATE && len == KEY_UPDATE) ||
+           (head[0] == TICKET && !hearing->speech->asks) ||
+           (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
+}
+
 static long step(__u32 turn, struct hearing *hearing)
 {
     return hear_step(hearing, ABI_TX);
@@ -101,7 +148,10 @@ int hear_sent(struct sk_msg_md *msg)
     if (!hearing.speech || hearing.speech->over)
         return SK_PASS;
     side = &hearing.speech->sides[ABI_TX];
+    notice_keys(msg, side);
     hear_begin(side, msg->size);
+    if (is_control(&hearing, side))
+        return SK_PASS;
     side->end = side->element = 0;
     side->pid = bpf_get_current_pid_tgid() >> 32;
     bpf_loop(STEPS_MAX, step, &hearing, 0);

@@ -26,7 +26,9 @@ struct speech_side { /* one direction of it */
     __u8 sealed;              /* how many records came that nobody can read */
     __u8 keyed;               /* the kernel encrypts it */
     __u32 records;            /* bytes of TLS handshakes that were told */
-    __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
+    __u8 finished;            /* what looked like the end of a handshake was passed over */
+    __u8 pad[3];
+    __u64 skipped, lost; /* bytes that were not told, and for which reason: struct abi_said */
 };
 
 struct speech {

@@ -99,11 +99,40 @@ static void who_begins_otherwise_stays(void **state)
     assert_int_equal(spoken[ABI_TX].begins, 2);
 }
 
+/* Only older kernels let it have both. */
+static int stay_and_encrypt(int fd, const void *arg)
+{
+    int code = say(fd, HELLO, sizeof(HELLO) - 1);
+
+    (void)arg;
+    if (code == 0)
+        code = encrypt(fd);
+    return code ? code : say(fd, GET, sizeof(GET) - 1);
+}
+
+static void who_stays_is_seen_through(void **state)
+{
+    struct report report;
+
+    (void)state;
+    say_route(ABI_ROUTE_PLAIN);
+    report = speak(stay_and_encrypt, NULL, (struct span){0});
+    assert_memory_equal(spoken[ABI_TX].bytes, HELLO, sizeof(HELLO) - 1);
+    if (report.code == 1 || report.code == -EINVAL)
+        return;
+    assert_int_equal(report.code, 0);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(HELLO GET) - 1);
+    assert_memory_equal(spoken[ABI_TX].bytes, HELLO GET, sizeof(HELLO GET) - 1);
+    assert_true(spoken[ABI_TX].flags & ABI_SAID_KTLS);
+    assert_int_equal(spoken[ABI_TX].begins, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(who_begins_with_tls_leaves),
         spoken_test(who_begins_otherwise_stays),
+        spoken_test(who_stays_is_seen_through),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);

@@ -1,0 +1,39 @@
+/* encrypted: whether the kernel encrypts what a socket sends. */
+#pragma once
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/kernel.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct tcp_ulp_ops {
+    char name[16];
+};
+struct inet_connection_sock { /* begins with a struct sock */
+    const struct tcp_ulp_ops *icsk_ulp_ops;
+    void *icsk_ulp_data;
+};
+struct tls_context {
+    __u8 tx_conf : 3;
+};
+
+#pragma clang attribute pop
+
+/* The keys were taken, which a setsockopt() that came by does not say. */
+static __always_inline bool is_encrypted(const struct sock *sk)
+{
+    static const char tls[4] = "tls";
+    const struct inet_connection_sock *icsk = (const void *)sk;
+    const struct tls_context *context = BPF_CORE_READ(icsk, icsk_ulp_data);
+    const struct tcp_ulp_ops *ops = BPF_CORE_READ(icsk, icsk_ulp_ops);
+    __u32 name = 0;
+
+    if (!context || !ops)
+        return false;
+    bpf_probe_read_kernel(&name, sizeof(name), &ops->name);
+    return name == *(const __u32 *)tls && BPF_CORE_READ_BITFIELD_PROBED(context, tx_conf);
+}
