@@ -22,7 +22,7 @@
 #include "bpf/abi.h"
 #include "bpf/spell_rows.h"
 
-enum { SPELL_PIECE = 256, SPELL_TAIL = 64 };
+enum { SPELL_PIECE = 256, SPELL_TAIL = 64, SPELL_STEPS = 16 };
 
 enum spell_mode {
     SPELL_FIRST, /* nothing is known yet */
@@ -112,12 +112,29 @@ struct spell_told {
 /* For the verifier functions of their own, each looked at once. */
 #define SPELL_FUNCTION __weak __noinline
 #define SPELL_INLINE   static __always_inline
+/* Likewise: so often, until a step returns 1. */
+#define SPELL_LOOP(times, step, arg) bpf_loop(times, step, arg, 0)
 #else
 #define SPELL_FUNCTION static inline
 #define SPELL_INLINE   static inline
+#define SPELL_LOOP(times, step, arg)                                                               \
+    for (__u32 round_ = 0; round_ < (times) && !step(round_, arg); round_++)                       \
+        ;
 #endif
 
 #include "bpf/spell_act.h"
+
+/* Eight bytes, the first one lowest; behind the last of a piece there is room for them. */
+SPELL_INLINE __u64 spell_word(const struct spell_piece *piece, __u32 at)
+{
+    __u64 word;
+
+    __builtin_memcpy(&word, piece->bytes + (at & (SPELL_PIECE - 1)), sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
 
 /* ---- what is counted ---- */
 
@@ -275,50 +292,124 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
 
 /* ---- what is read ---- */
 
+/* How many of the bytes from `from` on are text: neither control bytes nor DEL; or, where a tab is
+ * among them, fewer. */
+SPELL_FUNCTION __u32 spell_text(const struct spell_piece *piece, __u32 from, __u32 len)
+{
+    const __u64 ones = 0x0101010101010101, tops = 0x80 * ones;
+    __u32 at = from;
+
+    if (!piece || len > SPELL_PIECE)
+        return 0;
+    for (__u32 i = 0; i < SPELL_PIECE / 8 && at < len; i++) {
+        __u64 word = spell_word(piece, at), del = word ^ 0x7f * ones, hits;
+
+        hits = (((word - ' ' * ones) & ~word) | ((del - ones) & ~del)) & tops;
+        if (hits) { /* the lowest is a true one: count the bytes below it */
+            at += ((((hits & -hits) - 1) & ones) * ones >> 56) - 1;
+            break;
+        }
+        at += 8;
+    }
+    return (at < len ? at : len) - from;
+}
+
+struct spell_walk {
+    struct spell *spell;
+    struct spell_ties *ties;
+    const struct spell_piece *piece;
+    struct spell_told *told;
+    const struct spell_rows *rows;
+    __u64 hash, key;
+    __u32 len, i; /* of the piece: how much of it was walked over */
+    __u32 row, at;
+    __u32 names; /* slot of where a line begins */
+    __u32 stopped;
+};
+
+/* A marked transition. False: the walk ends with it. */
+SPELL_INLINE bool spell_walk_marked(struct spell_walk *walk, __u32 last, __u32 row, __u8 byte)
+{
+    struct spell *spell = walk->spell;
+
+    walk->row = row;
+    if (row == SPELL_ROW_TEXT) {
+        walk->i += spell_text(walk->piece, walk->i, walk->len);
+        return true;
+    }
+    if (row == SPELL_ROW_LINE && spell_line_ends(spell)) {
+        walk->row = spell_next(walk->rows, spell->entry, walk->names) & SPELL_ROW;
+        return true;
+    }
+    spell->at = walk->at + walk->i;
+    spell->hash = walk->hash;
+    spell->row = row;
+    walk->stopped = spell_act(spell, walk->ties, walk->told, last, byte);
+    walk->row = spell->row;
+    walk->hash = spell->hash;
+    return !walk->stopped;
+}
+
+/* Some steps of a walk. Returns 1 where it ends. */
+static long spell_walk_on(__u32 round, struct spell_walk *walk)
+{
+    const struct spell_piece *piece = walk->piece;
+    const struct spell_rows *rows = walk->rows;
+    __u32 i = walk->i, row = walk->row, len = walk->len;
+
+    (void)round;
+    for (__u32 step = 0; step < SPELL_STEPS && i < len; step++) {
+        __u8 byte = piece->bytes[i & (SPELL_PIECE - 1)];
+        __u16 next = spell_next(rows, row, byte);
+        __u32 last = row;
+
+        i++;
+        row = next & SPELL_ROW;
+        if (next <= SPELL_ROW)
+            continue;
+        if (next & SPELL_DOT_BEFORE)
+            walk->hash = spell_hash(walk->hash, '.', walk->key);
+        if (next & SPELL_HASHED)
+            walk->hash = spell_hash(walk->hash, spell_lower(byte), walk->key);
+        if (!(next & SPELL_MARKED))
+            continue;
+        walk->i = i;
+        if (!spell_walk_marked(walk, last, row, byte))
+            return 1;
+        i = walk->i;
+        row = walk->row;
+    }
+    walk->i = i;
+    walk->row = row;
+    return i >= len;
+}
+
 /* Walks over rows from byte to byte. */
 SPELL_FUNCTION __u32 spell_walk(struct spell *spell, struct spell_ties *ties,
                                 const struct spell_piece *piece, __u32 len, struct spell_told *told)
 {
-    const struct spell_rows *rows = spell_rows_find();
-    __u32 n = 0, row, at;
-    __u64 hash, key;
+    struct spell_walk walk = {
+        .spell = spell, .ties = ties, .piece = piece, .told = told, .rows = spell_rows_find()};
 
-    if (!spell || !ties || !piece || !told || !rows)
+    if (!spell || !ties || !piece || !told || !walk.rows || len > SPELL_PIECE)
         return 0;
-    row = spell->row;
-    hash = spell->hash;
-    at = spell->at;
-    key = spell_key(spell);
-    for (__u32 i = 0; i < SPELL_PIECE; i++) {
-        __u8 byte;
-        __u16 next;
-
-        if (i >= len)
-            break;
-        byte = piece->bytes[i];
-        n = i + 1;
-        next = spell_next(rows, row, byte);
-        if (next & SPELL_DOT_BEFORE)
-            hash = spell_hash(hash, '.', key);
-        if (next & SPELL_HASHED)
-            hash = spell_hash(hash, spell_lower(byte), key);
-        if (next & SPELL_MARKED) {
-            spell->at = at + n;
-            spell->hash = hash;
-            spell->row = next & SPELL_ROW;
-            if (spell_act(spell, ties, told, row, byte))
-                return n;
-            next = spell->row;
-            hash = spell->hash;
-        }
-        row = next & SPELL_ROW;
-    }
-    spell->row = row;
-    spell->hash = hash;
-    spell->at = at + n;
+    walk.len = len;
+    walk.row = spell->row;
+    walk.hash = spell->hash;
+    walk.at = spell->at;
+    walk.key = spell_key(spell);
+    walk.names = spell->flags & SPELL_TRAILER ? SPELL_SLOT_TRAILER : SPELL_SLOT_NAME;
+    if (walk.row == SPELL_ROW_TEXT)
+        walk.i = spell_text(piece, 0, len);
+    SPELL_LOOP(SPELL_PIECE / SPELL_STEPS, spell_walk_on, &walk);
+    if (walk.stopped)
+        return walk.i;
+    spell->row = walk.row;
+    spell->hash = walk.hash;
+    spell->at = walk.at + walk.i;
     if (spell->at > SPELL_LINE_MAX && spell_is_over(spell))
         spell_turn(spell, told);
-    return n;
+    return walk.i;
 }
 
 /* Takes up to len (at least one, if there is one) of the piece's bytes: those of one span. Returns

@@ -336,13 +336,11 @@ SPELL_INLINE bool spell_size_ends(struct spell *spell)
 
 /* ---- the whole ---- */
 
+/* A line of fields begins. False: they are too many. */
 SPELL_INLINE bool spell_line_ends(struct spell *spell)
 {
-    bool trailer = spell->flags & SPELL_TRAILER;
-
-    spell->lines++; /* of a head, its first one too */
-    spell->row = spell_slot(spell, trailer ? SPELL_SLOT_TRAILER : SPELL_SLOT_NAME);
-    return spell->lines <= SPELL_FIELDS_MAX + !trailer;
+    /* of a head, its first line is counted, too */
+    return ++spell->lines <= SPELL_FIELDS_MAX + !(spell->flags & SPELL_TRAILER);
 }
 
 SPELL_INLINE bool spell_act_on_start(struct spell *spell, struct spell_told *told, __u32 action,
@@ -441,8 +439,6 @@ SPELL_INLINE bool spell_act_on_field(struct spell *spell, __u32 action, __u32 wh
     case SPELL_ACT_SEEN:
         spell->seen |= fits;
         return true;
-    case SPELL_ACT_LINE:
-        return spell_line_ends(spell);
     case SPELL_ACT_SIZE_DIGIT:
         return spell_size_digit(spell, byte);
     }

@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "bpf/spell.h"
 
-enum { ENTRY, ODD, SELF = SPELL_ROWS };
+enum { ENTRY = SPELL_ROW_ENTRY, ODD = SPELL_ROW_ODD, SELF = SPELL_ROWS };
 
 #define METHOD(number, name, string) #string,
 static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
@@ -100,8 +100,8 @@ static uint16_t spell_out(struct rows *rows, uint16_t from, const char *text)
 
 static void add_values(struct rows *rows)
 {
-    uint16_t back = add(rows, SPELL_ACT_NONE), line = add(rows, SPELL_ACT_LINE);
-    uint16_t value = add(rows, SPELL_ACT_NONE), blank = add(rows, SPELL_ACT_NONE);
+    uint16_t line = add(rows, SPELL_ACT_LINE), value = add(rows, SPELL_ACT_TEXT);
+    uint16_t back = add(rows, SPELL_ACT_NONE), blank = add(rows, SPELL_ACT_NONE);
 
     rows_lead(rows, back, '\n', line);
     lead_text(rows, value, value);
