@@ -203,3 +203,12 @@ expect_eq "what the server saw" "" "$(cat "$T/access")"
 expect_eq "unknown words" "" "$(in_cart bash -c 'exec 3<>/dev/tcp/203.0.113.10/80; printf "\0\1\2\3\n\n" >&3; cat <&3' 2>/dev/null || true)"
 wait_for 10 is_told '.process_policy | .policy == "no-visibility" and .verdict == "deny" and .point == "visibility"'
 ok
+
+# ---- who reads it --------------------------------------------------------------------------------
+
+try kernel-route
+gets 200 http://api.example.com/ok
+wait_for 10 is_told '.process_http | .path == "/ok" and .route == "kernel" and .visibility == "plaintext"'
+gets 200 https://api.example.com/ok --cacert "$T/ca.pem"
+wait_for 10 is_told '.process_close | .socket.dport == 443 and .route == "kernel" and .visibility == "opaque"'
+ok
