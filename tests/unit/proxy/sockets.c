@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "bpf/abi.h"
 #include "events/flow_event.h"
+#include "proxy/handshakes/handshakes.h"
 #include "proxy/identity/identity.h"
 #include "proxy/dns/names.h"
 #include "proxy/enforce/connects.h"
@@ -99,6 +100,14 @@ void names_found_fini(struct names_found *found)
 {
     while (found->len)
         free(found->text[--found->len]);
+}
+
+void handshakes_forget(struct handshakes *handshakes, uint64_t cookie, const struct addr *dst)
+{
+    (void)handshakes;
+    (void)cookie;
+    (void)dst;
+    fail();
 }
 
 /* Of policies: connects.c's test is tests/netns/policy_connect.sh. */
