@@ -212,7 +212,7 @@ static int parse_place(struct trial *trial, struct err *err)
 
     if (address && !parse_address(address, &trial->dst))
         return err_set(err, -EINVAL, "'%.100s' is no address", address);
-    if (sni && trial->tls)
+    if (sni && (trial->tls || (trial->facts.protocol == PROTOCOL_UDP && !trial->dns.name)))
         trial->name = trial->request.name = sni;
     if (json_array_size(resolved))
         trial->facts.resolved.len = 0;
@@ -345,6 +345,17 @@ static int run_request(struct trial *trial)
     return result > 0 ? is_consistent(trial, POLICY_POINT_HTTP, trial->request.host) : result;
 }
 
+/* QUIC, DTLS. */
+static int run_datagrams(struct trial *trial)
+{
+    int result;
+
+    trial->hello.server_name = trial->name;
+    result = explain(trial, POLICY_POINT_TLS, trial->name);
+    trial->facts.name = trial->name;
+    return result > 0 ? is_consistent(trial, POLICY_POINT_TLS, trial->name) : result;
+}
+
 static int run(struct trial *trial)
 {
     static const uint8_t any[16] = {[10] = 0xff, [11] = 0xff};
@@ -359,6 +370,8 @@ static int run(struct trial *trial)
     result = explain(trial, POLICY_POINT_CONNECT, about);
     if (result > 0 && trial->dns.name)
         return explain(trial, POLICY_POINT_DNS, trial->dns.name);
+    if (result > 0 && trial->name && trial->facts.protocol == PROTOCOL_UDP)
+        return run_datagrams(trial);
     return result > 0 && trial->request.method.len ? run_request(trial) : result;
 }
 

@@ -102,6 +102,13 @@ static const struct {
      "deny connect egress"},
     {"a connect", CART "\"connect\":\"203.0.113.1:22\"", "allow connect egress[1]"},
     {"by UDP", CART "\"connect\":\"198.51.100.1:443/UDP\"", "deny connect egress"},
+    {"QUIC to a name",
+     CART
+     "\"connect\":\"203.0.113.1:443/UDP\",\"server_name\":\"a.test\",\"resolved\":[\"a.test\"]",
+     "allow tls egress[1]"},
+    {"... that the address is not called by",
+     CART "\"connect\":\"203.0.113.1:443/UDP\",\"server_name\":\"a.test\"",
+     "deny tls inspect.consistency"},
     {"to a name", CART "\"connect\":\"api.example.com:443\"", "allow connect egress[0].toPorts[0]"},
 
     {"nothing", CART "\"verb\":\"x\"", "there is nothing to explain"},
