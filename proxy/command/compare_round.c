@@ -94,6 +94,7 @@ static void run(const struct exec_options *asked, enum compare_route route, stru
     options.json = true;
     options.events_file = events;
     options.bare = route == COMPARE_DIRECT;
+    options.ktls &= route == COMPARE_KERNEL;
     options.route = options.bare ? NULL : compare_route_name(route);
     dup2(left->null, STDIN_FILENO);
     dup2(left->null, STDOUT_FILENO);
