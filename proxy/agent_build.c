@@ -319,7 +319,7 @@ static int take_kernel_route(struct agent *agent, int cgroup_fd, struct err *err
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
-    int result = backend_new(&agent->backend, keeper_bpf(agent->keeper), cgroup_fd, err);
+    int result = backend_new(&agent->backend, agent->keeper, cgroup_fd, err);
 
     parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;
     if (result < 0 || parts.said_fd < 0)
@@ -501,6 +501,8 @@ void agent_free(struct agent **agent)
         return;
     predecessor_free(&gone->predecessor);
     gone->leaving = gone->keeper && keeper_leave(gone->keeper, gone->retired);
+    if (gone->leaving && gone->backend)
+        backend_leave(gone->backend);
     if (gone->leaving && gone->pods)
         pods_leave(gone->pods);
     if (gone->captures)

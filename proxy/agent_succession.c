@@ -7,6 +7,7 @@
 #include "proxy/doors/gate.h"
 #include "proxy/identity/identity.h"
 #include "proxy/keeper/keeper.h"
+#include "proxy/kernel/backend.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
@@ -86,6 +87,8 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     if (!agent->draining)
         agent_drain(agent);
     keeper_leave(agent->keeper, true); /* what is let go here is the successor's */
+    if (agent->backend)
+        backend_leave(agent->backend);
     pods_leave(agent->pods);
     event_del(agent->on_record);
     event_del(agent->on_flow_end);

@@ -113,7 +113,8 @@ static struct pins pins_of(struct hooks *hooks)
     return (struct pins){.object = hooks->bpf->obj,
                          .links = hooks->links,
                          .links_len = hooks->links_len,
-                         .links_max = LINKS_MAX};
+                         .links_max = LINKS_MAX,
+                         .sk_msg = -1};
 }
 
 static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
@@ -284,6 +285,12 @@ void hooks_free(struct hooks **hooks)
 int hooks_hold_until(const struct hooks *hooks)
 {
     return bpf_map__fd(hooks->bpf->maps.hold_until);
+}
+
+bool hooks_set_dir(const struct hooks *hooks, char out[PATH_MAX])
+{
+    return hooks->pin_dir &&
+           snprintf(out, PATH_MAX, "%s/%s", hooks->pin_dir, hooks->name) < PATH_MAX;
 }
 
 struct sallyport_bpf *hooks_bpf(struct hooks *hooks)

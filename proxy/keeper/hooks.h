@@ -3,6 +3,7 @@
  * Called by:  keeper.c, which owns them. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,6 +33,8 @@ const struct pins_older *hooks_older(const struct hooks *hooks, size_t i); /* NU
 bool hooks_have_pods(const struct hooks *hooks);
 /* hooks_free() shall leave pins, and what is attached, to the next agent. */
 void hooks_leave(struct hooks *hooks);
+/* Where the set is pinned, into which others may put what belongs to it. False: it is none. */
+bool hooks_set_dir(const struct hooks *hooks, char out[PATH_MAX]);
 /* Unpins and detaches. */
 void hooks_free(struct hooks **hooks);
 

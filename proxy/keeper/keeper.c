@@ -55,6 +55,11 @@ int keeper_new(struct keeper **out, int cgroup_fd, const char *pin_dir, struct e
     return 0;
 }
 
+bool keeper_set_dir(const struct keeper *keeper, char out[PATH_MAX])
+{
+    return hooks_set_dir(keeper->hooks, out);
+}
+
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper)
 {
     return hooks_bpf(keeper->hooks);

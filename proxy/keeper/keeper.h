@@ -7,6 +7,7 @@
  * bpf/connect.bpf.c and sockops.bpf.c. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,6 +49,9 @@ struct pins_older;
 void keeper_disarm_older(struct keeper *keeper);
 void keeper_remove_older(struct keeper *keeper);
 const struct pins_older *keeper_older(const struct keeper *keeper, size_t i);
+
+/* Where links and maps are pinned that go with the kernel programs; false: they are not kept. */
+bool keeper_set_dir(const struct keeper *keeper, char out[PATH_MAX]);
 
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper); /* for the maps; borrowed */
 

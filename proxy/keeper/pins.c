@@ -27,11 +27,20 @@ void pins_name(char out[PINS_NAME_MAX], const void *file, size_t size, uint64_t 
     snprintf(out, PINS_NAME_MAX, "abi%d-%016" PRIx64 "-%" PRIu64, ABI_VERSION, head, cgroup_id);
 }
 
+static bool traces_functions(const struct bpf_program *program)
+{
+    enum bpf_prog_type type = bpf_program__type(program);
+
+    return type == BPF_PROG_TYPE_TRACING || type == BPF_PROG_TYPE_LSM;
+}
+
 const char *pins_link_name(const struct bpf_program *program)
 {
     const char *section = bpf_program__section_name(program);
     const char *slash = strchr(section, '/');
 
+    if (traces_functions(program))
+        return bpf_program__name(program);
     return slash ? slash + 1 : section;
 }
 
@@ -129,6 +138,8 @@ static bool is_attached(int fd, const struct bpf_program *program, uint64_t cgro
         return false;
     if (bpf_program__type(program) == BPF_PROG_TYPE_RAW_TRACEPOINT)
         return info.type == BPF_LINK_TYPE_RAW_TRACEPOINT;
+    if (traces_functions(program))
+        return info.type == BPF_LINK_TYPE_TRACING;
     return info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id == cgroup_id;
 }
 
@@ -150,6 +161,29 @@ static int adopt_link(struct pins *pins, const struct bpf_program *program, cons
     return 0;
 }
 
+static int adopt_sk_msg(struct pins *pins, const char *path, struct err *err)
+{
+    CLEANUP(fd_close) int fd = bpf_obj_get(path);
+
+    if (fd < 0)
+        return err_sys(err, -errno, "%s", path);
+    if (!is_a(fd, "bpf-prog"))
+        return err_set(err, -EINVAL, "%s is no program of ours", path);
+    pins->sk_msg = fd_take(&fd);
+    return 0;
+}
+
+static bool is_sk_msg(const struct bpf_program *program)
+{
+    return bpf_program__type(program) == BPF_PROG_TYPE_SK_MSG;
+}
+
+static bool is_of_set(const struct pins *pins, const struct bpf_map *map)
+{
+    return !bpf_map__is_internal(map) &&
+           !(pins->base && bpf_object__find_map_by_name(pins->base, bpf_map__name(map)));
+}
+
 static int adopt_all(struct pins *pins, const char *pin_dir, const char *name, uint64_t cgroup_id,
                      struct err *err)
 {
@@ -160,7 +194,7 @@ static int adopt_all(struct pins *pins, const char *pin_dir, const char *name, u
 
     bpf_object__for_each_map(map, pins->object)
     {
-        if (code < 0 || bpf_map__is_internal(map))
+        if (code < 0 || !is_of_set(pins, map))
             continue;
         code = path_of(path, pin_dir, name, bpf_map__name(map), err);
         if (code == 0)
@@ -170,15 +204,19 @@ static int adopt_all(struct pins *pins, const char *pin_dir, const char *name, u
     {
         if (code < 0)
             break;
+        if (!bpf_program__autoload(program))
+            continue;
         code = path_of(path, pin_dir, name, pins_link_name(program), err);
         if (code == 0)
-            code = adopt_link(pins, program, path, cgroup_id, err);
+            code = is_sk_msg(program) ? adopt_sk_msg(pins, path, err)
+                                      : adopt_link(pins, program, path, cgroup_id, err);
     }
     return code;
 }
 
 static void let_go(struct pins *pins)
 {
+    fd_close(&pins->sk_msg);
     while (pins->links_len)
         bpf_link__destroy(pins->links[--pins->links_len]);
 }
@@ -225,7 +263,7 @@ static int pin_all(const struct pins *pins, const char *pin_dir, struct err *err
 
     bpf_object__for_each_map(map, pins->object)
     {
-        if (code < 0 || bpf_map__is_internal(map))
+        if (code < 0 || !is_of_set(pins, map))
             continue;
         code = path_of(path, pin_dir, unfinished, bpf_map__name(map), err);
         if (code == 0 && bpf_obj_pin(bpf_map__fd(map), path) < 0)
@@ -235,8 +273,12 @@ static int pin_all(const struct pins *pins, const char *pin_dir, struct err *err
     {
         if (code < 0)
             break;
+        if (!bpf_program__autoload(program))
+            continue;
         code = path_of(path, pin_dir, unfinished, pins_link_name(program), err);
-        if (code == 0 && bpf_obj_pin(bpf_link__fd(pins->links[len++]), path) < 0)
+        if (code == 0 &&
+            bpf_obj_pin(is_sk_msg(program) ? pins->sk_msg : bpf_link__fd(pins->links[len++]),
+                        path) < 0)
             code = err_sys(err, -errno, "pinning a BPF link at %s", path);
     }
     return code;

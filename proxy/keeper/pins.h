@@ -17,14 +17,18 @@ enum { PINS_NAME_MAX = 64 };
 
 struct pins {                  /* a set in use */
     struct bpf_object *object; /* borrowed */
-    struct bpf_link **links;   /* owned, links_max of them at most */
+    struct bpf_object
+        *base; /* whose maps are not of this set, though the object has them; or NULL */
+    struct bpf_link **links; /* owned, links_max of them at most */
     size_t links_len, links_max;
+    int sk_msg; /* the program that is attached to a map, and so has no link; owned; -1: none */
 };
 
 /* What a set of this object's programs, whose file is given, is called. */
 void pins_name(char out[PINS_NAME_MAX], const void *file, size_t size, uint64_t cgroup_id);
 
-/* Opens a set's maps and links for an object that was opened, but not loaded. -ENOENT: there is no
+/* Opens a set's maps and links for an object that was opened, but not loaded: all but programs
+ * that are not to be. -ENOENT: there is no
  * such set; anything else: it is no whole set, and what is wrong. */
 int pins_adopt(struct pins *pins, const char *pin_dir, const char *name, uint64_t cgroup_id,
                struct err *err);
@@ -35,7 +39,7 @@ int pins_keep(const struct pins *pins, const char *pin_dir, const char *name, st
 /* Removes whatever has that name. */
 void pins_remove(const char *pin_dir, const char *name);
 
-/* How a link is called: by its hook, "connect4". */
+/* How a link is called: by its hook, "connect4"; one that traces by its program. */
 const char *pins_link_name(const struct bpf_program *program);
 
 /* Another agent's set, which may still hold what this one needs. -1: there is none. */

@@ -1,21 +1,37 @@
+/* The programs of the route are adopted as those of hooks.c are: what an agent before us pinned is
+ * used as it is if it is the same, so that connections which live on are heard without a gap. They
+ * lie within the main programs' set, whose maps they share, and go with it. */
 #include "proxy/kernel/backend.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "bpf/abi.h"
+#include "proxy/keeper/keeper.h"
+#include "proxy/keeper/pins.h"
 #include "proxy/keeper/voice.h"
 #include "route.skel.h"
 #include "sallyport.skel.h"
 
+enum { LINKS_MAX = 16 };
+
 struct backend {
     struct sallyport_bpf *main; /* borrowed */
     struct route_bpf *bpf;      /* NULL: none */
-    bool attached;
-    struct bpf_link *receiving;
+    struct bpf_link *links[LINKS_MAX];
+    size_t links_len;
+    int sk_msg;             /* the program that is attached to `enrolled`; -1: none */
+    char set_dir[PATH_MAX]; /* "": nothing is kept */
+    char name[PINS_NAME_MAX];
+    bool leaving;
     struct err why;
 };
 
@@ -25,6 +41,8 @@ static void say_what_there_is(const struct backend *backend, uint32_t flags)
 
     bpf_map_update_elem(bpf_map__fd(backend->main->maps.route), &zero, &flags, BPF_ANY);
 }
+
+/* ---- loading ---- */
 
 /* Every map that both objects have is one. */
 static int share_maps(struct backend *backend, struct err *err)
@@ -45,7 +63,7 @@ static int share_maps(struct backend *backend, struct err *err)
     return 0;
 }
 
-static int load(struct backend *backend, struct err *err)
+static int open_object(struct backend *backend, struct err *err)
 {
     libbpf_print_fn_t before = voice_listen();
     int code;
@@ -53,55 +71,189 @@ static int load(struct backend *backend, struct err *err)
     voice_forget();
     backend->bpf = route_bpf__open();
     code = backend->bpf ? share_maps(backend, err) : voice_refused(-errno, err);
-    if (code == 0) {
-        code = route_bpf__load(backend->bpf);
-        if (code < 0)
-            voice_refused(code, err);
-    }
     voice_leave(before);
     return code;
 }
 
+static int load(struct backend *backend, struct err *err)
+{
+    libbpf_print_fn_t before = voice_listen();
+    int code = route_bpf__load(backend->bpf);
+
+    voice_leave(before);
+    return code < 0 ? voice_refused(code, err) : 0;
+}
+
+/* ---- attaching ---- */
+
+static int attach_sk_msg(struct backend *backend, struct err *err)
+{
+    int code = bpf_prog_attach(backend->sk_msg, bpf_map__fd(backend->main->maps.enrolled),
+                               BPF_SK_MSG_VERDICT, 0);
+
+    return code < 0 ? err_sys(err, code, "attaching the BPF program for what is sent") : 0;
+}
+
+static int attach_link(struct backend *backend, const struct bpf_program *program, int cgroup_fd,
+                       struct err *err)
+{
+    bool skb = bpf_program__type(program) == BPF_PROG_TYPE_CGROUP_SKB;
+    struct bpf_link *link;
+
+    if (backend->links_len == LINKS_MAX)
+        return err_set(err, -E2BIG, "more than %d BPF programs", LINKS_MAX);
+    link = skb ? bpf_program__attach_cgroup(program, cgroup_fd) : bpf_program__attach(program);
+    if (!link)
+        return err_sys(err, -errno, "attaching BPF program %s (%s)", bpf_program__name(program),
+                       bpf_program__section_name(program));
+    backend->links[backend->links_len++] = link;
+    return 0;
+}
+
 static int attach(struct backend *backend, int cgroup_fd, struct err *err)
 {
-    int code = bpf_prog_attach(bpf_program__fd(backend->bpf->progs.hear_sent),
-                               bpf_map__fd(backend->main->maps.enrolled), BPF_SK_MSG_VERDICT, 0);
+    struct bpf_program *program;
+    int code;
 
-    if (code < 0)
-        return err_sys(err, code, "attaching BPF program hear_sent (sk_msg)");
-    backend->attached = true;
-    backend->receiving = bpf_program__attach_cgroup(backend->bpf->progs.hear_received, cgroup_fd);
-    if (!backend->receiving)
-        return err_sys(err, -errno, "attaching BPF program hear_received (cgroup_skb/ingress)");
-    return 0;
+    backend->sk_msg = fcntl(bpf_program__fd(backend->bpf->progs.hear_sent), F_DUPFD_CLOEXEC, 0);
+    code = backend->sk_msg < 0 ? -errno : attach_sk_msg(backend, err);
+    bpf_object__for_each_program(program, backend->bpf->obj)
+    {
+        if (code == 0 && bpf_program__autoload(program) && program != backend->bpf->progs.hear_sent)
+            code = attach_link(backend, program, cgroup_fd, err);
+    }
+    return code;
 }
 
 static void detach(struct backend *backend)
 {
-    bpf_link__destroy(TAKE(backend->receiving));
-    if (backend->attached)
-        bpf_prog_detach2(bpf_program__fd(backend->bpf->progs.hear_sent),
-                         bpf_map__fd(backend->main->maps.enrolled), BPF_SK_MSG_VERDICT);
-    backend->attached = false;
+    while (backend->links_len)
+        bpf_link__destroy(backend->links[--backend->links_len]);
+    if (backend->sk_msg >= 0 && !backend->leaving)
+        bpf_prog_detach2(backend->sk_msg, bpf_map__fd(backend->main->maps.enrolled),
+                         BPF_SK_MSG_VERDICT);
+    fd_close(&backend->sk_msg);
     route_bpf__destroy(TAKE(backend->bpf));
 }
 
-int backend_new(struct backend **out, struct sallyport_bpf *bpf, int cgroup_fd, struct err *err)
+/* ---- kept for the next agent ---- */
+
+static struct pins pins_of(struct backend *backend)
+{
+    return (struct pins){.object = backend->bpf->obj,
+                         .base = backend->main->obj,
+                         .links = backend->links,
+                         .links_len = backend->links_len,
+                         .links_max = LINKS_MAX,
+                         .sk_msg = backend->sk_msg};
+}
+
+static int adopt(struct backend *backend, uint64_t cgroup_id, struct err *err)
+{
+    struct pins pins = pins_of(backend);
+    libbpf_print_fn_t before = voice_listen(); /* err tells the same */
+    int code = pins_adopt(&pins, backend->set_dir, backend->name, cgroup_id, err);
+
+    voice_leave(before);
+    backend->links_len = pins.links_len;
+    backend->sk_msg = pins.sk_msg;
+    return code < 0 ? code : attach_sk_msg(backend, err);
+}
+
+/* Other programs than these go: two would hear the same. */
+static void remove_others(const struct backend *backend)
+{
+    DIR *dir = opendir(backend->set_dir);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir)))
+        if (strncmp(entry->d_name, "abi", 3) == 0 && strcmp(entry->d_name, backend->name) != 0)
+            pins_remove(backend->set_dir, entry->d_name);
+    if (dir)
+        closedir(dir);
+}
+
+static int keep(struct backend *backend, struct err *err)
+{
+    struct pins pins = pins_of(backend);
+
+    remove_others(backend);
+    return pins_keep(&pins, backend->set_dir, backend->name, err);
+}
+
+static int begin_anew(struct backend *backend, int cgroup_fd, struct err *err)
+{
+    int code = load(backend, err);
+
+    if (code == 0)
+        code = attach(backend, cgroup_fd, err);
+    if (code == 0 && *backend->set_dir)
+        code = keep(backend, err);
+    return code;
+}
+
+static int name_set(struct backend *backend, int cgroup_fd, uint64_t *cgroup_id, struct err *err)
+{
+    struct stat cgroup;
+    size_t size;
+    const void *file = route_bpf__elf_bytes(&size);
+
+    if (fstat(cgroup_fd, &cgroup) < 0)
+        return err_sys(err, -errno, "the cgroup");
+    *cgroup_id = cgroup.st_ino;
+    pins_name(backend->name, file, size, *cgroup_id);
+    return 0;
+}
+
+static int begin(struct backend *backend, int cgroup_fd, struct err *err)
+{
+    uint64_t cgroup_id = 0;
+    int code = name_set(backend, cgroup_fd, &cgroup_id, err);
+
+    if (code == 0)
+        code = open_object(backend, err);
+    if (code < 0)
+        return code;
+    if (*backend->set_dir) {
+        struct err missing = {0};
+
+        code = adopt(backend, cgroup_id, &missing);
+        if (code == 0)
+            return 0;
+        if (code != -ENOENT)
+            log_warn("what is pinned in %s/%s is replaced: %s", backend->set_dir, backend->name,
+                     missing.text);
+        pins_remove(backend->set_dir, backend->name);
+        detach(backend); /* some of its maps may be another set's */
+        code = open_object(backend, err);
+    }
+    return code == 0 ? begin_anew(backend, cgroup_fd, err) : code;
+}
+
+/* ---- the whole ---- */
+
+int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, struct err *err)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
     int code;
 
     if (!backend)
         return err_set(err, -ENOMEM, "the kernel route");
-    backend->main = bpf;
-    code = load(backend, &backend->why);
-    if (code == 0)
-        code = attach(backend, cgroup_fd, &backend->why);
+    backend->main = keeper_bpf(keeper);
+    backend->sk_msg = -1;
+    if (!keeper_set_dir(keeper, backend->set_dir))
+        backend->set_dir[0] = 0;
+    code = begin(backend, cgroup_fd, &backend->why);
     if (code < 0)
         detach(backend);
     say_what_there_is(backend, code < 0 ? 0 : ABI_ROUTE_PLAIN);
     *out = backend;
     return 0;
+}
+
+void backend_leave(struct backend *backend)
+{
+    backend->leaving = *backend->set_dir && backend->bpf;
 }
 
 void backend_free(struct backend **backend)
@@ -110,7 +262,10 @@ void backend_free(struct backend **backend)
 
     if (!gone)
         return;
-    say_what_there_is(gone, 0);
+    if (!gone->leaving)
+        say_what_there_is(gone, 0);
+    if (!gone->leaving && *gone->set_dir)
+        pins_remove(gone->set_dir, gone->name);
     detach(gone);
     free(gone);
 }

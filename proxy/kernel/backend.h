@@ -10,12 +10,15 @@
 #include "base/err.h"
 
 struct backend;
-struct sallyport_bpf;
+struct keeper;
 
 /* Loads, attaches (what is received is seen at cgroup_fd, borrowed), and tells the programs that
- * mark connections what there is (map `route`). The only failure is want of memory: else see
- * backend_name(). `bpf` is borrowed. */
-int backend_new(struct backend **out, struct sallyport_bpf *bpf, int cgroup_fd, struct err *err);
+ * mark connections what there is (map `route`). Where the keeper's programs are kept for the next
+ * agent, so are these. The only failure is want of memory: else see backend_name(). `keeper` is
+ * borrowed. */
+int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, struct err *err);
+/* backend_free() shall leave all to the next agent, where it is kept. */
+void backend_leave(struct backend *backend);
 /* From now on no connection takes the kernel route; those that did are no longer heard. */
 void backend_free(struct backend **backend);
 

@@ -174,7 +174,7 @@ int set_up_spoken(void **state)
 {
     int code = set_up(state);
 
-    assert_ok(backend_new(&backend, keeper_bpf(fx.keeper), fx.bed.cgroup_fd, &fx.err));
+    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, &fx.err));
     if (backend_said(backend) < 0)
         fail_msg("%s", backend_why(backend));
     heard_init();
