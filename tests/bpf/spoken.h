@@ -33,6 +33,10 @@ extern struct spoken_arrived {
 
 extern struct backend *backend;
 
+/* The backend, beside fx.keeper. */
+void spoken_begin(void);
+void spoken_end(void);
+
 /* cmocka's: for the group, and to register the pod for one test, loopback looked into. */
 int set_up_spoken(void **state);
 int take_down_spoken(void **state);
