@@ -14,7 +14,7 @@ struct {
     __uint(max_entries, 8 << 20);
 } said SEC(".maps") __weak;
 
-enum { SAID_SMALL = 512, SAID_MIDDLE = 4096 };
+enum { SAID_SMALL = 256, SAID_MIDDLE = 1024, SAID_LARGE = 4096 };
 
 /* How much room a record takes must be known to the compiler. */
 #define SAID_RESERVE(room)                                                                         \
@@ -64,4 +64,5 @@ static __always_inline void fill_said(struct abi_said *record, const struct spee
 #define SAY(speech, side, direction, kind, len, load)                                              \
     ((len) <= SAID_SMALL    ? SAY_IN(SAID_SMALL, speech, side, direction, kind, len, load)         \
      : (len) <= SAID_MIDDLE ? SAY_IN(SAID_MIDDLE, speech, side, direction, kind, len, load)        \
+     : (len) <= SAID_LARGE  ? SAY_IN(SAID_LARGE, speech, side, direction, kind, len, load)         \
                             : SAY_IN(ABI_SAID_MAX, speech, side, direction, kind, len, load))
