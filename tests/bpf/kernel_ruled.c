@@ -1,0 +1,129 @@
+/* kernel_ruled: policies as they are written, and which requests of a pod leave by the kernel route
+ * by them. */
+#include "spoken.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "heard.h"
+#include "policy/compile.h"
+#include "proxy/dns/names.h"
+#include "proxy/enforce/kernel_rules.h"
+
+#define POLICY                                                                                     \
+    "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec:\n"               \
+    "  route: kernel\n"
+#define RULES(http)                                                                                \
+    POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n    - rules: {http: [" http "]}\n"
+#define GET(path, host) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
+
+static void use(const char *yaml)
+{
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+
+    if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
+        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
+    set = policy_set_new(list.list, list.len, 1);
+    view = policy_view_new(set, pods_find(fx.pods, id));
+    assert_non_null(view);
+    assert_ok(pods_use_view(fx.pods, id, view, &fx.err));
+    heard_forget();
+}
+
+static int say(int fd, const void *text)
+{
+    return send_all(fd, text, strlen(text), SIZE_MAX);
+}
+
+static int say_in_pieces(int fd, const void *text)
+{
+    return send_all(fd, text, strlen(text), 5);
+}
+
+static void assert_leaves(const char *text, bool leaves)
+{
+    struct report report = speak(say, text, (struct span){0});
+
+    print_message("  %.*s\n", (int)strcspn(text, "\r"), text);
+    assert_int_equal(report.code, leaves ? 0 : -EACCES);
+    assert_int_equal(arrived.len, leaves ? strlen(text) : 0);
+    assert_int_equal(spoken[ABI_TX].denied, !leaves);
+    report = speak(say_in_pieces, text, (struct span){0});
+    assert_int_equal(report.code, leaves ? 0 : -EACCES);
+    assert_true(leaves ? arrived.len == strlen(text) : arrived.len < strlen(text));
+}
+
+static void requests_leave_that_rules_allow(void **state)
+{
+    (void)state;
+    use(RULES("{method: GET, path: '/v1/.*', host: '.*[.]example'}, {path: '/any', headers: "
+              "['x-a: 1']}"));
+    assert_leaves(GET("/v1/a?b=..", "A.example:9000"), true);
+    assert_leaves(GET("/v2/a", "a.example"), false);
+    assert_leaves(GET("/v1/../v2", "a.example"), false);
+    assert_leaves(GET("/v1/a", "a.example.org"), false);
+    assert_leaves("PUT /any HTTP/1.1\r\nx-A:1\r\nHost: b\r\n\r\n", true);
+    assert_leaves("PUT /any HTTP/1.1\r\nx-A:2\r\nHost: b\r\n\r\n", false);
+    assert_leaves(GET("/v1/a", "a.example") GET("/v1/b", "b.example"), true);
+    assert_leaves("SSH-2.0-x\r\n", false);
+}
+
+/* The next rules hold from the next head on, whatever rows these had. */
+static void rules_change(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        use(RULES("{path: '/a.*'}"));
+        assert_leaves(GET("/a1", "a"), true);
+        assert_leaves(GET("/b1", "a"), false);
+        use(RULES("{path: '/b.*'}"));
+        assert_leaves(GET("/a1", "a"), false);
+        assert_leaves(GET("/b1", "a"), true);
+    }
+    use(POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n");
+    assert_leaves("SSH-2.0-x\r\n", true);
+    use(POLICY "  egressDeny:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n    - rules: {http: "
+               "[{method: DELETE}]}\n");
+    assert_leaves(GET("/a1", "a"), true);
+    assert_leaves("DELETE / HTTP/1.1\r\nHost: b\r\n\r\n", false);
+}
+
+static void names_are_those_that_were_resolved(void **state)
+{
+    CLEANUP(names_free) struct names *names = NULL;
+    uint64_t pod = bed_cgroup_id(&fx.bed, "pod");
+    struct match_cidr here;
+
+    (void)state;
+    assert_true(match_cidr_parse("127.0.0.1", &here));
+    assert_ok(names_new(&names, &fx.err));
+    kernel_rules_learn_names(pods_rules(fx.pods), names);
+    use(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}, {matchPattern: '*.b.example'}]\n");
+    names_add(names, pod, "a.example.", &here.network, 300, true, clock_ns());
+    assert_leaves(GET("/", "a.example"), true);
+    assert_leaves(GET("/", "A.Example.:9000"), true);
+    assert_leaves(GET("/", "x.b.example"), false);
+    names_add(names, pod, "x.b.example.", &here.network, 300, true, clock_ns());
+    assert_leaves(GET("/", "x.b.example"), true);
+    use(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n");
+    assert_leaves(GET("/", "a.example"), true);
+    assert_leaves(GET("/", "x.b.example"), false);
+    kernel_rules_learn_names(pods_rules(fx.pods), NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(requests_leave_that_rules_allow),
+        spoken_test(rules_change),
+        spoken_test(names_are_those_that_were_resolved),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}
