@@ -128,5 +128,5 @@ int product_make(struct product *product, uint64_t mode, const uint64_t *begin)
     for (size_t i = 0; code >= 0 && i < product->states.len; i++)
         code = make_row(product, i, to);
     free(to);
-    return code < 0 ? code : 0;
+    return code < 0 ? code : rows_merge(product->rows, product->first);
 }

@@ -11,6 +11,7 @@
 #include "policy/compile.h"
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_rules.h"
+#include "proxy/enforce/kernel_spells.h"
 
 #define POLICY                                                                                     \
     "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec:\n"               \
@@ -117,12 +118,75 @@ static void names_are_those_that_were_resolved(void **state)
     kernel_rules_learn_names(pods_rules(fx.pods), NULL);
 }
 
+/* ---- rows ---- */
+
+enum { FIRST = 1000, SETS_MAX = 1000 };
+
+static struct policy_table *table_of(const char *yaml, struct binaries *binaries)
+{
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+    struct policy_table *table = NULL;
+
+    assert_int_equal(policy_compile(&list, span_of_text(yaml), "test.yaml", &faults), 0);
+    set = policy_set_new(list.list, list.len, 1);
+    view = policy_view_new(set, pods_find(fx.pods, bed_cgroup_id(&fx.bed, "pod")));
+    assert_non_null(view);
+    assert_ok(policy_table_new(&table, view, binaries, &fx.err));
+    return table;
+}
+
+static bool is_second(void *arg, uint32_t number)
+{
+    (void)arg;
+    return number == FIRST + 1;
+}
+
+/* As many sets of rules as there is room for; one more is not let go. What goes makes room. */
+static void rows_run_out(void **state)
+{
+    CLEANUP(binaries_fini) struct binaries binaries = {0};
+    CLEANUP(kernel_spells_free) struct kernel_spells *spells = NULL;
+    CLEANUP(policy_table_free)
+    struct policy_table *table =
+        table_of(RULES("{path: '/a.*b.*c.*d'}, {path: '/.*x'}, {host: 'a.*'}"), &binaries);
+    uint32_t sets = 0;
+    uint16_t second = 0;
+
+    (void)state;
+    assert_ok(kernel_spells_new(&spells, keeper_bpf(fx.keeper), &fx.err));
+    for (; sets < SETS_MAX; sets++) {
+        assert_ok(kernel_spells_write(spells, FIRST + sets, table, &fx.err));
+        if (table->unspelled)
+            break;
+        assert_true(table->row > 0);
+        second = sets == 1 ? table->row : second;
+    }
+    print_message("%u sets\n", sets);
+    assert_in_range(sets, 20, SETS_MAX - 1);
+    kernel_spells_erase(spells, FIRST + 1);
+    assert_ok(kernel_spells_write(spells, FIRST + 1, table, &fx.err));
+    assert_false(table->unspelled);
+    assert_int_equal(table->row, second);
+    kernel_spells_sweep(spells, is_second, NULL);
+    for (uint32_t i = 2; i < sets; i++) {
+        assert_ok(kernel_spells_write(spells, FIRST + i, table, &fx.err));
+        assert_false(table->unspelled);
+        assert_int_not_equal(table->row, second);
+    }
+    for (uint32_t i = 1; i < sets; i++)
+        kernel_spells_erase(spells, FIRST + i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(requests_leave_that_rules_allow),
         spoken_test(rules_change),
         spoken_test(names_are_those_that_were_resolved),
+        spoken_test(rows_run_out),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
