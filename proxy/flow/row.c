@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/flow/flow.h"
+#include "proxy/kernel/stream.h"
 
 /* The upstream's: what crosses the network is what is told. */
 static void describe_tls(struct flow_row *row, const SSL *ssl)
@@ -42,6 +43,8 @@ void flow_row_init(struct flow_row *row, const struct flow *flow)
     describe_tls(row, flow->upstream.ssl);
     if (!flow->upstream.ssl && flow->relay.http2)
         strcpy(row->alpn, "h2c");
+    if (flow->stream)
+        kernel_stream_describe_row(flow->stream, row);
 }
 
 void flow_row_fini(struct flow_row *row)

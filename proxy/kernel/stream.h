@@ -13,6 +13,7 @@
 
 struct flow;
 struct flow_event;
+struct flow_row;
 struct stream;
 
 struct stream_opening {
@@ -35,5 +36,7 @@ void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record);
 void kernel_stream_closed(struct flow *flow, uint64_t time_ns, const uint64_t lost[ABI_DIRECTIONS]);
 /* What was seen of its handshake, into a process_tls. */
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
+/* What is spoken, for `sessions`. */
+void kernel_stream_describe_row(const struct stream *stream, struct flow_row *row);
 /* What is left is told; of a flow of another route: nothing. */
 void kernel_stream_end(struct flow *flow);

@@ -4,6 +4,8 @@
 #include <linux/tls.h>
 #include <stdio.h>
 
+#include "events/flow_event.h"
+#include "proxy/flow/row.h"
 #include "proxy/kernel/stream_own.h"
 #include "proxy/wire/hello.h"
 
@@ -227,17 +229,32 @@ void stream_tls_tell(struct flow *flow)
     report_tls(flow);
 }
 
+static const char *version_name(uint16_t version)
+{
+    static const char *const names[] = {"TLS1.0", "TLS1.1", "TLS1.2", "TLS1.3"};
+
+    return version > 0x0300 && version <= 0x0304 ? names[version - 0x0301] : NULL;
+}
+
+void kernel_stream_describe_row(const struct stream *stream, struct flow_row *row)
+{
+    const struct stream_tls *tls = stream->tls;
+
+    if (tls)
+        row->version = version_name(tls->version);
+    if (tls)
+        snprintf(row->alpn, sizeof(row->alpn), "%s", tls->alpn);
+    if (stream->kind == STREAM_HTTP2 && !row->alpn[0])
+        strcpy(row->alpn, tls ? "h2" : "h2c");
+}
+
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event)
 {
     const struct stream_tls *tls = stream->tls;
-    char text[8];
 
     if (!tls)
         return;
-    if (tls->version > 0x0300 && tls->version <= 0x0304) {
-        snprintf(text, sizeof(text), "TLS1.%u", (tls->version & 0xffu) - 1);
-        event->tls.version = flow_event_text(event, span_of_text(text));
-    }
+    event->tls.version = version_name(tls->version);
     if (tls->cipher_name)
         event->tls.cipher = tls->cipher_name;
     if (tls->alpn[0])

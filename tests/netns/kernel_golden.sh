@@ -62,7 +62,7 @@ echo "ok: both routes tell the same of $(grep -c process_http "$T/kernel") reque
 # ---- whatever the cuts ------------------------------------------------------------
 
 grep process_http "$T/kernel" | grep replay.example >"$T/wanted"
-for seed in $(seq 2 "${FULL:+40}${FULL:-4}"); do
+for seed in $(seq 2 "$((${FULL:+40} + 3))"); do
     clean "${IN_POD[@]}" "$SALLYPORT" exec --route kernel --ports all -o json --events-file "$EVENTS" \
         -- /usr/bin/python3 "$HERE/kernel_replay.py" ask 203.0.113.10 8443 "$seed"
     jq -c 'del(.time, .seq, .node_name) | .process_http // empty | {host, method, url, stream, code, request_headers,
