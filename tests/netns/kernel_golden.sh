@@ -71,3 +71,27 @@ for seed in $(seq 2 "$((${FULL:+40} + 3))"); do
         response_bytes, error}' "$T/wanted" | LC_ALL=C sort | diff - "$T/got" | cut -c 1-1000 >&9 || fail "seed $seed is told differently"
 done
 echo "ok: pieces cut by seed"
+
+# ---- refused ------------------------------------------------------------------------
+
+for route in proxy kernel; do
+    cat >"$T/policy.yaml" <<POLICY
+apiVersion: sallyport.io/v1
+kind: TrafficPolicy
+metadata: {name: golden}
+spec:
+  route: $route
+  egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{path: /a}]}}]}]
+POLICY
+    : >"$T/access"
+    clean "${IN_POD[@]}" "$SALLYPORT" exec --policy "$T/policy.yaml" -o json --events-file "$EVENTS" \
+        -- sh -c 'curl -o /dev/null http://203.0.113.10/a; curl -f -o /dev/null http://203.0.113.10/none' \
+        >"$T/out" 2>"$T/client.err" && fail "a request that no rule allows went, on route $route"
+    expect_eq "what came to the server on route $route" 'GET /a HTTP/1.1' "$(cut -d ' ' -f 2-4 "$T/access")"
+    jq -c '.process_policy // .process_http // empty
+        | {policy, rule, verdict, point, mode, reason, host, method, path, error, process: .process.binary}' "$EVENTS" |
+        sort -u >"$T/$route.refused" # who is refused on a connection that was used tries another one
+done
+diff "$T/proxy.refused" "$T/kernel.refused" >&9 || fail "what is refused is told differently"
+expect_eq "reasons told" 1 "$(grep -c '"reason":"no rule allows GET /none"' "$T/kernel.refused")"
+echo "ok: what is refused does not leave, and is told with the same reason"
