@@ -440,11 +440,6 @@ void http2_watch_table(struct http2_watch *watch, uint32_t size)
     nghttp2_hd_inflate_change_table_size(watch->inflater, size);
 }
 
-bool http2_watch_idle(const struct http2_watch *watch)
-{
-    return watch->phase == PHASE_HEADER && !watch->begun_len && !watch->block_stream;
-}
-
 const char *http2_watch_reason(const struct http2_watch *watch)
 {
     return watch->reason ? watch->reason : "";

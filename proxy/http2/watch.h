@@ -41,6 +41,4 @@ size_t http2_watch_skip(struct http2_watch *watch, uint64_t len, struct http2_to
 /* The other direction said how large its table is: never made smaller, for who encodes says so when
  * he does that. */
 void http2_watch_table(struct http2_watch *watch, uint32_t size);
-/* Nothing of a frame has come that is not whole. */
-bool http2_watch_idle(const struct http2_watch *watch);
 const char *http2_watch_reason(const struct http2_watch *watch);

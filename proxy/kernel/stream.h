@@ -19,7 +19,6 @@ struct stream;
 struct stream_opening {
     bool accepted;      /* its program is the server */
     struct flow **seat; /* where its flow is kept, until it ends */
-    bool midway;        /* it had begun before anybody listened */
 };
 
 /* NULL: no memory. */

@@ -317,60 +317,54 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
     return false;
 }
 
-/* A head that is not whole, or what cannot be read before an answer has come: [from, bytes.len), of
- * which so much was parsed. It may be the line's own bytes. */
-static void keep(struct flow *flow, bool up, struct span bytes, size_t from, size_t parsed)
-{
-    struct pipeline *line = up ? &flow->relay.up : &flow->relay.down;
-    size_t left = bytes.len - from;
-
-    if (line->data && bytes.data == line->data) {
-        memmove(line->data, line->data + from, left);
-        line->len = left;
-    } else if (left) {
-        if (!line->data)
-            line->data = worker_buffer_get(flow->worker, &line->size);
-        while (line->data && line->size < left) {
-            uint8_t *grown = worker_buffer_grow(flow->worker, line->data, 0, &line->size);
-
-            if (!grown)
-                break;
-            line->data = grown;
-        }
-        if (!line->data || line->size < left) {
-            stream_http1_lost(flow, up);
-            give_up(flow, up);
-            return;
-        }
-        memcpy(line->data, bytes.data + from, left);
-        line->len = left;
-    }
-    line->parsed = parsed - from;
-    if (!line->len)
-        relay_release(line, flow->worker);
-}
-
-/* Appends to what is kept; false: no memory. */
+/* To what is kept; false: no memory. */
 static bool append(struct flow *flow, struct pipeline *line, struct span bytes)
 {
-    while (line->size - line->len < bytes.len) {
+    if (!line->data)
+        line->data = worker_buffer_get(flow->worker, &line->size);
+    while (line->data && line->size - line->len < bytes.len) {
         uint8_t *grown = worker_buffer_grow(flow->worker, line->data, line->len, &line->size);
 
         if (!grown)
             return false;
         line->data = grown;
     }
+    if (!line->data)
+        return false;
     if (bytes.len)
         memcpy(line->data + line->len, bytes.data, bytes.len);
     line->len += bytes.len;
     return true;
 }
 
+/* A head that is not whole, or what cannot be read before an answer has come: [from, bytes.len), of
+ * which so much was parsed. It may be the line's own bytes. */
+static void keep(struct flow *flow, bool up, struct span bytes, size_t from, size_t parsed)
+{
+    struct pipeline *line = up ? &flow->relay.up : &flow->relay.down;
+    struct span left = span_of(bytes.data + from, bytes.len - from);
+
+    if (line->data && bytes.data == line->data) {
+        memmove(line->data, left.data, left.len);
+        line->len = left.len;
+    } else if (left.len && !append(flow, line, left)) {
+        stream_http1_lost(flow, up);
+        return;
+    }
+    line->parsed = parsed - from;
+    if (!line->len)
+        relay_release(line, flow->worker);
+}
+
 /* What came behind an upgrade, or a tunnel's answer, is another protocol's. */
 static void hand_on(struct flow *flow, bool up, struct span bytes)
 {
-    struct abi_said said = {.direction = up != flow->stream->opening.accepted ? ABI_TX : ABI_RX,
-                            .time_ns = flow->said_ns};
+    struct stream *stream = flow->stream;
+    const struct abi_said said = {
+        .direction = up != stream->opening.accepted ? ABI_TX : ABI_RX,
+        .flags = (up ? stream->up : stream->down).ktls ? ABI_SAID_KTLS : 0,
+        .time_ns = flow->said_ns,
+    };
 
     if (!bytes.len)
         return;
@@ -393,16 +387,14 @@ static void leave(struct flow *flow, bool up, struct span rest)
 
 /* Answers cannot be seen, or have: what follows a request that asked to leave HTTP says itself
  * whether it did. */
-static bool settle(struct flow *flow, struct span bytes)
+static void settle(struct flow *flow, struct span bytes)
 {
     struct relay *relay = &flow->relay;
-    bool taken = http1_looks_like_request(bytes) != 1;
 
     if (!relay->settling || stream_hears_answers(flow->stream) || !bytes.len)
-        return false;
+        return;
     relay->settling = false;
-    http1_upgraded(relay->request, taken);
-    return true;
+    http1_upgraded(relay->request, http1_looks_like_request(bytes) != 1);
 }
 
 void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
@@ -419,7 +411,6 @@ void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
         at = line->parsed;
         if (line->len + bytes.len > HTTP1_HEAD_MAX + SETTLING_MAX || !append(flow, line, bytes)) {
             stream_http1_lost(flow, up);
-            give_up(flow, up);
             return;
         }
         bytes = span_of(line->data, line->len);
@@ -452,7 +443,6 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len)
 
     if (!parser || (up ? &relay->up : &relay->down)->in_head) {
         stream_http1_lost(flow, up); /* nothing is under way of which it could be the body */
-        give_up(flow, up);
         return;
     }
     flow->stream->skipping = true;
@@ -465,7 +455,6 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len)
             break;
         if (status == HTTP1_DONE && len) { /* more was skipped than its body */
             stream_http1_lost(flow, up);
-            give_up(flow, up);
             break;
         }
     }
