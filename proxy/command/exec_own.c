@@ -73,8 +73,9 @@ static void warn_of_no_kernel_route(const struct agent *agent)
 
     agent_stats(agent, &stats);
     if (strcmp(stats.kernel.backend, "none") == 0)
-        log_warn("nothing can be read in this kernel, so all connections take the proxy route: %s",
-                 stats.kernel.backend_why);
+        log_warn("this kernel has no back-end for all of the kernel route ('sallyport probe' tells "
+                 "why), so what cannot be read there takes the proxy route%s%s",
+                 *stats.kernel.backend_why ? ": " : "", stats.kernel.backend_why);
 }
 
 /* The command's pod has no name, no labels and stands in no namespace. */
