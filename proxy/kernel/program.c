@@ -53,21 +53,30 @@ static const char *why_not_this_suite(const struct program_facts *facts)
     return NULL;
 }
 
-static const char *why_not_at_all(const struct program_facts *facts)
+static const char *why_it_cannot(const struct program_facts *facts)
 {
-    const char *suite;
-
     if (!facts->host)
         return "no tls module in this kernel";
     if (facts->openssl == PROGRAM_NO)
         return "not OpenSSL as a shared library";
     if (facts->curl)
         return "libcurl has a BIO of its own";
-    suite = why_not_this_suite(facts);
-    if (suite)
-        return suite;
+    return why_not_this_suite(facts);
+}
+
+static const char *why_not_at_all(const struct program_facts *facts)
+{
+    const char *why = why_it_cannot(facts);
+
+    if (why)
+        return why;
     return facts->openssl == PROGRAM_YES ? "not asked for: Options = KTLS in openssl.cnf, or --ktls"
                                          : "never seen to";
+}
+
+bool program_is_capable(const struct program_facts *facts)
+{
+    return facts->tx || facts->rx || (facts->openssl == PROGRAM_YES && !why_it_cannot(facts));
 }
 
 const char *program_why_not_sent(const struct program_facts *facts)

@@ -41,6 +41,8 @@ struct program_facts {
     uint16_t version;           /* of its TLS, as it was last seen; 0: not */
     const char *cipher;         /* likewise, IANA's name; NULL */
 };
+/* Whether the kernel does, or would if it were asked. */
+bool program_is_capable(const struct program_facts *facts);
 /* NULL: the kernel does. */
 const char *program_why_not_sent(const struct program_facts *facts);
 const char *program_why_not_received(const struct program_facts *facts);

@@ -58,6 +58,7 @@ static json_t *row_of(const struct programs *programs, const struct known *known
     status_add_text(row, "pod", name);
     status_add_text(row, "program", known->path);
     status_add_text(row, "ktls", directions(&known->facts));
+    json_object_set_new(row, "capable", json_boolean(program_is_capable(&known->facts)));
     status_add_text(row, "not_sent", sent);
     status_add_text(row, "not_received", received && (!sent || received != sent) ? received : NULL);
     status_add_text(row, "route", policy_route_name(route));

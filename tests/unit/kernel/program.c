@@ -111,6 +111,8 @@ static void says_why_not(void **state)
         const char *received = program_why_not_received(&reasons[i].facts);
 
         print_message("  %s\n", reasons[i].name);
+        assert_int_equal(program_is_capable(&reasons[i].facts),
+                         !sent || strncmp(sent, "not asked for", 13) == 0);
         assert_int_equal(sent != NULL, reasons[i].sent != NULL);
         assert_int_equal(received != NULL, reasons[i].received != NULL);
         if (sent)
