@@ -86,13 +86,19 @@ static __always_inline bool is_sealed(struct speech_side *side)
     return side->sealed > 1 || (len != FINISHED_SHA256 && len != FINISHED_SHA384);
 }
 
+/* Whether rules have a say in what is sent there. */
+static __always_inline bool is_judged_speech(const struct speech *speech)
+{
+    return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
+}
+
 static __always_inline enum hear_refusal
 objection(const struct speech *speech, const struct speech_side *side, __u32 what, bool sealed)
 {
     const struct spell *spell = &side->spell;
     __u32 flags = speech->spelling.flags;
 
-    if (!speech->asks || !(flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)))
+    if (!is_judged_speech(speech))
         return HEAR_GOES;
     if (what & SPELL_TURNED || sealed)
         return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
@@ -122,6 +128,7 @@ static __always_inline long hear_span(struct hearing *hearing, struct speech_sid
     bool tls = side->spell.mode == SPELL_TLS, sealed = false;
     bool wanted = what & SPELL_WANTED || wants_bodies(speech, direction);
 
+    side->body = 0;
     if (what & SPELL_BEGINS) {
         hear_tell_rest(hearing, side);
         side->flags = ABI_SAID_BEGINS;
@@ -164,6 +171,7 @@ static __always_inline long hear_step(struct hearing *hearing, enum abi_directio
         left = ABI_SAID_MAX - SPELL_PIECE;
     n = spell_skip(&side->spell, left);
     if (n) {
+        side->body = side->body + n < n ? ~0u : side->body + n;
         hear_pass(hearing, side, n, bodies && side->spell.mode != SPELL_OTHER);
         return 0;
     }

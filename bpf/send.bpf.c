@@ -130,6 +130,35 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
            (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
 }
 
+/* Who does not wait has a part of a send taken, and sends the rest again, which we have heard: so
+ * many bytes of this one. Within a body it is all the same what they are now. Elsewhere nobody may
+ * say one thing to us and then another. */
+static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *speech,
+                                          struct speech_side *side, __u32 size)
+{
+    const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    __s32 again;
+
+    if (!tcp || side->keyed)
+        return 0; /* what the kernel encrypts it takes whole */
+    if (!speech->counted)
+        speech->sent = BPF_CORE_READ(tcp, write_seq);
+    speech->counted = true;
+    again = speech->sent - BPF_CORE_READ(tcp, write_seq);
+    if (again < 0) { /* for sockets.bpf.c to object to */
+        side->lost -= again;
+        speech->sent -= again;
+        spell_lost(&side->spell);
+        again = 0;
+    }
+    if ((__u32)again > side->body && is_judged_speech(speech))
+        side->refusal = HEAR_UNSEEN;
+    if ((__u32)again > size)
+        again = size;
+    speech->sent += size - again;
+    return again;
+}
+
 static long step(__u32 turn, struct hearing *hearing)
 {
     return hear_step(hearing, ABI_TX);
@@ -154,7 +183,13 @@ int hear_sent(struct sk_msg_md *msg)
         return SK_PASS;
     side->end = side->element = 0;
     side->pid = bpf_get_current_pid_tgid() >> 32;
-    bpf_loop(STEPS_MAX, step, &hearing, 0);
+    side->at = side->since = heard_before(sk, hearing.speech, side, msg->size);
+    if (side->refusal) { /* some of it is told */
+        side->since = 0;
+        side->at = msg->size < ODD_MAX ? msg->size : ODD_MAX;
+    } else {
+        bpf_loop(STEPS_MAX, step, &hearing, 0);
+    }
     hear_end(&hearing, side);
     if (side->spell.mode == SPELL_TLS && route_can() & ABI_ROUTE_LEAVE)
         hearing.speech->leaves = true;

@@ -149,6 +149,8 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     __builtin_memset(speech, 0, sizeof(*speech));
     speech->origin = connection->origin;
     speech->asks = !connection->accepted;
+    speech->sent = connection->first_tx + 1;
+    speech->counted = true;
     speech->sides[ABI_RX].next = connection->first_rx;
     if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
         give_up(ctx, connection);

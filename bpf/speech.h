@@ -26,21 +26,24 @@ struct speech_side { /* one direction of it */
     __u8 sealed;              /* how many records came that nobody can read */
     __u8 keyed;               /* the kernel encrypts it */
     __u32 records;            /* bytes of TLS handshakes that were told */
+    __u32 body;               /* so many of the last bytes that were heard are of a body */
     __u8 finished;            /* what looked like the end of a handshake was passed over */
-    __u8 pad[3];
+    __u8 pad[7];
     __u64 skipped, lost; /* bytes that were not told, and for which reason: struct abi_said */
 };
 
 struct speech {
     struct abi_origin origin;
     struct abi_spelling spelling;
-    __u32 rules; /* by which that was found */
-    __u8 found;  /* it was looked for */
-    __u8 asks;   /* the pod's side made the connection */
-    __u8 over;   /* nobody wants to hear any more: the pod is gone */
-    __u8 leaves; /* `enrolled`, as soon as may be: sockops.bpf.c */
-    __u32 busy;  /* a packet is being looked at: receive.bpf.c */
-    __u32 pad;
+    __u32 rules;  /* by which that was found */
+    __u8 found;   /* it was looked for */
+    __u8 asks;    /* the pod's side made the connection */
+    __u8 over;    /* nobody wants to hear any more: the pod is gone */
+    __u8 leaves;  /* `enrolled`, as soon as may be: sockops.bpf.c */
+    __u32 busy;   /* a packet is being looked at: receive.bpf.c */
+    __u32 sent;   /* the sequence number behind what was heard of what is sent; of plain bytes */
+    __u8 counted; /* `sent` is known */
+    __u8 pad[7];
     struct spell_ties ties;
     struct speech_side sides[ABI_DIRECTIONS];
 };

@@ -231,6 +231,7 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
 {
     const struct stream_opening how = {
         .accepted = opening->accepted,
+        .midway = opening->midway,
         .seat = &seat->flow,
     };
     struct stream *stream = kernel_stream_new(&how);

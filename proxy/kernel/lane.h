@@ -20,7 +20,7 @@ struct lane_opening {
     struct origin origin;
     struct process *process; /* taken; NULL: not known (yet) */
     struct pod *pod;         /* borrowed */
-    bool accepted;
+    bool accepted, midway;
 };
 
 struct lane *lane_new(struct worker *worker); /* NULL: no memory */

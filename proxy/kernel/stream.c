@@ -247,6 +247,7 @@ struct stream *kernel_stream_new(const struct stream_opening *opening)
     if (!stream)
         return NULL;
     stream->opening = *opening;
+    stream->up.waits = stream->down.waits = opening->midway;
     return stream;
 }
 

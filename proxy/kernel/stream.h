@@ -19,6 +19,7 @@ struct stream;
 struct stream_opening {
     bool accepted;      /* its program is the server */
     struct flow **seat; /* where its flow is kept, until it ends */
+    bool midway;        /* it had begun before anybody listened */
 };
 
 /* NULL: no memory. */
