@@ -130,9 +130,30 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
            (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
 }
 
-/* Who does not wait has a part of a send taken, and sends the rest again, which we have heard: so
- * many bytes of this one. Within a body it is all the same what they are now. Elsewhere nobody may
- * say one thing to us and then another. */
+/* Bytes that left and that we were not shown. */
+static __always_inline void hear_nothing(const struct speech *speech, struct speech_side *side,
+                                         __u32 missing)
+{
+    __u64 passed = spell_pass(&side->spell, missing);
+
+    side->body = side->body + passed < passed ? ~0u : side->body + passed;
+    if (wants_bodies(speech, ABI_TX))
+        side->lost += passed;
+    else
+        side->skipped += passed;
+    if (passed == missing)
+        return;
+    side->lost += missing - passed;
+    spell_lost(&side->spell);
+    if (is_judged_speech(speech))
+        side->refusal = HEAR_UNSEEN;
+}
+
+/* Who does not wait has a part of a message taken, and sends the rest again, which was heard; and
+ * for that the kernel keeps the verdict on the first part (sk_psock.eval), and does not ask. So the
+ * sequence number says how much left: less than was heard, then so many bytes of this message were
+ * heard before; or more. Within a body it is all the same what they are. Elsewhere nobody may say
+ * one thing to us and then another. */
 static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *speech,
                                           struct speech_side *side, __u32 size)
 {
@@ -145,10 +166,9 @@ static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *sp
         speech->sent = BPF_CORE_READ(tcp, write_seq);
     speech->counted = true;
     again = speech->sent - BPF_CORE_READ(tcp, write_seq);
-    if (again < 0) { /* for sockets.bpf.c to object to */
-        side->lost -= again;
+    if (again < 0) {
+        hear_nothing(speech, side, -again);
         speech->sent -= again;
-        spell_lost(&side->spell);
         again = 0;
     }
     if ((__u32)again > side->body && is_judged_speech(speech))

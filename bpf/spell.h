@@ -456,6 +456,34 @@ SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
     return spell_walk(spell, ties, piece, len, told);
 }
 
+/* Bytes that nobody could read: how many of `len` are of a body, so that it does not matter what
+ * they are; taken. */
+SPELL_INLINE __u64 spell_pass(struct spell *spell, __u64 len)
+{
+    struct spell_told told = {};
+    __u64 passed = spell_skip(spell, len);
+
+    if (passed < len && (spell->mode == SPELL_LENGTH || spell->mode == SPELL_CHUNK))
+        passed += spell_take_counted(
+            spell, &told, len - passed < SPELL_TAIL ? (__u32)(len - passed) : SPELL_TAIL);
+    return passed;
+}
+
+/* How many that can be, without taking any. */
+SPELL_INLINE __u64 spell_room(const struct spell *spell)
+{
+    switch (spell->mode) {
+    case SPELL_LENGTH:
+    case SPELL_CHUNK:
+        return spell->left;
+    case SPELL_REST:
+    case SPELL_OTHER:
+        return ~0ull;
+    default:
+        return 0;
+    }
+}
+
 /* What came in between is not known. */
 SPELL_INLINE void spell_lost(struct spell *spell)
 {
