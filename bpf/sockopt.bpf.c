@@ -5,6 +5,7 @@
  * them, and the program goes on by itself, as OpenSSL does without a word. Of struct
  * tls_crypto_info, version and cipher are read; the keys lie behind them. */
 #include <linux/bpf.h>
+#include <linux/tcp.h>
 #include <linux/tls.h>
 
 #include "bpf/bypass.h"
@@ -90,6 +91,21 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     tell_keys(ctx, info, pod, cookie, direction);
 }
 
+/* A server that lets the kernel wait for the first bytes (nginx's `deferred`, Apache as it comes):
+ * those come before there is a connection that they could be told of. So it has it without that. */
+static __always_inline void take_at_once(struct bpf_sockopt *ctx)
+{
+    const struct abi_pod *pod;
+    int *seconds = ctx->optval;
+    __u64 id;
+
+    if ((void *)(seconds + 1) > ctx->optval_end || !(route_can() & ABI_ROUTE_PLAIN))
+        return;
+    pod = pod_of_current(&id);
+    if (pod && pod->flags & ABI_POD_KERNEL)
+        *seconds = 0;
+}
+
 SEC("cgroup/setsockopt")
 int follow_options(struct bpf_sockopt *ctx)
 {
@@ -103,6 +119,8 @@ int follow_options(struct bpf_sockopt *ctx)
     if (ctx->level == SOL_TLS && (optname == TLS_TX || optname == TLS_RX) &&
         (void *)(info + 1) <= end && ctx->sk && pod_of_current(&pod))
         note_keys(ctx, info, pod);
+    if (ctx->level == IPPROTO_TCP && optname == TCP_DEFER_ACCEPT)
+        take_at_once(ctx);
     return ALLOW;
 }
 

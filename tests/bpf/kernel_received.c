@@ -70,14 +70,12 @@ static void of_a_large_answer_the_head_comes_up(void **state)
     assert_memory_equal(rx->bytes, large, 40);
 }
 
-static void a_server_is_asked_and_answers(void **state)
+static void expect_asked(bool defers)
 {
     struct span request = span_of_text(get);
-    struct report report;
-    const struct abi_socket *accepted;
+    struct report report = speak_to_pod(ask, &request, span_of_text(answer), defers);
+    const struct abi_socket *accepted, *closed;
 
-    (void)state;
-    report = speak_to_pod(ask, &request, span_of_text(answer));
     assert_int_equal(report.code, 0);
     accepted = heard_one(ABI_SOCKET_ACCEPT, 0);
     assert_int_equal(accepted->pod, bed_cgroup_id(&fx.bed, "pod"));
@@ -88,9 +86,21 @@ static void a_server_is_asked_and_answers(void **state)
     assert_memory_equal(spoken[ABI_RX].bytes, get, strlen(get));
     assert_int_equal(spoken[ABI_TX].len, strlen(answer));
     assert_memory_equal(spoken[ABI_TX].bytes, answer, strlen(answer));
-    assert_int_equal(heard_count(ABI_SOCKET_CLOSE, accepted->cookie), 1);
-    assert_int_equal(heard_one(ABI_SOCKET_CLOSE, accepted->cookie)->tx, strlen(answer));
-    assert_int_equal(heard_one(ABI_SOCKET_CLOSE, accepted->cookie)->rx, strlen(get));
+    closed = heard_one(ABI_SOCKET_CLOSE, accepted->cookie);
+    assert_int_equal(closed->tx, strlen(answer));
+    assert_int_equal(closed->rx, strlen(get));
+}
+
+static void a_server_is_asked_and_answers(void **state)
+{
+    (void)state;
+    expect_asked(false);
+}
+
+static void a_server_that_waits_for_the_first_bytes_is_asked(void **state)
+{
+    (void)state;
+    expect_asked(true);
 }
 
 int main(void)
@@ -99,6 +109,7 @@ int main(void)
         spoken_test(an_answer_comes_up),
         spoken_test(of_a_large_answer_the_head_comes_up),
         spoken_test(a_server_is_asked_and_answers),
+        spoken_test(a_server_that_waits_for_the_first_bytes_is_asked),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);

@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -113,6 +114,7 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
 struct serving {
     int ready; /* a pipe */
     struct span answer;
+    bool defers; /* TCP_DEFER_ACCEPT */
 };
 
 static void do_serve(const void *arg, struct report *report)
@@ -122,6 +124,8 @@ static void do_serve(const void *arg, struct report *report)
     int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", SPOKEN_PORT);
     struct listening listening = {.server = server, .answer = serving->answer};
 
+    if (serving->defers)
+        setsockopt(server, IPPROTO_TCP, TCP_DEFER_ACCEPT, &(int){5}, sizeof(int));
     report->code = write(serving->ready, "x", 1) == 1 ? 0 : -errno;
     listen_to_it(&listening);
 }
@@ -135,10 +139,10 @@ static void *run_server(void *serving)
 }
 
 struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg,
-                           struct span answer)
+                           struct span answer, bool defers)
 {
     const struct speaking speaking = {.work = work, .arg = arg};
-    struct serving serving = {.answer = answer};
+    struct serving serving = {.answer = answer, .defers = defers};
     struct report report;
     int ready[2];
     pthread_t thread;

@@ -51,9 +51,10 @@ void spoken_read(uint64_t cookie);
  * server says at once. */
 struct report speak(int (*work)(int fd, const void *arg), const void *arg, struct span answer);
 
-/* The same, but the pod's program is the server: a stranger connects. */
+/* The same, but the pod's program is the server: a stranger connects. `defers`: it has the kernel
+ * wait for the first bytes. */
 struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg,
-                           struct span answer);
+                           struct span answer, bool defers);
 
 /* Ways to send; 0 or a negative errno. */
 int send_all(int fd, const void *bytes, size_t len, size_t pieces);
