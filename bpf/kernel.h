@@ -99,6 +99,7 @@ struct super_block {
     __u32 s_dev; /* major << 20 | minor */
 };
 struct inode {
+    unsigned short i_mode;
     unsigned long i_ino;
     struct super_block *i_sb;
 };

@@ -142,7 +142,7 @@ int hear_received(struct __sk_buff *skb)
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (speech && !speech->over)
+    if (speech && !speech->over && !speech->sides[ABI_RX].keyed)
         hear_packet(skb, speech);
     return ALLOW;
 }

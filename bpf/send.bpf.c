@@ -15,6 +15,7 @@
 #include "bpf/bypass.h"
 #include "bpf/encrypted.h"
 #include "bpf/hear.h"
+#include "bpf/keyed.h"
 
 enum { STEPS_MAX = 1 << 20 }; /* a message has half as many bytes */
 
@@ -198,6 +199,8 @@ int hear_sent(struct sk_msg_md *msg)
         return SK_PASS;
     side = &hearing.speech->sides[ABI_TX];
     notice_keys(msg, side);
+    hearing.speech = speech_going_on(hearing.speech);
+    side = &hearing.speech->sides[ABI_TX];
     hear_begin(side, msg->size);
     if (is_control(&hearing, side))
         return SK_PASS;

@@ -54,10 +54,12 @@ static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_
 }
 
 /* A connection of the kernel route; what it says begins anew in this direction. */
-static __always_inline void key_speech(const struct speech *speech, enum abi_direction direction)
+static __always_inline void key_speech(struct speech *speech, enum abi_direction direction)
 {
     struct speech *found;
 
+    if (direction == ABI_RX)
+        speech->sides[ABI_RX].keyed = true; /* receive.bpf.c has nothing to read any more */
     bpf_map_update_elem(&keyed, &speech->origin.cookie, speech, BPF_NOEXIST);
     found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
     if (!found)
@@ -72,7 +74,7 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     struct bpf_sock *sk = ctx->sk;
     enum abi_direction direction = ctx->optname == TLS_TX ? ABI_TX : ABI_RX;
     const struct connection *connection;
-    const struct speech *speech;
+    struct speech *speech;
     struct keys *noted;
     __u64 cookie = 0;
 

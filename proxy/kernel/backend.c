@@ -18,6 +18,8 @@
 #include "proxy/keeper/keeper.h"
 #include "proxy/keeper/pins.h"
 #include "proxy/keeper/voice.h"
+#include "proxy/kernel/tracers.h"
+#include "proxy/probe/means.h"
 #include "route.skel.h"
 #include "sallyport.skel.h"
 
@@ -26,6 +28,7 @@ enum { LINKS_MAX = 16 };
 struct backend {
     struct sallyport_bpf *main; /* borrowed */
     struct route_bpf *bpf;      /* NULL: none */
+    struct kernel_means means;
     struct bpf_link *links[LINKS_MAX];
     size_t links_len;
     int sk_msg;             /* the program that is attached to `enrolled`; -1: none */
@@ -71,6 +74,8 @@ static int open_object(struct backend *backend, struct err *err)
     voice_forget();
     backend->bpf = route_bpf__open();
     code = backend->bpf ? share_maps(backend, err) : voice_refused(-errno, err);
+    if (code == 0)
+        tracers_choose(backend->bpf, &backend->means);
     voice_leave(before);
     return code;
 }
@@ -232,6 +237,20 @@ static int begin(struct backend *backend, int cgroup_fd, struct err *err)
 
 /* ---- the whole ---- */
 
+/* What connections can rely on. */
+static uint32_t flags_of(const struct kernel_means *means)
+{
+    switch (kernel_route_choose(means)) {
+    case KERNEL_ROUTE_SOCKMAP:
+        return ABI_ROUTE_PLAIN | (means->ktls ? ABI_ROUTE_KTLS | ABI_ROUTE_SURE : 0);
+    case KERNEL_ROUTE_LSM:
+        return ABI_ROUTE_PLAIN | ABI_ROUTE_KTLS | ABI_ROUTE_LEAVE;
+    case KERNEL_ROUTE_NONE:
+        break;
+    }
+    return ABI_ROUTE_PLAIN | (means->ktls ? ABI_ROUTE_LEAVE : 0);
+}
+
 int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, struct err *err)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
@@ -243,10 +262,16 @@ int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, stru
     backend->sk_msg = -1;
     if (!keeper_set_dir(keeper, backend->set_dir))
         backend->set_dir[0] = 0;
+    backend->means = means_find();
     code = begin(backend, cgroup_fd, &backend->why);
+    if (code < 0 && backend->means.fentry) { /* perhaps for what reads kTLS alone */
+        detach(backend);
+        backend->means.lsm = backend->means.fentry = false;
+        code = begin(backend, cgroup_fd, &(struct err){0});
+    }
     if (code < 0)
         detach(backend);
-    say_what_there_is(backend, code < 0 ? 0 : ABI_ROUTE_PLAIN);
+    say_what_there_is(backend, code < 0 ? 0 : flags_of(&backend->means));
     *out = backend;
     return 0;
 }
@@ -272,7 +297,8 @@ void backend_free(struct backend **backend)
 
 const char *backend_name(const struct backend *backend)
 {
-    return backend->bpf ? "sockmap" : "none";
+    return kernel_route_name(backend->bpf ? kernel_route_choose(&backend->means)
+                                          : KERNEL_ROUTE_NONE);
 }
 
 const char *backend_why(const struct backend *backend)

@@ -202,5 +202,6 @@ int try_fentry(struct bed *bed, const struct trial *trial, struct err *err)
 
     if (link < 0)
         return err_wrap(err, "%s", used);
+    bed->means->fentry = true;
     return err_set(err, 0, "attached to %s", used);
 }

@@ -21,11 +21,11 @@ static const char *const route_names[] = {
  * between its look and the encryption. */
 enum kernel_route kernel_route_choose(const struct kernel_means *means)
 {
-    if (means->sk_msg && means->ktls_in_hash)
+    if (!means->sk_msg)
+        return KERNEL_ROUTE_NONE;
+    if (!means->ktls || means->ktls_in_hash)
         return KERNEL_ROUTE_SOCKMAP;
-    if (means->lsm)
-        return KERNEL_ROUTE_LSM;
-    return means->sk_msg && !means->ktls ? KERNEL_ROUTE_SOCKMAP : KERNEL_ROUTE_NONE;
+    return means->lsm && means->fentry ? KERNEL_ROUTE_LSM : KERNEL_ROUTE_NONE;
 }
 
 const char *kernel_route_name(enum kernel_route route)
@@ -37,15 +37,21 @@ const char *kernel_route_words(const struct kernel_means *means)
 {
     switch (kernel_route_choose(means)) {
     case KERNEL_ROUTE_SOCKMAP:
-        return means->ktls ? "sk_msg programs can read and deny plain HTTP and kTLS before it is "
-                             "encrypted"
-                           : "sk_msg programs can read and deny plain HTTP; there is no kTLS here";
+        if (!means->ktls)
+            return "sk_msg programs can read and deny plain HTTP; there is no kTLS here";
+        return means->fentry ? "sk_msg programs can read and deny plain HTTP and kTLS before it is "
+                               "encrypted"
+                             : "sk_msg programs can read and deny plain HTTP and kTLS before it is "
+                               "encrypted; what comes in by kTLS is not read";
     case KERNEL_ROUTE_LSM:
-        return "LSM programs can read and deny plain HTTP and kTLS; a program with several "
-               "threads can race the denial";
+        return "sk_msg programs can read and deny plain HTTP, LSM programs kTLS; a program with "
+               "several threads can race a denial of kTLS";
     case KERNEL_ROUTE_NONE:
         break;
     }
+    if (means->sk_msg)
+        return "sk_msg programs can read and deny plain HTTP; nothing in this kernel can read and "
+               "deny kTLS: it stays on the proxy";
     return "nothing in this kernel can read and deny what bypasses the proxy: all stays on the "
            "proxy";
 }

@@ -31,7 +31,8 @@ struct probe_foreign {
     char at[256]; /* the cgroup or namespace it is attached to */
 };
 
-/* What reads and denies, in the kernel, what does not come by the proxy. */
+/* What reads and denies, in the kernel, what does not come by the proxy. None: plain HTTP by sk_msg
+ * at most. */
 enum kernel_route { KERNEL_ROUTE_NONE, KERNEL_ROUTE_SOCKMAP, KERNEL_ROUTE_LSM };
 
 struct kernel_means {
@@ -39,6 +40,7 @@ struct kernel_means {
     bool ktls;         /* the kernel encrypts, if asked */
     bool ktls_in_hash; /* ... for a socket in a sockhash, too */
     bool lsm;          /* a program at socket_sendmsg runs */
+    bool fentry;       /* so does one at a function of the tls module */
 };
 
 struct probe_report {

@@ -16,6 +16,7 @@
 
 struct spoken spoken[ABI_DIRECTIONS];
 struct spoken_arrived arrived;
+int (*spoken_prepare)(int fd);
 struct backend *backend;
 static struct ring_buffer *ring;
 static uint64_t wanted;
@@ -65,7 +66,7 @@ static void *listen_to_it(void *arg)
     CLEANUP(fd_close) int fd = accept_within(listening->server, SOON_MS);
     ssize_t n;
 
-    if (fd < 0)
+    if (fd < 0 || (spoken_prepare && spoken_prepare(fd) < 0))
         return NULL;
     if (listening->answer.len)
         send_all(fd, listening->answer.data, listening->answer.len, listening->answer.len);

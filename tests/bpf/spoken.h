@@ -25,6 +25,9 @@ struct spoken {
 };
 extern struct spoken spoken[ABI_DIRECTIONS];
 
+/* What the other end does with its socket before all else, or NULL. */
+extern int (*spoken_prepare)(int fd);
+
 /* What arrived at the other end. */
 extern struct spoken_arrived {
     uint8_t bytes[SPOKEN_MAX];

@@ -1,0 +1,384 @@
+/* ktls: what a pod's programs say where the kernel encrypts and decrypts for them, seen before the
+ * one and after the other.
+ *
+ * A socket in a sockhash cannot have kTLS on newer kernels, and send.bpf.c cannot see it. There an
+ * LSM program stands at the head of every send and can refuse it; then the bytes are still the
+ * program's, another thread of which may change them before they are encrypted, and a send may turn
+ * out short. So it decides on a copy of what is known of the connection, and what was really sent
+ * is taken, and told, where the tls module's own function returns. What the program receives is
+ * read there alone, after it was decrypted.
+ *
+ * Before 6.5, sendfile and splice pass the LSM hook by. On connections that rules are about they
+ * are refused with EINVAL, on which programs go on to write. */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_tracing.h>
+
+/* Here it has been said, and what may not go was found before, in judge_send. */
+#define HEAR_JUDGES(direction) false
+#include "bpf/hear.h"
+#include "bpf/keyed.h"
+#include "bpf/ktls.h"
+
+enum { EPERM = 1, SIGKILL = 9, EINVAL = 22, MSG_PEEK = 2, STEPS_MAX = 1 << 20 };
+
+/* A thread in a send or receive. Not by CPU: programs that may sleep change theirs. */
+struct talker {
+    __u64 cookie;  /* of the socket of the call that is under way; 0: none */
+    __u64 control; /* receive: where the type of the record goes */
+    struct memory memory;
+    struct speech_side side; /* copies, to judge by */
+    struct spell_ties ties;
+    __u32 direction; /* enum abi_direction, of what is heard */
+    __u32 pad;
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct talker);
+} talkers SEC(".maps");
+
+static __always_inline struct talker *talker_of_current(__u64 flags)
+{
+    return bpf_task_storage_get(&talkers, bpf_get_current_task_btf(), NULL, flags);
+}
+
+static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side)
+{
+    struct talker *talker = hearing->from;
+    bool more = memory_turn(&talker->memory);
+
+    side->end = talker->memory.end;
+    return more;
+}
+
+static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side, __u32 len)
+{
+    struct talker *talker = hearing->from;
+
+    return MEMORY_READ(&talker->memory, side->piece.bytes, SAID_BOUND(len, SPELL_PIECE), side->at);
+}
+
+static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
+{
+    struct talker *talker = hearing->from;
+    __u64 len = side->at - side->since;
+
+    if (len > ABI_SAID_MAX)
+        len = ABI_SAID_MAX; /* is never more */
+#define LOAD(to, len) MEMORY_READ(&talker->memory, to, len, side->since)
+    if (!SAY(hearing->speech, side, talker->direction, kind, len, LOAD))
+        side->lost += len;
+}
+
+static long step_sent(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, ABI_TX);
+}
+
+static long step_received(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, ABI_RX);
+}
+
+/* The first `len` bytes of the thread's memory were said. */
+static __always_inline void hear(struct talker *talker, struct speech *speech,
+                                 enum abi_direction direction, __u32 len)
+{
+    struct hearing hearing = {.from = talker, .speech = speech};
+    struct speech_side *side = &speech->sides[direction];
+    struct memory *memory = &talker->memory;
+
+    if (len < memory->size)
+        memory->size = len;
+    if (memory->end > memory->size)
+        memory->end = memory->size;
+    talker->direction = direction;
+    hear_begin(side, memory->size);
+    side->end = memory->end;
+    side->pid = direction == ABI_TX ? bpf_get_current_pid_tgid() >> 32 : 0;
+    bpf_loop(STEPS_MAX, direction == ABI_TX ? step_sent : step_received, &hearing, 0);
+    hear_end(&hearing, side);
+}
+
+/* ---- sent ---- */
+
+SEC("?fentry/tls_sw_sendmsg")
+int BPF_PROG(begin_send, struct sock *sk, struct msghdr *msg)
+{
+    __u64 cookie = bpf_get_socket_cookie(sk);
+    struct talker *talker;
+
+    if (!bpf_map_lookup_elem(&keyed, &cookie) || !sends_data(msg))
+        return 0;
+    talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!talker)
+        return 0;
+    talker->cookie = cookie;
+    memory_of(&talker->memory, msg);
+    return 0;
+}
+
+SEC("?fexit/tls_sw_sendmsg")
+int BPF_PROG(end_send, struct sock *sk, struct msghdr *msg, __u64 size, int sent)
+{
+    __u64 cookie = bpf_get_socket_cookie(sk);
+    struct talker *talker;
+    struct speech *speech;
+
+    speech = bpf_map_lookup_elem(&keyed, &cookie);
+    if (!speech)
+        return 0;
+    talker = talker_of_current(0);
+    if (!talker || talker->cookie != cookie)
+        return 0;
+    talker->cookie = 0;
+    if (sent > 0)
+        hear(talker, speech, ABI_TX, sent);
+    return 0;
+}
+
+/* 6.1: sendfile and splice. */
+SEC("?fexit/tls_sw_sendpage")
+int BPF_PROG(end_send_page, struct sock *sk, struct page *page, int offset, __u64 size, int flags,
+             int sent)
+{
+    __u64 cookie = bpf_get_socket_cookie(sk);
+    struct talker *talker;
+    struct speech *speech;
+    __u64 address = 0;
+
+    speech = bpf_map_lookup_elem(&keyed, &cookie);
+    if (!speech || sent <= 0)
+        return 0;
+    talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!talker)
+        return 0;
+    /* the verifier allows no arithmetic with what it knows for a pointer */
+    bpf_probe_read_kernel(&address, sizeof(address), &ctx[1]);
+    memory_of_page(&talker->memory, address, offset, sent);
+    hear(talker, speech, ABI_TX, sent);
+    return 0;
+}
+
+/* ---- received ---- */
+
+SEC("?fentry/tls_sw_recvmsg")
+int BPF_PROG(begin_receive, struct sock *sk, struct msghdr *msg, __u64 size, int flags)
+{
+    __u64 cookie = bpf_get_socket_cookie(sk);
+    struct talker *talker;
+
+    if (flags & MSG_PEEK || !bpf_map_lookup_elem(&keyed, &cookie))
+        return 0;
+    talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!talker)
+        return 0;
+    talker->cookie = cookie;
+    talker->control =
+        BPF_CORE_READ(msg, msg_controllen) ? (__u64)BPF_CORE_READ(msg, msg_control) : 0;
+    memory_of(&talker->memory, msg);
+    return 0;
+}
+
+SEC("?fexit/tls_sw_recvmsg")
+int BPF_PROG(end_receive, struct sock *sk, struct msghdr *msg, __u64 size, int flags,
+             int *address_len, int received)
+{
+    __u64 cookie = bpf_get_socket_cookie(sk);
+    struct talker *talker;
+    struct speech *speech;
+
+    speech = bpf_map_lookup_elem(&keyed, &cookie);
+    if (!speech)
+        return 0;
+    talker = talker_of_current(0);
+    if (!talker || talker->cookie != cookie)
+        return 0;
+    talker->cookie = 0;
+    if (received > 0 && received_data(talker->control))
+        hear(talker, speech, ABI_RX, received);
+    return 0;
+}
+
+/* ---- refused ---- */
+
+/* A connection that the pod's side made, where the kernel encrypts what it sends. */
+static __always_inline struct speech *find_encrypted(struct socket *socket)
+{
+    struct sock *sk = socket->sk;
+    const struct speech *speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    __u64 cookie;
+
+    if (!speech || !speech->asks || !is_encrypted(sk))
+        return NULL;
+    cookie = speech->origin.cookie;
+    return bpf_map_lookup_elem(&keyed, &cookie);
+}
+
+/* Where rules are looked up is nothing for a program that may sleep. Attached last, this is run
+ * first. */
+SEC("?lsm/socket_sendmsg")
+int BPF_PROG(ask_rules, struct socket *socket)
+{
+    struct speech *speech = find_encrypted(socket);
+
+    if (speech && !spelling_is_fresh(speech, ABI_TX))
+        speech->over = true;
+    return 0;
+}
+
+static __always_inline bool read_now(const struct talker *talker, struct speech_side *side,
+                                     __u32 len)
+{
+    const struct memory *memory = &talker->memory;
+    const void *from = (const void *)(memory->base + (side->at - memory->begin));
+
+    if (memory->kind == MEMORY_USER) /* it may have to come from somewhere first */
+        return !bpf_copy_from_user(side->piece.bytes, SAID_BOUND(len, SPELL_PIECE), from);
+    return !bpf_probe_read_kernel(side->piece.bytes, SAID_BOUND(len, SPELL_PIECE), from);
+}
+
+/* As hear_step() does it, but nothing is told, and only a copy of what is known changes. */
+static long judge_step(__u32 turn, struct hearing *hearing)
+{
+    struct talker *talker = hearing->from;
+    struct speech_side *side = &talker->side;
+    __u32 left = side->size - side->at, n;
+    struct spell_told told = {};
+
+    if (side->at >= side->size)
+        return 1;
+    if (side->at >= side->end && hear_turn(hearing, side))
+        return 0;
+    n = spell_skip(&side->spell, left);
+    if (n) {
+        side->at += n;
+        return 0;
+    }
+    if (!side->spell.at && side->spell.mode <= SPELL_HEAD)
+        side->spell.start = hearing->speech->spelling.row;
+    if (left > side->end - side->at)
+        left = side->end - side->at;
+    if (left > SPELL_PIECE)
+        left = SPELL_PIECE;
+    n = left && read_now(talker, side, left)
+            ? spell_take(&side->spell, &talker->ties, &side->piece, left, &told)
+            : 0;
+    if (!n || n > left) {
+        side->refusal = HEAR_UNSEEN;
+        return 1;
+    }
+    if (told.what & SPELL_BEGINS && !side->flags) {
+        side->since = side->at;
+        side->flags = ABI_SAID_BEGINS;
+    }
+    side->at += n;
+    /* records within records are nothing that can be read */
+    side->refusal = objection(hearing->speech, side, told.what, side->spell.mode == SPELL_TLS);
+    return side->refusal != HEAR_GOES;
+}
+
+/* What was refused, up to where that was known; the last piece says so. */
+static long tell_refused(__u32 turn, struct hearing *hearing)
+{
+    struct talker *talker = hearing->from;
+    struct speech_side *side = &talker->side;
+
+    if (side->at >= side->size)
+        return 1;
+    if (side->at >= side->end)
+        return !hear_turn(hearing, side);
+    side->since = side->at;
+    side->at = side->end < side->size ? side->end : side->size;
+    if (side->at - side->since > ABI_SAID_MAX)
+        side->at = side->since + ABI_SAID_MAX;
+    hear_tell(hearing, side, side->at == side->size ? ABI_SAID_DENIED : ABI_SAID_BYTES);
+    side->flags = 0;
+    return 0;
+}
+
+static __always_inline void refuse(struct hearing *hearing, struct msghdr *msg,
+                                   struct speech_side *real)
+{
+    struct talker *talker = hearing->from;
+    struct speech_side *side = &talker->side;
+
+    if (side->refusal == HEAR_UNSEEN)
+        side->flags |= ABI_SAID_UNSEEN;
+    side->pid = bpf_get_current_pid_tgid() >> 32;
+    side->skipped = real->skipped + side->since; /* nor did those go */
+    side->lost = real->lost;
+    side->size = side->at;
+    side->at = side->since;
+    memory_of(&talker->memory, msg);
+    side->end = talker->memory.end;
+    bpf_loop(STEPS_MAX, tell_refused, hearing, 0);
+    real->skipped = side->skipped;
+    real->lost = side->lost;
+}
+
+SEC("?lsm.s/socket_sendmsg")
+int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
+{
+    struct speech *speech = find_encrypted(socket);
+    struct hearing hearing = {.speech = speech};
+    struct talker *talker;
+
+    if (!speech || !(speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)) ||
+        !sends_data(msg))
+        return 0;
+    talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+    if (!talker)
+        return -EPERM; /* out of memory */
+    hearing.from = talker;
+    memory_of(&talker->memory, msg);
+    talker->side = speech->sides[ABI_TX];
+    talker->ties = speech->ties;
+    talker->direction = ABI_TX;
+    hear_begin(&talker->side, talker->memory.size);
+    talker->side.end = talker->memory.end;
+    bpf_loop(STEPS_MAX, judge_step, &hearing, 0);
+    if (!talker->side.refusal)
+        return 0;
+    refuse(&hearing, msg, &speech->sides[ABI_TX]);
+    if (speech->spelling.flags & ABI_SPELL_KILL)
+        bpf_send_signal(SIGKILL);
+    return -EPERM;
+}
+
+/* Whether the system call is one that writes what the program has in its memory: then it passes by
+ * judge_send. What io_uring does has another number, or none. */
+static __always_inline bool writes(void)
+{
+    enum { WRITE = 1, PWRITE64 = 18, WRITEV = 20, PWRITEV = 296, PWRITEV2 = 328 }; /* x86-64 */
+    const struct pt_regs___here *registers =
+        (const void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+    unsigned long call = BPF_CORE_READ(registers, orig_ax);
+
+    return call == WRITE || call == WRITEV || call == PWRITE64 || call == PWRITEV ||
+           call == PWRITEV2;
+}
+
+/* Kernels before 6.5: sendfile and splice. */
+SEC("?lsm/file_permission")
+int BPF_PROG(guard_pages, struct file *file, int mask)
+{
+    enum { MAY_WRITE = 2, S_IFMT = 0170000, S_IFSOCK = 0140000 };
+    const struct speech *speech;
+    struct socket *socket;
+    struct sock *sk;
+
+    if (!(mask & MAY_WRITE) || (file->f_inode->i_mode & S_IFMT) != S_IFSOCK)
+        return 0;
+    socket = bpf_sock_from_file(file);
+    sk = socket ? socket->sk : NULL;
+    speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    if (!speech || !speech->asks || !speech->leaves ||
+        !(speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)))
+        return 0;
+    return writes() ? 0 : -EINVAL;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,284 @@
+/* ktls_denied: what rules do not let go does not leave by kTLS either, however it is sent. Who is
+ * refused is told EPERM by an LSM program, and the next request may go; where an sk_msg program
+ * sees it, EACCES, for good.
+ *
+ * Skipped where the kernel has no TLS. */
+#include "spoken.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "judged.h"
+#include "ktls_keys.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
+
+#define GET  "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+#define POST "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
+/* no rule can be made that this fits */
+#define ODD "POST /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
+
+static bool by_lsm(void)
+{
+    return strcmp(backend_name(backend), "lsm") == 0;
+}
+
+static void spell(struct abi_spelling spelling)
+{
+    struct abi_where where = {.bits = ABI_WHERE_BITS, .rules = RULES, .protocol = IPPROTO_TCP};
+
+    put(policy_rules, &(uint32_t){RULES}, &(struct abi_rules){0});
+    put_class(RULES, "::", 0, ELSEWHERE);
+    put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
+    where.class = ELSEWHERE;
+    put(spells, &where, &spelling);
+    judge_pod_by(RULES);
+}
+
+/* ---- ways to send: 0 or a negative errno ---- */
+
+static int result(ssize_t sent, size_t len)
+{
+    return sent == (ssize_t)len ? 0 : sent < 0 ? -errno : -EMSGSIZE;
+}
+
+static int by_send(int fd, struct span text)
+{
+    return result(send(fd, text.data, text.len, MSG_NOSIGNAL), text.len);
+}
+
+static int by_writev(int fd, struct span text)
+{
+    const struct iovec parts[] = {{(void *)text.data, 2},
+                                  {(void *)(text.data + 2), 3},
+                                  {(void *)(text.data + 5), text.len - 5}};
+
+    return result(writev(fd, parts, 3), text.len);
+}
+
+/* As a record of this type; there are two of these, and the last one counts. */
+static int by_records(int fd, struct span text, uint8_t first, uint8_t type)
+{
+    union {
+        uint8_t room[2 * CMSG_SPACE(1)];
+        struct cmsghdr aligned;
+    } control = {0};
+    struct iovec part = {(void *)text.data, text.len};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.room,
+        .msg_controllen = first ? sizeof(control.room) : CMSG_SPACE(1),
+    };
+    struct cmsghdr *at = CMSG_FIRSTHDR(&message);
+
+    for (int i = first ? 0 : 1; i < 2; i++) {
+        at->cmsg_level = SOL_TLS;
+        at->cmsg_type = TLS_SET_RECORD_TYPE;
+        at->cmsg_len = CMSG_LEN(1);
+        *CMSG_DATA(at) = i == 0 ? first : type;
+        at = (struct cmsghdr *)(control.room + CMSG_SPACE(1));
+    }
+    return result(sendmsg(fd, &message, MSG_NOSIGNAL), text.len);
+}
+
+static int as_data(int fd, struct span text)
+{
+    return by_records(fd, text, 0, 23);
+}
+
+static int as_an_alert_and_data(int fd, struct span text)
+{
+    return by_records(fd, text, 21, 23);
+}
+
+static int file_of(struct span text)
+{
+    int fd = memfd_create("said", MFD_CLOEXEC);
+
+    if (write(fd, text.data, text.len) != (ssize_t)text.len || lseek(fd, 0, SEEK_SET) < 0)
+        fd_close(&fd);
+    return fd;
+}
+
+static int by_sendfile(int fd, struct span text)
+{
+    CLEANUP(fd_close) int file = file_of(text);
+
+    return result(sendfile(fd, file, NULL, text.len), text.len);
+}
+
+static int by_splice(int fd, struct span text)
+{
+    CLEANUP(fd_close) int file = file_of(text);
+    int ends[2];
+
+    if (pipe(ends) < 0 || splice(file, NULL, ends[1], NULL, text.len, 0) != (ssize_t)text.len)
+        return -ENODATA;
+    return result(splice(ends[0], NULL, fd, NULL, text.len, 0), text.len);
+}
+
+/* ---- */
+
+struct script { /* what is sent, one after the other, whatever comes of it */
+    struct {
+        int (*by)(int fd, struct span text);
+        struct span text;
+        bool goes;
+    } sends[4];
+};
+
+/* How the first send that went otherwise than it should did. */
+static int play(int fd, const void *arg)
+{
+    const struct script *script = arg;
+    int code = start_tls(fd), refused = by_lsm() ? -EPERM : -EACCES;
+
+    for (size_t i = 0; i < ARRAY_SIZE(script->sends) && script->sends[i].by && code == 0; i++) {
+        code = script->sends[i].by(fd, script->sends[i].text);
+        if (script->sends[i].goes)
+            continue;
+        /* before 6.5, what passes by the LSM hook is not taken at all */
+        if (code == -EINVAL &&
+            (script->sends[i].by == by_sendfile || script->sends[i].by == by_splice))
+            code = refused;
+        code = code == refused ? 0 : code ? code : -EEXIST;
+    }
+    return code;
+}
+
+#define JUDGED .flags = ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN
+#define DENIED JUDGED, .rules = 1, .denies = 1
+static const struct {
+    const char *name;
+    struct abi_spelling spelling;
+    struct script script;
+    struct span arrives;
+    bool sticky; /* differs where the verdict stays with the socket */
+} cases[] = {
+    {"not judged", {0}, {{{by_send, BYTES(GET), true}}}, BYTES(GET), false},
+    {"it fits", {JUDGED, .rules = 1}, {{{by_send, BYTES(GET), true}}}, BYTES(GET), false},
+    {"no rule fits", {JUDGED}, {{{by_send, BYTES(GET), false}}}, {0}, false},
+    {"denied, sent in parts", {DENIED}, {{{by_writev, BYTES(GET), false}}}, {0}, false},
+    {"denied, as a record of data", {DENIED}, {{{as_data, BYTES(GET), false}}}, {0}, false},
+    {"denied, as a record of two types",
+     {DENIED},
+     {{{as_an_alert_and_data, BYTES(GET), false}}},
+     {0},
+     false},
+    {"denied, of a file", {DENIED}, {{{by_sendfile, BYTES(GET), false}}}, {0}, false},
+    {"denied, of a pipe", {DENIED}, {{{by_splice, BYTES(GET), false}}}, {0}, false},
+    {"a head in two sends",
+     {DENIED},
+     {{{by_send, BYTES("GET / HTTP/1.1\r\nHost: "), true}, {by_send, BYTES("a\r\n\r\n"), false}}},
+     BYTES("GET / HTTP/1.1\r\nHost: "),
+     false},
+    {"what is no HTTP", {JUDGED, .rules = 1}, {{{by_send, BYTES("\x01hello"), false}}}, {0}, false},
+    {"another one after it",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST), true}, {by_send, BYTES(ODD), false}, {by_send, BYTES(GET), true}}},
+     BYTES(POST GET),
+     true},
+};
+
+static void what_may_not_go_does_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct report report;
+        bool denied = false;
+
+        if (cases[i].sticky && !by_lsm())
+            continue;
+        print_message("  %s\n", cases[i].name);
+        for (size_t n = 0; n < ARRAY_SIZE(cases[i].script.sends) && cases[i].script.sends[n].by;
+             n++)
+            denied = denied || !cases[i].script.sends[n].goes;
+        spell(cases[i].spelling);
+        spoken_prepare = start_tls;
+        report = speak(play, &cases[i].script, (struct span){0});
+        if (report.code < 0)
+            fail_msg("%s", strerror(-report.code));
+        assert_int_equal(arrived.len, cases[i].arrives.len);
+        assert_memory_equal(arrived.bytes, cases[i].arrives.data, arrived.len);
+        assert_true(spoken[ABI_TX].flags & ABI_SAID_KTLS || !spoken[ABI_TX].len);
+    }
+}
+
+/* It is told whole, and by whom. */
+static void what_did_not_go_is_told(void **state)
+{
+    const struct script script = {{{by_send, BYTES(GET), false}}};
+    struct report report;
+
+    (void)state;
+    spell((struct abi_spelling){DENIED});
+    spoken_prepare = start_tls;
+    report = speak(play, &script, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_true(spoken[ABI_TX].denied);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(hello) + sizeof(GET) - 1);
+    assert_memory_equal(spoken[ABI_TX].bytes + sizeof(hello), GET, sizeof(GET) - 1);
+    assert_int_equal(spoken[ABI_TX].begins, 1);
+    assert_int_equal(spoken[ABI_TX].pid, report.pid);
+}
+
+static int die_of_it(int fd, const void *arg)
+{
+    const struct script *script = arg;
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        play(fd, script);
+        _exit(0);
+    }
+    if (waitpid(child, &status, 0) != child)
+        return -errno;
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? 0 : -EEXIST;
+}
+
+static void who_says_it_is_killed(void **state)
+{
+    const struct script script = {{{by_send, BYTES(GET), false}}};
+    struct report report;
+
+    (void)state;
+    if (!by_lsm())
+        return; /* by the agent then */
+    spell((struct abi_spelling){JUDGED | ABI_SPELL_KILL});
+    spoken_prepare = start_tls;
+    report = speak(die_of_it, &script, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrived.len, 0);
+    assert_true(spoken[ABI_TX].denied);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        spoken_test(what_may_not_go_does_not),
+        spoken_test(what_did_not_go_is_told),
+        spoken_test(who_says_it_is_killed),
+    };
+
+    if (!kernel_has_tls()) {
+        printf("SKIP: this kernel has no TLS of its own\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
+}

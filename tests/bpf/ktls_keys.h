@@ -1,0 +1,21 @@
+/* ktls_keys: a socket whose kernel encrypts and decrypts for it, by keys that both ends have from
+ * here: no handshake is needed but a word that it begins with. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct suite {
+    const char *name;
+    uint16_t version, cipher;
+};
+enum { SUITES = 6 };
+extern const struct suite suites[SUITES];
+extern const struct suite *suite; /* the one in use */
+
+/* Where a socket in a sockhash cannot have kTLS, it leaves by this, which both ends send. */
+extern const char hello[9];
+
+bool kernel_has_tls(void); /* which it may load for it */
+int start_tls(int fd);     /* 0 or a negative errno */
