@@ -169,14 +169,15 @@ static inline int hearing_end(void **state)
     return 0;
 }
 
-static inline void hearing_opens(bool accepted)
+static inline void hearing_opens(bool accepted, bool midway)
 {
     const struct origin origin = {
         .src = {.ip = {[10] = 0xff, [11] = 0xff, 192, 0, 2, 2}, .port = 40000},
         .dst = {.ip = {[10] = 0xff, [11] = 0xff, 203, 0, 113, 10}, .port = 80},
         .cookie = 1,
     };
-    const struct stream_opening opening = {.accepted = accepted, .seat = &hearing};
+    const struct stream_opening opening = {
+        .accepted = accepted, .midway = midway, .seat = &hearing};
     struct stream *stream = kernel_stream_new(&opening);
 
     heard[0] = 0;
