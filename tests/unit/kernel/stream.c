@@ -19,7 +19,7 @@
 
 static const struct row {
     const char *name;
-    bool accepted;
+    bool accepted, midway;
     const char *policy; /* a spec, NULL: none */
     struct piece pieces[PIECES_MAX];
     bool whole; /* is not to be cut */
@@ -101,6 +101,12 @@ static const struct row {
              "? 200 down 1 plaintext\n"
              "closed plaintext error: 38 bytes of it were lost on their way to the "
              "agent\n"},
+    {"begun before anybody listened", .midway = true, .whole = true,
+     .pieces = {UP("the rest of a body"),
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS},
+                {ABI_RX, BYTES(FINE("0", "")), ABI_SAID_BEGINS}},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
 
     /* by kTLS */
     {"keys for what is sent alone: answers are not seen",
@@ -233,7 +239,7 @@ static void begin(const struct row *row)
 
     snprintf(text, sizeof(text), POLICY("p", "  %s\n"), row->policy ? row->policy : "");
     policed_use(row->policy ? text : NULL);
-    hearing_opens(row->accepted);
+    hearing_opens(row->accepted, row->midway);
 }
 
 static void check(const struct row *row)

@@ -264,7 +264,7 @@ static void streams_are_told(void **state)
         peers_begin(scenes[i].table_size);
         scenes[i].play();
         for (unsigned seed = 0; seed < 20; seed++) {
-            hearing_opens(false);
+            hearing_opens(false, false);
             hears_all(seed ? 1 + 3 * seed * seed : SIZE_MAX, seed ? &seed : NULL);
             expect(&scenes[i]);
         }
@@ -279,7 +279,7 @@ static void what_is_skipped_is_counted(void **state)
     peers_begin(0);
     ask("POST", "/b", "", 10000);
     pump();
-    hearing_opens(false);
+    hearing_opens(false, false);
     for (size_t i = 0; i < said_len; i++) {
         struct piece head = said[i], last = said[i];
 
@@ -303,7 +303,7 @@ static void what_is_lost_ends_the_reading(void **state)
     (void)state;
     peers_begin(0);
     two_requests();
-    hearing_opens(false);
+    hearing_opens(false, false);
     for (size_t i = 0; i < said_len; i++) {
         struct piece piece = said[i];
 
@@ -392,7 +392,7 @@ static void handshakes_are_told(void **state)
 
             print_message("  %s, %u\n", row->name, seed);
             shake_hands(row->version, "a.example", NULL);
-            hearing_opens(false);
+            hearing_opens(false, false);
             hears_all(seed ? 1 + 3 * seed * seed : SIZE_MAX, seed ? &seed : NULL);
             if (row->keys) {
                 hears(&(struct piece){ABI_TX, .keys = row->keys});
