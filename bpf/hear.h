@@ -92,6 +92,11 @@ static __always_inline bool is_judged_speech(const struct speech *speech)
     return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
 }
 
+static __always_inline bool unseen_is_refused(const struct speech *speech)
+{
+    return speech->asks && speech->spelling.flags & ABI_SPELL_UNSEEN;
+}
+
 static __always_inline enum hear_refusal
 objection(const struct speech *speech, const struct speech_side *side, __u32 what, bool sealed)
 {
@@ -101,7 +106,7 @@ objection(const struct speech *speech, const struct speech_side *side, __u32 wha
     if (!is_judged_speech(speech))
         return HEAR_GOES;
     if (what & SPELL_TURNED || sealed)
-        return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
+        return unseen_is_refused(speech) ? HEAR_UNSEEN : HEAR_GOES;
     if (what & SPELL_ENDS && !may_go(speech, side))
         return HEAR_DENIED;
     if (spell->mode == SPELL_HEAD && spell->at && side->at == side->size && !may_fit(speech, spell))

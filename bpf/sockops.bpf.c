@@ -121,21 +121,25 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
 
 /* ---- the kernel route ---- */
 
+static __always_inline void end_soon(struct bpf_sock_ops *ctx, int ms)
+{
+    bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 /* Nobody would see what it says. Where that is not to be, nothing of it leaves (sockets.bpf.c), and
  * it ends soon. */
 static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection *connection)
 {
     const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &connection->origin.pod);
-    int soon_ms = 1000;
 
     count_route(ABI_ROUTE_UNHEARD, 1);
     if (connection->accepted || (pod && pod->flags & ABI_POD_OPEN))
         return;
     connection->unheard = true;
-    bpf_setsockopt(ctx, IPPROTO_TCP, TCP_USER_TIMEOUT, &soon_ms, sizeof(soon_ms));
+    end_soon(ctx, 1000);
 }
 
-/* What it says will be seen by send.bpf.c and receive.bpf.c. */
+/* What it says will be seen by send.bpf.c and packets.bpf.c. */
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
                                   struct connection *connection)
 {
@@ -151,6 +155,7 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     speech->asks = !connection->accepted;
     speech->sent = connection->first_tx + 1;
     speech->counted = true;
+    speech->sides[ABI_TX].next = connection->first_tx + 1; /* behind the SYN */
     speech->sides[ABI_RX].next = connection->first_rx;
     if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
         give_up(ctx, connection);
@@ -162,21 +167,27 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
         call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);
 }
 
-/* The socket may become kTLS, which it cannot in a sockhash: the next call may be the one that
- * hands over the keys. We are inside the send of its first record, for whose packet the kernel asks
- * whether there are options to add: before that call, and after send.bpf.c saw the record. */
+/* We are inside a send, for whose packet the kernel asks whether there are options to add: after
+ * send.bpf.c saw its bytes, and before the program's next call. That may be the one that hands over
+ * keys, which the kernel refuses to a socket in a sockhash: so who begins with TLS leaves now.
+ * Afterwards, what packets.bpf.c lets not leave is tried again and again: it ends with the next
+ * time. */
 static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
+    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
     struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
     __u64 cookie;
 
-    if (speech && !speech->leaves && speech->sides[ABI_TX].spell.mode == SPELL_FIRST)
-        return; /* nothing was sent yet that would tell */
-    if (speech && speech->leaves) {
+    if (speech && connection && speech->leaves && connection->enrolled) {
         cookie = speech->origin.cookie;
         bpf_map_delete_elem(&enrolled, &cookie);
-        leave(bpf_sk_storage_get(&connections, sk, NULL, 0));
+        leave(connection);
     }
+    if (speech && speech->sides[ABI_TX].refusal)
+        end_soon(ctx, 1);
+    else if (speech && !speech->sides[ABI_TX].keyed &&
+             (speech->leaves || speech->sides[ABI_TX].spell.mode == SPELL_FIRST))
+        return; /* there is more to come */
     call_for(ctx, 0, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }
 
@@ -241,6 +252,21 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     enrol(ctx, sk, connection);
 }
 
+/* What is not about a connection from its connect() on. */
+static __always_inline bool is_of_route(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                        const struct tcp_sock *tcp, __u32 op)
+{
+    switch (op) {
+    case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+        on_accept(ctx, sk, tcp);
+        return true;
+    case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+        on_packet(ctx, sk);
+        return true;
+    }
+    return false;
+}
+
 SEC("sockops")
 int follow_connection(struct bpf_sock_ops *ctx)
 {
@@ -249,21 +275,14 @@ int follow_connection(struct bpf_sock_ops *ctx)
     struct connection *connection;
     const struct tcp_sock *tcp;
 
-    if (!sk || (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-                op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB &&
-                op != BPF_SOCK_OPS_HDR_OPT_LEN_CB))
+    if (!sk)
         return ALLOW;
-    if (op == BPF_SOCK_OPS_HDR_OPT_LEN_CB) {
-        on_packet(ctx, sk);
-        return ALLOW;
-    }
     tcp = bpf_skc_to_tcp_sock(sk);
-    if (!tcp)
+    if (!tcp || is_of_route(ctx, sk, tcp, op))
         return ALLOW;
-    if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
-        on_accept(ctx, sk, tcp);
+    if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+        op != BPF_SOCK_OPS_STATE_CB)
         return ALLOW;
-    }
     connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
     if (!connection)
         return ALLOW; /* no pod's */

@@ -2,7 +2,7 @@
  * from the moment that it is established.
  *
  * Made by sockops.bpf.c; its sending side is send.bpf.c's, which has the socket locked, its
- * receiving side receive.bpf.c's. */
+ * receiving side packets.bpf.c's. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +19,7 @@ struct speech_side { /* one direction of it */
     __u32 since;              /* from here up to `at`, it shall be told, and was not yet */
     __u32 end;                /* of the memory that `at` is in */
     __u32 element;            /* which that is; of a packet: where its bytes begin */
-    __u32 next;               /* received: the sequence number that comes next */
+    __u32 next;               /* the sequence number that comes next */
     __u32 pid;                /* who says it; 0: received */
     __u8 flags;               /* enum abi_said_flags, of what was not told yet */
     __u8 refusal;             /* enum hear_refusal */
@@ -40,7 +40,7 @@ struct speech {
     __u8 asks;    /* the pod's side made the connection */
     __u8 over;    /* nobody wants to hear any more: the pod is gone */
     __u8 leaves;  /* `enrolled`, as soon as may be: sockops.bpf.c */
-    __u32 busy;   /* a packet is being looked at: receive.bpf.c */
+    __u32 busy;   /* a packet is being looked at: packets.bpf.c */
     __u32 sent;   /* the sequence number behind what was heard of what is sent; of plain bytes */
     __u8 counted; /* `sent` is known */
     __u8 pad[7];

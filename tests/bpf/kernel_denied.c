@@ -13,7 +13,6 @@
 
 #include "base/cleanup.h"
 #include "heard.h"
-#include "judged.h"
 
 #define GET     "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 #define ANSWER  "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -24,19 +23,6 @@
 #define FINISHED "\x17\x03\x03\x00\x35" TEN TEN TEN TEN TEN "123"
 #define SEALED   "\x17\x03\x03\x00\x0a"
 #define TEN      "0123456789"
-
-/* All connects are allowed; requests as the spelling says. */
-static void spell(struct abi_spelling spelling)
-{
-    struct abi_where where = {.bits = ABI_WHERE_BITS, .rules = RULES, .protocol = IPPROTO_TCP};
-
-    put(policy_rules, &(uint32_t){RULES}, &(struct abi_rules){0});
-    put_class(RULES, "::", 0, ELSEWHERE);
-    put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
-    where.class = ELSEWHERE;
-    put(spells, &where, &spelling);
-    judge_pod_by(RULES);
-}
 
 struct script { /* what is sent, one after the other, as long as it goes */
     struct span sends[4];
@@ -173,7 +159,7 @@ static void what_may_not_go_does_not(void **state)
         struct report report;
 
         print_message("  %s\n", cases[i].name);
-        spell(cases[i].spelling);
+        spoken_spell(&cases[i].spelling);
         report = speak(play, &cases[i].script, (struct span){0});
         assert_int_equal(report.code, cases[i].code);
         assert_int_equal(arrived.len, cases[i].arrives.len);

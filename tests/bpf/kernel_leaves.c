@@ -22,8 +22,9 @@
 #define TCP_ULP 31
 #endif
 
-#define HELLO "\x16\x03\x01\x00\x05hello"
-#define GET   "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
+#define SEALED "\x17\x03\x03\x00\x0a"
+#define HELLO  "\x16\x03\x01\x00\x05hello"
+#define GET    "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 
 /* In the place of what backend.c found out about this kernel. */
 static void say_route(uint32_t flags)
@@ -50,15 +51,27 @@ static int say(int fd, const char *bytes, size_t len)
     return send_all(fd, bytes, len, len);
 }
 
-/* What the kernel encrypts is no longer ours to see here; without kTLS, just send on. */
+static uint64_t enrolled(void)
+{
+    uint32_t key = ABI_ROUTE_ENROLLED;
+    uint64_t count = 0;
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.route_counts);
+
+    return bpf_map_lookup_elem(fd, &key, &count) == 0 ? count : UINT64_MAX;
+}
+
+/* What the kernel encrypts is no longer ours to see here. 1: as above. */
 static int turn_ktls_on(int fd, const void *arg)
 {
+    bool was = enrolled() == 1;
     int code = say(fd, HELLO, sizeof(HELLO) - 1);
 
     (void)arg;
+    if (code == 0 && (!was || enrolled() != 0))
+        return -EBUSY;
     if (code == 0)
         code = encrypt(fd);
-    return code < 0 ? code : say(fd, GET, sizeof(GET) - 1);
+    return code == 0 ? say(fd, GET, sizeof(GET) - 1) : code;
 }
 
 static void who_begins_with_tls_leaves(void **state)
@@ -74,7 +87,8 @@ static void who_begins_with_tls_leaves(void **state)
         assert_int_equal(spoken[ABI_TX].len, sizeof(HELLO) - 1);
         assert_memory_equal(spoken[ABI_TX].bytes, HELLO, sizeof(HELLO) - 1);
         assert_int_equal(spoken[ABI_TX].flags, ABI_SAID_RECORDS);
-        assert_true(arrived.len >= sizeof(HELLO GET) - 1); /* encrypted it is longer */
+        if (report.code == 0)
+            assert_true(arrived.len > sizeof(HELLO GET) - 1); /* encrypted it is longer */
     }
 }
 
@@ -127,12 +141,59 @@ static void who_stays_is_seen_through(void **state)
     assert_int_equal(spoken[ABI_TX].begins, 1);
 }
 
+/* Who has left and goes on to encrypt by itself. */
+static int encrypt_by_itself(int fd, const void *arg)
+{
+    static const char sealed[] = SEALED "0123456789";
+    char byte;
+    int code = say(fd, HELLO, sizeof(HELLO) - 1);
+
+    (void)arg;
+    for (int i = 0; i < 2 && code == 0; i++)
+        code = say(fd, sealed, sizeof(sealed) - 1);
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void what_nobody_can_read_is_told(void **state)
+{
+    struct report report;
+
+    (void)state;
+    say_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    report = speak(encrypt_by_itself, NULL, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrived.len, sizeof(HELLO) - 1 + 2 * 15);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(HELLO) - 1 + 2 * 5);
+    assert_memory_equal(spoken[ABI_TX].bytes, HELLO SEALED SEALED, spoken[ABI_TX].len);
+    assert_false(spoken[ABI_TX].denied);
+}
+
+static void what_nobody_can_read_does_not_leave(void **state)
+{
+    const struct abi_spelling spelling = {.flags = ABI_SPELL_UNSEEN};
+    struct report report;
+
+    (void)state;
+    say_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    spoken_spell(&spelling);
+    report = speak(encrypt_by_itself, NULL, (struct span){0});
+    assert_int_equal(report.code, -ETIMEDOUT);
+    assert_int_equal(arrived.len, sizeof(HELLO) - 1);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(HELLO SEALED) - 1);
+    assert_memory_equal(spoken[ABI_TX].bytes, HELLO SEALED, spoken[ABI_TX].len);
+    assert_true(spoken[ABI_TX].denied);
+    assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        spoken_test(who_begins_with_tls_leaves),
-        spoken_test(who_begins_otherwise_stays),
-        spoken_test(who_stays_is_seen_through),
+        spoken_test(who_begins_with_tls_leaves),          spoken_test(who_begins_otherwise_stays),
+        spoken_test(who_stays_is_seen_through),           spoken_test(what_nobody_can_read_is_told),
+        spoken_test(what_nobody_can_read_does_not_leave),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "heard.h"
+#include "judged.h"
 #include "sallyport.skel.h"
 
 struct spoken spoken[ABI_DIRECTIONS];
@@ -55,7 +56,7 @@ void spoken_read(uint64_t cookie)
 
 /* Who listens answers at once and then reads to the end. */
 struct listening {
-    int server;
+    int server, fd;
     struct span answer;
     size_t len;
 };
@@ -63,9 +64,10 @@ struct listening {
 static void *listen_to_it(void *arg)
 {
     struct listening *listening = arg;
-    CLEANUP(fd_close) int fd = accept_within(listening->server, SOON_MS);
+    int fd = accept_within(listening->server, SOON_MS);
     ssize_t n;
 
+    listening->fd = fd;
     if (fd < 0 || (spoken_prepare && spoken_prepare(fd) < 0))
         return NULL;
     if (listening->answer.len)
@@ -73,7 +75,14 @@ static void *listen_to_it(void *arg)
     while ((n = recv(fd, arrived.bytes + listening->len, sizeof(arrived.bytes) - listening->len,
                      0)) > 0)
         listening->len += (size_t)n;
+    close(fd);
     return NULL;
+}
+
+/* Whose other end has given up without a word. */
+static void stop_listening(const struct listening *listening)
+{
+    shutdown(listening->fd, SHUT_RD);
 }
 
 struct speaking {
@@ -105,6 +114,8 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
 
     assert_int_equal(pthread_create(&thread, NULL, listen_to_it, &listening), 0);
     bed_run(&fx.bed, "pod", fx.bed.pod, do_speak, &speaking, &report);
+    if (report.code == -ETIMEDOUT)
+        stop_listening(&listening);
     pthread_join(thread, NULL);
     arrived.len = listening.len;
     spoken_read(report.cookie);
@@ -171,6 +182,20 @@ int send_all(int fd, const void *bytes, size_t len, size_t pieces)
         at += (size_t)sent;
     }
     return 0;
+}
+
+/* ---- rules ---- */
+
+void spoken_spell(const struct abi_spelling *spelling)
+{
+    struct abi_where where = {
+        .bits = ABI_WHERE_BITS, .rules = RULES, .class = ELSEWHERE, .protocol = IPPROTO_TCP};
+
+    put(policy_rules, &(uint32_t){RULES}, &(struct abi_rules){0});
+    put_class(RULES, "::", 0, ELSEWHERE);
+    put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
+    put(spells, &where, spelling);
+    judge_pod_by(RULES);
 }
 
 /* ---- the group ---- */

@@ -59,5 +59,8 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
 struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg,
                            struct span answer, bool defers);
 
+/* Connects are allowed; requests of the pod from now on as this says. */
+void spoken_spell(const struct abi_spelling *spelling);
+
 /* Ways to send; 0 or a negative errno. */
 int send_all(int fd, const void *bytes, size_t len, size_t pieces);

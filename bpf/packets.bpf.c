@@ -1,0 +1,224 @@
+/* packets: what a pod's programs are sent by the kernel route, in plain text: seen as the packets
+ * come in, and never refused. And what they send as TLS after the socket has left the sockhash
+ * (sockops.bpf.c), as long as the kernel does not encrypt it: a record that nobody can read is
+ * told, and does not leave where that is not to be.
+ *
+ * By sequence numbers: what comes twice is skipped, and what did not come yet when something behind
+ * it did is lost to us, for the kernel will have it from elsewhere. Within a body, that is all the
+ * same. Packets of one connection may come in on two CPUs at a time, before its socket is locked.
+ */
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+
+#include "bpf/encrypted.h"
+#include "bpf/hear.h"
+#include "bpf/steer.h"
+
+enum {
+    STEPS_MAX = 1 << 18, /* a packet has a quarter as many bytes */
+    TURNS_MAX = 1 << 14, /* that a CPU waits for another: a millisecond or so */
+    TCP_WORD = 4,
+    EXTENSIONS_MAX = 4,   /* IPv6 headers between the first and TCP's */
+    WINDOW_MAX = 1 << 30, /* RFC 7323 section 2.3: nothing beyond is of this connection */
+};
+
+static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side)
+{
+    return false; /* all is in one */
+}
+
+static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side, __u32 len)
+{
+    return !bpf_skb_load_bytes(hearing->from, side->element + side->at, side->piece.bytes,
+                               SAID_BOUND(len, SPELL_PIECE));
+}
+
+static __always_inline enum abi_direction direction_of(const struct hearing *hearing,
+                                                       const struct speech_side *side)
+{
+    return side == &hearing->speech->sides[ABI_TX] ? ABI_TX : ABI_RX;
+}
+
+static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
+{
+    __u32 from = side->element + side->since;
+    __u64 len = side->at - side->since;
+
+    if (len > ABI_SAID_MAX)
+        len = ABI_SAID_MAX; /* is never more */
+#define LOAD(to, len) !bpf_skb_load_bytes(hearing->from, from, to, len)
+    if (!SAY(hearing->speech, side, direction_of(hearing, side), kind, len, LOAD))
+        side->lost += len;
+}
+
+static long step_received(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, ABI_RX);
+}
+
+static long step_sent(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, ABI_TX);
+}
+
+/* Where TCP's header begins; 0: it is none. The kernel itself puts a header before it where a
+ * packet of IPv6 is to be cut later, and programs may have others put there. */
+static __always_inline __u32 find_tcp(struct __sk_buff *skb)
+{
+    __u32 at = sizeof(struct ipv6hdr);
+    __u8 first, next = 0;
+
+    if (bpf_skb_load_bytes(skb, 0, &first, sizeof(first)))
+        return 0;
+    if (first >> 4 == 4) {
+        bpf_skb_load_bytes(skb, __builtin_offsetof(struct iphdr, protocol), &next, sizeof(next));
+        return next == IPPROTO_TCP ? (first & 0xf) * 4 : 0;
+    }
+    bpf_skb_load_bytes(skb, __builtin_offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next));
+    for (int i = 0; i < EXTENSIONS_MAX && next != IPPROTO_TCP; i++) {
+        __u8 extension[2]; /* what follows; how long, in units of eight bytes without the first */
+
+        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) ||
+            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
+            return 0;
+        next = extension[0];
+        at += (extension[1] + 1) * 8;
+    }
+    return next == IPPROTO_TCP ? at : 0;
+}
+
+/* Bytes that will not be seen: of a body it is enough that they were there. */
+static __always_inline void skip_missing(struct speech_side *side, __u32 missing)
+{
+    __u64 skipped = spell_skip(&side->spell, missing);
+
+    side->skipped += skipped;
+    if (skipped == missing)
+        return;
+    side->lost += missing - skipped;
+    spell_lost(&side->spell);
+}
+
+/* Where the packet's bytes begin; 0: there are none. */
+static __always_inline __u32 find_bytes(struct __sk_buff *skb, struct tcphdr *tcp)
+{
+    __u32 at = find_tcp(skb), words;
+
+    if (!at || bpf_skb_load_bytes(skb, at, tcp, sizeof(*tcp)))
+        return 0;
+    words = tcp->doff;
+    at += words * TCP_WORD;
+    return at < skb->len && !tcp->syn && !tcp->rst ? at : 0;
+}
+
+/* From where to where in the packet there are bytes that are new; what is missing before them is
+ * counted. False: there are none. */
+static __always_inline bool find_new(const struct tcphdr *tcp, __u32 at, __u32 end,
+                                     struct speech_side *side)
+{
+    __s32 ahead = bpf_ntohl(tcp->seq) - side->next;
+    __u32 len = end - at;
+
+    if ((ahead < 0 && (__u32)-ahead >= len) || ahead > WINDOW_MAX)
+        return false;
+    if (ahead < 0) {
+        at += -ahead;
+        len -= -ahead;
+    } else if (ahead > 0) {
+        skip_missing(side, ahead);
+    }
+    side->next += (ahead > 0 ? ahead : 0) + len;
+    hear_begin(side, len);
+    side->end = len;
+    side->element = at;
+    return true;
+}
+
+struct waiting {
+    struct speech *speech;
+    bool taken;
+};
+
+static long take_turn(__u32 turn, struct waiting *waiting)
+{
+    waiting->taken = !__sync_val_compare_and_swap(&waiting->speech->busy, 0, 1);
+    return waiting->taken;
+}
+
+static __always_inline void hear_packet(struct __sk_buff *skb, struct speech *speech)
+{
+    struct tcphdr tcp;
+    __u32 at = find_bytes(skb, &tcp);
+    struct hearing hearing = {.from = skb, .speech = speech};
+    struct speech_side *side = &speech->sides[ABI_RX];
+    struct waiting waiting = {.speech = speech};
+
+    if (!at)
+        return;
+    bpf_loop(TURNS_MAX, take_turn, &waiting, 0);
+    if (!waiting.taken)
+        return; /* the next packet will find it missing */
+    if (find_new(&tcp, at, skb->len, side)) {
+        bpf_loop(STEPS_MAX, step_received, &hearing, 0);
+        hear_end(&hearing, side);
+    }
+    __sync_lock_test_and_set(&speech->busy, 0);
+}
+
+SEC("cgroup_skb/ingress")
+int hear_received(struct __sk_buff *skb)
+{
+    struct bpf_sock *sk = skb->sk;
+    struct speech *speech;
+
+    sk = sk ? bpf_sk_fullsock(sk) : NULL;
+    speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    if (speech && !speech->over && !speech->sides[ABI_RX].keyed)
+        hear_packet(skb, speech);
+    return ALLOW;
+}
+
+/* Whether it may leave. What was refused is not: the connection ends by time-out, or as the agent
+ * ends it. */
+static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_sock *sk,
+                                           struct speech *speech)
+{
+    struct hearing hearing = {.from = skb, .speech = speech};
+    struct speech_side *side = &speech->sides[ABI_TX];
+    const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
+    struct tcphdr tcp;
+    __u32 at = find_bytes(skb, &tcp);
+
+    if (!at || side->keyed || !sock)
+        return true;
+    if (is_encrypted(sock)) {
+        side->keyed = true; /* who reads that is ktls.bpf.c */
+        return true;
+    }
+    if (!side->refusal && find_new(&tcp, at, skb->len, side)) {
+        bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
+        if (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech))
+            side->refusal = HEAR_UNSEEN; /* also for what was missed */
+        hear_end(&hearing, side);
+    }
+    return !side->refusal;
+}
+
+SEC("cgroup_skb/egress")
+int hear_sealed(struct __sk_buff *skb)
+{
+    struct bpf_sock *sk = skb->sk;
+    struct speech *speech;
+
+    sk = sk ? bpf_sk_fullsock(sk) : NULL;
+    speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    if (!speech || !speech->leaves || speech->over)
+        return ALLOW;
+    return hear_departing(skb, sk, speech) ? ALLOW : REFUSE;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
