@@ -30,6 +30,7 @@ static __always_inline struct speech *adopt(struct bpf_sock *sk)
     speech->origin.start_ns = noted->start_ns;
     speech->origin.port = noted->dst_port;
     __builtin_memcpy(speech->origin.ip, noted->dst, sizeof(noted->dst));
+    speech->sides[ABI_TX].next = BPF_CORE_READ(tcp, write_seq);
     speech->sides[ABI_RX].next = BPF_CORE_READ(tcp, rcv_nxt);
     speech->asks = true;
     return speech;
