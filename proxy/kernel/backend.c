@@ -310,3 +310,12 @@ int backend_said(const struct backend *backend)
 {
     return backend->bpf ? bpf_map__fd(backend->bpf->maps.said) : -1;
 }
+
+uint64_t backend_unheard(const struct backend *backend)
+{
+    const uint32_t which = ABI_ROUTE_UNHEARD;
+    uint64_t count = 0;
+
+    bpf_map_lookup_elem(bpf_map__fd(backend->main->maps.route_counts), &which, &count);
+    return count;
+}

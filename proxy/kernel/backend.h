@@ -7,6 +7,8 @@
  * Called by:  agent_build.c. Leads to:  kernel/ring.c, which reads what was heard. */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct backend;
@@ -27,5 +29,7 @@ void backend_free(struct backend **backend);
 const char *backend_name(const struct backend *backend);
 /* Why it is not more, in words; "" where there is nothing to say. */
 const char *backend_why(const struct backend *backend);
+/* How many connections were to be heard, and could not. */
+uint64_t backend_unheard(const struct backend *backend);
 /* The ring buffer of struct abi_said; -1: none. Borrowed. */
 int backend_said(const struct backend *backend);

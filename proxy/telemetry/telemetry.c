@@ -91,6 +91,11 @@ static double kernel_lost(void *arg)
     return (double)((struct telemetry *)arg)->stats.kernel.lost;
 }
 
+static double kernel_unheard(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.unheard;
+}
+
 static double kernel_refused(void *arg)
 {
     return (double)((struct telemetry *)arg)->stats.kernel.refused;
@@ -251,6 +256,9 @@ static const struct metrics_reading readings[] = {
      NULL, kernel_bytes, NULL},
     {"sallyport_kernel_lost_bytes_total", "Bytes that should have come up, and did not.",
      METRICS_COUNTER, NULL, kernel_lost, NULL},
+    {"sallyport_kernel_unheard_connections_total",
+     "Connections that were to be read there, and could not.", METRICS_COUNTER, NULL,
+     kernel_unheard, NULL},
     {"sallyport_kernel_refused_total", "What was refused there, before it left.", METRICS_COUNTER,
      NULL, kernel_refused, NULL},
     {"sallyport_kernel_programs", "Programs that let the kernel encrypt.", METRICS_GAUGE,

@@ -185,7 +185,7 @@ static void who_cannot_be_heard_says_nothing(void **state)
     report = speak(say_and_wait, NULL, (struct span){0});
     assert_int_equal(report.code, -ETIMEDOUT);
     assert_int_equal(arrived.len, 0);
-    assert_int_equal(count_of(ABI_ROUTE_UNHEARD), 1);
+    assert_int_equal(backend_unheard(backend), 1);
     for (int i = 0; i < SOCKETS; i++) {
         close(sockets[i][0]);
         close(sockets[i][1]);
