@@ -6,6 +6,8 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -171,10 +173,98 @@ static void what_may_not_go_does_not(void **state)
     }
 }
 
+/* ---- a program that changes what it sends while it sends it ---- */
+
+enum { RACES = 40, SENDS = 50 };
+
+struct race {
+    char bytes[sizeof(GET) - 1];
+    atomic_bool over;
+};
+
+static void *flip(void *arg)
+{
+    struct race *race = arg;
+
+    while (!race->over) {
+        ((volatile char *)race->bytes)[0] = 'G';
+        ((volatile char *)race->bytes)[0] = 1;
+    }
+    return NULL;
+}
+
+/* Until one is refused, and with it the connection is dead. */
+static int race_once(struct race *race)
+{
+    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int code = connect_to(fd, AF_INET, "127.0.0.1", SPOKEN_PORT);
+
+    for (int i = 0; i < SENDS && code == 0; i++)
+        code = send_all(fd, race->bytes, sizeof(race->bytes), SIZE_MAX);
+    return code == -EACCES ? 0 : code;
+}
+
+static void do_race(const void *arg, struct report *report)
+{
+    struct race race = {.bytes = GET};
+    pthread_t thread;
+
+    (void)arg;
+    report->code = -pthread_create(&thread, NULL, flip, &race);
+    for (int i = 0; i < RACES && report->code == 0; i++)
+        report->code = race_once(&race);
+    race.over = true;
+    pthread_join(thread, NULL);
+}
+
+/* How many bytes came that were never to. */
+struct arrivals {
+    int server;
+    size_t wrong, all;
+};
+
+static void *count_arrivals(void *arg)
+{
+    struct arrivals *arrivals = arg;
+
+    for (int i = 0; i < RACES; i++) {
+        CLEANUP(fd_close) int fd = accept_within(arrivals->server, 10 * SOON_MS);
+        char bytes[4096];
+        ssize_t n;
+
+        while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0) {
+            arrivals->all += (size_t)n;
+            for (ssize_t j = 0; j < n; j++)
+                arrivals->wrong += bytes[j] == 1;
+        }
+    }
+    return NULL;
+}
+
+static void what_is_changed_meanwhile_does_not_leave_either(void **state)
+{
+    const struct abi_spelling spelling = {JUDGED, .rules = 1};
+    CLEANUP(fd_close)
+    int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    struct arrivals arrivals = {.server = server};
+    struct report report;
+    pthread_t thread;
+
+    (void)state;
+    spoken_spell(&spelling);
+    assert_int_equal(pthread_create(&thread, NULL, count_arrivals, &arrivals), 0);
+    bed_run(&fx.bed, "pod", fx.bed.pod, do_race, NULL, &report);
+    pthread_join(thread, NULL);
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrivals.wrong, 0);
+    assert_true(arrivals.all > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(what_may_not_go_does_not),
+        spoken_test(what_is_changed_meanwhile_does_not_leave_either),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
