@@ -54,7 +54,7 @@ enum spell_flags {
     SPELL_UNFIT = 1 << 11, /* no rule fits, whatever the rest says */
     SPELL_TRAILER = 1 << 12,
     SPELL_LEAVES = 1 << 13, /* what follows its message may be no HTTP */
-    SPELL_SPOKE = 1 << 14,  /* HTTP/1: a head of it has ended */
+    SPELL_SPOKE = 1 << 14,  /* it is HTTP, or was before it turned: to some server, at least */
 };
 
 struct spell {
@@ -246,7 +246,7 @@ SPELL_INLINE __u32 spell_take_header(struct spell *spell, const struct spell_pie
             return n;
         }
     }
-    if (spell->at >= header)
+    if (spell->at >= header && spell->mode == SPELL_FRAMES)
         spell->flags |= SPELL_SPOKE;
     return n;
 }

@@ -38,6 +38,8 @@ SPELL_INLINE bool spell_is_over(const struct spell *spell)
 
 SPELL_INLINE void spell_turn(struct spell *spell, struct spell_told *told)
 {
+    if (spell->mode > SPELL_FIRST && spell->mode <= SPELL_LAST)
+        spell->flags |= SPELL_SPOKE;
     spell->mode = SPELL_OTHER;
     spell->fits = 0;
     told->what |= SPELL_TURNED;
@@ -376,6 +378,12 @@ SPELL_INLINE bool spell_act_on_start(struct spell *spell, struct spell_told *tol
             spell->row = spell_slot(spell, SPELL_SLOT_TARGET);
         }
         return true;
+    case SPELL_ACT_ODD_HTTP:
+        spell->mode = SPELL_HEAD;
+        return false;
+    case SPELL_ACT_OTHER:
+        spell->mode = SPELL_FIRST;
+        return false;
     case SPELL_ACT_CODE:
         spell->port = spell->port * 10 + (byte - '0');
         return true;

@@ -51,6 +51,7 @@ enum spell_slot {
     SPELL_SLOT_METHODS, /* masks: which rules take a method */
     SPELL_SLOT_TARGET,
     SPELL_SLOT_PATH,  /* ... behind the first '/' */
+    SPELL_SLOT_WORDS, /* a line that may be a request to some server */
     SPELL_SLOT_QUERY, /* ... behind its '?' */
     SPELL_SLOT_VERSION,
     SPELL_SLOT_HOST,  /* its first byte */
@@ -71,6 +72,8 @@ enum spell_slot {
 enum spell_action {
     SPELL_ACT_NONE,
     SPELL_ACT_ODD,
+    SPELL_ACT_ODD_HTTP, /* ... but it is meant to be HTTP */
+    SPELL_ACT_OTHER,    /* ... and need not be */
     SPELL_ACT_TLS,
     SPELL_ACT_FRAMES,
     SPELL_ACT_ANSWER, /* "HTTP/1." was read */

@@ -5,10 +5,14 @@
  * headers, which proxy/kernel/automaton.c spells out. What of them counts at a place (an address, a
  * port, a kind of process) is a handful of masks. What is said is never more than what
  * policy_decide_http() allows; it is less
- * - for a path that is not normal (path.h) where any rule looks at paths, and for CONNECT;
+ * - for a path that is not normal (path.h) where any rule looks at paths;
+ * - for CONNECT, without a Host, and for hosts that bpf/spell.h does not read: IPv6 addresses, that
+ *   of an https:// target;
  * - for rules that cannot be spelled: of an expression too large for a DFA, of headers that frame a
  *   message (Host, Content-Length, ...), of more headers than SPELLING_HEADERS;
- * - for a name that the program resolved only after it had connected.
+ * - for a name that the program resolved only after it had connected;
+ * - for a name that egressDeny has: it is denied at every port;
+ * - behind SPELLING_RULES rules.
  * TLS is known to be there or not; its server name is taken to be the host.
  * Pure. Called by:  table_lines.c. */
 #pragma once

@@ -245,6 +245,25 @@ uint16_t grammar_names(struct rows *rows, const struct rows *grammar, uint16_t *
                      others);
 }
 
+/* ---- what may be HTTP ---- */
+
+/* What begins with a word and a blank, and has a version behind another, some server may take for a
+ * request (as http1_looks_like_request() has it). */
+static void add_words(struct rows *rows)
+{
+    uint16_t other = add(rows, SPELL_ACT_OTHER), blank, end;
+    uint16_t line = rows_add(rows, SPELL_ACT_NONE, 0, other);
+
+    lead_text(rows, line, line);
+    rows_lead(rows, line, 0x7f, line);
+    blank = copy(rows, line, SPELL_ACT_NONE);
+    lead_blanks(rows, line, blank);
+    lead_blanks(rows, blank, blank);
+    end = rows_word(rows, blank, "http/", true, line);
+    rows_lead(rows, end, '1', add(rows, SPELL_ACT_ODD_HTTP));
+    set_slot(rows, SPELL_SLOT_WORDS, line);
+}
+
 /* ---- hosts ---- */
 
 /* RFC 3986's reg-name without the comma, which makes lists, and percent-encoding. */
@@ -284,6 +303,9 @@ static void add_hosts(struct rows *rows)
     rows_lead_all(rows, literal, ":.", literal);
     rows_lead(rows, literal, ']', closed);
     set_slot(rows, SPELL_SLOT_HOST, start);
+    start = copy(rows, start, SPELL_ACT_NONE);
+    rows_lead(rows, start, '{',
+              get(rows, SPELL_SLOT_WORDS)); /* NATS' CONNECT is followed by JSON */
     set_slot(rows, SPELL_SLOT_GUEST, start);
 }
 
@@ -319,8 +341,7 @@ static void add_version(struct rows *rows)
 /* "http://", "https://", in either case; the latter's port is another, so no rule fits it here. */
 static void add_absolute(struct rows *rows, uint16_t target)
 {
-    uint16_t others = add(rows, SPELL_ACT_NONE);
-    uint16_t plain = rows_word(rows, target, "http", true, others);
+    uint16_t plain = rows_word(rows, target, "http", true, get(rows, SPELL_SLOT_WORDS));
     uint16_t tls = add(rows, SPELL_ACT_UNFIT);
     uint16_t slashes = spell_out(rows, plain, ":/");
 
@@ -332,9 +353,10 @@ static void add_absolute(struct rows *rows, uint16_t target)
 
 static void add_targets(struct rows *rows)
 {
-    uint16_t version = get(rows, SPELL_SLOT_VERSION), target = add(rows, SPELL_ACT_NONE);
+    uint16_t version = get(rows, SPELL_SLOT_VERSION), words = get(rows, SPELL_SLOT_WORDS);
+    uint16_t target = copy(rows, words, SPELL_ACT_NONE), star = copy(rows, words, SPELL_ACT_NONE);
     uint16_t path = add(rows, SPELL_ACT_NONE), query = add(rows, SPELL_ACT_NONE);
-    uint16_t star = add(rows, SPELL_ACT_NONE), end = copy(rows, version, SPELL_ACT_FITS);
+    uint16_t end = copy(rows, version, SPELL_ACT_FITS);
 
     lead_target(rows, query, query);
     rows_lead(rows, query, ' ', version);
@@ -345,6 +367,7 @@ static void add_targets(struct rows *rows)
     rows_lead(rows, star, ' ', end);
     rows_lead(rows, target, '/', path);
     rows_lead(rows, target, '*', star);
+    lead_blanks(rows, target, ODD);
     add_absolute(rows, target);
     set_slot(rows, SPELL_SLOT_TARGET, target);
     set_slot(rows, SPELL_SLOT_PATH, path);
@@ -354,22 +377,48 @@ static void add_targets(struct rows *rows)
 /* Blank lines before a request are its own (RFC 9112 section 2.2). */
 static void add_blank_lines(struct rows *rows, uint16_t root)
 {
-    uint16_t back = add(rows, SPELL_ACT_NONE);
+    uint16_t back = copy(rows, rows_leads(rows, root, ' '), SPELL_ACT_NONE);
 
     rows_lead(rows, root, '\r', back);
     rows_lead(rows, back, '\n', root);
 }
 
+/* Where a line of words turns out to be meant as HTTP. */
+static uint16_t version_of_words(const struct rows *rows)
+{
+    uint16_t row = rows_leads(rows, get(rows, SPELL_SLOT_WORDS), ' ');
+
+    for (const char *at = "http/1"; *at; at++)
+        row = rows_leads(rows, row, (uint8_t)*at);
+    return row;
+}
+
 static void add_methods(struct rows *rows)
 {
-    uint16_t root = add(rows, SPELL_ACT_NONE), others = add(rows, SPELL_ACT_NONE);
+    uint16_t line = get(rows, SPELL_SLOT_WORDS), other = rows_leads(rows, line, 0), root, lead;
+    uint16_t word = rows_add(rows, SPELL_ACT_NONE, 0, other);
     uint16_t masks = rows_add(rows, SPELL_ACT_MASKS, 0, UINT16_MAX);
     unsigned number;
     const char *method;
 
-    for (size_t i = 0; (method = grammar_method(i, &number)); i++)
-        rows_lead(rows, rows_word(rows, root, method, false, others), ' ',
-                  rows_add(rows, SPELL_ACT_METHOD, number, ODD));
+    lead_token(rows, word, word);
+    lead_blanks(rows, word, rows_leads(rows, line, ' '));
+    root = rows_add(rows, SPELL_ACT_NONE, 0, other);
+    lead_token(rows, root, word);
+    for (size_t i = 0; (method = grammar_method(i, &number)); i++) {
+        uint16_t end = rows_word(rows, root, method, false, word);
+
+        rows_lead(rows, end, ' ', rows_add(rows, SPELL_ACT_METHOD, number, ODD));
+        rows_lead(rows, end, '\t', version_of_words(rows));
+    }
+    /* blanks before it, which a server should not skip: two words behind them are enough */
+    word = copy(rows, word, SPELL_ACT_NONE);
+    lead_token(rows, word, word);
+    lead_blanks(rows, word, version_of_words(rows));
+    lead = rows_add(rows, SPELL_ACT_NONE, 0, other);
+    lead_token(rows, lead, word);
+    rows_lead_all(rows, lead, " \t\r\n", lead);
+    rows_lead_all(rows, root, " \t\n", lead);
     set_slot(rows, SPELL_SLOT_METHODS, masks);
     set_slot(rows, SPELL_SLOT_REQUEST, root);
 }
@@ -416,15 +465,33 @@ static uint16_t part(struct rows *rows, uint16_t from, uint8_t byte)
     return to;
 }
 
+/* HTTP/2's preface (RFC 9113 section 3.4), from behind its first two letters; until it is that, it
+ * is a line that may be a request. */
+static uint16_t add_preface(struct rows *rows, uint16_t from)
+{
+    uint16_t words = get(rows, SPELL_SLOT_WORDS);
+
+    for (const char *at = "I * HTTP/2.0"; *at; at++) {
+        uint16_t to;
+
+        words = rows_leads(rows, words, (uint8_t)*at);
+        to = copy(rows, words, SPELL_ACT_NONE);
+        rows_lead(rows, from, (uint8_t)*at, to);
+        from = to;
+    }
+    return spell_out(rows, from, "\r\n\r\nSM\r\n\r");
+}
+
 static void add_first(struct rows *rows)
 {
     uint16_t root = copy(rows, get(rows, SPELL_SLOT_REQUEST), SPELL_ACT_NONE);
-    uint16_t answer = rows_leads(rows, get(rows, SPELL_SLOT_ANSWER), 'H');
-    uint16_t preface =
-        spell_out(rows, part(rows, part(rows, root, 'P'), 'R'), "I * HTTP/2.0\r\n\r\nSM\r\n\r");
+    uint16_t answer = get(rows, SPELL_SLOT_ANSWER), word = rows_leads(rows, root, '!');
+    uint16_t preface = add_preface(rows, part(rows, part(rows, root, 'P'), 'R'));
     uint16_t record = spell_out(rows, root, "\x16");
 
-    rows_lead(rows, part(rows, root, 'H'), 'T', rows_leads(rows, answer, 'T'));
+    for (const char *at = "HTTP/"; *at; at++)
+        answer = rows_leads(rows, answer, (uint8_t)*at);
+    rows_lead(rows, rows_word(rows, part(rows, root, 'H'), "TTP", false, word), '/', answer);
     rows_lead(rows, preface, '\n', add(rows, SPELL_ACT_FRAMES));
     rows_lead(rows, record, 3, add(rows, SPELL_ACT_TLS));
     add_blank_lines(rows, root);
@@ -494,6 +561,7 @@ bool grammar_make(struct rows *rows, uint64_t key)
     rows_about(rows, ENTRY)->made = 1;
     set_slot(rows, SPELL_SLOT_ODD, ODD);
     add_values(rows);
+    add_words(rows);
     add_hosts(rows);
     add_port(rows);
     add_fields(rows);

@@ -110,6 +110,9 @@ static void names_are_those_that_were_resolved(void **state)
     assert_leaves(GET("/", "a.example"), true);
     assert_leaves(GET("/", "A.Example.:9000"), true);
     assert_leaves(GET("/", "x.b.example"), false);
+    assert_leaves("SSH-2.0-x y\r\n", true); /* to where that name leads */
+    assert_leaves("FOO / HTTP/1.1\r\nHost: evil.example\r\n\r\n", false);
+    assert_leaves("GET / HTTP/1.1\r\nHost: a.example\r\nHost: evil.example\r\n\r\n", false);
     names_add(names, pod, "x.b.example.", &here.network, 300, true, clock_ns());
     assert_leaves(GET("/", "x.b.example"), true);
     use(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n");

@@ -168,6 +168,32 @@ static void compare(struct span all, unsigned flags, const struct telling *http1
         check_doomed(all, flags, http1);
 }
 
+/* Bytes that lenient readers take for blanks, and that are none here: what has them is no HTTP. */
+static bool has_odd_blanks(struct span all)
+{
+    for (size_t i = 0; i < all.len; i++)
+        if (all.data[i] == 0x85 || all.data[i] == 0xa0 ||
+            (all.data[i] < ' ' && !strchr("\t\r\n", all.data[i])))
+            return true;
+    return false;
+}
+
+/* What the proxy would take for a request, and refuse, does not pass for something else. */
+static void check_first(struct span all)
+{
+    struct spell_ties ties = {0};
+    struct spell spell = {0};
+
+    if (http1_looks_like_request(all) != 1 || has_odd_blanks(all))
+        return;
+    for (size_t at = 0; at < all.len && spell.mode <= SPELL_HEAD;) {
+        struct spell_told told;
+
+        at += take(&spell, &ties, span_of(all.data + at, all.len - at), &told);
+    }
+    CHECK(spell.mode != SPELL_OTHER || spell.flags & SPELL_SPOKE);
+}
+
 static void make_rows(void)
 {
     struct spell_rows *rows = calloc(1, sizeof(*rows));
@@ -197,5 +223,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_spell(all, data[0], 1 + data[1], data[2], &cut);
     compare(all, data[0], &http1, &whole);
     compare(all, data[0], &http1, &cut);
+    check_first(all);
     return 0;
 }

@@ -61,7 +61,9 @@ static void spell_out(struct span bytes, size_t pieces, struct spell *spell,
         tell(telling, &told, n);
         at += n;
     }
-    strcat(telling->text, modes[spell->mode]);
+    strcat(telling->text, spell->mode == SPELL_OTHER && spell->flags & SPELL_SPOKE
+                              ? "spoke" /* it turned, and was HTTP, or meant to be */
+                              : modes[spell->mode]);
 }
 
 #define HOST    "Host: a\r\n"
@@ -89,35 +91,41 @@ static const struct {
      BYTES(GET "Transfer-Encoding: chunked\r\n\r\n1;a=\"\\\"\";b\r\n.\r\n0\r\n\r\n"), 0,
      "(55)75.head"},
     {"a closing one", BYTES(GET "Connection: x, Close\r\n\r\n\r\n"), 0, "(49)49.last"},
-    {"more behind it", BYTES(GET "Connection: close\r\n\r\nG"), 0, "(46)46.47!other"},
+    {"more behind it", BYTES(GET "Connection: close\r\n\r\nG"), 0, "(46)46.47!spoke"},
     {"of HTTP/1.0", BYTES("GET / HTTP/1.0\r\n\r\n"), 0, "(18)18.last"},
     {"that stays", BYTES("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), 0, "(42)42.head"},
-    {"no Host", BYTES("GET / HTTP/1.1\r\n\r\n"), 0, "(18!other"},
-    {"two Hosts", BYTES(GET HOST "\r\n"), 0, "(30!other"},
-    {"an odd Host", BYTES("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n"), 0, "(24!other"},
-    {"two lengths", BYTES(GET "Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), 0, "(59!other"},
-    {"a list of lengths", BYTES(GET "Content-Length: 1,1\r\n\r\n"), 0, "(43!other"},
+    {"no Host", BYTES("GET / HTTP/1.1\r\n\r\n"), 0, "(18!spoke"},
+    {"two Hosts", BYTES(GET HOST "\r\n"), 0, "(30!spoke"},
+    {"an odd Host", BYTES("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n"), 0, "(24!spoke"},
+    {"two lengths", BYTES(GET "Content-Length: 1\r\nContent-Length: 1\r\n\r\n"), 0, "(59!spoke"},
+    {"a list of lengths", BYTES(GET "Content-Length: 1,1\r\n\r\n"), 0, "(43!spoke"},
     {"length and chunks", BYTES(GET "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 0,
-     "(62!other"},
-    {"other codings", BYTES(GET "Transfer-Encoding: gzip, chunked\r\n\r\n"), 0, "(45!other"},
+     "(62!spoke"},
+    {"other codings", BYTES(GET "Transfer-Encoding: gzip, chunked\r\n\r\n"), 0, "(45!spoke"},
     {"chunks in HTTP/1.0", BYTES("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), 0,
-     "(34!other"},
-    {"a folded field", BYTES(GET "A: b\r\n c\r\n\r\n"), 0, "(32!other"},
-    {"a bare LF", BYTES("GET / HTTP/1.1\n"), 0, "(15!other"},
-    {"a bare CR", BYTES(GET "A: b\rc\r\n\r\n"), 0, "(31!other"},
-    {"a blank in a name", BYTES(GET "A : b\r\n\r\n"), 0, "(27!other"},
-    {"a control byte", BYTES(GET "A: \x01\r\n\r\n"), 0, "(29!other"},
-    {"no known method", BYTES("GETS / HTTP/1.1\r\n"), 0, "(4!other"},
-    {"two blanks", BYTES("GET  / HTTP/1.1\r\n"), 0, "(5!other"},
-    {"a backslash", BYTES("GET /\\ HTTP/1.1\r\n"), 0, "(6!other"},
-    {"a fragment", BYTES("GET /# HTTP/1.1\r\n"), 0, "(6!other"},
+     "(34!spoke"},
+    {"a folded field", BYTES(GET "A: b\r\n c\r\n\r\n"), 0, "(32!spoke"},
+    {"a bare LF", BYTES("GET / HTTP/1.1\n"), 0, "(15!spoke"},
+    {"a bare CR", BYTES(GET "A: b\rc\r\n\r\n"), 0, "(31!spoke"},
+    {"a blank in a name", BYTES(GET "A : b\r\n\r\n"), 0, "(27!spoke"},
+    {"a control byte", BYTES(GET "A: \x01\r\n\r\n"), 0, "(29!spoke"},
+    {"no known method", BYTES("GETS / HTTP/1.1\r\n"), 0, "(13!spoke"},
+    {"a tab", BYTES("GET\t/ http/1.1\r\n"), 0, "(4!spoke"},
+    {"a blank before it", BYTES(" \nGET / HTTP/1.1\r\n"), 0, "(6!spoke"},
+    {"a target of no known form", BYTES("GET x HTTP/1.1\r\n"), 0, "(12!spoke"},
+    {"another protocol's", BYTES("OPTIONS rtsp://a RTSP/1.0\r\n"), 0, "(26!other"},
+    {"redis'", BYTES("GET http\r\n"), 0, "(9!other"},
+    {"NATS'", BYTES("CONNECT {}\r\n"), 0, "(11!other"},
+    {"two blanks", BYTES("GET  / HTTP/1.1\r\n"), 0, "(5!spoke"},
+    {"a backslash", BYTES("GET /\\ HTTP/1.1\r\n"), 0, "(6!spoke"},
+    {"a fragment", BYTES("GET /# HTTP/1.1\r\n"), 0, "(6!spoke"},
     {"a query", BYTES("GET /?\\?x HTTP/1.1\r\n" HOST "\r\n"), 0, "(31)31.head"},
     {"an absolute target", BYTES("GET HTTP://a:80/x HTTP/1.1\r\n" HOST "\r\n"), 0, "(39)39.head"},
     {"CONNECT", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n"), UNANSWERED, "(35)35.settling"},
-    {"... without a port", BYTES("CONNECT a HTTP/1.1\r\n" HOST "\r\n"), 0, "(10!other"},
+    {"... without a port", BYTES("CONNECT a HTTP/1.1\r\n" HOST "\r\n"), 0, "(10!spoke"},
     {"... taken", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), RAW_ANSWERED, "(35)35.raw"},
     {"... not waited for", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), UNANSWERED,
-     "(35)35.36!other"},
+     "(35)35.36!spoke"},
     {"an upgrade", BYTES(GET "Connection: Upgrade\r\nUpgrade: x\r\n\r\n"), UNANSWERED,
      "(60)60.settling"},
     {"an answer", BYTES("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"), 0, "(38)39.head"},
@@ -131,7 +139,7 @@ static const struct {
     {"... refused", BYTES("HTTP/1.1 403\r\nContent-Length: 1\r\n\r\na"), CONNECT_ASKED,
      "(35)36.head"},
     {"101", BYTES("HTTP/1.1 101 S\r\n\r\n\x81\x00"), 0, "(18)18.raw"},
-    {"an odd status", BYTES("HTTP/1.1 20 OK\r\n\r\n"), 0, "(12!other"},
+    {"an odd status", BYTES("HTTP/1.1 20 OK\r\n\r\n"), 0, "(12!spoke"},
     {"HTTP/2", BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"), 0, "(frames"},
     {"its server", BYTES("\0\0\6\4\0\0\0\0\0\0\1\0\0\0\1"), 0, "frames"},
     {"not quite", BYTES("\0\0\6\4\0\0\0\0\1\0\1\0\0\0\1"), 0, "9!other"},
@@ -141,7 +149,8 @@ static const struct {
            "cde"),
      0, "(tls"},
     {"its end", BYTES("\x16\3\1\0\2abGET"), 0, "(8!other"},
-    {"something else", BYTES("SSH-2.0-x\r\n"), 0, "(2!other"},
+    {"something else", BYTES("SSH-2.0-x y\r\n"), 0, "(12!other"},
+    {"binary", BYTES("\x01\x02"), 0, "(1!other"},
 };
 
 static struct spell_ties ties_of(unsigned what, size_t requests)
@@ -196,7 +205,7 @@ static void leaves_bodies_alone(void **state)
                "cde"),
          8},
         {BYTES("HTTP/1.1 200\r\n\r\nabc"), 3},
-        {BYTES("nothing"), 6},
+        {BYTES("\x01nothing"), 7},
         {BYTES("HTTP/1.1 101 S\r\n\r\n\x81\2hi"), 0},
     };
 
@@ -234,7 +243,7 @@ static void bounds_heads(void **state)
     take_text(&spell, &ties, "A: b\r\n", SPELL_FIELDS_MAX - 1, &telling);
     assert_string_equal(telling.text, "head");
     take_text(&spell, &ties, "A: b\r\n", 1, &telling);
-    assert_string_equal(telling.text, "6!other");
+    assert_string_equal(telling.text, "6!spoke");
 
     spell = (struct spell){0};
     take_text(&spell, &ties, GET "Some-Header: ", 1, &telling);
