@@ -161,10 +161,8 @@ nginx_server() {
     NGINX_SERVERS+=" ${3:-} include $T/locations; }"$'\n'
 }
 
-# start_nginx [PROGRAM ARGS...]: nginx with what nginx_server asked for, started by PROGRAM (nsenter).
-# It serves $T/www, logs to $T/access what it saw of each request, and stores what is put into /put
-# (or posted to /post) in $T/put.
-start_nginx() {
+# What nginx_server asked for, as $T/nginx.conf.
+nginx_conf() {
     mkdir -p "$T/www" "$T/put" "$T/nginx.tmp"
     cat >"$T/locations" <<CONF
         root $T/www;
@@ -192,6 +190,12 @@ $NGINX_SERVERS
 }
 CONF
     : >"$T/access"
+}
+# start_nginx [PROGRAM ARGS...]: nginx with what nginx_server asked for, started by PROGRAM (nsenter).
+# It serves $T/www, logs to $T/access what it saw of each request, and stores what is put into /put
+# (or posted to /post) in $T/put.
+start_nginx() {
+    nginx_conf
     background "${CLEAN[@]}" "$@" nginx -c "$T/nginx.conf" -e "$T/nginx.log"
     local port
     for port in "${NGINX_PORTS[@]}"; do

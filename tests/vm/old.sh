@@ -6,4 +6,6 @@ here=$(dirname "$(realpath "$0")")
 
 failed=()
 "$here/probe.sh" sockmap || failed+=(probe)
+"$here/ktls.sh" sockmap || failed+=(ktls)
+"$here/bpf.sh" "$1" route || failed+=(bpf)
 [ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }

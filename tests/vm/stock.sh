@@ -6,6 +6,7 @@ here=$(dirname "$(realpath "$0")")
 
 failed=()
 "$here/probe.sh" lsm || failed+=(probe)
+"$here/ktls.sh" lsm || failed+=(ktls)
 "$here/exec.sh" || failed+=(exec)
 # The story waits much: what is left of two processors is enough for these.
 output=$(mktemp)
