@@ -9,7 +9,7 @@
 enum {
     /* Counted up when what is shared means something else than before: an agent that finds maps of
      * the same number can read what another build wrote there (proxy/keeper/pins.c). */
-    ABI_VERSION = 1,
+    ABI_VERSION = 2,
     ABI_ARGS_MAX = 4096, /* bytes of argv told; Tetragon's limit too */
     ABI_PATH_MAX = 4096, /* a path as the kernel bounds it */
     ABI_DEPTH_MAX = 32,  /* cgroup levels searched for a registered ancestor */

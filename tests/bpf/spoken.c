@@ -43,6 +43,14 @@ static int on_said(void *arg, void *data, size_t size)
     return 0;
 }
 
+void spoken_route(uint32_t flags)
+{
+    const uint32_t zero = 0;
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.route);
+
+    assert_int_equal(bpf_map_update_elem(fd, &zero, &flags, BPF_ANY), 0);
+}
+
 void spoken_read(uint64_t cookie)
 {
     wanted = cookie;

@@ -46,6 +46,9 @@ int take_down_spoken(void **state);
 int register_spoken(void **state);
 #define spoken_test(test) cmocka_unit_test_setup_teardown(test, register_spoken, unregister)
 
+/* enum abi_route_flags, in the place of what backend.c found out about this kernel. */
+void spoken_route(uint32_t flags);
+
 /* Reads what there is, of this socket (0: of any), and forgets what there was before. */
 void spoken_read(uint64_t cookie);
 

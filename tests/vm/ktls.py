@@ -1,7 +1,7 @@
 """A client that lets the kernel encrypt: ktls.py CA URL... A line for each request: its path, the
 answer's code or what went wrong, the version of TLS, and what the kernel does: tx, rx. Each by a
 connection of its own; 12:URL says TLS 1.2, 13:URL what there is."""
-import errno, http.client, ssl, sys, urllib.parse
+import http.client, ssl, sys, urllib.parse
 
 OP_ENABLE_KTLS = 1 << 3
 SOL_TLS, TLS_TX, TLS_RX = 282, 1, 2
@@ -34,6 +34,6 @@ for url in sys.argv[2:]:
         answer.read()
         result = answer.status
     except OSError as error:
-        result = errno.errorcode.get(error.errno, str(error.errno))
+        result = type(error).__name__
     print(parts.path, result, does, flush=True)
     connection.close()
