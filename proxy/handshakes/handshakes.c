@@ -30,6 +30,8 @@ struct handshake {
     struct abi_exchange key;
     uint64_t pod;
     uint32_t waiting; /* datagrams that were taken since one had an answer */
+    bool denied;      /* by these rules, until others are in force: */
+    uint32_t rules;
     struct quic quic;
     struct dtls dtls;
     struct gather gather;
@@ -236,11 +238,13 @@ static void answer(const struct handshakes *handshakes, const struct abi_datagra
                             BPF_ANY);
 }
 
-static void judge(struct handshakes *handshakes, const struct hello_seen *seen, bool tells,
-                  struct handshakes_told *out)
+static void judge(struct handshakes *handshakes, struct handshake *one,
+                  const struct hello_seen *seen, bool tells, struct handshakes_told *out)
 {
     bool goes_on = hello_verdict(&handshakes->parts, seen, tells, out->said);
 
+    one->denied = !goes_on;
+    one->rules = seen->record->rules;
     answer(handshakes, seen->record, goes_on ? ABI_JUDGED_OPEN : ABI_JUDGED_DENIED);
 }
 
@@ -268,7 +272,7 @@ static void handle_unread(struct handshakes *handshakes, struct handshake *one,
     if (open && one->waiting == 1)
         answer(handshakes, seen->record, ABI_JUDGED_OPEN);
     else if (held)
-        judge(handshakes, seen, false, out);
+        judge(handshakes, one, seen, false, out);
     one->waiting = 0;
 }
 
@@ -287,13 +291,13 @@ static void handle(struct handshakes *handshakes, struct handshake *one,
         seen.transport = transport_of(one, &hello);
         tells = !is_told(one, &hello);
         note_told(one, &hello);
-        judge(handshakes, &seen, tells, out);
+        judge(handshakes, one, &seen, tells, out);
         out->opaque = true;
         one->waiting = 0;
         break;
     case TAKEN_OTHER:
         seen.transport = transport_of(one, NULL);
-        judge(handshakes, &seen, !one->told, out);
+        judge(handshakes, one, &seen, !one->told, out);
         out->opaque = one->told = true;
         one->waiting = 0;
         break;
@@ -325,7 +329,9 @@ void handshakes_on_datagram(struct handshakes *handshakes, const struct abi_data
     } else {
         one = begin(handshakes, &key, record->pod);
     }
-    if (one)
+    if (one && one->denied && one->rules == record->rules) /* it left before the kernel knew */
+        answer(handshakes, record, ABI_JUDGED_DENIED);
+    else if (one)
         handle(handshakes, one, record, who, out); /* else out of memory: where it matters the
                                                       kernel goes on waiting, and it comes again */
 }

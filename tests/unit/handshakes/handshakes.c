@@ -83,6 +83,7 @@ static struct handshakes *begin(void)
 /* ---- what comes ---- */
 
 static uint64_t now;
+static uint32_t rules;
 
 static struct handshakes_told take(struct handshakes *handshakes, uint64_t cookie,
                                    struct span bytes, uint32_t flags)
@@ -98,6 +99,7 @@ static struct handshakes_told take(struct handshakes *handshakes, uint64_t cooki
                                     .pod = POD,
                                     .cookie = cookie,
                                     .time_ns = ++now,
+                                    .rules = rules,
                                     .dst = {[10] = 0xff, 0xff, 203, 0, 113, 9},
                                     .dst_port = 443,
                                     .flags = flags};
@@ -245,6 +247,14 @@ static void answers_by_the_name(void **state)
     assert_true(take_initial(handshakes, 1, &bad, ABI_DATAGRAM_HELD | ABI_DATAGRAM_OPEN).said[0]);
     assert_int_equal(told.judgement, ABI_JUDGED_DENIED);
     assert_int_equal(told.tls, 2);
+    take_initial(handshakes, 1, &bad,
+                 ABI_DATAGRAM_HELD | ABI_DATAGRAM_OPEN); /* on its way by then */
+    assert_int_equal(told.judgement, ABI_JUDGED_DENIED);
+    take_initial(handshakes, 1, &good, ABI_DATAGRAM_HELD | ABI_DATAGRAM_OPEN);
+    assert_int_equal(told.judgement, ABI_JUDGED_DENIED);
+    rules++;
+    take_initial(handshakes, 1, &good, ABI_DATAGRAM_HELD);
+    assert_int_equal(told.judgement, ABI_JUDGED_OPEN);
 
     assert_true(take_initial(handshakes, 2, &odd, ABI_DATAGRAM_HELD).said[0]);
     assert_int_equal(told.judgement, ABI_JUDGED_DENIED);
