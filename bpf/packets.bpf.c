@@ -191,15 +191,23 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_soc
     struct speech_side *side = &speech->sides[ABI_TX];
     const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
     struct tcphdr tcp;
-    __u32 at = find_bytes(skb, &tcp);
+    __u32 at = find_bytes(skb, &tcp), end = skb->len;
 
     if (!at || side->keyed || !sock)
         return true;
-    if (is_encrypted(sock)) {
-        side->keyed = true; /* who reads that is ktls.bpf.c */
-        return true;
+    if (side->refusal)
+        return false;
+    if (is_encrypted(sock)) { /* but not what was sent before, and waited */
+        __s32 before = speech->keyed_from - bpf_ntohl(tcp.seq);
+
+        if (before <= 0) {
+            side->keyed = true; /* who reads that is ktls.bpf.c */
+            return true;
+        }
+        if ((__u32)before < end - at)
+            end = at + before;
     }
-    if (!side->refusal && find_new(&tcp, at, skb->len, side)) {
+    if (find_new(&tcp, at, end, side)) {
         bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
         if (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech))
             side->refusal = HEAR_UNSEEN; /* also for what was missed */

@@ -53,6 +53,18 @@ static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_
     bpf_ringbuf_submit(record, 0);
 }
 
+struct bpf_sockopt_kern {
+    struct tcp_sock *sk;
+} __attribute__((preserve_access_index));
+
+/* Up to where the program has sent by itself. */
+static __always_inline __u32 written(struct bpf_sockopt *ctx)
+{
+    const struct bpf_sockopt_kern *kernels = (const void *)ctx;
+
+    return BPF_CORE_READ(kernels, sk, write_seq);
+}
+
 /* A connection of the kernel route; what it says begins anew in this direction. */
 static __always_inline void key_speech(struct speech *speech, enum abi_direction direction)
 {
@@ -88,6 +100,8 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
         cookie = connection->origin.cookie;
     if (speech) {
         cookie = speech->origin.cookie;
+        if (direction == ABI_TX)
+            speech->keyed_from = written(ctx);
         key_speech(speech, direction);
     }
     tell_keys(ctx, info, pod, cookie, direction);

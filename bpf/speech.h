@@ -43,7 +43,8 @@ struct speech {
     __u32 busy;   /* a packet is being looked at: packets.bpf.c */
     __u32 sent;   /* the sequence number behind what was heard of what is sent; of plain bytes */
     __u8 counted; /* `sent` is known */
-    __u8 pad[7];
+    __u8 pad[3];
+    __u32 keyed_from; /* the sequence number from which on the kernel encrypts, if it took the keys */
     struct spell_ties ties;
     struct speech_side sides[ABI_DIRECTIONS];
 };

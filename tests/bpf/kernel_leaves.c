@@ -181,12 +181,49 @@ static void what_nobody_can_read_does_not_leave(void **state)
     assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
 }
 
+/* It waits in the socket until the kernel was given the keys. */
+static int encrypt_by_itself_before(int fd, const void *arg)
+{
+    static const char sealed[] = SEALED "0123456789";
+    int cork = 1, code = say(fd, HELLO, sizeof(HELLO) - 1);
+    char byte;
+
+    (void)arg;
+    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
+    if (code == 0)
+        code = say(fd, sealed, sizeof(sealed) - 1);
+    if (code == 0)
+        code = encrypt(fd);
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void what_waited_for_the_keys_does_not_leave(void **state)
+{
+    const struct abi_spelling spelling = {.flags = ABI_SPELL_UNSEEN};
+    struct report report;
+
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    spoken_spell(&spelling);
+    report = speak(encrypt_by_itself_before, NULL, (struct span){0});
+    assert_int_equal(report.code, -ETIMEDOUT);
+    assert_int_equal(arrived.len, sizeof(HELLO) - 1);
+    assert_true(spoken[ABI_TX].denied);
+    assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        spoken_test(who_begins_with_tls_leaves),          spoken_test(who_begins_otherwise_stays),
-        spoken_test(who_stays_is_seen_through),           spoken_test(what_nobody_can_read_is_told),
+        spoken_test(who_begins_with_tls_leaves),
+        spoken_test(who_begins_otherwise_stays),
+        spoken_test(who_stays_is_seen_through),
+        spoken_test(what_nobody_can_read_is_told),
         spoken_test(what_nobody_can_read_does_not_leave),
+        spoken_test(what_waited_for_the_keys_does_not_leave),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);

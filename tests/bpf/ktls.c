@@ -119,7 +119,7 @@ static const struct {
 
 static struct report talk(const struct talk *talk)
 {
-    spoken_prepare = start_tls;
+    spoken_prepare = answer_tls;
     return speak(do_talk, talk, talk->answered ? BYTES(answer) : (struct span){0});
 }
 

@@ -191,7 +191,7 @@ static void what_may_not_go_does_not(void **state)
             continue;
         print_message("  %s\n", cases[i].name);
         spoken_spell(&cases[i].spelling);
-        spoken_prepare = start_tls;
+        spoken_prepare = answer_tls;
         report = speak(play, &cases[i].script, (struct span){0});
         if (report.code < 0)
             fail_msg("%s", strerror(-report.code));
@@ -209,7 +209,7 @@ static void what_did_not_go_is_told(void **state)
 
     (void)state;
     spoken_spell(&(struct abi_spelling){DENIED});
-    spoken_prepare = start_tls;
+    spoken_prepare = answer_tls;
     report = speak(play, &script, (struct span){0});
     assert_int_equal(report.code, 0);
     assert_true(spoken[ABI_TX].denied);
@@ -243,7 +243,7 @@ static void who_says_it_is_killed(void **state)
     if (!by_lsm())
         return; /* by the agent then */
     spoken_spell(&(struct abi_spelling){JUDGED | ABI_SPELL_KILL});
-    spoken_prepare = start_tls;
+    spoken_prepare = answer_tls;
     report = speak(die_of_it, &script, (struct span){0});
     assert_int_equal(report.code, 0);
     assert_int_equal(arrived.len, 0);

@@ -46,16 +46,50 @@ static int hand_over(int fd, int direction)
  */
 const char hello[9] = {0x16, 3, 1, 0, 4, 1, 0, 0, 0};
 
-int start_tls(int fd)
+static int say_hello(int fd)
+{
+    return send(fd, hello, sizeof(hello), MSG_NOSIGNAL) == sizeof(hello) ? 0 : -EPROTO;
+}
+
+static int hear_hello(int fd)
 {
     char got[sizeof(hello)];
 
-    if (send(fd, hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello) ||
-        recv(fd, got, sizeof(got), MSG_WAITALL) != sizeof(got))
-        return -EPROTO;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0 ||
-        hand_over(fd, TLS_TX) < 0 || hand_over(fd, TLS_RX) < 0)
+    return recv(fd, got, sizeof(got), MSG_WAITALL) == sizeof(got) ? 0 : -EPROTO;
+}
+
+static int hand_over_from(int fd, int first)
+{
+    if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0 || hand_over(fd, first) < 0)
         return -errno;
+    return 0;
+}
+
+int start_tls(int fd)
+{
+    int code = say_hello(fd);
+
+    if (code == 0)
+        code = hear_hello(fd);
+    if (code == 0)
+        code = hand_over_from(fd, TLS_TX);
+    return code < 0 ? code : hand_over(fd, TLS_RX) < 0 ? -errno : 0;
+}
+
+/* Can receive before the other end sends, for keys come too late once that has closed; and sends
+ * when the other end can receive. */
+int answer_tls(int fd)
+{
+    int code = hear_hello(fd);
+    char byte;
+
+    if (code == 0)
+        code = hand_over_from(fd, TLS_RX);
+    if (code == 0)
+        code = say_hello(fd);
+    if (code < 0 || hand_over(fd, TLS_TX) < 0)
+        return code < 0 ? code : -errno;
+    recv(fd, &byte, 1, MSG_PEEK);
     return 0;
 }
 

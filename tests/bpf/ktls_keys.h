@@ -18,4 +18,6 @@ extern const struct suite *suite; /* the one in use */
 extern const char hello[9];
 
 bool kernel_has_tls(void); /* which it may load for it */
-int start_tls(int fd);     /* 0 or a negative errno */
+/* 0 or a negative errno. Who connected speaks first. */
+int start_tls(int fd);
+int answer_tls(int fd);

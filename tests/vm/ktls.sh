@@ -45,18 +45,19 @@ cat "$T/out"
 expect_eq "the client, and that the kernel encrypts" \
     "$(for _ in 1 2 3; do printf '%s\n' "/of12 200 TLSv1.2 tx/rx" "/of13 200 TLSv1.3 tx/-"; done
        echo "/admin SSLEOFError TLSv1.3 tx/-")" "$(cat "$T/out")" # what Python's OpenSSL makes of EPERM
-# both ends of each connection; nobody else here encrypts
-expect_eq "connections that the kernel encrypted" 14 $(($(encrypted) - before))
+# both ends of each connection; exec itself has tried it once or twice
+[ "$(encrypted)" -ge $((before + 14)) ] || fail "connections that the kernel encrypted: from $before to $(encrypted)"
 
 told() { # BINARY: what its process said: or heard, if it is a server
     events "[.[].process_http // empty | select(.process.binary | endswith(\"/$1\")) |
-        \"\(.method // \"-\") \(.path // \"-\") \(.code // \"-\") \(.visibility) \(.route) \(.verdict)\"] | join(\"\\n\")"
+        \"\(.method // \"-\") \(.path // \"-\") \(.code // \"-\") \(.visibility) \(.route) \(.verdict)\"] | sort | join(\"\\n\")"
 }
 expect_eq "the client's requests" \
-    "$(for _ in 1 2 3; do printf '%s\n' "GET /of12 200 ktls kernel allow" "GET /of13 - ktls kernel allow"; done
-       echo "GET /admin - ktls kernel deny")" "$(told "$(basename "$(realpath /usr/bin/python3)")")"
+    "$(echo "GET /admin - ktls kernel deny"; printf 'GET /of12 200 ktls kernel allow\n%.0s' 1 2 3
+       printf 'GET /of13 - ktls kernel allow\n%.0s' 1 2 3)" "$(told "$(basename "$(realpath /usr/bin/python3)")")"
 expect_eq "the server's answers, and the requests that the kernel decrypted" \
-    "$(for _ in 1 2 3; do printf '%s\n' "GET /of12 200 ktls kernel allow" "- - 200 ktls kernel allow"; done)" "$(told nginx)"
+    "$(printf -- '- - 200 ktls kernel\n%.0s' 1 2 3; printf 'GET /of12 200 ktls kernel\n%.0s' 1 2 3)" \
+    "$(told nginx | sed 's/ [^ ]*$//')" # its pod's rules are not about these
 expect_no_grep "what was denied came" '/admin' "$T/access"
 expect_all_seq
 echo "ok: $1 on $(uname -r)"
