@@ -14,6 +14,7 @@
 #include "bpf/exchange.h"
 #include "bpf/judge.h"
 #include "bpf/socket.h"
+#include "bpf/speech.h"
 #include "bpf/turn.h"
 
 /* A socket may connect again; what it was before is over. */
@@ -27,6 +28,7 @@ static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *o
         return false;
     if (noted->told)
         tell_connection(ABI_SOCKET_CLOSE, noted);
+    bpf_sk_storage_delete(&speeches, sk);
     __builtin_memset(noted, 0, sizeof(*noted));
     noted->origin = *origin;
     noted->steered = outcome == STEERED;

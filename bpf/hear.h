@@ -15,7 +15,7 @@
 #include "bpf/spelling.h"
 
 #ifndef HEAR_JUDGES
-#define HEAR_JUDGES(direction) ((direction) == ABI_TX)
+#define HEAR_JUDGES(direction) ((direction) != ABI_RX)
 #endif
 
 enum hear_refusal { HEAR_GOES, HEAR_DENIED, HEAR_UNSEEN };
@@ -70,8 +70,10 @@ static __always_inline void hear_pass(struct hearing *hearing, struct speech_sid
         hear_tell_rest(hearing, side);
 }
 
-static __always_inline bool wants_bodies(const struct speech *speech, enum abi_direction direction)
+static __always_inline bool wants_bodies(const struct speech *speech, __u32 direction)
 {
+    if (direction == LEAVING)
+        return false;
     return speech->spelling.flags & (direction == ABI_TX ? ABI_SPELL_BODY_TX : ABI_SPELL_BODY_RX);
 }
 
@@ -105,6 +107,8 @@ objection(const struct speech *speech, const struct speech_side *side, __u32 wha
 
     if (!is_judged_speech(speech))
         return HEAR_GOES;
+    if (spell->mode == SPELL_RAW && spell_is_upgraded(spell))
+        return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
     if (what & SPELL_TURNED && flags & ABI_SPELL_JUDGED && spell->flags & SPELL_SPOKE)
         return HEAR_UNSEEN; /* of what is meant to be HTTP, odd heads do not go either */
     if (what & SPELL_TURNED || sealed)
@@ -128,8 +132,7 @@ static __always_inline __u32 hear_odd(const struct speech_side *side)
 
 /* Bytes that were looked at: n of them are one span. */
 static __always_inline long hear_span(struct hearing *hearing, struct speech_side *side,
-                                      enum abi_direction direction, __u32 n, __u32 what,
-                                      __u32 header)
+                                      __u32 direction, __u32 n, __u32 what, __u32 header)
 {
     struct speech *speech = hearing->speech;
     bool tls = side->spell.mode == SPELL_TLS, sealed = false;
@@ -146,6 +149,7 @@ static __always_inline long hear_span(struct hearing *hearing, struct speech_sid
         sealed =
             data && header < RECORD_HEADER && side->spell.at == RECORD_HEADER && is_sealed(side);
         wanted = data ? sealed && side->sealed <= 2 : side->records < RECORDS_MAX;
+        sealed = sealed || (!data && !wanted); /* no handshake is so long */
         side->records += wanted ? n : 0;
         side->flags |= ABI_SAID_RECORDS;
     }
@@ -160,7 +164,7 @@ static __always_inline long hear_span(struct hearing *hearing, struct speech_sid
     return 0;
 }
 
-static __always_inline long hear_step(struct hearing *hearing, enum abi_direction direction)
+static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
 {
     struct speech *speech = hearing->speech;
     struct speech_side *side = &speech->sides[direction];
@@ -194,12 +198,15 @@ static __always_inline long hear_step(struct hearing *hearing, enum abi_directio
     if (left > SPELL_PIECE)
         left = SPELL_PIECE;
     n = hear_fetch(hearing, side, left)
-            ? spell_take(&side->spell, &speech->ties, &side->piece, left, &told)
+            ? spell_take(&side->spell, direction == LEAVING ? &speech->leaving_ties : &speech->ties,
+                         &side->piece, left, &told)
             : 0;
     if (!n || n > left) { /* it could not be read */
         side->lost += side->size - side->at;
         side->since = side->at = side->size;
         spell_lost(&side->spell);
+        if (HEAR_JUDGES(direction) && is_judged_speech(speech))
+            side->refusal = HEAR_UNSEEN;
         return 1;
     }
     return hear_span(hearing, side, direction, n, told.what, header);

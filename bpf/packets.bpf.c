@@ -1,7 +1,8 @@
 /* packets: what a pod's programs are sent by the kernel route, in plain text: seen as the packets
- * come in, and never refused. And what they send as TLS after the socket has left the sockhash
- * (sockops.bpf.c), as long as the kernel does not encrypt it: a record that nobody can read is
- * told, and does not leave where that is not to be.
+ * come in, and never refused. What they send, once more, where rules judge it: send.bpf.c is not
+ * asked of every message (sk_psock.eval), and threads come between one another. And what they send
+ * as TLS after the socket has left the sockhash (sockops.bpf.c), as long as the kernel does not
+ * encrypt it: a record that nobody can read is told, and does not leave where that is not to be.
  *
  * By sequence numbers: what comes twice is skipped, and what did not come yet when something behind
  * it did is lost to us, for the kernel will have it from elsewhere. Within a body, that is all the
@@ -40,7 +41,7 @@ static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_si
 static __always_inline enum abi_direction direction_of(const struct hearing *hearing,
                                                        const struct speech_side *side)
 {
-    return side == &hearing->speech->sides[ABI_TX] ? ABI_TX : ABI_RX;
+    return side == &hearing->speech->sides[ABI_RX] ? ABI_RX : ABI_TX;
 }
 
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
@@ -48,6 +49,8 @@ static void hear_tell(struct hearing *hearing, struct speech_side *side, enum ab
     __u32 from = side->element + side->since;
     __u64 len = side->at - side->since;
 
+    if (kind == ABI_SAID_BYTES && side == &hearing->speech->sides[LEAVING])
+        return; /* told when they were said */
     if (len > ABI_SAID_MAX)
         len = ABI_SAID_MAX; /* is never more */
 #define LOAD(to, len) !bpf_skb_load_bytes(hearing->from, from, to, len)
@@ -63,6 +66,11 @@ static long step_received(__u32 turn, struct hearing *hearing)
 static long step_sent(__u32 turn, struct hearing *hearing)
 {
     return hear_step(hearing, ABI_TX);
+}
+
+static long step_leaving(__u32 turn, struct hearing *hearing)
+{
+    return hear_step(hearing, LEAVING);
 }
 
 /* Where TCP's header begins; 0: it is none. The kernel itself puts a header before it where a
@@ -216,6 +224,40 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_soc
     return !side->refusal;
 }
 
+/* Whether it may leave, of a connection that rules judge: read as the other side will, whatever
+ * came in between what the program said: a send of another thread, or one for which send.bpf.c was
+ * not asked. */
+static __always_inline bool hear_leaving(struct __sk_buff *skb, struct speech *speech)
+{
+    struct hearing hearing = {.from = skb, .speech = speech};
+    struct speech_side *side = &speech->sides[LEAVING];
+    struct tcphdr tcp;
+    __u32 at = find_bytes(skb, &tcp);
+
+    if (!at || speech->sides[ABI_TX].keyed)
+        return true;
+    if (side->refusal)
+        return false;
+    if (find_new(&tcp, at, skb->len, side)) {
+        bpf_loop(STEPS_MAX, step_leaving, &hearing, 0);
+        /* what is urgent, servers take out of its place, or not */
+        if (tcp.urg || (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
+            side->refusal = HEAR_UNSEEN;
+        if (side->refusal)
+            hear_end(&hearing, side);
+    }
+    return !side->refusal;
+}
+
+static __always_inline bool is_judged_now(struct speech *speech)
+{
+    if (!speech->asks || !speech->whole)
+        return false;
+    if (!speech->found)
+        spelling_is_fresh(speech, LEAVING);
+    return is_judged_speech(speech);
+}
+
 SEC("cgroup_skb/egress")
 int hear_sealed(struct __sk_buff *skb)
 {
@@ -224,9 +266,11 @@ int hear_sealed(struct __sk_buff *skb)
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (!speech || !speech->leaves || speech->over)
+    if (!speech || speech->over)
         return ALLOW;
-    return hear_departing(skb, sk, speech) ? ALLOW : REFUSE;
+    if (speech->leaves)
+        return hear_departing(skb, sk, speech) ? ALLOW : REFUSE;
+    return !is_judged_now(speech) || hear_leaving(skb, speech) ? ALLOW : REFUSE;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -214,7 +214,7 @@ int hear_sent(struct sk_msg_md *msg)
         bpf_loop(STEPS_MAX, step, &hearing, 0);
     }
     hear_end(&hearing, side);
-    side->next += msg->size;
+    side->next = side->keyed ? side->next + msg->size : hearing.speech->sent;
     if (side->spell.mode == SPELL_TLS && route_can() & ABI_ROUTE_LEAVE)
         hearing.speech->leaves = true;
     return side->refusal ? SK_DROP : SK_PASS;

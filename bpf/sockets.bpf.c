@@ -230,28 +230,14 @@ static __always_inline bool is_to_be_heard(const struct connection *connection)
     return spelling && spelling->flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
 }
 
-/* More was written than send.bpf.c has heard: with the SYN, by a call that waited for the
- * connection and so began before that was enrolled, or by one for which it was not asked. But for
- * what is of a body, or is opaque and may be. */
+/* It has written with its SYN, before anybody was to hear it. */
 static __always_inline bool is_ahead(struct bpf_sock *sk, const struct connection *connection)
 {
-    const struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
     const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-    __u32 heard = connection->first_tx + 1;
-    __u64 room = 0;
-    __s32 ahead;
 
-    if (!tcp || (speech && (speech->leaves || speech->over || speech->sides[ABI_TX].keyed)))
-        return false;
-    if (speech) {
-        heard = speech->sent;
-        room = spell_room(&speech->sides[ABI_TX].spell);
-        if (speech->sides[ABI_TX].spell.mode == SPELL_TLS &&
-            !(speech->spelling.flags & ABI_SPELL_UNSEEN))
-            room = ~0ull;
-    }
-    ahead = BPF_CORE_READ(tcp, write_seq) - connection->fin_sent - heard;
-    return ahead > 0 && (__u64)ahead > room;
+    if (!tcp || connection->established)
+        return false; /* from then on it is read as it leaves: packets.bpf.c */
+    return (__s32)(BPF_CORE_READ(tcp, write_seq) - connection->first_tx - 1) > 0;
 }
 
 /* A connection that was to be heard and is not, of a pod of which nothing may go unseen. For the

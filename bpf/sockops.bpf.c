@@ -143,18 +143,20 @@ static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection 
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
                                   struct connection *connection)
 {
-    struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     __u64 cookie = connection->origin.cookie;
+    struct speech *speech;
 
+    bpf_sk_storage_delete(&speeches, sk); /* so that it is all zeroes */
+    speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     if (!speech) {
         give_up(ctx, connection);
         return;
     }
-    __builtin_memset(speech, 0, sizeof(*speech));
     speech->origin = connection->origin;
     speech->asks = !connection->accepted;
     speech->sent = connection->first_tx + 1;
-    speech->counted = true;
+    speech->counted = speech->whole = true;
+    speech->sides[LEAVING].next = connection->first_tx + 1;
     speech->sides[ABI_TX].next = connection->first_tx + 1; /* behind the SYN */
     speech->sides[ABI_RX].next = connection->first_rx;
     if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
@@ -235,6 +237,11 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     struct connection *connection;
     struct ip source;
 
+    connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+    if (connection && connection->told && !connection->accepted) { /* both ends called at once */
+        on_established(ctx, sk, connection, tcp);
+        return;
+    }
     if (!(route_can() & ABI_ROUTE_PLAIN) || !find_taker(ctx, tcp, &origin, &source))
         return;
     connection = bpf_sk_storage_get(&connections, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);

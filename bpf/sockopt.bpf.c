@@ -9,6 +9,7 @@
 #include <linux/tls.h>
 
 #include "bpf/bypass.h"
+#include "bpf/encrypted.h"
 #include "bpf/keyed.h"
 #include "bpf/pod.h"
 #include "bpf/socket.h"
@@ -65,13 +66,20 @@ static __always_inline __u32 written(struct bpf_sockopt *ctx)
     return BPF_CORE_READ(kernels, sk, write_seq);
 }
 
+static __always_inline const struct sock *sock_of(struct bpf_sockopt *ctx)
+{
+    const struct bpf_sockopt_kern *kernels = (const void *)ctx;
+
+    return (const void *)BPF_CORE_READ(kernels, sk);
+}
+
 /* A connection of the kernel route; what it says begins anew in this direction. */
 static __always_inline void key_speech(struct speech *speech, enum abi_direction direction)
 {
     struct speech *found;
 
     if (direction == ABI_RX)
-        speech->sides[ABI_RX].keyed = true; /* receive.bpf.c has nothing to read any more */
+        speech->sides[ABI_RX].keyed = true; /* packets.bpf.c has nothing to read any more */
     bpf_map_update_elem(&keyed, &speech->origin.cookie, speech, BPF_NOEXIST);
     found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
     if (!found)
@@ -90,18 +98,18 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     struct keys *noted;
     __u64 cookie = 0;
 
+    speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+    if (speech && direction == ABI_TX && !is_encrypted(sock_of(ctx)))
+        speech->keyed_from = written(ctx); /* the attempts before may have failed */
     noted = bpf_sk_storage_get(&keys, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     if (!noted || noted->told[direction])
         return;
     noted->told[direction] = true;
     connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-    speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
     if (connection)
         cookie = connection->origin.cookie;
     if (speech) {
         cookie = speech->origin.cookie;
-        if (direction == ABI_TX)
-            speech->keyed_from = written(ctx);
         key_speech(speech, direction);
     }
     tell_keys(ctx, info, pod, cookie, direction);

@@ -12,6 +12,10 @@
 #include "bpf/abi.h"
 #include "bpf/spell.h"
 
+/* What is sent is read twice where rules judge it: as the program says it, which is told, and once
+ * more as it leaves (packets.bpf.c), where nothing can come between. */
+enum { LEAVING = ABI_DIRECTIONS, SPEECH_SIDES };
+
 struct speech_side { /* one direction of it */
     struct spell spell;
     struct spell_piece piece; /* what is looked at just now (hear.h), and where that is: */
@@ -43,10 +47,13 @@ struct speech {
     __u32 busy;   /* a packet is being looked at: packets.bpf.c */
     __u32 sent;   /* the sequence number behind what was heard of what is sent; of plain bytes */
     __u8 counted; /* `sent` is known */
-    __u8 pad[3];
-    __u32 keyed_from; /* the sequence number from which on the kernel encrypts, if it took the keys */
+    __u8 whole;   /* heard from its beginning */
+    __u8 pad[2];
+    /* the sequence number from which on the kernel encrypts, if it took the keys */
+    __u32 keyed_from;
     struct spell_ties ties;
-    struct speech_side sides[ABI_DIRECTIONS];
+    struct spell_ties leaving_ties;
+    struct speech_side sides[SPEECH_SIDES];
 };
 
 struct {

@@ -469,21 +469,6 @@ SPELL_INLINE __u64 spell_pass(struct spell *spell, __u64 len)
     return passed;
 }
 
-/* How many that can be, without taking any. */
-SPELL_INLINE __u64 spell_room(const struct spell *spell)
-{
-    switch (spell->mode) {
-    case SPELL_LENGTH:
-    case SPELL_CHUNK:
-        return spell->left;
-    case SPELL_REST:
-    case SPELL_OTHER:
-        return ~0ull;
-    default:
-        return 0;
-    }
-}
-
 /* What came in between is not known. */
 SPELL_INLINE void spell_lost(struct spell *spell)
 {

@@ -32,13 +32,13 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
 
 /* What rules say at this moment; a change of them holds from the next head that is sent. False: the
  * pod is no more. */
-static __always_inline bool spelling_is_fresh(struct speech *speech, enum abi_direction direction)
+static __always_inline bool spelling_is_fresh(struct speech *speech, __u32 direction)
 {
     const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &speech->origin.pod);
 
     if (!pod)
         return false;
-    if (direction == ABI_TX && (!speech->found || speech->rules != pod->rules))
+    if (direction != ABI_RX && (!speech->found || speech->rules != pod->rules))
         find_spelling(speech, pod->rules);
     return true;
 }

@@ -170,11 +170,13 @@ struct seat *lane_open(struct lane *lane, const struct lane_opening *opening)
     return seat;
 }
 
-/* What was refused is told in any case. */
+/* What was refused has as much again. */
 static bool has_room(struct lane *lane, struct seat *seat, const struct abi_said *said)
 {
-    return said->kind == ABI_SAID_DENIED ||
-           (atomic_load(&lane->waiting) < LANE_MOST && atomic_load(&seat->waiting) < STREAM_MOST);
+    size_t share = said->kind == ABI_SAID_DENIED ? 2 : 1;
+
+    return atomic_load(&lane->waiting) < share * LANE_MOST &&
+           atomic_load(&seat->waiting) < share * STREAM_MOST;
 }
 
 bool lane_said(struct lane *lane, struct seat *seat, const struct abi_said *said, uint64_t lost)

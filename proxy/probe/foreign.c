@@ -196,8 +196,9 @@ static void note_ours(struct ours *ours, const char *path)
         ours->ids[ours->len++] = info.prog_id;
 }
 
-/* Links lie in the directory itself, or in those below it: sets of them. */
-static void find_ours(struct ours *ours, const char *pin_dir, bool below)
+/* Links lie in the directory itself, or in those below it: sets of them, and in those the set of
+ * the kernel route. */
+static void find_ours(struct ours *ours, const char *pin_dir, unsigned depth)
 {
     DIR *dir = opendir(pin_dir);
     struct dirent *entry;
@@ -209,8 +210,8 @@ static void find_ours(struct ours *ours, const char *pin_dir, bool below)
             continue;
         if (entry->d_type != DT_DIR)
             note_ours(ours, path);
-        else if (!below)
-            find_ours(ours, path, true);
+        else if (depth)
+            find_ours(ours, path, depth - 1);
     }
     if (dir)
         closedir(dir);
@@ -221,7 +222,7 @@ void foreign_find_beside(struct probe_report *report, const char *root, const ch
     struct ours ours = {0};
     char path[PATH_MAX];
 
-    find_ours(&ours, pin_dir, false);
+    find_ours(&ours, pin_dir, 2);
     snprintf(path, sizeof(path), "%s", root);
     look_upwards(report, path, "", &ours, false);
 }

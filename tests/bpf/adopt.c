@@ -464,7 +464,7 @@ static void unlink_pin(const char *name)
 
 static void of_another_build(void)
 {
-    rename_set("abi1-0123456789abcdef-1");
+    rename_set("abi2-0123456789abcdef-1");
 }
 
 static void of_another_abi(void)
@@ -544,7 +544,7 @@ static void what_is_not_ours_is_replaced_while_pods_connect(void **state)
 
 static void rubbish_is_removed(void **state)
 {
-    static const char *const names[] = {"new", "what", "abi1-not-a-set"};
+    static const char *const names[] = {"new", "what", "abi2-not-a-set"};
     char path[PATH_MAX + 128];
 
     (void)state;
