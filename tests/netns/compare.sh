@@ -27,52 +27,37 @@ report() { jq -r "$1" "$T/report.json"; }
 
 # ---- the routes -------------------------------------------------------------------
 
-# says each time which route it is on, by who is at the other end
+# once by TLS and once in the clear; each run is in a cgroup of its own. The last word means no good.
 cat >"$T/ask" <<'SH'
-curl -sS -o /dev/null -o /dev/null -w '%{http_code}\n' "$1/hello" "$1/hello" >>"$2" &&
-    sed -n 's/^0:://p' /proc/self/cgroup >>"$2.cgroups"
+curl -sS -o /dev/null -o /dev/null -w '%{http_code}\n' "https://127.0.0.1:$1/hello" "http://127.0.0.1:$2/hello" >>"$3" &&
+    sed -n 's/^0:://p' /proc/self/cgroup >>"$3.cgroups"
 echo "to stdout"; read -r line; [ -z "$line" ]
 SH
-# routes ROUNDS URL [WORD]: all that both kinds of connection have in common.
-routes() {
-    local rounds=$1 requests=$(($1 * 2)) url=$2
-    shift 2
-    : >"$T/answers"
-    : >"$T/answers.cgroups"
-    compare 0 --rounds "$rounds" -- bash "$T/ask" "$url" "$T/answers" "$@" </dev/zero
-    expect_eq "stderr" "" "$(cat "$T/client.err")"
-    # these rounds and one to warm up, on four routes, two requests each
-    expect_eq "answers" "$((8 * (rounds + 1))) 200" "$(sort "$T/answers" | uniq -c | xargs)"
-    expect_eq "cgroups, one a run" $((4 * (rounds + 1))) "$(sort -u "$T/answers.cgroups" | grep -c '/sallyport-')"
-    expect_eq "rows" "direct passthrough proxy kernel" "$(report '[.rows[].route] | join(" ")')"
-    expect_eq "what the proxy saw" "$rounds $requests request $requests" \
-        "$(report '.rows[2] | "\(.rounds) \(.requests_seen) \(.latency_of) \(.seen.hosts["127.0.0.1"])"')"
-    expect_eq "what passthrough saw" "$rounds 0 command" \
-        "$(report '.rows[1] | "\(.rounds) \(.requests_seen) \(.latency_of)"')"
-    expect_eq "rows that lack a figure" "" \
-        "$(report '.rows[] | select(.rounds > 0) | select([.p50_us, .p99_us, .wall_us, .cpu_us] | any(. <= 0)) | .route')"
-    expect_eq "whose CPU is counted" "0 true" "$(report '"\(.rows[0].cpu_us_agent) \(.rows[2].rss_kb > 1000)"')"
-    expect_grep "the table" "^proxy +$requests of $requests " "$T/out"
-    expect_grep "the verdict" "^The proxy saw all $requests requests; .* round" "$T/out"
-    expect_no_grep "what the command says" 'to stdout' "$T/out"
-}
-# kernel WANTED: visibility and requests of its row; or this kernel does not carry it, and the row says why
-kernel() {
-    expect_eq "the kernel's row" true "$(report ".rows[3] | (.unavailable | length > 0) or
-        \"\(.seen.visibility | keys[0]) \(.requests_seen)\" == \"$1\"")"
-}
-routes 1 "https://127.0.0.1:$port"
-expect_eq "encryptions of a byte" "1 1 3" "$(report '[.rows[:3][].encryptions] | join(" ")')"
-expect_eq "what it was" "terminated TLS1.3" \
-    "$(report '.rows[2].seen | "\(.visibility | keys[0]) \(.tls | keys[0] | split(" ")[0])"')"
-kernel "opaque 0" # curl encrypts by itself
-echo "ok: by TLS"
-routes 1 "http://127.0.0.1:$plain" "<script>&\"$(printf '\033[2J')"
-expect_eq "encryptions of a byte" "0 0 0" "$(report '[.rows[:3][].encryptions] | join(" ")')"
-kernel "plaintext 2"
-echo "ok: in the clear"
+compare 0 --rounds 1 -- bash "$T/ask" "$port" "$plain" "$T/answers" "<script>&\"$(printf '\033[2J')" </dev/zero
+expect_eq "stderr" "" "$(cat "$T/client.err")"
+# a round and one to warm up, on four routes, two requests each
+expect_eq "answers" "16 200" "$(sort "$T/answers" | uniq -c | xargs)"
+expect_eq "cgroups, one a run" 8 "$(sort -u "$T/answers.cgroups" | grep -c '/sallyport-')"
+expect_eq "rows" "direct passthrough proxy kernel" "$(report '[.rows[].route] | join(" ")')"
+expect_eq "what the proxy saw" "1 2 request 2" \
+    "$(report '.rows[2] | "\(.rounds) \(.requests_seen) \(.latency_of) \(.seen.hosts["127.0.0.1"])"')"
+expect_eq "of which connections" "plaintext terminated, TLS1.3" \
+    "$(report '.rows[2].seen | "\(.visibility | keys | join(" ")), \(.tls | keys[0] | split(" ")[0])"')"
+expect_eq "what passthrough saw" "1 0 command" "$(report '.rows[1] | "\(.rounds) \(.requests_seen) \(.latency_of)"')"
+# what curl encrypts by itself is not readable there; or this kernel does not carry it, and the row says why
+expect_eq "what the kernel saw" true \
+    "$(report '.rows[3] | (.unavailable | length > 0) or "\(.seen.visibility | keys | join(" ")) \(.requests_seen)" == "opaque plaintext 1"')"
+expect_eq "rows that lack a figure" "" \
+    "$(report '.rows[] | select(.rounds > 0) | select([.p50_us, .p99_us, .wall_us, .cpu_us] | any(. <= 0)) | .route')"
+expect_eq "whose CPU is counted" "0 true" "$(report '"\(.rows[0].cpu_us_agent) \(.rows[2].rss_kb > 1000)"')"
+expect_eq "encryptions of a byte, for one of direct" "1 3" \
+    "$(report '.rows[0].encryptions as $one | .rows[1:3] | map(.encryptions / $one | round) | join(" ")')"
+expect_grep "the table" "^proxy +2 of 2 " "$T/out"
+expect_grep "the verdict" "^The proxy saw all 2 requests; .* one round can show" "$T/out"
+expect_no_grep "what the command says" 'to stdout' "$T/out"
+echo "ok: the routes"
 
-# ---- the page: of the last run, with a word that means no good ------------------------
+# ---- the page -------------------------------------------------------------------------
 
 /usr/bin/python3 - "$T/page.html" <<'PY'
 import html.parser, sys
