@@ -1,5 +1,5 @@
 /* adopt: connections that are older than their pod's registration, in plain text: the agent has put
- * them into `enrolled` (proxy/pods/existing_meet.c), and with the first that is sent from then on
+ * them into `enrolled` (proxy/pods/existing_heard.c), and with the first that is sent from then on
  * what they say is heard. */
 #pragma once
 

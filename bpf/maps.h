@@ -231,7 +231,7 @@ struct {
 
 /* On sockets that were connected before their pod was registered: what sockets tells at their end,
  * and of which those that are in `enrolled` are heard (adopt.h). Written by
- * proxy/pods/existing_meet.c. */
+ * proxy/pods/existing_heard.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
