@@ -34,6 +34,7 @@ struct agent_settings {              /* all borrowed, all outlive the agent */
     size_t taps_len;
     const char *node_name;
     unsigned workers;
+    bool names_no_route;       /* nothing asks for the kernel route but programs that use kTLS */
     const struct addr *listen; /* any: no BPF, no pods, but what is sent there (gate.h) */
     size_t listen_len;
 };

@@ -308,7 +308,8 @@ static int begin_watching(struct agent *agent, struct err *err)
 }
 
 /* A kernel that cannot carry it is no reason not to begin: all takes the proxy route then. */
-static int take_kernel_route(struct agent *agent, int cgroup_fd, struct err *err)
+static int take_kernel_route(struct agent *agent, const struct agent_settings *settings,
+                             struct err *err)
 {
     struct ring_parts parts = {
         .base = agent->base,
@@ -319,7 +320,8 @@ static int take_kernel_route(struct agent *agent, int cgroup_fd, struct err *err
         .workers = agent->workers,
         .workers_len = agent->workers_len,
     };
-    int result = backend_new(&agent->backend, agent->keeper, cgroup_fd, err);
+    int result = backend_new(&agent->backend, agent->keeper, settings->cgroup_fd,
+                             !settings->names_no_route, err);
 
     parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;
     if (result < 0 || parts.said_fd < 0)
@@ -425,7 +427,7 @@ static int build(struct agent *agent, const struct agent_settings *settings, str
     if (result == 0)
         result = make_workers(agent, settings, err);
     if (result == 0)
-        result = steers ? take_kernel_route(agent, settings->cgroup_fd, err) : 0;
+        result = steers ? take_kernel_route(agent, settings, err) : 0;
     if (result == 0)
         result = steers ? steer(agent, settings, err) : open_gate(agent, settings, err);
     set_limits(agent);

@@ -142,6 +142,7 @@ int exec_own_start(struct exec_run *run, struct err *err)
     settings.credentials = run->credentials;
     settings.pin_dir = pin_dir;
     settings.workers = host_cpus();
+    settings.names_no_route = !wanted.kernel;
     result = agent_new(&run->agent, &settings, err);
     if (result == 0 && wanted.kernel)
         warn_of_no_kernel_route(run->agent);

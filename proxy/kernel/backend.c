@@ -251,7 +251,8 @@ static uint32_t flags_of(const struct kernel_means *means)
     return ABI_ROUTE_PLAIN | (means->ktls ? ABI_ROUTE_LEAVE : 0);
 }
 
-int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, struct err *err)
+int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, bool named,
+                struct err *err)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
     int code;
@@ -263,6 +264,12 @@ int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, stru
     if (!keeper_set_dir(keeper, backend->set_dir))
         backend->set_dir[0] = 0;
     backend->means = means_find();
+    if (!named && !backend->means.ktls) {
+        err_set(&backend->why, -ENOENT, "nobody asks for it, and this kernel has no kTLS");
+        say_what_there_is(backend, 0);
+        *out = backend;
+        return 0;
+    }
     code = begin(backend, cgroup_fd, &backend->why);
     if (code < 0 && backend->means.fentry) { /* perhaps for what reads kTLS alone */
         detach(backend);

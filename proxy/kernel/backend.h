@@ -7,6 +7,7 @@
  * Called by:  agent_build.c. Leads to:  kernel/ring.c, which reads what was heard. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,10 +16,12 @@ struct backend;
 struct keeper;
 
 /* Loads, attaches (what is received is seen at cgroup_fd, borrowed), and tells the programs that
- * mark connections what there is (map `route`). Where the keeper's programs are kept for the next
- * agent, so are these. The only failure is want of memory: else see backend_name(). `keeper` is
- * borrowed. */
-int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, struct err *err);
+ * mark connections what there is (map `route`). Where the route is not `named`, only programs that
+ * use kTLS take it: then nothing is loaded where there is no kTLS, for that takes a while. Where
+ * the keeper's programs are kept for the next agent, so are these. The only failure is want of
+ * memory: else see backend_name(). `keeper` is borrowed. */
+int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, bool named,
+                struct err *err);
 /* backend_free() shall leave all to the next agent, where it is kept. */
 void backend_leave(struct backend *backend);
 /* From now on no connection takes the kernel route; those that did are no longer heard. */

@@ -181,7 +181,7 @@ static void who_cannot_be_heard_says_nothing(void **state)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets[i]), 0);
     backend_free(&backend);
     fill_places(sockets);
-    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, &fx.err));
+    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, true, &fx.err));
     report = speak(say_and_wait, NULL, (struct span){0});
     assert_int_equal(report.code, -ETIMEDOUT);
     assert_int_equal(arrived.len, 0);

@@ -210,7 +210,7 @@ void spoken_spell(const struct abi_spelling *spelling)
 
 void spoken_begin(void)
 {
-    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, &fx.err));
+    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, true, &fx.err));
     if (backend_said(backend) < 0)
         fail_msg("%s", backend_why(backend));
     heard_init();

@@ -5,7 +5,9 @@ set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 
 failed=()
+label=guest # the whole route by SALLYPORT_FULL
+[ -z "${SALLYPORT_FULL:-}" ] || label=route
 "$here/probe.sh" sockmap || failed+=(probe)
 "$here/ktls.sh" sockmap || failed+=(ktls)
-"$here/bpf.sh" "$1" route || failed+=(bpf)
+"$here/bpf.sh" "$1" "$label" || failed+=(bpf)
 [ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }
