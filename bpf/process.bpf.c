@@ -227,7 +227,7 @@ static __always_inline void tell_exec(struct task_struct *task, const struct lin
         bpf_probe_read_kernel_str(&record->text[used], ABI_PATH_MAX, BPF_CORE_READ(bprm, filename));
     if (len > 1)
         used += record->file_len = len - 1; /* without the NUL */
-    note_exec(record); /* before the program can connect */
+    note_exec(record);                      /* before the program can connect */
     used += record->args_len = append_args(record, used, mm);
     if (bpf_ringbuf_output(&records, record, __builtin_offsetof(struct abi_process, text) + used,
                            0))

@@ -38,8 +38,8 @@ int policy_view_ports(const struct policy_view *view, bool *all, uint16_t **port
 bool policy_view_prefers_ktls(const struct policy_view *view);
 enum policy_agent_down
 policy_view_agent_down(const struct policy_view *view); /* the strictest said */
-/* What becomes of connections that a process had before its pod was registered: they are reset where
- * any says so (one that enforces before one that monitors), else left where one says that. *by:
- * whose word it is, borrowed; NULL: nobody's. scope may be NULL. */
+/* What becomes of connections that a process had before its pod was registered: they are reset
+ * where any says so (one that enforces before one that monitors), else left where one says that.
+ * *by: whose word it is, borrowed; NULL: nobody's. scope may be NULL. */
 enum policy_existing policy_scope_existing(const struct policy_scope *scope,
                                            const struct policy **by);

@@ -83,9 +83,9 @@ static void read_info(struct span value, struct diag_socket *socket)
 
     memcpy(&info, value.data, value.len < sizeof(info) ? value.len : sizeof(info));
     sent = info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
-    socket->begun_here = socket->state == DIAG_SYN_SENT ||
-                         (socket->state == DIAG_ESTABLISHED && !info.tcpi_unacked &&
-                          info.tcpi_bytes_acked == sent + 1);
+    socket->begun_here =
+        socket->state == DIAG_SYN_SENT || (socket->state == DIAG_ESTABLISHED &&
+                                           !info.tcpi_unacked && info.tcpi_bytes_acked == sent + 1);
     socket->tx = info.tcpi_bytes_acked;
     socket->rx = info.tcpi_bytes_received;
 }

@@ -28,11 +28,11 @@ struct diag_socket {
     uint8_t family, state; /* AF_INET, AF_INET6; enum diag_state */
     struct addr src, dst;
     uint64_t cookie;
-    uint64_t inode;                  /* of who has it open; 0: nobody has, or not yet */
-    uint64_t cgroup;                 /* of who made it; 0: that is not told */
-    uint64_t tx, rx;                 /* bytes the other side acknowledged, and sent */
-    bool begun_here;                 /* it is known that it connected; else: it, or the other side */
-    uint16_t tls_version;            /* as in a ClientHello, where the kernel encrypts; else 0 */
+    uint64_t inode;       /* of who has it open; 0: nobody has, or not yet */
+    uint64_t cgroup;      /* of who made it; 0: that is not told */
+    uint64_t tx, rx;      /* bytes the other side acknowledged, and sent */
+    bool begun_here;      /* it is known that it connected; else: it, or the other side */
+    uint16_t tls_version; /* as in a ClientHello, where the kernel encrypts; else 0 */
     struct inet_diag_sockid its_own; /* what the kernel calls it */
 };
 

@@ -22,7 +22,7 @@ static size_t make_sockets(struct keeper *keeper, struct keeper_net *net, enum i
     if (keeper->client.fd >= 0)
         len = keeper_client_sockets(&keeper->client, net->reach.netns_cookie, kind, fds, wanted,
                                     code);
-    if (keeper->client.fd < 0 || /* none, or it is gone just now */
+    if (keeper->client.fd < 0 ||                   /* none, or it is gone just now */
         (kind == INSIDE_DIAG && *code == -EINVAL)) /* or it is of a build that knows no such */
         len = inside_sockets(keeper->home_fd, net->netns_fd, kind, fds, wanted, code);
     return len;
@@ -103,9 +103,11 @@ static void begin_job(struct keeper *keeper, struct job *job)
         keeper->queue_end = &keeper->queue;
     net->queued = false;
     keeper->busy = net;
-    *job = (struct job){
-        .net = net, .leaving = net->leaving, .storing = net->unstored, .opening = net->opening,
-        .diag = net->diag};
+    *job = (struct job){.net = net,
+                        .leaving = net->leaving,
+                        .storing = net->unstored,
+                        .opening = net->opening,
+                        .diag = net->diag};
     net->unstored = false;
     for (int i = 0; i < KINDS; i++) {
         job->ahead[i].wanted = net->ahead[i].wanted ? SOCKETS_AHEAD - net->ahead[i].len : 0;

@@ -37,8 +37,8 @@ void rows_set_mask(struct rows *rows, uint16_t row, unsigned which, uint64_t mas
 uint16_t rows_word(struct rows *rows, uint16_t from, const char *word, bool nocase,
                    uint16_t others);
 
-/* Makes one of rows from `first` on that no text tells apart; the row at first stays there. -ENOMEM.
- * Before rows_mark(). */
+/* Makes one of rows from `first` on that no text tells apart; the row at first stays there.
+ * -ENOMEM. Before rows_mark(). */
 int rows_merge(struct rows *rows, uint16_t first);
 
 /* Marks what leads to a row with an action. grammar: the rows below base. When all are there. */
