@@ -152,12 +152,13 @@ static void all_comes_in_order(void **state)
     assert_string_equal(error, "");
 }
 
-static sem_t may_go_on;
+static sem_t is_there, may_go_on;
 
 static void wait_there(struct worker *at, struct worker_visit *visit)
 {
     (void)at;
     (void)visit;
+    sem_post(&is_there);
     sem_wait(&may_go_on);
 }
 
@@ -170,8 +171,10 @@ static void what_has_no_room_is_lost(void **state)
     unsigned taken = 0;
 
     (void)state;
+    sem_init(&is_there, 0, 0);
     sem_init(&may_go_on, 0, 0);
     worker_visit(worker, &busy);
+    sem_wait(&is_there);
     memset(body, 'x', sizeof(body));
     assert_true(say(loud, 0,
                     BYTES("POST /0 HTTP/1.1\r\nHost: a.example\r\nContent-Length: "
@@ -190,6 +193,7 @@ static void what_has_no_room_is_lost(void **state)
     assert_int_equal(heard, 3);
     assert_string_equal(error, "16000 bytes of it were lost on their way to the agent");
     sem_destroy(&may_go_on);
+    sem_destroy(&is_there);
 }
 
 static void a_worker_may_end_first(void **state)
