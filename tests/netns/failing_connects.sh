@@ -351,7 +351,7 @@ for _ in range(2):
 PY
 "${IN_POD[@]}" sysctl -q -w net.ipv4.tcp_syn_retries=6
 expect_status "using all up" 0 "${EXEC_POD[@]:0:${#IN_POD_DNS[@]}}" \
-    bash -c 'ulimit -S -n 100 && ulimit -H -n 128 && exec "$@"' - "${EXEC_POD[@]:${#IN_POD_DNS[@]}}" -- \
+    bash -c 'ulimit -S -n 120 && ulimit -H -n 160 && exec "$@"' - "${EXEC_POD[@]:${#IN_POD_DNS[@]}}" -- \
     /usr/bin/python3 "$T/use_up.py" >"$T/refused" 2>"$T/client.err"
 expect_eq "refused, and told why" "$(awk '{ n += $1 } END { print n }' "$T/refused")" \
     "$(events '[.[].process_close // empty | select(.error == "refused: too many connections for the open files allowed")] | length')"
