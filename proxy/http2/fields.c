@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "proxy/http2/pseudo.h"
 
 enum {
     FIELD_OVERHEAD = 32, /* RFC 9113 section 6.5.2 */
@@ -105,38 +106,11 @@ static struct span span_of_rcbuf(nghttp2_rcbuf *rcbuf)
     return span_of(vec.base, vec.len);
 }
 
-static uint16_t code_of(struct span text)
-{
-    uint16_t code = 0;
-
-    for (size_t i = 0; i < text.len && i < 3; i++) /* nghttp2 has seen that they are digits */
-        code = (uint16_t)(code * 10 + (text.data[i] - '0'));
-    return code;
-}
-
-static void take_pseudo(struct http2_head *head, struct span name, struct span value)
-{
-    const struct {
-        struct span name;
-        struct span *out;
-    } known[] = {
-        {BYTES(":method"), &head->method},       {BYTES(":scheme"), &head->scheme},
-        {BYTES(":authority"), &head->authority}, {BYTES(":path"), &head->path},
-        {BYTES(":protocol"), &head->protocol},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (span_equal(name, known[i].name))
-            *known[i].out = value;
-    if (span_equal(name, BYTES(":status")))
-        head->code = code_of(value);
-}
-
 void fields_head(const struct fields *fields, struct facts_field *regular, struct http2_head *head)
 {
     *head = (struct http2_head){.fields = regular, .fields_len = fields->len - fields->pseudo};
     for (size_t i = 0; i < fields->pseudo; i++)
-        take_pseudo(head, span_of_rcbuf(fields->list[i].name),
+        pseudo_take(head, span_of_rcbuf(fields->list[i].name),
                     span_of_rcbuf(fields->list[i].value));
     for (size_t i = 0; i < head->fields_len; i++) {
         regular[i].name = span_of_rcbuf(fields->list[fields->pseudo + i].name);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "proxy/http2/pseudo.h"
 #include "proxy/wire/http2_preface.h"
 
 enum {
@@ -130,36 +131,6 @@ static bool inflate(struct http2_watch *watch)
     return true;
 }
 
-static uint16_t code_of(struct span text)
-{
-    uint16_t code = 0;
-
-    for (size_t i = 0; i < text.len && i < 3; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return 0;
-        code = (uint16_t)(code * 10 + (text.data[i] - '0'));
-    }
-    return code;
-}
-
-static void take_pseudo(struct http2_head *head, struct span name, struct span value)
-{
-    const struct {
-        struct span name;
-        struct span *out;
-    } known[] = {
-        {BYTES(":method"), &head->method},       {BYTES(":scheme"), &head->scheme},
-        {BYTES(":authority"), &head->authority}, {BYTES(":path"), &head->path},
-        {BYTES(":protocol"), &head->protocol},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (span_equal(name, known[i].name) && !known[i].out->data)
-            *known[i].out = value;
-    if (span_equal(name, BYTES(":status")))
-        head->code = code_of(value);
-}
-
 static enum http2_watched tell_head(struct http2_watch *watch, struct http2_told *told)
 {
     struct http2_head *head = &told->head;
@@ -182,7 +153,7 @@ static enum http2_watched tell_head(struct http2_watch *watch, struct http2_told
             span_of(watch->text + watch->fields[i].value_at, watch->fields[i].value_len);
 
         if (name.len && name.data[0] == ':')
-            take_pseudo(head, name, value);
+            pseudo_take(head, name, value);
         else
             watch->regular[head->fields_len++] = (struct facts_field){name, value};
     }
