@@ -5,8 +5,7 @@
 
 #include "base/cleanup.h"
 #include "bpf/spell.h"
-
-enum { ENTRY = SPELL_ROW_ENTRY, ODD = SPELL_ROW_ODD, SELF = SPELL_ROWS };
+#include "proxy/kernel/grammar_own.h"
 
 #define METHOD(number, name, string) #string,
 static const char *const methods[] = {HTTP_METHOD_MAP(METHOD)};
@@ -30,60 +29,6 @@ uint16_t grammar_slot(const struct rows *grammar, enum spell_slot slot)
     return rows_leads(grammar, ENTRY, (uint8_t)slot);
 }
 
-static void set_slot(struct rows *rows, enum spell_slot slot, uint16_t row)
-{
-    rows_lead(rows, ENTRY, (uint8_t)slot, row);
-}
-
-static uint16_t get(const struct rows *rows, enum spell_slot slot)
-{
-    return rows_leads(rows, ENTRY, (uint8_t)slot);
-}
-
-static uint16_t add(struct rows *rows, enum spell_action action)
-{
-    return rows_add(rows, action, 0, ODD);
-}
-
-static uint16_t copy(struct rows *rows, uint16_t of, enum spell_action action)
-{
-    return rows_copy(rows, of, action, 0);
-}
-
-static void lead_blanks(struct rows *rows, uint16_t from, uint16_t to)
-{
-    rows_lead_all(rows, from, " \t", to);
-}
-
-static void lead_digits(struct rows *rows, uint16_t from, uint16_t to)
-{
-    rows_lead_range(rows, from, '0', '9', to);
-}
-
-static void lead_hex(struct rows *rows, uint16_t from, uint16_t to)
-{
-    lead_digits(rows, from, to);
-    rows_lead_range(rows, from, 'a', 'f', to);
-    rows_lead_range(rows, from, 'A', 'F', to);
-}
-
-/* RFC 9110 section 5.6.2. */
-static void lead_token(struct rows *rows, uint16_t from, uint16_t to)
-{
-    lead_digits(rows, from, to);
-    rows_lead_range(rows, from, 'a', 'z', to);
-    rows_lead_range(rows, from, 'A', 'Z', to);
-    rows_lead_all(rows, from, "!#$%&'*+-.^_`|~", to);
-}
-
-/* What may stand in a field's value (RFC 9110 section 5.5). */
-static void lead_text(struct rows *rows, uint16_t from, uint16_t to)
-{
-    rows_lead(rows, from, '\t', to);
-    rows_lead_range(rows, from, ' ', '~', to);
-    rows_lead_range(rows, from, 0x80, 0xff, to);
-}
-
 /* Spells a text out, each byte leading nowhere else. */
 static uint16_t spell_out(struct rows *rows, uint16_t from, const char *text)
 {
@@ -94,155 +39,6 @@ static uint16_t spell_out(struct rows *rows, uint16_t from, const char *text)
         from = to;
     }
     return from;
-}
-
-/* ---- lines of fields ---- */
-
-static void add_values(struct rows *rows)
-{
-    uint16_t line = add(rows, SPELL_ACT_LINE), value = add(rows, SPELL_ACT_TEXT);
-    uint16_t back = add(rows, SPELL_ACT_NONE), blank = add(rows, SPELL_ACT_NONE);
-
-    rows_lead(rows, back, '\n', line);
-    lead_text(rows, value, value);
-    rows_lead(rows, value, '\r', back);
-    lead_blanks(rows, blank, blank);
-    rows_lead(rows, blank, '\r', back);
-    set_slot(rows, SPELL_SLOT_RETURN, back);
-    set_slot(rows, SPELL_SLOT_VALUE, value);
-    set_slot(rows, SPELL_SLOT_BLANK, blank);
-}
-
-/* What may stand behind a value that frames a message: no tab, which some take for a part of it. */
-static void lead_end(struct rows *rows, uint16_t from)
-{
-    uint16_t blank = add(rows, SPELL_ACT_NONE);
-
-    rows_lead(rows, blank, ' ', blank);
-    rows_lead(rows, blank, '\r', get(rows, SPELL_SLOT_RETURN));
-    rows_lead(rows, from, ' ', blank);
-    rows_lead(rows, from, '\r', get(rows, SPELL_SLOT_RETURN));
-}
-
-static uint16_t add_length(struct rows *rows)
-{
-    uint16_t first = add(rows, SPELL_ACT_LENGTH_BEGINS), digit, blank, name;
-
-    lead_end(rows, first);
-    digit = copy(rows, first, SPELL_ACT_LENGTH_DIGIT);
-    lead_digits(rows, first, digit);
-    lead_digits(rows, digit, digit);
-    blank = add(rows, SPELL_ACT_NONE);
-    lead_blanks(rows, blank, blank);
-    lead_digits(rows, blank, first);
-    name = copy(rows, blank, SPELL_ACT_LENGTH);
-    return name;
-}
-
-static uint16_t add_coding(struct rows *rows)
-{
-    uint16_t blank = add(rows, SPELL_ACT_NONE), others = add(rows, SPELL_ACT_NONE), end;
-
-    lead_blanks(rows, blank, blank);
-    end = rows_word(rows, blank, "chunked", true, others);
-    lead_end(rows, end);
-    return copy(rows, blank, SPELL_ACT_CODING);
-}
-
-/* One option that matters, from where its last letter leads. */
-static void add_option(struct rows *rows, uint16_t list, uint16_t end, uint16_t other,
-                       enum spell_flags flag)
-{
-    uint16_t comma = rows_copy(rows, list, SPELL_ACT_OPTION, flag);
-    uint16_t back = rows_copy(rows, get(rows, SPELL_SLOT_RETURN), SPELL_ACT_OPTION, flag);
-    uint16_t blank = copy(rows, other, SPELL_ACT_NONE);
-
-    lead_blanks(rows, blank, blank);
-    rows_lead(rows, blank, ',', comma);
-    rows_lead(rows, blank, '\r', back);
-    lead_blanks(rows, end, blank);
-    rows_lead(rows, end, ',', comma);
-    rows_lead(rows, end, '\r', back);
-}
-
-/* A list of options (RFC 9110 section 7.6.1). */
-static uint16_t add_connection(struct rows *rows)
-{
-    uint16_t list = add(rows, SPELL_ACT_NONE), other = add(rows, SPELL_ACT_NONE);
-    uint16_t ends[3];
-
-    lead_text(rows, other, other);
-    rows_lead(rows, other, ',', list);
-    rows_lead(rows, other, '\r', get(rows, SPELL_SLOT_RETURN));
-    lead_text(rows, list, other);
-    lead_blanks(rows, list, list);
-    rows_lead(rows, list, ',', list);
-    rows_lead(rows, list, '\r', get(rows, SPELL_SLOT_RETURN));
-    ends[0] = rows_word(rows, list, "close", true, other);
-    ends[1] = rows_word(rows, list, "keep-alive", true, other);
-    ends[2] = rows_word(rows, list, "upgrade", true, other);
-    add_option(rows, list, ends[0], other, SPELL_CLOSE);
-    add_option(rows, list, ends[1], other, SPELL_KEEP_ALIVE);
-    add_option(rows, list, ends[2], other, SPELL_UPGRADE);
-    return list;
-}
-
-static uint16_t add_host_field(struct rows *rows)
-{
-    uint16_t blank = add(rows, SPELL_ACT_NONE);
-    uint16_t empty = copy(rows, get(rows, SPELL_SLOT_RETURN), SPELL_ACT_UNFIT);
-
-    rows_lead_range(rows, blank, 0, 255, add(rows, SPELL_ACT_HOST_BEGINS));
-    rows_lead(rows, blank, '[', rows_leads(rows, get(rows, SPELL_SLOT_HOST), '['));
-    lead_blanks(rows, blank, blank);
-    rows_lead(rows, blank, '\r', empty);
-    return copy(rows, blank, SPELL_ACT_HOST);
-}
-
-static const char *const fields[] = {"host", "content-length", "transfer-encoding", "connection",
-                                     "upgrade"};
-
-/* Names, with where those lead that matter. */
-static uint16_t add_names(struct rows *rows, uint16_t value, uint16_t end, const uint16_t *leads,
-                          uint16_t *others)
-{
-    uint16_t root;
-
-    *others = add(rows, SPELL_ACT_NONE);
-    lead_token(rows, *others, *others);
-    root = copy(rows, *others, SPELL_ACT_NONE);
-    rows_lead(rows, *others, ':', value);
-    rows_lead(rows, root, '\r', end);
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        rows_lead(rows, rows_word(rows, root, fields[i], true, *others), ':', leads[i]);
-    return root;
-}
-
-static void add_fields(struct rows *rows)
-{
-    uint16_t value = get(rows, SPELL_SLOT_VALUE), end = add(rows, SPELL_ACT_NONE), others, root;
-    const uint16_t leads[ARRAY_SIZE(fields)] = {add_host_field(rows), add_length(rows),
-                                                add_coding(rows), add_connection(rows),
-                                                copy(rows, value, SPELL_ACT_UPGRADE)};
-
-    rows_lead(rows, end, '\n', add(rows, SPELL_ACT_END));
-    root = add_names(rows, value, end, leads, &others);
-    set_slot(rows, SPELL_SLOT_NAME, root);
-    set_slot(rows, SPELL_SLOT_TRAILER, root);
-}
-
-uint16_t grammar_names(struct rows *rows, const struct rows *grammar, uint16_t *others)
-{
-    uint16_t root = get(grammar, SPELL_SLOT_NAME), leads[ARRAY_SIZE(fields)];
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-        leads[i] = root;
-        for (const char *at = fields[i]; *at; at++)
-            leads[i] = rows_leads(grammar, leads[i], (uint8_t)*at);
-        leads[i] = rows_leads(grammar, leads[i], ':');
-    }
-    return add_names(rows, get(grammar, SPELL_SLOT_VALUE), rows_leads(grammar, root, '\r'), leads,
-                     others);
 }
 
 /* ---- what may be HTTP ---- */
@@ -560,11 +356,11 @@ bool grammar_make(struct rows *rows, uint64_t key)
     rows_about(rows, ENTRY)->fits = key;
     rows_about(rows, ENTRY)->made = 1;
     set_slot(rows, SPELL_SLOT_ODD, ODD);
-    add_values(rows);
+    grammar_add_values(rows);
     add_words(rows);
     add_hosts(rows);
     add_port(rows);
-    add_fields(rows);
+    grammar_add_fields(rows);
     add_version(rows);
     add_targets(rows);
     add_methods(rows);
