@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <search.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -109,8 +108,8 @@ struct flow_event *sockets_event(struct sockets *sockets, const struct tracked *
     return event;
 }
 
-static void emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
-                 uint64_t boot_ns)
+void sockets_emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
+                  uint64_t boot_ns)
 {
     struct flow_event *event = sockets_event(sockets, entry, kind, boot_ns);
 
@@ -168,8 +167,8 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
     if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
         sockets_set_error(entry, strerror(entry->failure));
     if (entry->protocol == PROTOCOL_UDP)
-        emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
-    emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
+        sockets_emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
+    sockets_emit(sockets, entry, FLOW_EVENT_CLOSE, entry->closed_ns);
     if (entry->protocol == PROTOCOL_UDP && sockets->parts.handshakes)
         handshakes_forget(sockets->parts.handshakes, entry->cookie, &entry->dst);
     if (entry->protocol == PROTOCOL_UDP && entry->route == ROUTE_PROXY)
@@ -311,118 +310,14 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
     if (record->kind == ABI_SOCKET_CLOSE)
         handle_close(sockets, entry, record);
     else
-        emit(sockets, entry, FLOW_EVENT_SOCK_STATS, record->time_ns);
-}
-
-/* ---- flows ---- */
-
-void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
-                      struct pod *pod)
-{
-    struct tracked *entry = sockets_find(sockets, origin->cookie, &origin->dst, origin->src.port);
-    struct tracked like = {
-        .cookie = origin->cookie,
-        .src = origin->src,
-        .dst = origin->dst,
-        .pod = pod,
-        .route = ROUTE_PROXY,
-        .unheard = true,
-        .began_ns = clock_read_ns(CLOCK_BOOTTIME),
-    };
-
-    if (!entry) {
-        if (process)
-            process = identity_flow_again(process);
-        entry = sockets_track(sockets, &like, process);
-        if (!entry)
-            return;
-        emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
-    }
-    entry->has_flow = true;
-    if (sockets->parts.programs && entry->process)
-        programs_on_flow(sockets->parts.programs, entry->process);
-}
-
-void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)
-{
-    struct tracked *entry = sockets_find(sockets, origin->cookie, &origin->dst, origin->src.port);
-
-    if (entry)
-        entry->failure = (uint16_t)-error;
-}
-
-void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)
-{
-    struct sockets_flow *done = TAKE(*flow);
-
-    done->next = NULL;
-    pthread_mutex_lock(&sockets->lock);
-    *sockets->done_tail = done;
-    sockets->done_tail = &done->next;
-    pthread_mutex_unlock(&sockets->lock);
-    eventfd_write(sockets->wake_fd, 1);
-}
-
-static void apply(struct sockets *sockets, const struct sockets_flow *flow)
-{
-    struct tracked *entry = sockets_find(sockets, flow->cookie, &flow->dst, flow->src_port);
-
-    if (!entry || entry->flow_done)
-        return;
-    entry->flow_done = true;
-    entry->route = flow->route;
-    if (flow->visibility) /* else it is what it was: nothing was seen of it */
-        entry->visibility = flow->visibility;
-    entry->opaque = flow->opaque;
-    entry->refused = flow->refused;
-    entry->tls_version = flow->tls_version;
-    entry->tls_cipher = flow->tls_cipher;
-    if (flow->error[0])
-        sockets_set_error(entry, flow->error);
-    if (!entry->released) { /* until the kernel says it better */
-        entry->tx = flow->tx;
-        entry->rx = flow->rx;
-        entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
-        if (entry->unheard)
-            sockets_release(sockets, entry);
-    }
-}
-
-static void take_done(struct sockets *sockets)
-{
-    struct sockets_flow *done;
-    eventfd_t count;
-
-    eventfd_read(sockets->wake_fd, &count);
-    pthread_mutex_lock(&sockets->lock);
-    done = sockets->done;
-    sockets->done = NULL;
-    sockets->done_tail = &sockets->done;
-    pthread_mutex_unlock(&sockets->lock);
-    while (done) {
-        struct sockets_flow *next = done->next;
-
-        if (sockets->pass_on)
-            sockets->pass_on(sockets->pass_on_arg, done);
-        else
-            apply(sockets, done);
-        free(done);
-        done = next;
-    }
-}
-
-void sockets_retire(struct sockets *sockets,
-                    void (*pass_on)(void *arg, const struct sockets_flow *flow), void *arg)
-{
-    sockets->pass_on = pass_on;
-    sockets->pass_on_arg = arg;
+        sockets_emit(sockets, entry, FLOW_EVENT_SOCK_STATS, record->time_ns);
 }
 
 /* ---- closes ---- */
 
 void sockets_collect(struct sockets *sockets)
 {
-    take_done(sockets);
+    sockets_take_done(sockets);
     sockets->beyond = NULL;
 }
 
@@ -512,7 +407,7 @@ void sockets_finish(struct sockets *sockets)
 {
     struct tracked *entry;
 
-    take_done(sockets);
+    sockets_take_done(sockets);
     sockets->beyond = NULL;
     while ((entry = take_any(sockets)))
         tell_close(sockets, entry);

@@ -1,4 +1,4 @@
-/* sockets_own: what sockets.c and sockets_handover.c share; nobody else's. */
+/* sockets_own: what sockets.c and the files beside it share; nobody else's. */
 #pragma once
 
 #include <pthread.h>
@@ -61,3 +61,7 @@ void sockets_release(struct sockets *sockets, struct tracked *entry);
 /* What is told of it, without a verdict; NULL when out of memory. */
 struct flow_event *sockets_event(struct sockets *sockets, const struct tracked *entry,
                                  enum flow_event_kind kind, uint64_t boot_ns);
+void sockets_emit(struct sockets *sockets, const struct tracked *entry, enum flow_event_kind kind,
+                  uint64_t boot_ns);
+/* What workers have said of flows since. */
+void sockets_take_done(struct sockets *sockets);
