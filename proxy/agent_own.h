@@ -1,4 +1,4 @@
-/* agent_own: what agent.c, agent_build.c and agent_succession.c share; nobody else's. */
+/* agent_own: what agent.c and the files beside it share; nobody else's. */
 #pragma once
 
 #include "proxy/agent.h"
