@@ -10,82 +10,8 @@
 #include "base/log.h"
 #include "policy/route.h"
 #include "proxy/agent.h"
-#include "proxy/enforce/bundle.h"
 #include "proxy/runtime.h"
 #include "proxy/watch.h"
-
-/* ---- what is read ---- */
-
-static void free_paths(char ***paths, size_t *len)
-{
-    while (*len)
-        free((*paths)[--*len]);
-    free(TAKE(*paths));
-}
-
-static int copy_paths(char ***out, size_t *out_len, char *const *paths, size_t len)
-{
-    *out = calloc(len + 1, sizeof(**out));
-    for (*out_len = 0; *out && *out_len < len; ++*out_len)
-        if (!((*out)[*out_len] = strdup(paths[*out_len]))) {
-            free_paths(out, out_len);
-            return -ENOMEM;
-        }
-    return *out ? 0 : -ENOMEM;
-}
-
-void reading_free(struct reading **reading)
-{
-    struct reading *gone = TAKE(*reading);
-
-    if (!gone)
-        return;
-    free(gone->bundle);
-    free_paths(&gone->paths, &gone->paths_len);
-    policy_list_fini(&gone->list);
-    applied_fini(&gone->fresh);
-    policy_story_fini(&gone->story);
-    free(gone);
-}
-
-static struct reading *reading_of_files(const struct sources *sources)
-{
-    CLEANUP(reading_free) struct reading *reading = calloc(1, sizeof(*reading));
-
-    if (!reading ||
-        copy_paths(&reading->paths, &reading->paths_len, sources->paths, sources->paths_len) < 0)
-        return NULL;
-    reading->dir = sources->dir;
-    return TAKE(reading);
-}
-
-static bool read_bundle(struct reading *reading)
-{
-    struct span rest = span_of(reading->bundle, reading->bundle_len), bytes;
-    enum bundle_status status;
-    const char *name;
-    bool ok = true;
-
-    while ((status = bundle_next(&rest, &name, &bytes)) == BUNDLE_FILE)
-        ok = applied_compile(&reading->fresh, &reading->list, bytes, name, &reading->story) && ok;
-    if (status == BUNDLE_BROKEN)
-        policy_story_add(&reading->story, "what was sent", "is not whole");
-    return ok && status == BUNDLE_END;
-}
-
-/* Touches nothing but the files and *reading. */
-static void read_now(struct reading *reading)
-{
-    if (reading->bundle) {
-        reading->ok = read_bundle(reading);
-        return;
-    }
-    reading->ok = policy_files_read(&reading->list, reading->dir, true, &reading->story);
-    for (size_t i = 0; i < reading->paths_len; i++)
-        reading->ok =
-            policy_files_read(&reading->list, reading->paths[i], false, &reading->story) &&
-            reading->ok;
-}
 
 /* ---- into force ---- */
 
@@ -223,7 +149,7 @@ static void *read_all(void *arg)
 {
     struct sources *sources = arg;
 
-    read_now(sources->first);
+    reading_do(sources->first);
     eventfd_write(sources->done_fd, 1);
     return NULL;
 }
@@ -276,7 +202,7 @@ static void begin_next(struct sources *sources)
         sources->busy = start_thread(sources);
         if (sources->busy)
             return;
-        read_now(sources->first);
+        reading_do(sources->first);
         finish_first(sources);
     }
 }
@@ -300,7 +226,7 @@ void sources_reload(struct sources *sources)
         waiting = waiting->next;
     if (waiting) /* it will see what there is now */
         return;
-    reading = reading_of_files(sources);
+    reading = reading_new(sources);
     if (reading)
         sources_add(sources, reading);
     else
@@ -345,15 +271,15 @@ void sources_use_paths(struct sources *sources, char *const *paths, size_t len)
     char **fresh;
     size_t fresh_len;
 
-    if (copy_paths(&fresh, &fresh_len, paths, len) < 0) {
+    if (sources_copy_paths(&fresh, &fresh_len, paths, len) < 0) {
         log_error("policies are not read again: out of memory");
         return;
     }
     if (same_paths(sources, fresh, fresh_len)) {
-        free_paths(&fresh, &fresh_len);
+        sources_free_paths(&fresh, &fresh_len);
         return;
     }
-    free_paths(&sources->paths, &sources->paths_len);
+    sources_free_paths(&sources->paths, &sources->paths_len);
     sources->paths = fresh;
     sources->paths_len = fresh_len;
     watch(sources);
@@ -371,7 +297,7 @@ static void take_applied(struct sources *sources, struct applied *applied)
 
 static int begin(struct sources *sources, struct err *err)
 {
-    CLEANUP(reading_free) struct reading *reading = reading_of_files(sources);
+    CLEANUP(reading_free) struct reading *reading = reading_new(sources);
     CLEANUP(applied_fini) struct applied applied = {0};
     int result;
 
@@ -381,7 +307,7 @@ static int begin(struct sources *sources, struct err *err)
     result = applied_read(&applied, sources->state_dir, &reading->story, err);
     if (result < 0 && !reading->story.faults)
         return result;
-    read_now(reading);
+    reading_do(reading);
     if (reading->ok && result == 0)
         result = sources_put(sources, &reading->list, &applied, &reading->story, err);
     else
@@ -426,7 +352,7 @@ int sources_new(struct sources **out, const struct sources_parts *parts, char *c
     sources->on_done = event_new(agent_base(parts->agent), sources->done_fd, EV_READ | EV_PERSIST,
                                  on_done, sources);
     if (!sources->on_done || event_add(sources->on_done, NULL) < 0 ||
-        copy_paths(&sources->paths, &sources->paths_len, paths, len) < 0)
+        sources_copy_paths(&sources->paths, &sources->paths_len, paths, len) < 0)
         return err_set(err, -ENOMEM, "policies");
     result = find_dirs(sources, err);
     if (result == 0)
@@ -504,7 +430,7 @@ void sources_free(struct sources **sources)
     if (gone->on_done)
         event_free(gone->on_done);
     fd_close(&gone->done_fd);
-    free_paths(&gone->paths, &gone->paths_len);
+    sources_free_paths(&gone->paths, &gone->paths_len);
     policy_list_fini(&gone->files);
     applied_fini(&gone->applied);
     free(gone);

@@ -1,4 +1,4 @@
-/* sources_own: what sources.c, sources_named.c and sources_verbs.c share; nobody else's. */
+/* sources_own: what sources.c and the files beside it share; nobody else's. */
 #pragma once
 
 #include <event2/event.h>
@@ -53,7 +53,6 @@ void sources_log(const struct sources *sources, const char *what);
 
 /* Takes reading; it is read when those before it are. */
 void sources_add(struct sources *sources, struct reading *reading);
-void reading_free(struct reading **reading);
 /* Both together are in force from now on, or nothing changes; a policy of both is a fault, told in
  * story. Takes neither. */
 int sources_put(struct sources *sources, const struct policy_list *files,
@@ -64,3 +63,14 @@ void sources_watch_named(struct sources *sources, const struct policy_set *set);
 
 /* What was applied is read: answers who did. */
 void sources_finish_apply(struct sources *sources, struct reading *reading);
+
+/* ---- sources_reading.c ---- */
+
+/* Of all files that are named by now. NULL when out of memory. */
+struct reading *reading_new(const struct sources *sources);
+void reading_free(struct reading **reading);
+/* Touches nothing but the files and *reading. */
+void reading_do(struct reading *reading);
+
+int sources_copy_paths(char ***out, size_t *out_len, char *const *paths, size_t len); /* -ENOMEM */
+void sources_free_paths(char ***paths, size_t *len);
