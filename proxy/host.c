@@ -1,6 +1,7 @@
 #include "proxy/host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <mntent.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,9 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <linux/magic.h>
 
 #include "base/cleanup.h"
 
@@ -31,7 +34,7 @@ static int find_cgroup2(char out[PATH_MAX])
     return result;
 }
 
-int host_cgroup_root(char out[PATH_MAX], struct err *err)
+static int cgroup_root(char out[PATH_MAX], struct err *err)
 {
     if (find_cgroup2(out) < 0)
         return err_set(err, -ENOENT,
@@ -41,11 +44,31 @@ int host_cgroup_root(char out[PATH_MAX], struct err *err)
     return 0;
 }
 
+int host_open_cgroup_root(const char *path, int *out, struct err *err)
+{
+    char root[PATH_MAX];
+    struct statfs fs;
+
+    if (!path) {
+        int result = cgroup_root(root, err);
+
+        if (result < 0)
+            return result;
+        path = root;
+    }
+    *out = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*out < 0 || fstatfs(*out, &fs) < 0)
+        return err_sys(err, -errno, "--cgroup-root %s", path);
+    if (fs.f_type != CGROUP2_SUPER_MAGIC)
+        return err_set(err, -EINVAL, "--cgroup-root %s is no directory of cgroup v2", path);
+    return 0;
+}
+
 int host_own_cgroup(char out[PATH_MAX], struct err *err)
 {
     char line[PATH_MAX], mount[PATH_MAX];
     FILE *file;
-    int result = host_cgroup_root(mount, err);
+    int result = cgroup_root(mount, err);
 
     if (result < 0)
         return result;

@@ -7,9 +7,10 @@
 
 #include "base/err.h"
 
-/* The mount point of cgroup v2 (hybrid layouts have it elsewhere than /sys/fs/cgroup), and this
- * process's own cgroup below it as a path. -ENOENT with what to do when there is none. */
-int host_cgroup_root(char out[PATH_MAX], struct err *err);
+/* --cgroup-root, or NULL: where cgroup v2 is mounted (hybrid layouts have it elsewhere than
+ * /sys/fs/cgroup). *out, which is -1 before, is the caller's to close either way. */
+int host_open_cgroup_root(const char *path, int *out, struct err *err);
+/* This process's own cgroup as a path. -ENOENT with what to do when no cgroup v2 is mounted. */
 int host_own_cgroup(char out[PATH_MAX], struct err *err);
 
 /* Root, BTF, bpf(2), open files: 0, or the first thing missing as a sentence that says what follows

@@ -1,24 +1,18 @@
 /* run: the agent, in the foreground: serves the pods that are registered with it, until SIGTERM. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
-#include <linux/magic.h>
-
-#include "base/clock.h"
 #include "base/log.h"
 #include "events/file.h"
 #include "proxy/agent.h"
 #include "proxy/command/command.h"
 #include "proxy/command/output.h"
+#include "proxy/command/place.h"
 #include "proxy/command/reload.h"
 #include "proxy/command/run_options.h"
 #include "proxy/command/succession.h"
@@ -32,10 +26,7 @@
 #include "proxy/telemetry/status.h"
 #include "proxy/telemetry/telemetry.h"
 
-enum {
-    FAILED = 1,
-    PLACE_MS = 5000,
-};
+enum { FAILED = 1 };
 
 /* Everything an agent's life owns, in the order it is made. */
 struct run {
@@ -182,26 +173,6 @@ static void leave(void *arg)
     runtime_leave(&run->runtime);
 }
 
-/* Whose place it is: that of an agent that makes way for us (asked: it is doing so already), or
- * ours. One that has the lock, but does not answer, is about to begin, or on its way out. */
-static int find_place(struct run *run, bool replace, bool asked, bool *replaces, struct err *err)
-{
-    uint64_t until = clock_ns() + PLACE_MS * UINT64_C(1000000);
-    int result;
-
-    for (;;) {
-        result = asked || run->config->listen.len
-                     ? 0
-                     : predecessor_would(run->runtime.dir, replace, replaces, err);
-        if (result < 0 || *replaces)
-            return result;
-        result = runtime_lock(&run->runtime, err);
-        if (result != -EBUSY || clock_ns() >= until)
-            return result;
-        usleep(20000);
-    }
-}
-
 /* Serves from here on: the pods of the agent before us, if there was one, and what waits for it. */
 static int succeed(struct run *run, bool replaces, struct err *err)
 {
@@ -217,8 +188,9 @@ static int succeed(struct run *run, bool replaces, struct err *err)
     if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)
         log_warn("%s; what it knew is lost", err->text);
     replaces = false;
-    return result == 0 && run->runtime.lock_fd < 0 ? find_place(run, false, true, &replaces, err)
-                                                   : result;
+    return result == 0 && run->runtime.lock_fd < 0
+               ? place_find(&run->runtime, true, false, &replaces, err)
+               : result;
 }
 
 static void refuse_pods(void *arg, struct control_call *call)
@@ -297,27 +269,6 @@ static int open_events(struct run *run, struct err *err)
                               config->output == CONFIG_JSON ? json_render : text_render,
                               run->node_name, err);
     return result < 0 ? err_wrap(err, "--events-file") : 0;
-}
-
-static int open_cgroup_root(struct run *run, struct err *err)
-{
-    char root[PATH_MAX];
-    const char *path = run->config->cgroup_root;
-    struct statfs fs;
-
-    if (!path) {
-        int result = host_cgroup_root(root, err);
-
-        if (result < 0)
-            return result;
-        path = root;
-    }
-    run->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (run->cgroup_fd < 0 || fstatfs(run->cgroup_fd, &fs) < 0)
-        return err_sys(err, -errno, "--cgroup-root %s", path);
-    if (fs.f_type != CGROUP2_SUPER_MAGIC)
-        return err_set(err, -EINVAL, "--cgroup-root %s is no directory of cgroup v2", path);
-    return 0;
 }
 
 static int start_agent(struct run *run, struct err *err)
@@ -411,13 +362,13 @@ static int start(struct run *run, bool replace, struct err *err)
     if (result == 0)
         result = runtime_init(&run->runtime, runtime_choose(config->runtime_dir), err);
     if (result == 0)
-        result = find_place(run, replace, false, &replaces, err);
+        result = place_find(&run->runtime, !steers, replace, &replaces, err);
     if (result == 0 && steers)
         result = runtime_make_pins(&run->runtime, err);
     if (result == 0)
         result = open_events(run, err);
     if (result == 0 && steers)
-        result = open_cgroup_root(run, err);
+        result = host_open_cgroup_root(config->cgroup_root, &run->cgroup_fd, err);
     if (result == 0)
         result =
             reload_credentials(&run->credentials, &run->look_again, config, run->node_name, err);
