@@ -2,9 +2,12 @@
 # Promise: what is told of plain HTTP on the kernel route is what is told on the proxy route: the same
 # clients do the same on either, and the events are equal, field by field, but for the route, ports,
 # cookies and times, and of HTTP/2, which the proxy speaks itself, the bytes on the wire. Nor does it
-# matter how what is said is cut into pieces.
+# matter how what is said is cut into pieces. What a server's pod hears, here Apache's, is what its
+# clients said.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
+# shellcheck source=../harness/apache.sh
+. "$HERE/../harness/apache.sh"
 
 make_ca ca
 make_namespaces
@@ -16,8 +19,14 @@ start_nginx "${IN_UPSTREAM[@]}"
 head -c 300000 /dev/urandom >"$T/www/a"
 head -c 2000000 /dev/urandom >"$T/upload"
 : >"$T/www/empty"
+seq 1 100000 >"$T/www/text"
 background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/kernel_replay.py" serve 203.0.113.10 8443
-wait_for 20 "${IN_UPSTREAM[@]}" bash -c 'exec 3<>/dev/tcp/203.0.113.10/8443'
+apache_conf 203.0.113.10:8081
+background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --ports all -o json \
+    --events-file "$T/heard" -- apache2 -f "$T/apache.conf" -DFOREGROUND 2>"$T/apache.err"
+for port in 8443 8081; do
+    wait_for 20 "${IN_UPSTREAM[@]}" bash -c "exec 3<>/dev/tcp/203.0.113.10/$port"
+done
 
 cat >"$T/work.sh" <<WORK
 cd $T && set -e
@@ -34,11 +43,20 @@ curl --http2-prior-knowledge -d x=y -o 11 \$h/post/h2
 curl --http2-prior-knowledge -I \$h/a
 curl --http2-prior-knowledge -T upload \$h/put/h2
 /usr/bin/python3 -c "import urllib.request as u; u.urlopen('\$u/a').read(); u.urlopen(u.Request('\$u/post/py', b'0' * 100000)).read()"
+p=http://203.0.113.10:8081
+curl \$p/a -o 12 \$p/a?q=1 -o 13 \$p/empty -o 14 \$p/none -o 15
+curl -I \$p/a --next -o 16 \$p/204 --next -d x=y -o 17 \$p/a --next -o 18 -r 1-2,4-5 \$p/a
+curl -T - -o 19 \$p/dav/chunked <upload
+curl --compressed -o 20 \$p/packed/text
+curl -o 21 -H "X-Large: $(printf 'v%.0s' {1..7000})" \$p/a
+for i in a none; do curl --http2-prior-knowledge -o 22 \$p/\$i; done
+curl --http2-prior-knowledge -T upload -o 24 \$p/dav/h2
+/usr/bin/python3 -c "import urllib.request as u; u.urlopen('\$p/a').read(); u.urlopen(u.Request('\$p/dav/py', b'0' * 100000, method='PUT')).read()"
 /usr/bin/python3 $HERE/kernel_replay.py ask 203.0.113.10 8443 1
 WORK
 
 run_on() { # ROUTE: its events, without what may differ, in $T/ROUTE
-    rm -f "$T"/put/*
+    rm -f "$T"/put/* "$T"/dav/*
     clean "${IN_POD[@]}" "$SALLYPORT" exec --route "$1" --ports all -o json --events-file "$EVENTS" \
         -- sh "$T/work.sh" >"$T/out" 2>"$T/client.err" || fail "the work failed on route $1: $(cat "$T/client.err")"
     expect_all_seq
@@ -46,7 +64,7 @@ run_on() { # ROUTE: its events, without what may differ, in $T/ROUTE
         "$(events '[.[].process_connect // empty | .route] | unique | join(" ")')"
     jq -c 'del(.time, .seq, .node_name) | map_values(
         del(.parent) | .process |= {binary, arguments: (.arguments // "")[:80]}
-        | (.socket.dport == 8080 or (.process.arguments | test("chunked/a"))) as $other # nginx cuts it as it likes
+        | (.process.arguments | test("--http2|chunked/a|packed")) as $other # servers cut it as they like
         | del(.route, .visibility, .latency_ns, .duration_ns, .socket.sport, .socket.cookie, .time)
         | if $other then del(.tx, .rx) else . end
         | if .response_headers then .response_headers |= map(select(.key | ascii_downcase != "date")) else . end)' \
@@ -58,6 +76,21 @@ expect_eq "requests" true "$(jq -s '[.[].process_http // empty] | length > 30' "
 expect_eq "WebSockets" 1 "$(grep -c process_websocket "$T/proxy")"
 diff "$T/proxy" "$T/kernel" | cut -c 1-1500 >&9 || fail "the routes tell differently"
 echo "ok: both routes tell the same of $(grep -c process_http "$T/kernel") requests"
+
+# Apache is on the kernel route, by whichever its clients come
+exchanges() { # FILE
+    jq -c '.process_http // empty | {host, method, url, protocol, stream, code, error, request_headers,
+        request_bytes, response_bytes,
+        response_headers: .response_headers | map(select(.key | ascii_downcase != "date"))}' "$1" | LC_ALL=C sort
+}
+has_heard() { [ "$(grep -c process_http "$T/heard")" -ge "$(wc -l <"$T/said")" ]; }
+grep -h '"dport":8081' "$T/proxy" "$T/kernel" | grep process_http >"$T/said"
+wait_for 20 has_heard
+exchanges "$T/said" >"$T/said.requests"
+grep -q PUT "$T/said.requests" || fail "nothing was said to Apache"
+exchanges "$T/heard" | diff "$T/said.requests" - | cut -c 1-1500 >&9 || fail "Apache heard other requests than were said"
+expect_grep "what Apache's pod is told as" '"binary":"/usr/sbin/apache2".*"route":"kernel"' "$T/heard"
+echo "ok: Apache's pod heard what its clients said: $(wc -l <"$T/said") requests"
 
 # ---- whatever the cuts ------------------------------------------------------------
 
