@@ -1,4 +1,5 @@
-"""Recorded exchanges, said in pieces cut by a seed: kernel_replay.py serve ADDRESS PORT | ask ADDRESS PORT SEED.
+"""Recorded exchanges, said in pieces cut by a seed, both ways: kernel_replay.py serve ADDRESS PORT SEEDS |
+ask ADDRESS PORT SEED. The answers that seed N cuts are at PORT + N.
 
 Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
 it is not what was recorded.
@@ -121,20 +122,22 @@ def answer(sock, seed):
         pass
 
 
-def serve(address, port):
-    with socket.create_server((address, port)) as listener:
-        for number in range(1 << 30):
+def serve(address, port, seed):
+    def run(sock):
+        with sock:
+            prepare(sock)
+            answer(sock, seed)
+
+    with socket.create_server((address, port + seed)) as listener:
+        while True:
             sock, _ = listener.accept()
-
-            def run(sock=sock, number=number):
-                with sock:
-                    prepare(sock)
-                    answer(sock, number)
-
-            threading.Thread(target=run, daemon=True).start()
+            threading.Thread(target=run, args=(sock,), daemon=True).start()
 
 
-if sys.argv[1] == "serve":
-    serve(sys.argv[2], int(sys.argv[3]))
+what, where = sys.argv[1:3]
+base, most = map(int, sys.argv[3:])
+if what == "ask":
+    ask(where, base + most, most)
 else:
-    ask(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    for number in range(1, most + 1):
+        threading.Thread(target=serve, args=(where, base, number)).start()
