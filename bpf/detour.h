@@ -73,17 +73,12 @@ static __always_inline bool leaves(struct __sk_buff *skb)
 }
 
 /* A connection's packet. Told once; what is not looked into is refused where raw sockets are. */
-static __always_inline bool is_detour(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline bool is_detour(struct __sk_buff *skb, struct connection *connection)
 {
     __u32 verdict = ABI_VERDICT_DENY;
-    struct connection *connection;
     const struct abi_pod *pod;
 
-    if (!leaves(skb))
-        return false;
-    sk = bpf_sk_fullsock(sk);
-    connection = sk ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
-    if (!connection || (!connection->steered && !has_route(skb)))
+    if (!leaves(skb) || (!connection->steered && !has_route(skb)))
         return false;
     if (!connection->steered) {
         pod = bpf_map_lookup_elem(&pods, &connection->origin.pod);

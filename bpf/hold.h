@@ -39,16 +39,11 @@ static __always_inline bool read_headers(struct __sk_buff *skb, struct abi_syn *
 }
 
 /* Of a socket in SYN_SENT, which sends nothing else. */
-static __always_inline bool hold_syn(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline bool hold_syn(struct __sk_buff *skb, struct connection *connection)
 {
-    struct connection *connection;
     struct abi_syn *syn;
 
-    if (!agent_is_awake())
-        return false;
-    sk = bpf_sk_fullsock(sk);
-    connection = sk ? bpf_sk_storage_get(&connections, sk, NULL, 0) : NULL;
-    if (!connection || !connection->steered)
+    if (!connection->steered || !agent_is_awake())
         return false;
     syn = bpf_ringbuf_reserve(&records, sizeof(*syn), 0);
     if (!syn)

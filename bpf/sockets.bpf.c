@@ -86,6 +86,15 @@ static __always_inline bool read_datagram(struct __sk_buff *skb, struct datagram
     return skb->protocol == bpf_htons(ETH_P_IP) ? read_v4(skb, out) : read_v6(skb, out);
 }
 
+/* Of a TCP connection, one that ends or begins apart, which has no datagrams. */
+static __always_inline struct bpf_sock *tcp_of(struct __sk_buff *skb)
+{
+    struct bpf_sock *sk = skb->sk;
+
+    sk = sk ? bpf_sk_fullsock(sk) : NULL;
+    return sk && WORD(sk->protocol) == IPPROTO_TCP ? sk : NULL;
+}
+
 static __always_inline struct datagrams *datagrams_of(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
@@ -286,20 +295,32 @@ __weak __noinline int pass_hello(struct __sk_buff *skb, struct peer *peer,
     return REFUSE;
 }
 
+/* A connection's packet: one look-up, for it comes here for each. */
+static __always_inline int pass_segment(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+    struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+
+    if (!connection)
+        return ALLOW; /* no pod's */
+    if (is_detour(skb, connection) ||
+        (connection->bypassed && (connection->unheard || !connection->established) &&
+         is_unheard(skb)))
+        return REFUSE;
+    return WORD(sk->state) == BPF_TCP_SYN_SENT && hold_syn(skb, connection) ? REFUSE : ALLOW;
+}
+
 SEC("cgroup_skb/egress")
 int count_egress(struct __sk_buff *skb)
 {
-    struct bpf_sock *sk = skb->sk;
+    struct bpf_sock *sk = tcp_of(skb);
     const struct abi_pod *pod;
     struct datagram datagram;
     struct datagrams *all;
     struct peer *peer;
     int outcome;
 
-    if (sk && (is_detour(skb, sk) || is_unheard(skb)))
-        return REFUSE;
-    if (sk && WORD(sk->state) == BPF_TCP_SYN_SENT)
-        return hold_syn(skb, sk) ? REFUSE : ALLOW;
+    if (sk)
+        return pass_segment(skb, sk);
     if (!read_datagram(skb, &datagram))
         return ALLOW; /* no UDP */
     all = datagrams_of(skb);
@@ -355,7 +376,7 @@ int count_ingress(struct __sk_buff *skb)
     struct datagrams *all;
     struct peer *peer;
 
-    if (!read_datagram(skb, &datagram))
+    if (tcp_of(skb) || !read_datagram(skb, &datagram))
         return ALLOW;
     all = datagrams_of(skb);
     if (!all)
