@@ -7,8 +7,7 @@
 #include <cmocka.h>
 
 #include "policy/explain.h"
-#include "tests/unit/policy/naive_judge.h"
-#include "tests/unit/policy/scene.h"
+#include "tests/unit/policy/naive_scene.h"
 
 enum { POLICIES = 400, ASKS = 40 };
 
@@ -29,16 +28,9 @@ static void decide(const struct policy_scope *scope, const struct naive_ask *ask
         [NAIVE_HELLO] = POLICY_POINT_TLS,         [NAIVE_SESSION] = POLICY_POINT_CERTIFICATE,
         [NAIVE_HTTP_REQUEST] = POLICY_POINT_HTTP,
     };
-    char address[80];
-    struct addr dst;
-    const struct facts_field field = {span_of_text(ask->field), span_of_text(ask->value)};
-    const struct facts_request request = {
-        .method = span_of_text(ask->method),
-        .path = span_of_text(ask->paths[0]),
-        .host = ask->host,
-        .fields = &field,
-        .fields_len = ask->field != NULL,
-    };
+    const struct addr dst = naive_dst(ask);
+    struct facts_field field;
+    const struct facts_request request = naive_request(ask, &field);
     const struct policy_question question = {ask->question, (uint16_t)ask->type, "TYPE",
                                              ask->configured};
     const struct policy_hello hello = {ask->name, version(ask->version)};
@@ -52,9 +44,6 @@ static void decide(const struct policy_scope *scope, const struct naive_ask *ask
         .plain = ask->plain,
     };
 
-    snprintf(address, sizeof(address), strchr(ask->address, ':') ? "[%s]:%d" : "%s:%d",
-             ask->address, ask->port);
-    dst = scene_addr(address);
     *bad = false;
     memset(out, 0xa5, sizeof(*out));
     if (explain) {
@@ -201,21 +190,16 @@ static void agrees_with_a_naive_reading(void **state)
     for (int i = 0; i < rounds; i++) {
         static struct naive model;
         struct scene scene = {0};
-        struct faults faults = {0};
-        char *yaml;
+        CLEANUP(text_free) char *yaml = NULL;
 
-        random_policies(&model);
-        yaml = print_policies(&model);
-        if (policy_compile(&scene.list, span_of_text(yaml), "random.yaml", &faults) == 0) {
+        if (naive_scene(&model, &scene, &yaml)) {
             read++;
-            scene_begin(&scene, NULL);
             for (int j = 0; j < ASKS; j++) {
                 struct naive_ask ask = random_ask();
                 struct policy_verdict verdict;
                 bool bad;
 
-                policy_scope_free(&scene.scope);
-                scene.scope = scene_scope(&scene, ask.curl ? "/usr/bin/curl" : "/usr/bin/wget");
+                naive_scene_choose(&scene, &ask);
                 decide(scene.scope, &ask, &bad, &verdict, NULL);
                 if (!agrees(&model, &ask, &verdict, bad)) {
                     bool want_bad;
@@ -236,14 +220,7 @@ static void agrees_with_a_naive_reading(void **state)
                 verdicts[verdict.verdict]++;
                 bads += bad;
             }
-        } else if (getenv("SHOW")) {
-            char *told = faults_tell(&faults, "random.yaml", span_of_text(yaml));
-
-            print_message("%s", told);
-            free(told);
         }
-        faults_fini(&faults);
-        free(yaml);
         scene_end(&scene);
     }
     print_message("%d of %d read: %d allowed, %d told, %d denied, %d bad\n", read, rounds,
