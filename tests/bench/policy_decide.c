@@ -13,6 +13,7 @@
 
 #include "policy/compile.h"
 #include "policy/decide.h"
+#include "tests/unit/policy/many.h"
 
 static double now(void)
 {
@@ -22,44 +23,16 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void head(FILE *out, int i)
-{
-    fprintf(out,
-            "---\napiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p%05d}\n"
-            "spec:\n  egress:\n",
-            i);
-}
-
-/* With the number where a '#' stands. */
-static const char *numbered(char out[128], const char *text, int number)
-{
-    const char *mark = strchr(text, '#');
-
-    if (mark)
-        snprintf(out, 128, "%.*s%d%s", (int)(mark - text), text, number, mark + 1);
-    else
-        snprintf(out, 128, "%s", text);
-    return out;
-}
-
 /* ---- shapes: n rules each ---- */
 
-static void many_policies(FILE *out, int n)
+static void of_ten(FILE *out, int n)
 {
-    for (int i = 0; i < n; i++) {
-        if (i % 10 == 0)
-            head(out, i / 10);
-        fprintf(out,
-                "  - toFQDNs: [{matchName: n%d.example.com}]\n"
-                "    toPorts: [{ports: [{port: '443', protocol: TCP}], rules: {http: [{method: "
-                "GET|HEAD, path: '/v1/.*'}]}}]\n",
-                i);
-    }
+    many_names(out, n, "GET|HEAD");
 }
 
-static void many_names(FILE *out, int n)
+static void names_of_one(FILE *out, int n)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toFQDNs:\n");
     for (int i = 0; i < n; i++)
         fprintf(out, "    - matchName: n%d.example.com\n", i);
@@ -69,7 +42,7 @@ static void many_names(FILE *out, int n)
 
 static void many_patterns(FILE *out, int n)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toFQDNs:\n    - matchName: n1.example.com\n");
     for (int i = 0; i < n; i++)
         fprintf(out, "    - matchPattern: 'a%d-*.s.example.com'\n", i);
@@ -79,14 +52,14 @@ static void many_patterns(FILE *out, int n)
 
 static void http_rules(FILE *out, int n, const char *text)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toFQDNs: [{matchName: n1.example.com}]\n"
                  "    toPorts:\n    - ports: [{port: '443', protocol: TCP}]\n      rules:\n"
                  "        http:\n");
     for (int i = 0; i < n; i++) {
         char path[128];
 
-        fprintf(out, "        - {method: GET, path: '%s'}\n", numbered(path, text, i));
+        fprintf(out, "        - {method: GET, path: '%s'}\n", many_numbered(path, text, i));
     }
 }
 
@@ -117,7 +90,7 @@ static void many_infixes(FILE *out, int n)
 
 static void many_networks(FILE *out, int n)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toFQDNs: [{matchName: n1.example.com}]\n    toCIDR:\n");
     for (int i = 0; i < n; i++)
         fprintf(out, "    - 10.%d.%d.0/%d\n", i / 256, i % 256, 24);
@@ -125,18 +98,9 @@ static void many_networks(FILE *out, int n)
                  "GET}]}}]\n");
 }
 
-/* All are for the same place: nothing tells them apart but what is asked. */
-static void many_alike(FILE *out, int n)
+static void of_ten_alike(FILE *out, int n)
 {
-    for (int i = 0; i < n; i++) {
-        if (i % 10 == 0)
-            head(out, i / 10);
-        fprintf(out,
-                "  - toEntities: [world]\n"
-                "    toPorts: [{ports: [{port: '443', protocol: TCP}], rules: {http: [{method: "
-                "GET|HEAD, path: '/v1/item%d(/.*)?'}]}}]\n",
-                i);
-    }
+    many_alike(out, n, "/v1/item#(/.*)?");
 }
 
 static const struct {
@@ -144,14 +108,14 @@ static const struct {
     void (*write)(FILE *out, int n);
     const char *host, *path; /* of what the last one allows: # stands for its number */
 } shapes[] = {
-    {"policies of 10 rules, each with its name", many_policies, "n#.example.com", "/v1/x"},
-    {"names of one rule", many_names, "n#.example.com", "/v1/x"},
+    {"policies of 10 rules, each with its name", of_ten, "n#.example.com", "/v1/x"},
+    {"names of one rule", names_of_one, "n#.example.com", "/v1/x"},
     {"patterns of one rule", many_patterns, "a#-x.s.example.com", "/v1/x"},
     {"networks of one rule", many_networks, "n1.example.com", "/v1/x"},
     {"paths, as they are", many_literals, "n1.example.com", "/v1/item#"},
     {"paths that begin each its own way", many_prefixes, "n1.example.com", "/v1/item#/x"},
     {"paths that end each its own way", many_suffixes, "n1.example.com", "/v1/item#"},
-    {"policies of 10 rules, all for one place", many_alike, "n1.example.com", "/v1/item#/x"},
+    {"policies of 10 rules, all for one place", of_ten_alike, "n1.example.com", "/v1/item#/x"},
     {"paths with a part of their own (.*/…/.*)", many_infixes, "n1.example.com", "/v1/item#/x"},
     {"paths that nothing tells apart", many_puzzles, "n1.example.com", "/v1/item#/"},
 };
@@ -232,8 +196,8 @@ static void measure(size_t shape, int n, int rounds)
     made = now() - begin;
     before = mallinfo2().uordblks - before;
     scope = policy_scope_new(view, NULL);
-    numbered(host, shapes[shape].host, n - 1);
-    numbered(path, shapes[shape].path, n - 1);
+    many_numbered(host, shapes[shape].host, n - 1);
+    many_numbered(path, shapes[shape].path, n - 1);
     allowed = ask(scope, "GET", host, path, rounds, VERDICT_ALLOW);
     denied = ask(scope, "PUT", host, path, rounds, VERDICT_DENY);
     printf("%-41s %6d %8.1f %8.1f %8.1f %9.3f %9.3f\n", shapes[shape].name, n, read * 1e3,

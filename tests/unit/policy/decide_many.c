@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "policy/regex.h"
+#include "tests/unit/policy/many.h"
 #include "tests/unit/policy/scene.h"
 
 /* ---- counted ---- */
@@ -23,55 +24,19 @@ bool __wrap_regex_match(const struct regex *regex, struct span text)
 
 /* ---- shapes ---- */
 
-/* With the number where a '#' stands. */
-static const char *numbered(char out[64], const char *text, int number)
+static void names_of_their_own(FILE *out, int n)
 {
-    const char *mark = strchr(text, '#');
-
-    if (mark)
-        snprintf(out, 64, "%.*s%d%s", (int)(mark - text), text, number, mark + 1);
-    else
-        snprintf(out, 64, "%s", text);
-    return out;
+    many_names(out, n, "GET");
 }
 
-static void head(FILE *out, int i)
+static void one_place(FILE *out, int n)
 {
-    fprintf(out,
-            "---\napiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p%05d}\n"
-            "spec:\n  egress:\n",
-            i);
-}
-
-static void many_names(FILE *out, int n)
-{
-    for (int i = 0; i < n; i++) {
-        if (i % 10 == 0)
-            head(out, i / 10);
-        fprintf(out,
-                "  - toFQDNs: [{matchName: n%d.example.com}]\n"
-                "    toPorts: [{ports: [{port: '443', protocol: TCP}], rules: {http: [{method: "
-                "GET, path: '/v1/.*'}]}}]\n",
-                i);
-    }
-}
-
-static void many_alike(FILE *out, int n)
-{
-    for (int i = 0; i < n; i++) {
-        if (i % 10 == 0)
-            head(out, i / 10);
-        fprintf(out,
-                "  - toEntities: [world]\n"
-                "    toPorts: [{ports: [{port: '443', protocol: TCP}], rules: {http: [{method: "
-                "GET|HEAD, path: '/v1/n%d(/.*)?'}]}}]\n",
-                i);
-    }
+    many_alike(out, n, "/v1/n#(/.*)?");
 }
 
 static void one_entry(FILE *out, int n, const char *before, const char *behind)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toEntities: [world]\n"
                  "    toPorts:\n    - ports: [{port: '443', protocol: TCP}]\n      rules:\n"
                  "        http:\n");
@@ -101,7 +66,7 @@ static void many_within(FILE *out, int n)
 
 static void many_hosts(FILE *out, int n)
 {
-    head(out, 0);
+    many_head(out, 0);
     fprintf(out, "  - toEntities: [world]\n"
                  "    toPorts:\n    - ports: [{port: '443', protocol: TCP}]\n      rules:\n"
                  "        http:\n");
@@ -115,8 +80,8 @@ static const struct {
     const char *host, *path; /* of a request that rule # allows, and it alone */
     size_t most;             /* expressions that one decision may try */
 } shapes[] = {
-    {"names of their own", many_names, "n#.example.com", "/v1/x", 1},
-    {"one place", many_alike, "a.test", "/v1/n#/x", 4}, /* n1, n12, ... */
+    {"names of their own", names_of_their_own, "n#.example.com", "/v1/x", 1},
+    {"one place", one_place, "a.test", "/v1/n#/x", 4}, /* n1, n12, ... */
     {"paths", many_paths, "a.test", "/v1/n#", 0},
     {"begins of paths", many_begins, "a.test", "/v1/n#/x", 4},
     {"ends of paths", many_ends, "a.test", "/v2/n#", 1},
@@ -164,10 +129,10 @@ static void finds_one_of_many(void **state)
         read_shape(&scene, shape);
         for (int i = 0; i < RULES; i += 7) {
             struct policy_verdict verdict;
-            char host[64], path[64], rule[64];
+            char host[128], path[128], rule[64];
 
-            numbered(host, shapes[shape].host, i);
-            numbered(path, shapes[shape].path, i);
+            many_numbered(host, shapes[shape].host, i);
+            many_numbered(path, shapes[shape].path, i);
             decide(scene.scope, host, path, &verdict);
             assert_int_equal(verdict.verdict, VERDICT_ALLOW);
             snprintf(rule, sizeof(rule), "http[%d]", i);
@@ -175,8 +140,8 @@ static void finds_one_of_many(void **state)
                 assert_non_null(strstr(verdict.place->rule, rule));
             if (matches > worst)
                 worst = matches;
-            numbered(host, shapes[shape].host, RULES + i);
-            numbered(path, shapes[shape].path, RULES + i);
+            many_numbered(host, shapes[shape].host, RULES + i);
+            many_numbered(path, shapes[shape].path, RULES + i);
             decide(scene.scope, host, path, &verdict);
             assert_int_equal(verdict.verdict, VERDICT_DENY);
             if (matches > worst)
@@ -200,9 +165,9 @@ static void place_rule(FILE *out, const char *network, int i)
 static enum verdict verdict_of(struct scene *scene, int i)
 {
     struct policy_verdict verdict;
-    char path[64];
+    char path[128];
 
-    decide(scene->scope, "a.test", numbered(path, "/v1/n#", i), &verdict);
+    decide(scene->scope, "a.test", many_numbered(path, "/v1/n#", i), &verdict);
     return verdict.verdict;
 }
 
@@ -220,7 +185,7 @@ static void keeps_places_apart(void **state)
         size_t size;
         FILE *out = open_memstream(&yaml, &size);
 
-        head(out, 0);
+        many_head(out, 0);
         for (int j = 0; j < cases[i].n; j++)
             place_rule(out, j % cases[i].every ? "198.51.100.0/24" : "192.0.2.0/24", j);
         fclose(out);
