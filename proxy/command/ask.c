@@ -24,16 +24,22 @@ static const struct option of_pods[] = {
     {NULL, 0, NULL, 0},
 };
 
+int ask_take_form(struct ask *ask, const char *command, const char *form)
+{
+    ask->json = strcmp(form, "json") == 0;
+    if (ask->json || strcmp(form, "compact") == 0)
+        return 0;
+    fprintf(stderr, "%s: -o %s: say compact or json\n'%s --help' tells the options.\n", command,
+            form, command);
+    return -EINVAL;
+}
+
 /* As ask_parse(). */
 static int take_option(struct ask *ask, const struct ask_command *command, int option)
 {
     switch (option) {
     case 'o':
-        ask->json = strcmp(optarg, "json") == 0;
-        if (ask->json || strcmp(optarg, "compact") == 0)
-            return 0;
-        fprintf(stderr, "sallyport: -o %s: say compact or json\n", optarg);
-        return 3;
+        return ask_take_form(ask, command->name, optarg) < 0 ? 3 : 0;
     case RUNTIME_DIR:
         ask->runtime_dir = optarg;
         return 0;

@@ -20,6 +20,8 @@ struct ask_command {
 
 /* 0: go on; else the exit status plus one, and what is wrong, or the help, was said. */
 int ask_parse(struct ask *ask, const struct ask_command *command, int argc, char **argv);
+/* What -o said: -EINVAL if it is neither compact nor json, which is said. */
+int ask_take_form(struct ask *ask, const char *command, const char *form);
 /* Connects, calls, and says what went wrong: 0, or a negative errno. Takes request. */
 int ask_call(struct client *client, const struct ask *ask, json_t *request, json_t **answer);
 /* The next line of an answer of several; says what went wrong. *row is the caller's. */

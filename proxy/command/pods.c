@@ -123,10 +123,7 @@ static int take_option(struct pods_options *options, int option)
         options->ask.runtime_dir = optarg;
         return 0;
     case 'o':
-        options->ask.json = strcmp(optarg, "json") == 0;
-        return options->ask.json || strcmp(optarg, "compact") == 0
-                   ? 0
-                   : complain("output", optarg, "say compact or json");
+        return ask_take_form(&options->ask, "sallyport pods", optarg);
     default: /* getopt has said what is wrong */
         fputs("'sallyport pods --help' tells the options.\n", stderr);
         return -EINVAL;

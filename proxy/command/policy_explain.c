@@ -134,10 +134,7 @@ static int take_option(struct explain_options *options, int option)
         options->ask.runtime_dir = optarg;
         return 0;
     case 'o':
-        options->ask.json = strcmp(optarg, "json") == 0;
-        return options->ask.json || strcmp(optarg, "compact") == 0
-                   ? 0
-                   : complain("-o takes compact or json, not", optarg);
+        return ask_take_form(&options->ask, "sallyport policy explain", optarg);
     default: /* getopt has said what is wrong */
         fputs("'sallyport policy explain --help' tells the options.\n", stderr);
         return -1;
