@@ -192,8 +192,8 @@ struct abi_net {
 _Static_assert(sizeof(struct abi_net) == 48, "abi_net: see proxy/keeper/reach.c");
 
 /* own: addresses that belong to a namespace itself, other than loopback. A connect to one never
- * leaves the host, so it is steered only if somebody listens there (DESIGN 3, "failing as before").
- */
+ * leaves the host, so it is steered only if somebody listens there: it fails as
+ * before. */
 struct abi_own {
     __u64 netns_cookie;
     __u8 ip[16]; /* IPv4-mapped or IPv6 */

@@ -256,7 +256,8 @@ struct {
     __type(value, __u32);
 } ktls_programs SEC(".maps") __weak;
 
-/* Sockets whose sends an sk_msg program sees (send.bpf.c), by socket cookie. Written by sockops. */
+/* Sockets whose sends an sk_msg program sees (send.bpf.c), by socket cookie. Written by sockops,
+ * those of older ones by proxy/pods/existing_heard.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_SOCKHASH);
     __uint(max_entries, 65536);
@@ -264,7 +265,7 @@ struct {
     __type(value, __u64);
 } enrolled SEC(".maps") __weak;
 
-/* Written by sockops, read by connect, sockets and proxy/kernel/backend.c. */
+/* Written by sockops and sockets, read by connect and proxy/kernel/backend.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, _ABI_ROUTE_COUNT_MAX);

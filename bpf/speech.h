@@ -1,8 +1,8 @@
 /* speech: what is known of a connection whose plain text is read in the kernel, kept on its socket
  * from the moment that it is established.
  *
- * Made by sockops.bpf.c; its sending side is send.bpf.c's, which has the socket locked, its
- * receiving side packets.bpf.c's. */
+ * Made by sockops.bpf.c; its sending side is send.bpf.c's, which has the socket locked, and
+ * packets.bpf.c's once the socket has left; its receiving side is packets.bpf.c's. */
 #pragma once
 
 #include <stdbool.h>

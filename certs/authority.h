@@ -1,7 +1,7 @@
 /* authority: the CA that signs leaves: made for one run, or loaded from a directory.
  *
  * Immutable once made, so every thread may read it. P-256 when made here, pathlen 0, at most
- * 90 days (DESIGN section 3, "Privilege"). The key never leaves this process. */
+ * 90 days. The key never leaves this process. */
 #pragma once
 
 #include <openssl/x509.h>

@@ -1,9 +1,9 @@
 /* compile: documents -> policies, or everything that is wrong with them.
  *
  * Pure but for the files a policy names (trustedCA, clientCertificate), which are not read here.
- * Understands TrafficPolicy (DESIGN section 6), and the egress part of Cilium's
+ * Understands TrafficPolicy (README "Policies"), and the egress part of Cilium's
  * CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy as they are.
- * Called by:  command/policy.c, proxy/enforce/sources.c. */
+ * Called by:  proxy/enforce/policy_files.c. */
 #pragma once
 
 #include "policy/policy.h"

@@ -1,4 +1,4 @@
-/* The spec of a TrafficPolicy: DESIGN section 6, key by key. */
+/* The spec of a TrafficPolicy, key by key. */
 #include "policy/compile_own.h"
 
 #include <string.h>

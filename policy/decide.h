@@ -1,6 +1,6 @@
 /* decide: policy x facts -> verdict, the rule that said so, and why. Pure; any thread.
  *
- * Semantics (README "Policies", DESIGN section 6):
+ * Semantics (README "Policies"):
  * - egressDeny of any policy wins. Else, when a policy of the scope has egress, what no policy's
  *   egress allows is denied. A rule without http rules allows every request to where it fits.
  * - Policies with mode monitor neither allow nor deny what is enforced: the verdict is that of the

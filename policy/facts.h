@@ -42,7 +42,7 @@ enum opaque {
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_MAX };
 
-/* The words of DESIGN section 2, as events and policies spell them; "" for UNKNOWN. */
+/* As events and policies spell them; "" for UNKNOWN. */
 const char *route_name(enum route route);
 const char *visibility_name(enum visibility visibility);
 const char *verdict_name(enum verdict verdict);

@@ -1,4 +1,4 @@
-/* policy: what TrafficPolicy documents say (DESIGN section 6), compiled: plain data that never
+/* policy: what TrafficPolicy documents say (README "Policies"), compiled: plain data that never
  * changes once it is shared, counted by references.
  *
  * A set holds every policy in force; it is swapped whole. A view (view.h) is what a set says of one
@@ -28,8 +28,8 @@ enum policy_action {
     POLICY_ACTION_MAX
 };
 enum policy_unseen {                        /* onNoVisibility */
-                     POLICY_UNSEEN_DEFAULT, /* not said: alert, or drop where DESIGN section 6 says
-                                               so */
+                     POLICY_UNSEEN_DEFAULT, /* not said: alert, or drop where the policy looks
+                                               into requests or bodies */
                      POLICY_UNSEEN_ALERT,
                      POLICY_UNSEEN_DROP,
                      POLICY_UNSEEN_SIGKILL,

@@ -1,4 +1,4 @@
-/* route: which route the connections of a program take, as far as policies say (DESIGN section 4).
+/* route: which route the connections of a program take, as far as policies say.
  *
  * Pure. Called by:  table_lines.c, for the kernel, which knows the program and what its own
  * back-end can do; kernel route's warnings by command/policy_check.c, enforce/sources.c. */

@@ -1,6 +1,6 @@
 /* sockets_handover: what an agent knows of open sockets, for the agent that comes after it.
  *
- * Control thread only. Called by:  handover.c. */
+ * Control thread only. Called by:  succession/, at either end. */
 #pragma once
 
 #include <jansson.h>

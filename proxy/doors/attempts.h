@@ -6,7 +6,7 @@
  * Where policies do not let it go, nothing does: its SYN goes to our listener at once, and the flow
  * refuses it.
  * Control thread only.
- * Called by:  identity.c (records), doors.c (accept), agent.c. */
+ * Called by:  identity_records.c (records), doors.c (accept), agent_build.c. */
 #pragma once
 
 #include <event2/event.h>

@@ -2,7 +2,7 @@
  *
  * Swapped whole: policies_use() by the control thread, policies_view() by any. A pod has a view as
  * soon as it is registered, before its first connect is steered.
- * Called by:  agent_policies.c (another set), pods/lifecycle.c (a pod comes, goes), flow/, dns/
+ * Called by:  agent.c (another set), pods/lifecycle.c (a pod comes, goes), flow/, dns/
  *             (what is in force now).
  * Leads to:   ../../policy/view.h; what else must know each pod's view: policies_on_view(). */
 #pragma once

@@ -1,7 +1,7 @@
 /* policy_files: policies from files and directories, or everything that is wrong with them.
  *
  * Touches nothing but the files, so any thread may read.
- * Called by:  sources.c, command/.
+ * Called by:  sources_reading.c, command/.
  * Leads to:   ../../policy/compile.h. */
 #pragma once
 

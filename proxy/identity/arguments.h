@@ -1,7 +1,7 @@
 /* arguments: how events spell a process: its arguments, and the id that names it for ever.
  *
  * Pure: bytes in, text out. Both are spelled as Tetragon spells them, so that a reader of its
- * events can read ours. Called by: identity.c, snapshot.c. */
+ * events can read ours. Called by: image.c, snapshot.c. */
 #pragma once
 
 #include <stdint.h>

@@ -2,7 +2,7 @@
  *
  * net_view_add is pure: a dump's bytes in, facts out. The sockets belong to the namespace in which
  * they were opened, whoever uses them later.
- * Called by:  keeper.c, which puts the facts into the kernel programs' maps. */
+ * Called by:  reach.c, which puts the facts into the kernel programs' maps. */
 #pragma once
 
 #include <stdbool.h>

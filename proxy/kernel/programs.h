@@ -1,5 +1,5 @@
 /* programs: which programs let the kernel encrypt, pod by pod, and so take the kernel route by
- * themselves (`route: auto`, DESIGN section 4).
+ * themselves (`route: auto`).
  *
  * A program is the file that a pod's process runs. It is known by its path, to people, and to the
  * kernel by the inodes that were seen there. What follows from what it does is program.h's to say;

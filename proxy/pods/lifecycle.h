@@ -3,7 +3,7 @@
  * The kernel is told last when it comes and first when it goes, so that nobody is steered to where
  * nobody listens. A pod goes when it is removed, or with its cgroup.
  * Control thread only.
- * Called by:  agent.c. */
+ * Called by:  agent.c, agent_build.c. */
 #pragma once
 
 #include <event2/event.h>
@@ -58,7 +58,7 @@ void lifecycle_restored(struct lifecycle *lifecycle);
 /* It is about to have other policies. */
 void lifecycle_on_view(struct lifecycle *lifecycle, const struct pod *pod,
                        const struct policy_view *view);
-/* Each process that begins, in a pod or not: for identity_on_begin(). */
+/* Each process that begins, in a pod or not: for identity_on_exec(). */
 void lifecycle_on_begin(void *lifecycle, const struct identity_begin *begin);
 bool lifecycle_is_quiet(struct lifecycle *lifecycle, uint64_t cgroup_id);
 void lifecycle_on_gone(struct lifecycle *lifecycle, void (*on_gone)(void *arg, uint64_t cgroup_id),

@@ -23,7 +23,7 @@ struct pods_settings {
     size_t ports_len;
 };
 
-/* TCP ports steered when nobody says otherwise (DESIGN section 3). */
+/* TCP ports steered when nobody says otherwise. */
 extern const uint16_t pods_default_ports[];
 extern const size_t pods_default_ports_len;
 

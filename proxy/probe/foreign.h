@@ -2,7 +2,8 @@
  *
  * For a process programs run from its own cgroup upwards, to the root; those of one cgroup in the
  * order in which they were attached.
- * Called by:  probe.c, for what `exec` would start; agent.c, for the pods that are served. */
+ * Called by:  probe.c, for what `exec` would start; telemetry/neighbours.c, for the pods that are
+ * served. */
 #pragma once
 
 #include "proxy/probe/report.h"

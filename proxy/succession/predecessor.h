@@ -2,7 +2,7 @@
  * and later what becomes of the flows that it still has, and its events.
  *
  * Control thread only. successor.c is the other end.
- * Called by:  command/run.c, agent.c (agent_adopt). */
+ * Called by:  command/run.c and place.c, agent_succession.c (agent_adopt). */
 #pragma once
 
 #include <event2/event.h>

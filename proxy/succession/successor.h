@@ -3,7 +3,7 @@
  *
  * By a stream that began as a request on the control socket; lines of JSON, which predecessor.c
  * reads. Control thread only; it waits for the other side, at most some seconds.
- * Called by:  agent.c (agent_retire), command/run.c. */
+ * Called by:  agent_succession.c (agent_retire), command/succession.c. */
 #pragma once
 
 #include "base/err.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Promise: curl, wget (GnuTLS), python3 and openssl s_client, unchanged, fetch 100 MB through
-# `sallyport exec` by IPv4 and IPv6 with the same sha256 as direct; each is told in the lines of
-# DESIGN section 1; the client saw a leaf of Sallyport's authority; the origin saw nothing unusual.
+# `sallyport exec` by IPv4 and IPv6 with the same sha256 as direct; each is told in the same
+# lines; the client saw a leaf of Sallyport's authority; the origin saw nothing unusual.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Promise: `sallyport exec -- curl https://ebpf.io/tetragon` tells the thirteen lines of DESIGN
-# section 1, in this order, with the right names, addresses and counts, and nothing else; the same as
-# JSON; and curl's own view is what it was.
+# Promise: `sallyport exec -- curl https://ebpf.io/tetragon` tells thirteen lines, in this order, with
+# the right names, addresses and counts, and nothing else; the same as JSON; and curl's own view is
+# what it was.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
