@@ -42,6 +42,7 @@ static const char password[] = "changeit";
  * fails is remembered, so that only the end needs to ask. */
 struct target {
     X509_STORE *roots;
+    struct known *known;
     BIO *bytes;
     uint32_t count;
     bool failed;
@@ -64,8 +65,7 @@ static void put_uint(struct target *to, size_t bytes, uint64_t value)
 
 static void add_root(struct target *to, struct span der)
 {
-    const unsigned char *at = der.data;
-    CLEANUP(own_x509) X509 *cert = d2i_X509(NULL, &at, (long)der.len);
+    CLEANUP(own_x509) X509 *cert = known_cert(to->known, der);
 
     if (cert && !X509_STORE_add_cert(to->roots, cert))
         to->failed = true;
@@ -335,10 +335,10 @@ int cacerts_merge(const char *path, const char *original, const STACK_OF(X509) *
     return file_replace(path, span_of(data, (size_t)len), &file, err);
 }
 
-int cacerts_add(X509_STORE *store, const char *path, struct err *err)
+int cacerts_add(X509_STORE *store, const char *path, struct known *known, struct err *err)
 {
     CLEANUP(file_free) struct file file = {0};
-    struct target roots = {.roots = store};
+    struct target roots = {.roots = store, .known = known};
     int rc = file_read(&file, path, err);
 
     if (rc < 0)

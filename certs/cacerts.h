@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include "base/err.h"
+#include "certs/known.h"
 
 /* Writes `path` as a JKS under "changeit" (Java reads one whatever store type it was told, by
  * default) with the trusted certificates of `original` under the aliases they had, and roots as
@@ -17,5 +18,5 @@ int cacerts_merge(const char *path, const char *original, const STACK_OF(X509) *
                   struct err *err);
 
 /* Adds what `path` trusts, read in the same way, to store; a certificate that cannot be read is
- * skipped by itself. */
-int cacerts_add(X509_STORE *store, const char *path, struct err *err);
+ * skipped by itself. known may be NULL. */
+int cacerts_add(X509_STORE *store, const char *path, struct known *known, struct err *err);

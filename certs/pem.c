@@ -18,8 +18,21 @@ static bool at_end(void)
     return ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
 }
 
-int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, unsigned *broken,
-              struct err *err)
+/* As PEM_read_bio_X509_AUX() does it. */
+static X509 *next_cert(BIO *bio, struct known *known)
+{
+    unsigned char *der = NULL;
+    long len = 0;
+    X509 *cert = NULL;
+
+    if (PEM_bytes_read_bio(&der, &len, NULL, PEM_STRING_X509_TRUSTED, bio, NULL, NULL))
+        cert = known_trusted_cert(known, span_of(der, (size_t)len));
+    OPENSSL_free(der);
+    return cert;
+}
+
+int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, struct known *known,
+              unsigned *broken, struct err *err)
 {
     CLEANUP(own_bio) BIO *bio = BIO_new_mem_buf(bytes.data, (int)bytes.len);
 
@@ -31,7 +44,7 @@ int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, unsigne
         X509 *cert;
 
         ERR_clear_error();
-        cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+        cert = next_cert(bio, known);
         if (!cert && at_end())
             break;
         if (cert && sk_X509_push(into, cert))
@@ -46,12 +59,13 @@ int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, unsigne
     return 0;
 }
 
-int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct err *err)
+int pem_read(STACK_OF(X509) *into, const char *path, struct known *known, unsigned *broken,
+             struct err *err)
 {
     CLEANUP(file_free) struct file file = {0};
     int rc = file_read(&file, path, err);
 
-    return rc < 0 ? rc : pem_parse(into, span_of(file.data, file.len), path, broken, err);
+    return rc < 0 ? rc : pem_parse(into, span_of(file.data, file.len), path, known, broken, err);
 }
 
 /* Most readers know no other kind than the plain one. */
@@ -79,7 +93,7 @@ int pem_read_whole(STACK_OF(X509) *into, const char *path, struct err *err)
 {
     int before = sk_X509_num(into);
     unsigned broken = 0;
-    int rc = pem_read(into, path, &broken, err);
+    int rc = pem_read(into, path, NULL, &broken, err);
 
     if (rc < 0)
         return rc;

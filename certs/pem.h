@@ -5,15 +5,17 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "certs/known.h"
 
 /* Appends to `into` every certificate in path, in order; "TRUSTED CERTIFICATE" too. What is
  * marked as a certificate but cannot be read is left out and counted in *broken. -ENOENT tells a
- * missing file. */
-int pem_read(STACK_OF(X509) *into, const char *path, unsigned *broken, struct err *err);
+ * missing file. known may be NULL. */
+int pem_read(STACK_OF(X509) *into, const char *path, struct known *known, unsigned *broken,
+             struct err *err);
 
 /* The same of bytes that are called name. */
-int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, unsigned *broken,
-              struct err *err);
+int pem_parse(STACK_OF(X509) *into, struct span bytes, const char *name, struct known *known,
+              unsigned *broken, struct err *err);
 /* The caller's text of all of them, with what their files said about them; NULL without memory. */
 char *pem_write(const STACK_OF(X509) *certs);
 

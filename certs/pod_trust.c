@@ -22,7 +22,7 @@ void pod_trust_fini(struct pod_trust *trust)
 
 /* ---- reading ---- */
 
-static int read_certs(STACK_OF(X509) *certs, int fd, struct err *err)
+static int read_certs(STACK_OF(X509) *certs, int fd, struct known *known, struct err *err)
 {
     struct stat file;
     char path[64];
@@ -33,21 +33,21 @@ static int read_certs(STACK_OF(X509) *certs, int fd, struct err *err)
         return err_set(err, -EINVAL, "what a pod trusts comes in files of at most %d MiB",
                        POD_TRUST_BYTES_MAX >> 20);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    result = pem_read(certs, path, &broken, err);
+    result = pem_read(certs, path, known, &broken, err);
     if (result == 0 && (broken || (file.st_size && sk_X509_num(certs) == 0)))
         result = err_set(err, -EINVAL, "what a pod trusts is not certificates in PEM alone");
     return result;
 }
 
-static int read_one(X509_STORE **out, int fd, struct err *err)
+static int read_one(X509_STORE **out, int fd, struct known *known, struct err *err)
 {
     CLEANUP(own_x509s) STACK_OF(X509) *certs = sk_X509_new_null();
     CLEANUP(own_x509_store) X509_STORE *store = NULL;
-    int result = certs ? trust_roots_new(&store, NULL, NULL, 0, err)
+    int result = certs ? trust_roots_new(&store, NULL, NULL, 0, NULL, err)
                        : err_set(err, -ENOMEM, "what a pod trusts");
 
     if (result == 0)
-        result = read_certs(certs, fd, err);
+        result = read_certs(certs, fd, known, err);
     for (int i = 0; result == 0 && i < sk_X509_num(certs); i++)
         if (!X509_STORE_add_cert(store, sk_X509_value(certs, i)))
             result = err_tls(err, -ENOMEM, "what a pod trusts");
@@ -59,13 +59,14 @@ static int read_one(X509_STORE **out, int fd, struct err *err)
 int pod_trust_read(struct pod_trust *out, const int *fds, size_t len, struct err *err)
 {
     CLEANUP(pod_trust_fini) struct pod_trust trust = {0};
+    CLEANUP(known_fini) struct known known = {0};
     int result;
 
     if (len < 1 || len > POD_TRUST_FILES)
         return err_set(err, -EINVAL, "what a pod trusts comes in 1 to %d files", POD_TRUST_FILES);
-    result = read_one(&trust.roots, fds[0], err);
+    result = read_one(&trust.roots, fds[0], &known, err);
     for (size_t i = 1; result == 0 && i < len; i++) {
-        result = read_one(&trust.files[i - 1], fds[i], err);
+        result = read_one(&trust.files[i - 1], fds[i], &known, err);
         trust.len = i;
     }
     if (result < 0)

@@ -40,7 +40,7 @@ static void dir_close(DIR **dir)
 }
 
 /* Adds the certificates of one file; their number, or a negative errno. */
-static int add_file(X509_STORE *store, const char *path, struct err *err)
+static int add_file(X509_STORE *store, const char *path, struct known *known, struct err *err)
 {
     CLEANUP(own_x509s) STACK_OF(X509) *certs = sk_X509_new_null();
     unsigned broken;
@@ -48,7 +48,7 @@ static int add_file(X509_STORE *store, const char *path, struct err *err)
 
     if (!certs)
         return err_tls(err, -ENOMEM, "cannot read %s", path);
-    rc = pem_read(certs, path, &broken, err);
+    rc = pem_read(certs, path, known, &broken, err);
     if (rc < 0)
         return rc;
     for (int i = 0; i < sk_X509_num(certs); i++)
@@ -66,7 +66,7 @@ static bool is_hashed_name(const char *name)
            strspn(name + 9, "0123456789") == strlen(name + 9);
 }
 
-static int add_dir(X509_STORE *store, const char *path, struct err *err)
+static int add_dir(X509_STORE *store, const char *path, struct known *known, struct err *err)
 {
     CLEANUP(dir_close) DIR *dir = opendir(path);
     const struct dirent *entry;
@@ -81,18 +81,18 @@ static int add_dir(X509_STORE *store, const char *path, struct err *err)
         if (!is_hashed_name(entry->d_name) ||
             snprintf(file, sizeof(file), "%s/%s", path, entry->d_name) >= PATH_MAX)
             continue;
-        rc = add_file(store, file, NULL); /* a link to nowhere is usual in cut-down images */
+        rc = add_file(store, file, known, NULL); /* a link to nowhere is usual in cut-down images */
         if (rc > 0)
             total += rc;
     }
     return total;
 }
 
-static int add_path(X509_STORE *store, const char *path, struct err *err)
+static int add_path(X509_STORE *store, const char *path, struct known *known, struct err *err)
 {
     struct stat st;
     bool is_dir = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-    int rc = is_dir ? add_dir(store, path, err) : add_file(store, path, err);
+    int rc = is_dir ? add_dir(store, path, known, err) : add_file(store, path, known, err);
 
     if (rc == 0)
         return err_set(err, -EINVAL, "%s holds no certificate%s", path,
@@ -101,14 +101,14 @@ static int add_path(X509_STORE *store, const char *path, struct err *err)
 }
 
 int trust_roots_new(X509_STORE **out, const char *const *files, const bool *required, size_t len,
-                    struct err *err)
+                    struct known *known, struct err *err)
 {
     CLEANUP(own_x509_store) X509_STORE *store = X509_STORE_new();
 
     if (!store || !X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN))
         return err_tls(err, -ENOMEM, "cannot make a store of roots");
     for (size_t i = 0; i < len; i++) {
-        int rc = add_path(store, files[i], required[i] ? err : NULL);
+        int rc = add_path(store, files[i], known, required[i] ? err : NULL);
 
         if (rc < 0 && required[i])
             return rc;
@@ -171,7 +171,7 @@ bool trust_join(X509_STORE *trust, X509_STORE *more)
 int trust_join_new(X509_STORE **out, X509_STORE *one, X509_STORE *other, struct err *err)
 {
     CLEANUP(own_x509_store) X509_STORE *store = NULL;
-    int result = trust_roots_new(&store, NULL, NULL, 0, err);
+    int result = trust_roots_new(&store, NULL, NULL, 0, NULL, err);
 
     if (result < 0)
         return result;

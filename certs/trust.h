@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "certs/known.h"
 
 /* Well-known bundle paths of the distributions, NULL-terminated, most usual first. */
 extern const char *const trust_bundles[];
@@ -24,9 +25,9 @@ extern const char *const trust_variables[];
  * here and now: a worker that verifies never waits for a pod's files.
  * Each is an anchor, an intermediate as well as a root: for curl, GnuTLS, Go, Java and Python since
  * 3.13 it is; only bare OpenSSL would want the root, too. Purpose, other flags and name are left to
- * the caller. *out is the caller's. */
+ * the caller. known may be NULL. *out is the caller's. */
 int trust_roots_new(X509_STORE **out, const char *const *files, const bool *required, size_t len,
-                    struct err *err);
+                    struct known *known, struct err *err);
 
 /* Is this very certificate among what is trusted to vouch for servers? What its file says about it
  * counts, not what comes with root. */

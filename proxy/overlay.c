@@ -186,8 +186,8 @@ void overlay_find_ktls(struct overlay *overlay)
 
 /* ---- what is done with them ---- */
 
-int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
-                  struct err *err)
+int overlay_roots(const struct overlay *overlay, const char *extra, struct known *known,
+                  X509_STORE **out, struct err *err)
 {
     const char *paths[2 * OVERLAY_MAX + 1];
     bool required[2 * OVERLAY_MAX + 1] = {false};
@@ -203,15 +203,15 @@ int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE *
         required[len] = true;
         paths[len++] = extra;
     }
-    result = trust_roots_new(out, paths, required, len, err);
+    result = trust_roots_new(out, paths, required, len, known, err);
     for (size_t i = 0; result == 0 && i < overlay->len; i++)
         if (overlay->files[i].kind == OVERLAY_JAVA)
-            cacerts_add(*out, overlay->files[i].path, NULL); /* skipped, as an unreadable bundle */
+            cacerts_add(*out, overlay->files[i].path, known, NULL); /* skipped, as a bundle */
     return result;
 }
 
 static int trust_of(const struct overlay *overlay, const struct overlay_file *file,
-                    const char *extra, X509_STORE **out, struct err *err)
+                    const char *extra, struct known *known, X509_STORE **out, struct err *err)
 {
     const char *paths[OVERLAY_MAX + 2];
     const bool required[OVERLAY_MAX + 2] = {false};
@@ -224,9 +224,9 @@ static int trust_of(const struct overlay *overlay, const struct overlay_file *fi
         paths[len++] = overlay->dirs[i];
     if (extra)
         paths[len++] = extra;
-    result = trust_roots_new(out, paths, required, len, err);
+    result = trust_roots_new(out, paths, required, len, known, err);
     if (result == 0 && file->kind == OVERLAY_JAVA)
-        cacerts_add(*out, file->path, NULL);
+        cacerts_add(*out, file->path, known, NULL);
     return result;
 }
 
@@ -246,8 +246,8 @@ static size_t file_under(X509_STORE *out[ANCHORS_MAX], size_t *len, X509_STORE *
     return at;
 }
 
-int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
-                  size_t *len, struct err *err)
+int overlay_trust(struct overlay *overlay, const char *extra, struct known *known,
+                  X509_STORE *out[ANCHORS_MAX], size_t *len, struct err *err)
 {
     const struct overlay_file none = {.kind = OVERLAY_DIR, .dirs = true};
     int result = 0;
@@ -263,7 +263,7 @@ int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[AN
             overlay->files[i].trust = ANCHORS_ANY;
         if (last ? !overlay->no_cert_file : file->adds)
             continue;
-        result = trust_of(overlay, file, extra, &trust, err);
+        result = trust_of(overlay, file, extra, known, &trust, err);
         if (result == 0)
             *(last ? &overlay->cert_file_trust : &overlay->files[i].trust) =
                 file_under(out, len, &trust);

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "certs/anchors.h"
+#include "certs/known.h"
 
 enum { OVERLAY_MAX = 32, OVERLAY_PLACES_MAX = 2 * OVERLAY_MAX };
 
@@ -70,14 +71,14 @@ void overlay_find(struct overlay *overlay);
 void overlay_find_ktls(struct overlay *overlay);
 
 /* What any program of the pod trusted before, and extra (may be NULL) besides: what its upstreams
- * are verified against. *out is the caller's (X509_STORE_free). */
-int overlay_roots(const struct overlay *overlay, const char *extra, X509_STORE **out,
-                  struct err *err);
+ * are verified against. known may be NULL. *out is the caller's (X509_STORE_free). */
+int overlay_roots(const struct overlay *overlay, const char *extra, struct known *known,
+                  X509_STORE **out, struct err *err);
 
 /* What the readers of each file trust, extra with it: files that trust the same share a store, and
  * if there are too many, the last ones do. *len of at most ANCHORS_MAX stores are the caller's. */
-int overlay_trust(struct overlay *overlay, const char *extra, X509_STORE *out[ANCHORS_MAX],
-                  size_t *len, struct err *err);
+int overlay_trust(struct overlay *overlay, const char *extra, struct known *known,
+                  X509_STORE *out[ANCHORS_MAX], size_t *len, struct err *err);
 
 /* Writes the merged copies into dir and fills every `with`. An OpenSSL configuration that is broken
  * is left alone, which is told. */

@@ -90,7 +90,8 @@ static int read_shown(struct anchors_shown *shown, const json_t *answer, struct 
         shown->roots[i] = sk_X509_new_null();
         if (!pem || !shown->roots[i])
             return err_set(err, -EPROTO, "the agent told no roots; is it of another version?");
-        result = pem_parse(shown->roots[i], span_of_text(pem), "the agent's roots", &broken, err);
+        result =
+            pem_parse(shown->roots[i], span_of_text(pem), "the agent's roots", NULL, &broken, err);
         if (result < 0)
             return result;
     }
@@ -99,11 +100,13 @@ static int read_shown(struct anchors_shown *shown, const json_t *answer, struct 
 
 static int find_trust(struct pod_trust *trust, struct overlay *overlay, struct err *err)
 {
+    CLEANUP(known_fini) struct known known = {0};
     int result;
 
     overlay_find(overlay);
-    result = overlay_roots(overlay, NULL, &trust->roots, err);
-    return result < 0 ? result : overlay_trust(overlay, NULL, trust->files, &trust->len, err);
+    result = overlay_roots(overlay, NULL, &known, &trust->roots, err);
+    return result < 0 ? result
+                      : overlay_trust(overlay, NULL, &known, trust->files, &trust->len, err);
 }
 
 static int add_pod(struct exec_join *join, struct exec_run *run, const char *name, struct err *err)

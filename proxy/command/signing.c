@@ -28,17 +28,18 @@ static int gather_roots(struct credentials_parts *parts, struct overlay *shown,
                         const char *upstream_ca, struct err *err)
 {
     struct overlay *own = shown ? NULL : calloc(1, sizeof(*own)); /* large for a stack */
+    CLEANUP(known_fini) struct known known = {0};
     struct overlay *overlay = shown ? shown : own;
     int result;
 
     if (!overlay)
         return err_set(err, -ENOMEM, "the trust of this machine");
     overlay_find(overlay);
-    result = overlay_roots(overlay, upstream_ca, &parts->roots, err);
+    result = overlay_roots(overlay, upstream_ca, &known, &parts->roots, err);
     if (result == 0 && shown)
-        result = overlay_trust(overlay, upstream_ca, parts->trust, &parts->trust_len, err);
+        result = overlay_trust(overlay, upstream_ca, &known, parts->trust, &parts->trust_len, err);
     if (result == 0 && !shown && upstream_ca)
-        result = trust_roots_new(&parts->upstream, &upstream_ca, &(bool){true}, 1, err);
+        result = trust_roots_new(&parts->upstream, &upstream_ca, &(bool){true}, 1, &known, err);
     free(own);
     return result;
 }

@@ -64,7 +64,7 @@ static int load(struct rule_file *file, struct err *err)
 
     if (file->client)
         return client_cert_load(&file->cert, path, err);
-    result = trust_roots_new(&file->roots, &path, (const bool[]){true}, 1, err);
+    result = trust_roots_new(&file->roots, &path, (const bool[]){true}, 1, NULL, err);
     if (result == 0 && !digest_roots(file))
         result = err_set(err, -ENOMEM, "%s: out of memory", path);
     return result;

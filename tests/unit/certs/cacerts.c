@@ -166,7 +166,7 @@ static void assert_adds(const char *path, const struct want *want, size_t len)
     struct err err = {0};
     bool wanted, found;
 
-    if (cacerts_add(store, path, &err) < 0)
+    if (cacerts_add(store, path, NULL, &err) < 0)
         fail_msg("%s", err.text);
     all = X509_STORE_get1_all_certs(store);
     for (int i = 0; i < sk_X509_num(all); i++) {
@@ -314,12 +314,12 @@ static void refuses_what_is_no_truststore(void **state)
         assert_non_null(strstr(err.text, original));
         assert_int_equal(access(merged, F_OK), -1);
         err.text[0] = 0;
-        assert_int_equal(cacerts_add(store, original, &err), -EINVAL);
+        assert_int_equal(cacerts_add(store, original, NULL, &err), -EINVAL);
         assert_non_null(strstr(err.text, cases[i].says));
     }
     assert_int_equal(remove(original), 0);
     assert_int_equal(cacerts_merge(merged, original, ours(root.cert), &err), -ENOENT);
-    assert_int_equal(cacerts_add(store, original, &err), -ENOENT);
+    assert_int_equal(cacerts_add(store, original, NULL, &err), -ENOENT);
 }
 
 /* A PKCS #12 file as Java makes it. cipher: -1 for none; password NULL: no MAC either. */

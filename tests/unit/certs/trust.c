@@ -46,7 +46,7 @@ static void gathers_the_roots_of_all_files(void **state)
     write_cert(second, one.cert); /* twice, and in two files */
     write_cert(second, two.cert);
     write_cert(second, two.cert);
-    assert_int_equal(trust_roots_new(&store, files, required, ARRAY_SIZE(files), NULL), 0);
+    assert_int_equal(trust_roots_new(&store, files, required, ARRAY_SIZE(files), NULL, NULL), 0);
     assert_true(trusts(store, one.cert));
     assert_true(trusts(store, two.cert));
     assert_false(trusts(store, three.cert));
@@ -65,7 +65,7 @@ static void takes_an_intermediate_for_an_anchor(void **state)
     CLEANUP(own_x509_store) X509_STORE *store = NULL;
 
     write_cert(path, between.cert);
-    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL), 0);
+    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL, NULL), 0);
     assert_true(trusts(store, leaf.cert));
 }
 
@@ -80,11 +80,11 @@ static void skips_a_broken_certificate_alone(void **state)
     write_cert(path, one.cert);
     write_key(at(*state, "key.pem"), one.key); /* other blocks are no certificates */
     write_cert(at(*state, "key.pem"), two.cert);
-    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL), 0);
+    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL, NULL), 0);
     assert_true(trusts(store, one.cert));
     path = at(*state, "key.pem");
     own_x509_store(&store);
-    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL), 0);
+    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL, NULL), 0);
     assert_true(trusts(store, two.cert));
 }
 
@@ -101,7 +101,7 @@ static void reads_trusted_certificates_and_their_settings(void **state)
     assert_true(PEM_write_X509_AUX(file, one.cert));
     assert_true(PEM_write_X509_AUX(file, two.cert));
     fclose(file);
-    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL), 0);
+    assert_int_equal(trust_roots_new(&store, &path, required, 1, NULL, NULL), 0);
     for (int rejected = 0; rejected < 2; rejected++) {
         CLEANUP(made_free)
         struct made leaf = make_cert(&(struct make){.name = "www.example",
@@ -174,7 +174,7 @@ static void reads_the_hashed_names_of_a_directory(void **state)
     write_cert(at(dir, "00a1b2c3d.0"), three.cert);
     write_cert(at(dir, "0a1b2c3d.r0"), three.cert); /* where a revocation list would be */
     assert_int_equal(symlink("nowhere.pem", at(dir, "ffffffff.0")), 0);
-    assert_int_equal(trust_roots_new(&store, &dir, required, 1, NULL), 0);
+    assert_int_equal(trust_roots_new(&store, &dir, required, 1, NULL, NULL), 0);
     assert_true(trusts(store, one.cert));
     assert_true(trusts(store, two.cert));
     assert_false(trusts(store, three.cert));
@@ -207,11 +207,11 @@ static void misses_only_what_is_required(void **state)
         struct err err = {0};
 
         print_message("  %s\n", cases[i].name);
-        assert_int_equal(trust_roots_new(&store, &path, yes, 1, &err), cases[i].want);
+        assert_int_equal(trust_roots_new(&store, &path, yes, 1, NULL, &err), cases[i].want);
         assert_null(store);
         assert_non_null(strstr(err.text, cases[i].says));
         err.text[0] = 0;
-        assert_int_equal(trust_roots_new(&store, &path, no, 1, &err), 0);
+        assert_int_equal(trust_roots_new(&store, &path, no, 1, NULL, &err), 0);
         assert_non_null(store);
         assert_string_equal(err.text, "");
     }
@@ -248,7 +248,7 @@ static void merges_behind_what_was_there(void **state)
         assert_memory_equal(text, cases[i].want, strlen(cases[i].want));
         assert_int_equal(stat(merged, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0644);
-        assert_int_equal(trust_roots_new(&store, &merged, required, 1, NULL), 0);
+        assert_int_equal(trust_roots_new(&store, &merged, required, 1, NULL, NULL), 0);
         assert_true(trusts(store, one.cert));
     }
     umask(mask);

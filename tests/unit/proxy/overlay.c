@@ -323,17 +323,18 @@ static void gathers_roots_where_programs_look(void **state)
     put_file(at(*state, "hidden.pem"), OVERLAY_PEM);
     put_file(at(*state, "broken"), OVERLAY_JAVA);
     put_file(at(*state, "cacerts"), OVERLAY_JAVA);
-    assert_int_equal(overlay_roots(&overlay, NULL, &store, &err), 0);
+    assert_int_equal(overlay_roots(&overlay, NULL, NULL, &store, &err), 0);
     assert_true(trusts(store, two.cert)); /* by programs that do not know SSL_CERT_FILE */
     assert_true(trusts(store, one.cert));
     assert_true(trusts(store, three.cert));
     assert_false(trusts(store, four.cert));
     own_x509_store(&store);
-    assert_int_equal(overlay_roots(&overlay, at(*state, "extra.pem"), &store, &err), 0);
+    assert_int_equal(overlay_roots(&overlay, at(*state, "extra.pem"), NULL, &store, &err), 0);
     assert_true(trusts(store, four.cert)); /* adds, always */
     own_x509_store(&store);
     store = NULL;
-    assert_int_equal(overlay_roots(&overlay, at(*state, "missing.pem"), &store, &err), -ENOENT);
+    assert_int_equal(overlay_roots(&overlay, at(*state, "missing.pem"), NULL, &store, &err),
+                     -ENOENT);
     assert_non_null(strstr(err.text, "/missing.pem"));
 }
 
@@ -372,7 +373,7 @@ static void finds_files_that_trust_the_same(void **state)
             put_file(at(*state, name), OVERLAY_PEM);
             overlay.files[j].adds = strcmp(cases[i].adds, cases[i].files[j]) == 0;
         }
-        assert_int_equal(overlay_trust(&overlay, NULL, trust, &len, &err), 0);
+        assert_int_equal(overlay_trust(&overlay, NULL, NULL, trust, &len, &err), 0);
         assert_int_equal(len, cases[i].len);
         for (size_t j = 0; j < overlay.len; j++)
             assert_int_equal(overlay.files[j].trust, cases[i].trust[j]);
