@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "proxy/http2/http2.h"
 #include "tests/fuzz/check.h"
+#include "tests/fuzz/http2_sent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -20,7 +21,6 @@ const char *__asan_default_options(void);
 
 enum {
     USERS_MAX = 4096,
-    FRAME_HEAD = 9,
     FRAME_MAX = 64 << 10, /* that we send */
     ROOM_MAX = 4 << 20,
     MEMORY_MAX = 1 << 20, /* that a connection takes without asking for it, at most */
@@ -30,18 +30,6 @@ enum {
 struct input {
     const uint8_t *data;
     size_t len;
-};
-
-struct frames { /* what one side is sent */
-    size_t before;
-    uint8_t head[FRAME_HEAD];
-    size_t head_len;
-    uint8_t payload[16384];
-    size_t len, want;
-    bool block, regular; /* a header block is not at its end; it is behind its pseudo-headers */
-    bool unwritten;
-    uint64_t frames;
-    nghttp2_hd_inflater *inflater;
 };
 
 struct run {
@@ -198,76 +186,6 @@ static const struct http2_hooks hooks = {on_room,  on_request,  on_answer, on_bo
 
 /* ---- what comes out ---- */
 
-/* A piece of a header block. */
-static void check_block(struct frames *to, struct span piece, bool last)
-{
-    for (;;) {
-        nghttp2_nv nv;
-        int flags = 0;
-        ssize_t n = nghttp2_hd_inflate_hd2(to->inflater, &nv, &flags, piece.data, piece.len, last);
-
-        CHECK(n >= 0 && (size_t)n <= piece.len);
-        piece = span_of(piece.data + n, piece.len - (size_t)n);
-        if (flags & NGHTTP2_HD_INFLATE_EMIT) {
-            CHECK(nv.namelen && nghttp2_check_header_value(nv.value, nv.valuelen));
-            CHECK(nv.name[0] == ':' ? !to->regular
-                                    : nghttp2_check_header_name(nv.name, nv.namelen));
-            to->regular |= nv.name[0] != ':';
-        } else if (flags & NGHTTP2_HD_INFLATE_FINAL || !piece.len) {
-            break;
-        }
-    }
-    CHECK(!piece.len);
-    if (last)
-        nghttp2_hd_inflate_end_headers(to->inflater);
-}
-
-static void check_frame(struct frames *to)
-{
-    uint8_t type = to->head[3], flags = to->head[4];
-    uint32_t id = (uint32_t)to->head[5] << 24 | (uint32_t)to->head[6] << 16 |
-                  (uint32_t)to->head[7] << 8 | to->head[8];
-    size_t skip = type == NGHTTP2_HEADERS && flags & NGHTTP2_FLAG_PRIORITY ? 5 : 0;
-
-    if (!to->frames++)
-        CHECK(type == NGHTTP2_SETTINGS && !(flags & NGHTTP2_FLAG_ACK));
-    CHECK(type != NGHTTP2_PUSH_PROMISE && type <= NGHTTP2_CONTINUATION);
-    CHECK(type > NGHTTP2_HEADERS || !(flags & NGHTTP2_FLAG_PADDED));
-    CHECK(id ? id & 1 : type >= NGHTTP2_SETTINGS);
-    CHECK(to->block == (type == NGHTTP2_CONTINUATION));
-    if (type != NGHTTP2_HEADERS && type != NGHTTP2_CONTINUATION)
-        return;
-    if (!to->block)
-        to->regular = false;
-    to->block = !(flags & NGHTTP2_FLAG_END_HEADERS);
-    check_block(to, span_of(to->payload + skip, to->len - skip), !to->block);
-}
-
-static void check_sent(struct run *run, enum http2_side side, struct span bytes)
-{
-    struct frames *to = &run->sent[side];
-
-    for (size_t i = 0; i < bytes.len; i++) {
-        if (to->before) {
-            CHECK(bytes.data[i] ==
-                  (uint8_t)NGHTTP2_CLIENT_MAGIC[NGHTTP2_CLIENT_MAGIC_LEN - to->before--]);
-            continue;
-        }
-        if (to->head_len < FRAME_HEAD)
-            to->head[to->head_len++] = bytes.data[i];
-        else
-            to->payload[to->len++] = bytes.data[i];
-        if (to->head_len < FRAME_HEAD)
-            continue;
-        to->want = (size_t)to->head[0] << 16 | (size_t)to->head[1] << 8 | to->head[2];
-        CHECK(to->want <= sizeof(to->payload));
-        if (to->len < to->want)
-            continue;
-        check_frame(to);
-        to->head_len = to->len = 0;
-    }
-}
-
 static size_t pull(struct run *run, enum http2_side side, size_t size)
 {
     uint8_t *out;
@@ -280,7 +198,7 @@ static size_t pull(struct run *run, enum http2_side side, size_t size)
     n = http2_pull(run->http2, side, out, size);
     CHECK(n <= size);
     run->sent[side].unwritten = n > 0;
-    check_sent(run, side, span_of(out, n));
+    check_sent(&run->sent[side], span_of(out, n));
     free(out);
     return n;
 }
