@@ -17,9 +17,7 @@ enum {
     V4_NOTHING = 1,
     V4_LOOSE_ROUTE = 131,
     V4_STRICT_ROUTE = 137,
-    V6_HEADER = 40,
     V6_NEXT = 6, /* where it is in the header */
-    V6_EXTENSIONS_MAX = 4,
     LOOPBACK_DEVICE =
         1, /* in every namespace; what stays in one goes by it, to whichever address */
 };
@@ -44,21 +42,10 @@ static __always_inline bool v4_has_route(struct __sk_buff *skb)
 
 static __always_inline bool v6_has_route(struct __sk_buff *skb)
 {
-    __u8 next, extension[2]; /* what follows; how long, in units of eight bytes without the first */
-    __u32 at = V6_HEADER;
+    __u8 next;
 
-    if (bpf_skb_load_bytes(skb, V6_NEXT, &next, sizeof(next)))
-        return false;
-    for (int i = 0; i < V6_EXTENSIONS_MAX; i++) {
-        if (next == IPPROTO_ROUTING)
-            return true;
-        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS) ||
-            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
-            return false;
-        next = extension[0];
-        at += (extension[1] + 1) * 8;
-    }
-    return false;
+    return !bpf_skb_load_bytes(skb, V6_NEXT, &next, sizeof(next)) &&
+           find_v6(skb, next, IPPROTO_ROUTING);
 }
 
 /* For the verifier a function of its own, as find_place() is. */

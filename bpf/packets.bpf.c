@@ -23,7 +23,6 @@ enum {
     STEPS_MAX = 1 << 18, /* a packet has a quarter as many bytes */
     TURNS_MAX = 1 << 14, /* that a CPU waits for another: a millisecond or so */
     TCP_WORD = 4,
-    EXTENSIONS_MAX = 4,   /* IPv6 headers between the first and TCP's */
     WINDOW_MAX = 1 << 30, /* RFC 7323 section 2.3: nothing beyond is of this connection */
 };
 
@@ -73,11 +72,9 @@ static long step_leaving(__u32 turn, struct hearing *hearing)
     return hear_step(hearing, LEAVING);
 }
 
-/* Where TCP's header begins; 0: it is none. The kernel itself puts a header before it where a
- * packet of IPv6 is to be cut later, and programs may have others put there. */
+/* Where TCP's header begins; 0: it is none. */
 static __always_inline __u32 find_tcp(struct __sk_buff *skb)
 {
-    __u32 at = sizeof(struct ipv6hdr);
     __u8 first, next = 0;
 
     if (bpf_skb_load_bytes(skb, 0, &first, sizeof(first)))
@@ -87,16 +84,7 @@ static __always_inline __u32 find_tcp(struct __sk_buff *skb)
         return next == IPPROTO_TCP ? (first & 0xf) * 4 : 0;
     }
     bpf_skb_load_bytes(skb, __builtin_offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next));
-    for (int i = 0; i < EXTENSIONS_MAX && next != IPPROTO_TCP; i++) {
-        __u8 extension[2]; /* what follows; how long, in units of eight bytes without the first */
-
-        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) ||
-            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
-            return 0;
-        next = extension[0];
-        at += (extension[1] + 1) * 8;
-    }
-    return next == IPPROTO_TCP ? at : 0;
+    return find_v6(skb, next, IPPROTO_TCP);
 }
 
 /* Bytes that will not be seen: of a body it is enough that they were there. */

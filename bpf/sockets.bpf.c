@@ -24,7 +24,6 @@
 #include "bpf/socket.h"
 
 enum {
-    EXTENSIONS_MAX = 4, /* IPv6 headers between the first and UDP's */
     FRAGMENT_OFFSET = 0x1fff,
     LOOPBACK_IFINDEX = 1, /* in every namespace */
     PACKET_LOOPBACK = 5,  /* <linux/if_packet.h> needs a libc for the target */
@@ -59,22 +58,12 @@ static __always_inline bool read_v4(struct __sk_buff *skb, struct datagram *out)
 static __always_inline bool read_v6(struct __sk_buff *skb, struct datagram *out)
 {
     struct ipv6hdr header;
-    __u32 at = sizeof(header);
-    __u8 next;
+    __u32 at;
 
     if (bpf_skb_load_bytes(skb, 0, &header, sizeof(header)))
         return false;
-    next = header.nexthdr;
-    for (int i = 0; i < EXTENSIONS_MAX && next != IPPROTO_UDP; i++) {
-        __u8 extension[2]; /* what follows; how long, in units of eight bytes without the first */
-
-        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) ||
-            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
-            return false;
-        next = extension[0];
-        at += (extension[1] + 1) * 8;
-    }
-    if (next != IPPROTO_UDP)
+    at = find_v6(skb, header.nexthdr, IPPROTO_UDP);
+    if (!at)
         return false;
     __builtin_memcpy(&out->src, &header.saddr, sizeof(out->src));
     __builtin_memcpy(&out->dst, &header.daddr, sizeof(out->dst));

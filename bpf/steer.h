@@ -1,4 +1,4 @@
-/* steer: addresses as the steering programs handle them.
+/* steer: addresses, and IPv6's headers, as the steering programs handle them.
  *
  * One form for both families, IPv4 as ::ffff:a.b.c.d, in words as the kernel's contexts give them.
  * Context fields are read one 32-bit word at a time, once, at the top: clang merges neighbouring
@@ -7,6 +7,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <linux/bpf.h>
+#include <linux/ipv6.h>
 #include <linux/types.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -88,4 +90,25 @@ static __always_inline bool ip_is_of_many(const struct ip *ip)
     if (ip_is_v4(ip))
         return v4 >> 28 == 0xe || v4 == 0xffffffff;
     return bpf_ntohl(ip->word[0]) >> 24 == 0xff;
+}
+
+enum { V6_EXTENSIONS_MAX = 4 };
+
+/* Where the header of this kind begins in a packet of IPv6, `next` being the kind of what follows
+ * the first one; 0: it does not come, or not soon. The kernel itself puts a header before TCP's
+ * where a packet is to be cut later, and programs may have others put there. */
+static __always_inline __u32 find_v6(struct __sk_buff *skb, __u8 next, __u8 wanted)
+{
+    __u32 at = sizeof(struct ipv6hdr);
+
+    for (int i = 0; i < V6_EXTENSIONS_MAX && next != wanted; i++) {
+        __u8 extension[2]; /* what follows; how long, in units of eight bytes without the first */
+
+        if ((next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS) ||
+            bpf_skb_load_bytes(skb, at, extension, sizeof(extension)))
+            return 0;
+        next = extension[0];
+        at += (extension[1] + 1) * 8;
+    }
+    return next == wanted ? at : 0;
 }
