@@ -248,6 +248,7 @@ enum abi_record_kind {
     ABI_SOCKET_ACCEPT, /* struct abi_socket of the kernel route: accepted, src is the pod's side */
     ABI_KTLS,          /* struct abi_ktls: a program hands its keys to the kernel */
     ABI_DATAGRAM,      /* struct abi_datagram: which may have (some of) a ClientHello in it */
+    ABI_SOCKET_HELD,   /* struct abi_socket: something that it sent does not leave: `endings` */
 };
 
 /* A connection, or the datagrams exchanged with one destination. (cookie, dst) is its key. */
@@ -391,6 +392,15 @@ enum abi_route_count {
     _ABI_ROUTE_COUNT_MAX,
 };
 enum { ABI_ENROLLED_MAX = 64000 };
+
+/* endings: socket cookie -> a connection of the kernel route that is to end before the programs go
+ * (ending.h). Written by the programs, taken by proxy/kernel/ends.c. */
+struct abi_ending {
+    __u64 netns_cookie, pod;
+    __u8 held; /* at once, for something may not leave; else nobody has it open any more */
+    __u8 pad[7];
+};
+_Static_assert(sizeof(struct abi_ending) == 24, "abi_ending: see proxy/kernel/ends.c");
 
 /* ktls_programs: which programs were seen to hand their keys to the kernel. Written by
  * proxy/kernel/programs.c, read by connect. */

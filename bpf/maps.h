@@ -274,6 +274,14 @@ struct {
 } route_counts SEC(".maps") __weak;
 
 struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 17); /* twice as many as are enrolled: some are closed already */
+    __type(key, __u64);
+    __type(value, struct abi_ending);
+} endings SEC(".maps") __weak;
+
+struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 1 << 18);

@@ -16,6 +16,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "bpf/encrypted.h"
+#include "bpf/ending.h"
 #include "bpf/hear.h"
 #include "bpf/steer.h"
 
@@ -178,8 +179,7 @@ int hear_received(struct __sk_buff *skb)
     return ALLOW;
 }
 
-/* Whether it may leave. What was refused is not: the connection ends by time-out, or as the agent
- * ends it. */
+/* Whether it may leave. What was refused does not, and waits in the socket, which ends. */
 static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_sock *sk,
                                            struct speech *speech)
 {
@@ -208,6 +208,8 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_soc
         if (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech))
             side->refusal = HEAR_UNSEEN; /* also for what was missed */
         hear_end(&hearing, side);
+        if (side->refusal)
+            end_held(&speech->origin);
     }
     return !side->refusal;
 }
@@ -231,8 +233,10 @@ static __always_inline bool hear_leaving(struct __sk_buff *skb, struct speech *s
         /* what is urgent, servers take out of its place, or not */
         if (tcp.urg || (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
             side->refusal = HEAR_UNSEEN;
-        if (side->refusal)
+        if (side->refusal) {
             hear_end(&hearing, side);
+            end_held(&speech->origin);
+        }
     }
     return !side->refusal;
 }
@@ -251,14 +255,18 @@ int hear_sealed(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
     struct speech *speech;
+    bool refused;
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (!speech || speech->over)
+    if (!speech)
+        return ALLOW;
+    refused = speech->sides[speech->leaves ? ABI_TX : LEAVING].refusal; /* once and for all */
+    if (speech->over && !refused)
         return ALLOW;
     if (speech->leaves)
         return hear_departing(skb, sk, speech) ? ALLOW : REFUSE;
-    return !is_judged_now(speech) || hear_leaving(skb, speech) ? ALLOW : REFUSE;
+    return (!refused && !is_judged_now(speech)) || hear_leaving(skb, speech) ? ALLOW : REFUSE;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

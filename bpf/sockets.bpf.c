@@ -17,6 +17,7 @@
 
 #include "bpf/bypass.h"
 #include "bpf/detour.h"
+#include "bpf/ending.h"
 #include "bpf/hello.h"
 #include "bpf/hold.h"
 #include "bpf/judge.h"
@@ -254,6 +255,7 @@ __weak __noinline bool is_unheard(struct __sk_buff *skb)
         connection->unheard = true;
         count_route(ABI_ROUTE_UNHEARD, 1);
         tell_denied(&connection->origin, IPPROTO_TCP, EPERM, ABI_SOCKET_UNSEEN);
+        end_held(&connection->origin);
     }
     return connection->unheard;
 }
@@ -428,6 +430,8 @@ int tell_release(struct bpf_sock *ctx)
 
     if (speech)
         bpf_map_delete_elem(&keyed, &speech->origin.cookie);
+    if (speech && speech->asks && connection && !connection->closed && is_to_be_heard(connection))
+        end_left(&connection->origin);
     if (connection && connection->told) {
         count_connection(connection, ctx);
         connection->told = false; /* the kernel may close it later, with nobody at it */

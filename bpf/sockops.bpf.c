@@ -15,6 +15,7 @@
 #include <linux/tcp.h>
 
 #include "bpf/bypass.h"
+#include "bpf/ending.h"
 #include "bpf/hold.h"
 #include "bpf/pod.h"
 #include "bpf/speech.h"
@@ -80,6 +81,8 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connecti
     connection->told = true;
     tell_connection(ABI_SOCKET_CONNECT, connection);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
+    if (connection->bypassed && connection->judged)
+        call_for(ctx, BPF_SOCK_OPS_RTO_CB_FLAG, 0);
 }
 
 /* The kernel takes it out of the sockhash itself. */
@@ -107,6 +110,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
             tell_gone(connection);
     }
     leave(connection);
+    if (connection->bypassed)
+        has_ended(&connection->origin);
     count_connection(connection, sk);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;
@@ -137,6 +142,7 @@ static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection 
         return;
     connection->unheard = true;
     end_soon(ctx, 1000);
+    end_held(&connection->origin);
 }
 
 /* What it says will be seen by send.bpf.c and packets.bpf.c. */
@@ -191,6 +197,17 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock 
              (speech->leaves || speech->sides[ABI_TX].spell.mode == SPELL_FIRST))
         return; /* there is more to come */
     call_for(ctx, 0, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+}
+
+/* It sends again what was not acknowledged, or not let out: it is not to go on with that for
+ * minutes, should nobody else end it (ending.h). */
+static __always_inline void on_time_out(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                        const struct connection *connection)
+{
+    const struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+
+    if (connection->unheard || (speech && speech->sides[LEAVING].refusal))
+        end_soon(ctx, 1);
 }
 
 static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
@@ -288,7 +305,7 @@ int follow_connection(struct bpf_sock_ops *ctx)
     if (!tcp || is_of_route(ctx, sk, tcp, op))
         return ALLOW;
     if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
-        op != BPF_SOCK_OPS_STATE_CB)
+        op != BPF_SOCK_OPS_STATE_CB && op != BPF_SOCK_OPS_RTO_CB)
         return ALLOW;
     connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
     if (!connection)
@@ -297,6 +314,8 @@ int follow_connection(struct bpf_sock_ops *ctx)
         on_connect(ctx, connection, tcp);
     } else if (op == BPF_SOCK_OPS_STATE_CB) {
         on_state(ctx, connection, tcp);
+    } else if (op == BPF_SOCK_OPS_RTO_CB) {
+        on_time_out(ctx, sk, connection);
     } else {
         on_established(ctx, sk, connection, tcp);
     }

@@ -16,6 +16,7 @@
 #include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
+#include "proxy/kernel/ends.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
@@ -238,6 +239,7 @@ static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
         .existing = agent->existing,
         .identity = agent->identity,
         .programs = agent->programs,
+        .ends = agent->ends,
         .resolving = agent->resolving,
         .resolver = agent->resolver,
         .limits = &agent->limits,
@@ -277,6 +279,7 @@ static void on_socket(void *arg, const struct abi_socket *record)
     sockets_on_record(agent->sockets, record);
     if (agent->ring)
         ring_on_socket(agent->ring, record);
+    ends_on_socket(agent->ends, record);
 }
 
 static void on_ktls(void *arg, const struct abi_ktls *record)
@@ -321,6 +324,8 @@ static int take_kernel_route(struct agent *agent, const struct agent_settings *s
     int result = backend_new(&agent->backend, agent->keeper, settings->cgroup_fd,
                              !settings->names_no_route, err);
 
+    if (result == 0)
+        result = ends_new(&agent->ends, agent->base, agent->keeper, err);
     parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;
     if (result < 0 || parts.said_fd < 0)
         return result;

@@ -12,6 +12,7 @@
 #include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
+#include "proxy/kernel/ends.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
@@ -85,8 +86,11 @@ void agent_free(struct agent **agent)
     captures_free(&gone->captures);
     free(gone->workers);
     ring_free(&gone->ring);
+    if (gone->ends && !gone->leaving)
+        ends_finish(gone->ends);
     backend_free(&gone->backend);
     lifecycle_free(&gone->lifecycle);
+    ends_free(&gone->ends);
     existing_free(&gone->existing);
     doors_free(&gone->doors);
     attempts_free(&gone->attempts);

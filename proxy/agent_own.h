@@ -31,6 +31,7 @@ struct agent {
     unsigned workers_len;
     struct backend *backend;
     struct ring *ring; /* NULL: there is no kernel route */
+    struct ends *ends;
     struct attempts *attempts;
     struct doors *doors;
     struct existing *existing;

@@ -290,8 +290,8 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
     struct addr dst = addr_of(record->dst, record->dst_port);
     struct tracked *entry;
 
-    if (record->kind == ABI_SOCKET_ACCEPT)
-        return; /* ../kernel/ring.c follows what its own programs are asked */
+    if (record->kind == ABI_SOCKET_ACCEPT || record->kind == ABI_SOCKET_HELD)
+        return; /* ../kernel/ring.c follows what its own programs are asked, ends.c ends it */
     if (record->kind == ABI_SOCKET_CONNECT) {
         handle_connect(sockets, record);
         return;

@@ -12,7 +12,7 @@
 
 /* ---- questions ---- */
 
-void diag_ask_all(struct diag_request *out, uint8_t family)
+static void ask(struct diag_request *out, uint8_t family, uint32_t states)
 {
     *out = (struct diag_request){
         .head = {.nlmsg_len = sizeof(*out),
@@ -21,9 +21,22 @@ void diag_ask_all(struct diag_request *out, uint8_t family)
         .body = {.sdiag_family = family,
                  .sdiag_protocol = IPPROTO_TCP,
                  .idiag_ext = 1 << (INET_DIAG_INFO - 1),
-                 .idiag_states = 1 << DIAG_ESTABLISHED | 1 << DIAG_SYN_SENT | 1 << DIAG_FIN_WAIT1 |
-                                 1 << DIAG_FIN_WAIT2 | 1 << DIAG_CLOSE_WAIT | 1 << DIAG_LISTEN},
+                 .idiag_states = states},
     };
+}
+
+void diag_ask_all(struct diag_request *out, uint8_t family)
+{
+    ask(out, family,
+        1 << DIAG_ESTABLISHED | 1 << DIAG_SYN_SENT | 1 << DIAG_FIN_WAIT1 | 1 << DIAG_FIN_WAIT2 |
+            1 << DIAG_CLOSE_WAIT | 1 << DIAG_LISTEN);
+}
+
+void diag_ask_sending(struct diag_request *out, uint8_t family)
+{
+    ask(out, family,
+        1 << DIAG_ESTABLISHED | 1 << DIAG_SYN_SENT | 1 << DIAG_FIN_WAIT1 | 1 << DIAG_CLOSE_WAIT |
+            1 << DIAG_LAST_ACK | 1 << DIAG_CLOSING);
 }
 
 void diag_ask_end(struct diag_request *out, const struct diag_socket *socket)
@@ -88,6 +101,7 @@ static void read_info(struct span value, struct diag_socket *socket)
                                            !info.tcpi_unacked && info.tcpi_bytes_acked == sent + 1);
     socket->tx = info.tcpi_bytes_acked;
     socket->rx = info.tcpi_bytes_received;
+    socket->waits = info.tcpi_notsent_bytes;
 }
 
 static void read_tls(struct span value, struct diag_socket *socket)

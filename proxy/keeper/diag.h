@@ -15,13 +15,15 @@
 #include "base/err.h"
 #include "base/span.h"
 
-enum diag_state { /* include/net/tcp_states.h; those that are asked for */
+enum diag_state { /* include/net/tcp_states.h */
                   DIAG_ESTABLISHED = 1,
                   DIAG_SYN_SENT = 2,
                   DIAG_FIN_WAIT1 = 4,
                   DIAG_FIN_WAIT2 = 5,
                   DIAG_CLOSE_WAIT = 8,
+                  DIAG_LAST_ACK = 9,
                   DIAG_LISTEN = 10,
+                  DIAG_CLOSING = 11,
 };
 
 struct diag_socket {
@@ -31,6 +33,7 @@ struct diag_socket {
     uint64_t inode;       /* of who has it open; 0: nobody has, or not yet */
     uint64_t cgroup;      /* of who made it; 0: that is not told */
     uint64_t tx, rx;      /* bytes the other side acknowledged, and sent */
+    uint32_t waits;       /* what it has not sent yet, a FIN with it */
     bool begun_here;      /* it is known that it connected; else: it, or the other side */
     uint16_t tls_version; /* as in a ClientHello, where the kernel encrypts; else 0 */
     struct inet_diag_sockid its_own; /* what the kernel calls it */
@@ -40,8 +43,10 @@ struct diag_request {
     struct nlmsghdr head;
     struct inet_diag_req_v2 body;
 };
-/* For all of a family's TCP sockets that are in one of these states. */
+/* For all of a family's TCP sockets that listen or that somebody may have open. */
 void diag_ask_all(struct diag_request *out, uint8_t family);
+/* For all those that may send something, whoever has them open. */
+void diag_ask_sending(struct diag_request *out, uint8_t family);
 /* For the end of one: its program sees ECONNABORTED, the other side a reset. */
 void diag_ask_end(struct diag_request *out, const struct diag_socket *socket);
 

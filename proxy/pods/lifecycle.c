@@ -11,6 +11,7 @@
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
 #include "proxy/identity/snapshot.h"
+#include "proxy/kernel/ends.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
@@ -212,6 +213,7 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
     const struct lifecycle_parts *parts = &lifecycle->parts;
 
     atomic_store(&pod->removed, true);
+    ends_on_pod_gone(parts->ends, pod->cgroup_id);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
     let_go(parts, pod->cgroup_id);
     programs_forget_pod(parts->programs, pod->cgroup_id);

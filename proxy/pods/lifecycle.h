@@ -14,6 +14,7 @@
 struct act;
 struct attempts;
 struct doors;
+struct ends;
 struct existing;
 struct identity;
 struct identity_begin;
@@ -35,6 +36,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct doors *doors;
     struct identity *identity;
     struct programs *programs;
+    struct ends *ends;
     struct resolving *resolving;
     struct resolver *resolver;
     struct limits *limits;

@@ -15,7 +15,7 @@ static int on_record(void *arg, void *data, size_t size)
 
     (void)arg;
     if ((record->kind < ABI_SOCKET_CONNECT || record->kind > ABI_SOCKET_DENIED) &&
-        record->kind != ABI_SOCKET_ACCEPT)
+        record->kind != ABI_SOCKET_ACCEPT && record->kind != ABI_SOCKET_HELD)
         return 0; /* a process's, or a namespace's */
     assert_int_equal(size, sizeof(*record));
     assert_true(heard.len < HEARD_MAX);
