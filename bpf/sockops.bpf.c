@@ -85,13 +85,18 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connecti
         call_for(ctx, BPF_SOCK_OPS_RTO_CB_FLAG, 0);
 }
 
-/* The kernel takes it out of the sockhash itself. */
+/* The kernel takes it out of the sockhash itself when it is closed, but not when it is
+ * disconnected, and would not take it in again then. */
 static __always_inline void leave(struct connection *connection)
 {
-    if (connection && connection->enrolled)
-        count_route(ABI_ROUTE_ENROLLED, -1);
-    if (connection)
-        connection->enrolled = false;
+    __u64 cookie;
+
+    if (!connection || !connection->enrolled)
+        return;
+    cookie = connection->origin.cookie;
+    bpf_map_delete_elem(&enrolled, &cookie);
+    count_route(ABI_ROUTE_ENROLLED, -1);
+    connection->enrolled = false;
 }
 
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection *connection,
@@ -184,13 +189,9 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock 
 {
     struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
     struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
-    __u64 cookie;
 
-    if (speech && connection && speech->leaves && connection->enrolled) {
-        cookie = speech->origin.cookie;
-        bpf_map_delete_elem(&enrolled, &cookie);
+    if (speech && speech->leaves)
         leave(connection);
-    }
     if (speech && speech->sides[ABI_TX].refusal)
         end_soon(ctx, 1);
     else if (speech && !speech->sides[ABI_TX].keyed &&
