@@ -1,0 +1,188 @@
+"""kernel_taken_sockets: by which sockets a program may send: such as connect again, send with their SYN or before they are
+connected, are of another kind, handed on, or under rules that change."""
+import os
+import socket
+import sys
+
+from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, PATIENCE, SITE, SITE6, Conn, denied, dial, libc)
+
+FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, MPTCP = 0x20000000, 34, 30, 262
+TCP_REPAIR, TCP_REPAIR_QUEUE, SEND_QUEUE, TCP_ULP = 19, 20, 2, 31
+BODY_WITHOUT_END = b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
+
+
+# ---- again --------------------------------------------------------------------------------------------
+
+
+def disconnect(sock):
+    sock.arrives()
+    libc.connect(sock.fileno(), bytes(16), 16)  # AF_UNSPEC
+    sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    sock.allowed, sock.fine = b"", True  # it may be told as the connection before, which is another matter
+
+
+def again():
+    sock = dial()
+    statuses = [sock.ask()]
+    disconnect(sock)
+    sock.connect((SITE, ANSWERS))
+    statuses.append(sock.ask())
+    return "_".join(statuses)
+
+
+def again_denied():
+    sock = dial()
+    sock.say(BODY_WITHOUT_END)
+    disconnect(sock)
+    sock.connect((SITE, ANSWERS))
+    sock.ask()
+    sock.sendall(denied())
+
+
+def again_after_denied():
+    sock = dial()
+    try:
+        sock.sendall(denied())
+    except PermissionError:
+        pass
+    disconnect(sock)
+    sock.connect((SITE, ANSWERS))
+    sock.ask()
+    sock.sendall(denied())
+
+
+def again_waiting():
+    """What is sent before it is connected waits."""
+    sock = dial()
+    sock.say(BODY_WITHOUT_END)
+    disconnect(sock)
+    sock.setblocking(False)
+    sock.connect_ex((SITE, ANSWERS))
+    sock.settimeout(PATIENCE)
+    sock.sendall(denied())
+
+
+def waiting():
+    sock = Conn()
+    sock.setblocking(False)
+    sock.connect_ex((SITE, ANSWERS))
+    sock.settimeout(PATIENCE)
+    sock.sendall(denied())
+
+
+# ---- with the SYN -------------------------------------------------------------------------------------
+
+
+def at_once(sock):
+    sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
+    sock.setblocking(False)
+    try:
+        sock.sendto(denied(), FASTOPEN, (SITE, ANSWERS))
+    except BlockingIOError:
+        pass
+
+
+def fast_open():
+    at_once(Conn())
+
+
+def fast_open_again():
+    sock = dial()
+    sock.say(BODY_WITHOUT_END)
+    disconnect(sock)
+    at_once(sock)
+
+
+def later_open(sock):
+    sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, FASTOPEN_CONNECT, 1)
+    sock.connect((SITE, ANSWERS))
+    sock.sendall(denied())
+
+
+def fast_open_connect():
+    later_open(Conn())
+
+
+def fast_open_connect_again():
+    sock = dial()
+    sock.say(BODY_WITHOUT_END)
+    disconnect(sock)
+    later_open(sock)
+
+
+def simultaneous():
+    """Its peer calls back while it is called."""
+    dial(ANSWERS, CALLER).sendall(denied())
+
+
+# ---- of other kinds -----------------------------------------------------------------------------------
+
+
+def ipv6():
+    sock = dial(ANSWERS, SITE6, socket.AF_INET6)
+    sock.ask()
+    sock.sendall(denied())
+
+
+def mapped():
+    sock = dial(ANSWERS, "::ffff:" + SITE, socket.AF_INET6)
+    sock.ask()
+    sock.sendall(denied())
+
+
+def mptcp():
+    dial(protocol=MPTCP).sendall(denied())
+
+
+def repair():
+    sock = dial()
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
+    try:
+        sock.sendall(denied())
+    finally:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 0)
+
+
+def upper_layer():
+    sock = dial()
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+    except OSError:
+        pass  # there is none here
+    sock.sendall(denied())
+
+
+def half_closed():
+    sock = dial()
+    sock.ask()
+    sock.shutdown(socket.SHUT_RD)
+    sock.sendall(denied())
+
+
+def handed_on():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = dial()
+    sock.ask()
+    socket.send_fds(ours, [b"x"], [sock.fileno()])
+    _, fds, _, _ = socket.recv_fds(theirs, 1, 1)
+    os.write(fds[0], denied())
+
+
+# ---- while the rules change ---------------------------------------------------------------------------
+
+
+def swapped():
+    """A line of stdin says that other rules hold: /ok is denied, /other is not."""
+    before, after = dial(), dial()
+    status = before.ask()
+    print("open", flush=True)
+    sys.stdin.readline()
+    after.fine = True
+    after.ask(ALLOWED.replace(b"/ok", b"/other"))
+    try:
+        before.sendall(ALLOWED)
+    except PermissionError:
+        status += "_EACCES"
+    return status
