@@ -13,11 +13,18 @@
 #include "bpf/bypass.h"
 #include "bpf/exchange.h"
 #include "bpf/judge.h"
+#include "bpf/keyed.h"
 #include "bpf/socket.h"
-#include "bpf/speech.h"
 #include "bpf/turn.h"
 
-/* A socket may connect again; what it was before is over. */
+/* A socket may connect again; what it said before, by whichever keys, is over. */
+static __always_inline void forget(struct bpf_sock *sk, __u64 cookie)
+{
+    bpf_sk_storage_delete(&speeches, sk);
+    bpf_sk_storage_delete(&keys, sk);
+    bpf_map_delete_elem(&keyed, &cookie);
+}
+
 static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *origin,
                                  enum outcome outcome, bool judged)
 {
@@ -28,7 +35,7 @@ static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *o
         return false;
     if (noted->told)
         tell_connection(ABI_SOCKET_CLOSE, noted);
-    bpf_sk_storage_delete(&speeches, sk);
+    forget(sk, origin->cookie);
     __builtin_memset(noted, 0, sizeof(*noted));
     noted->origin = *origin;
     noted->steered = outcome == STEERED;
@@ -63,6 +70,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
 
     request.pod = pod_of_current(&origin.pod);
     if (!request.pod) {
+        forget(sk, bpf_get_socket_cookie(ctx));
         bpf_sk_storage_delete(&connections, sk);
         return UNTOUCHED; /* not ours: nothing about it changes */
     }

@@ -19,6 +19,17 @@ struct {
     __type(value, struct speech);
 } keyed SEC(".maps") __weak;
 
+/* Which directions of a socket were told. */
+struct keys {
+    __u8 told[ABI_DIRECTIONS];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct keys);
+} keys SEC(".maps") __weak;
+
 /* Where what is sent goes on once the kernel encrypts it, beside what is received. */
 static __always_inline struct speech *speech_going_on(struct speech *speech)
 {

@@ -16,17 +16,6 @@
 
 enum { SOL_TLS = 282 }; /* <sys/socket.h> needs a libc for the target */
 
-/* Which directions of a socket were told. */
-struct keys {
-    __u8 told[ABI_DIRECTIONS];
-};
-struct {
-    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct keys);
-} keys SEC(".maps");
-
 static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
                                       __u64 pod, __u64 cookie, enum abi_direction direction)
 {
