@@ -463,6 +463,7 @@ enum abi_said_flags {
     ABI_SAID_BEGINS = 1 << 1,  /* a head begins with the first byte */
     ABI_SAID_UNSEEN = 1 << 2,  /* DENIED: for it cannot be read */
     ABI_SAID_RECORDS = 1 << 3, /* TLS records as the program made them itself */
+    ABI_SAID_AGAIN = 1 << 4,   /* DENIED: these, or some of them, were told when they were said */
 };
 enum { ABI_SAID_MAX = 16384 };
 struct abi_said {
@@ -476,7 +477,7 @@ struct abi_said {
                        is not among them */
     __u64 lost;     /* bytes before these that should have come: the ring was full, ... */
     __u32 len;
-    __u32 pad;
+    __u32 before; /* DENIED: so many bytes before these, told or skipped, did not go either */
     __u8 bytes[ABI_SAID_MAX]; /* sent only as far as it is filled */
 };
 _Static_assert(__builtin_offsetof(struct abi_said, bytes) == 48, "abi_said: see proxy/kernel/");

@@ -155,8 +155,11 @@ static __always_inline long hear_span(struct hearing *hearing, struct speech_sid
     }
     side->at += n; /* as if it had passed */
     side->refusal = HEAR_JUDGES(direction) ? objection(speech, side, what, sealed) : HEAR_GOES;
-    if (side->refusal)
+    if (side->refusal) {
+        if (what & SPELL_TURNED)
+            side->at += hear_odd(side); /* it may tell why */
         return 1;
+    }
     side->at -= n;
     hear_pass(hearing, side, n, wanted);
     if (what & SPELL_TURNED)

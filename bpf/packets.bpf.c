@@ -53,6 +53,8 @@ static void hear_tell(struct hearing *hearing, struct speech_side *side, enum ab
         return; /* told when they were said */
     if (len > ABI_SAID_MAX)
         len = ABI_SAID_MAX; /* is never more */
+    if (side == &hearing->speech->sides[LEAVING])
+        side->flags |= ABI_SAID_AGAIN;
 #define LOAD(to, len) !bpf_skb_load_bytes(hearing->from, from, to, len)
     if (!SAY(hearing->speech, side, direction_of(hearing, side), kind, len, LOAD))
         side->lost += len;

@@ -34,7 +34,7 @@ static __always_inline void fill_said(struct abi_said *record, const struct spee
     record->skipped = side->skipped;
     record->lost = side->lost;
     record->len = len;
-    record->pad = 0;
+    record->before = kind == ABI_SAID_DENIED ? side->since : 0;
     side->skipped = side->lost = 0;
 }
 

@@ -208,6 +208,7 @@ int hear_sent(struct sk_msg_md *msg)
     side->pid = bpf_get_current_pid_tgid() >> 32;
     side->at = side->since = heard_before(sk, hearing.speech, side, msg->size);
     if (side->refusal) { /* some of it is told */
+        side->flags = ABI_SAID_AGAIN;
         side->since = 0;
         side->at = msg->size < ODD_MAX ? msg->size : ODD_MAX;
     } else {

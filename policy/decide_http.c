@@ -9,7 +9,7 @@ static bool has_one_host(const struct facts_request *request)
 
     for (size_t i = 0; i < request->fields_len; i++)
         hosts += span_equal_nocase(request->fields[i].name, "host");
-    return request->host && hosts <= 1;
+    return (request->host || request->cut) && hosts <= 1;
 }
 
 static void refuse_bad(const struct search_hit *hit, const char *why, struct policy_verdict *out)

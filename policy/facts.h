@@ -141,7 +141,7 @@ struct facts_field {
     struct span name, value;
 };
 struct facts_request {
-    const char *protocol; /* "HTTP/1.1", "HTTP/2"; static; NULL: the head was not whole */
+    const char *protocol; /* "HTTP/1.1", "HTTP/2"; static; NULL: not known */
     uint32_t stream;      /* of HTTP/1: the number of the request on its connection, from 1 */
     struct span method;
     struct span url;     /* the target as sent, of HTTP/2: ":path" */
@@ -151,6 +151,7 @@ struct facts_request {
     uint16_t port;       /* ... behind it; 0: none was written */
     const char *name;    /* whom TLS is with, and so all that may be asked for; NULL: anybody */
     bool fits;           /* ... or this, as upstream's certificate has it, too */
+    bool cut;            /* its head was not whole: what is not here was perhaps to come */
     const struct facts_field *fields; /* without pseudo-headers, in order */
     size_t fields_len;
 };

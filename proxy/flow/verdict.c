@@ -211,15 +211,16 @@ bool verdict_found(struct flow *flow, const struct finding *finding)
     return follow(flow, &told.verdict);
 }
 
-void verdict_unexplained(struct flow *flow, const struct facts_request *request)
+void verdict_unexplained(struct flow *flow, const char *why, const struct facts_request *request)
 {
-    static const struct policy_verdict refused = {
+    struct policy_verdict refused = {
         .verdict = VERDICT_DENY,
         .mode = POLICY_ENFORCE,
         .action = POLICY_RESET,
-        .reason = "refused on the kernel route, which could not decide it; no rule denies it",
     };
 
+    snprintf(refused.reason, sizeof(refused.reason),
+             "no rule denies it, but the kernel route could not decide it: %s", why);
     verdict_settle(flow, request ? POLICY_POINT_HTTP : POLICY_POINT_VISIBILITY, &refused, request);
 }
 

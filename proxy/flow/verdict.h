@@ -53,6 +53,8 @@ bool verdict_session(struct flow *flow, uint16_t version, const char *cipher);
 /* What follows cannot be read; why: a phrase. */
 bool verdict_unseen(struct flow *flow, const char *why);
 bool verdict_unseen_opaque(struct flow *flow, enum opaque why);
+/* ... of a request; NULL: of the flow. */
+bool verdict_settle_unseen(struct flow *flow, const char *why, const struct facts_request *request);
 /* A rule about TLS, or what it asks for, cannot be kept; place: the rule. */
 bool verdict_deny(struct flow *flow, enum policy_point point, const struct policy *policy,
                   const struct policy_place *place, const char *reason);
@@ -82,8 +84,8 @@ void verdict_request(struct flow *flow, const struct facts_request *request,
                      struct exchange_decision *decision);
 /* Something was found in what it carries: whether that goes on. */
 bool verdict_found(struct flow *flow, const struct finding *finding);
-/* The kernel has refused what policies allow. */
-void verdict_unexplained(struct flow *flow, const struct facts_request *request);
+/* The kernel has refused what policies allow; why: a phrase. */
+void verdict_unexplained(struct flow *flow, const char *why, const struct facts_request *request);
 /* There is no memory to look at what it carries, so it does not go on. */
 void verdict_blind(struct flow *flow);
 /* The latest verdict, into an event that is about it. */

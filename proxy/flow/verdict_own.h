@@ -36,5 +36,3 @@ bool verdict_settle(struct flow *flow, enum policy_point point,
 /* All is denied, as there was no memory to look policies up. */
 bool verdict_settle_unknown(struct flow *flow, enum policy_point point,
                             const struct facts_request *request);
-/* verdict_unseen() about a request. */
-bool verdict_settle_unseen(struct flow *flow, const char *why, const struct facts_request *request);

@@ -103,6 +103,10 @@ static void meet(struct flow *flow, bool up, struct span bytes)
 
 static void count(struct flow *flow, const struct abi_said *said, uint64_t len)
 {
+    struct stream *stream = flow->stream;
+    bool up = (said->direction == ABI_TX) != stream->opening.accepted;
+
+    (up ? &stream->up : &stream->down)->at += len;
     if (said->direction == ABI_TX)
         flow->pod.rx += len;
     else
@@ -163,27 +167,44 @@ static void read_plain(struct flow *flow, bool up, struct span bytes)
         feed(flow, up, bytes);
 }
 
-/* The kernel has refused what cannot be read, and so it was not seen as a request either. */
-static void denied_unseen(struct flow *flow)
+/* Whether what the kernel could not read is HTTP all the same, and so tells why. */
+static bool may_tell_why(struct flow *flow, const struct abi_said *said, struct span bytes)
 {
-    if (flow->stream->tls)
-        stream_tls_tell(flow);
-    else if (verdict_unseen_opaque(flow, OPAQUE_UNKNOWN))
-        verdict_unexplained(flow, NULL);
+    struct stream *stream = flow->stream;
+    const struct pipeline *line = &flow->relay.up;
+    bool begun = line->len;
+
+    if (stream->kind == STREAM_MEETING && (begun || http1_looks_like_request(bytes) == 1))
+        stream->kind = relay_decide(begun ? span_of(line->data, line->len) : bytes,
+                                    (struct span){0}, false) == RELAY_HTTP
+                           ? STREAM_HTTP1
+                           : STREAM_MEETING;
+    return stream->kind == STREAM_HTTP1 &&
+           (said->flags & ABI_SAID_BEGINS || begun || !line->in_head);
 }
 
 static void read_denied(struct flow *flow, bool up, const struct abi_said *said, struct span bytes)
 {
     struct stream *stream = flow->stream;
+    bool again = said->flags & ABI_SAID_AGAIN, unread = said->flags & ABI_SAID_UNSEEN;
+    uint64_t before = bytes.len + said->before;
 
     stream->denied = true;
     flow->gone = false;
-    if (said->flags & ABI_SAID_RECORDS)
+    stream->unsent = stream->up.at > before ? stream->up.at - before : 0;
+    stream_unsent(flow);
+    if (said->flags & ABI_SAID_RECORDS) {
         stream_tls_feed(flow, up, bytes);
-    else if (!(said->flags & ABI_SAID_UNSEEN))
+    } else if (!unread) {
         read_plain(flow, up, bytes);
-    if (said->flags & ABI_SAID_UNSEEN)
-        denied_unseen(flow);
+    } else if (!again && may_tell_why(flow, said, bytes)) {
+        if (said->flags & ABI_SAID_BEGINS)
+            stream_http1_afresh(flow);
+        stream_http1_feed(flow, up, bytes);
+        unread = false;
+    }
+    if (unread)
+        stream_denied_unread(flow, again);
     else if (stream->kind == STREAM_HTTP1)
         stream_http1_denied(flow);
     else if (stream->kind == STREAM_HTTP2)
@@ -203,7 +224,7 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
 
     flow->said_ns = said->time_ns;
     lost += said->lost;
-    count(flow, said, said->skipped + lost + bytes.len);
+    count(flow, said, said->skipped + lost + (said->flags & ABI_SAID_AGAIN ? 0 : bytes.len));
     if (said->skipped && !side->waits)
         skip(flow, up, said->skipped);
     if (lost)

@@ -1,37 +1,86 @@
 /* stream_denied: what the kernel has refused: told as policies say, who were not asked. One send
  * may hold several requests, of which none has gone. */
+#include <string.h>
+
 #include "events/flow_event.h"
 #include "proxy/kernel/stream_own.h"
+
+static const char together[] = "not sent: in one send with what was refused";
 
 static void refuse(struct flow *flow, struct exchange *exchange, const char *reason)
 {
     const struct exchange_decision decision = {VERDICT_DENY, 0, reason};
 
-    exchange_refused(flow, exchange, &decision);
+    if (exchange->event)
+        exchange_refused(flow, exchange, &decision);
     exchange_end(flow, exchange, NULL);
 }
+
+/* ---- why ---- */
+
+static bool has(struct span text, const char *what)
+{
+    return memmem(text.data, text.len, what, strlen(what));
+}
+
+/* What of a request that policies allow the kernel does not decide (README "Which requests go
+ * there"): a phrase. */
+static const char *why_undecided(const struct facts_request *request)
+{
+    static const char *const spellings[] = {"//", "/.", "%", "\\", ";"};
+
+    if (span_equal(request->method, BYTES("CONNECT")))
+        return "it asks for a tunnel";
+    if (request->upgrade.len)
+        return "it asks to become another protocol";
+    if (!request->host)
+        return "it has no Host";
+    if (has(request->url, "https://"))
+        return "its target says https";
+    if (request->host[0] == '[')
+        return "its Host is an IPv6 address";
+    for (size_t i = 0; i < ARRAY_SIZE(spellings); i++)
+        if (has(request->path, spellings[i]))
+            return "servers could read its path in another spelling";
+    return request->cut ? "its head was not whole" : "its rules want more than is read there";
+}
+
+/* As policies say of what cannot be read. */
+static void judge_unread(struct flow *flow, const char *why, const struct facts_request *request)
+{
+    if (verdict_settle_unseen(flow, why, request))
+        verdict_unexplained(flow, why, request);
+}
+
+static struct facts_request told_of(const struct flow_event *event)
+{
+    return (struct facts_request){
+        .method = span_of_text(event->http.method ? event->http.method : ""),
+        .path = span_of_text(event->http.path ? event->http.path : ""),
+        .host = event->http.host,
+    };
+}
+
+/* ---- what is told ---- */
 
 /* Of what the kernel has refused at once, one that policies allow: it is another one's fault, or
  * the kernel's. */
 static void tell_unexplained(struct flow *flow, bool others)
 {
-    struct exchange *exchange = &flow->stream->unexplained;
+    struct stream *stream = flow->stream;
+    struct exchange *exchange = &stream->unexplained;
     struct flow_event *event = exchange->event;
     struct facts_request request;
 
     if (!event)
         return;
     if (others) {
-        refuse(flow, exchange, "sent together with what was refused");
+        refuse(flow, exchange, together);
         return;
     }
-    request = (struct facts_request){
-        .method = span_of_text(event->http.method),
-        .path = span_of_text(event->http.path),
-        .host = event->http.host,
-    };
+    request = told_of(event);
     verdict_next(flow);
-    verdict_unexplained(flow, &request);
+    verdict_unexplained(flow, stream->why_unexplained, &request);
     verdict_onto(flow, event);
     refuse(flow, exchange, flow->verdicts.said);
 }
@@ -47,6 +96,7 @@ void stream_deny(struct flow *flow, const struct facts_request *request)
     verdict_request(flow, request, &decision);
     if (decision.verdict != VERDICT_DENY) {
         exchange_begin(flow, &stream->unexplained, request);
+        stream->why_unexplained = why_undecided(request);
         return;
     }
     stream->explained = true;
@@ -55,12 +105,54 @@ void stream_deny(struct flow *flow, const struct facts_request *request)
     refuse(flow, &exchange, decision.reason);
 }
 
+void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *reason)
+{
+    struct facts_request request = {0};
+
+    if (exchange->event)
+        request = told_of(exchange->event);
+    tell_unexplained(flow, true);
+    flow->stream->explained = true;
+    verdict_next(flow);
+    judge_unread(flow, reason, &request);
+    if (exchange->event)
+        verdict_onto(flow, exchange->event);
+    refuse(flow, exchange, flow->verdicts.said);
+}
+
 void stream_denied(struct flow *flow)
 {
     struct stream *stream = flow->stream;
 
     if (!stream->explained && !stream->unexplained.event)
-        verdict_unexplained(flow, NULL); /* no request was seen in it */
+        verdict_unexplained(flow, "no request was seen in it", NULL);
     tell_unexplained(flow, stream->explained);
     stream->explained = false;
+}
+
+void stream_denied_unread(struct flow *flow, bool again)
+{
+    if (flow->stream->tls)
+        stream_tls_tell(flow);
+    else if (again || flow->stream->kind == STREAM_HTTP1)
+        judge_unread(flow, "what was to leave could not be read as it was said", NULL);
+    else if (verdict_unseen_opaque(flow, OPAQUE_UNKNOWN))
+        verdict_unexplained(flow, "it is neither TLS nor HTTP", NULL);
+}
+
+/* ---- requests that had been read before ---- */
+
+void stream_unsent(struct flow *flow)
+{
+    struct relay *relay = &flow->relay;
+    struct stream *stream = flow->stream;
+    unsigned kept = 0;
+
+    while (kept < relay->pending_len &&
+           stream->asked_at[(relay->pending_at + kept) % RELAY_PENDING_MAX] < stream->unsent)
+        kept++;
+    for (unsigned i = kept; i < relay->pending_len; i++)
+        refuse(flow, &relay->pending[(relay->pending_at + i) % RELAY_PENDING_MAX].exchange,
+               together);
+    relay->pending_len = kept;
 }

@@ -83,7 +83,9 @@ static bool is_judged(const struct flow *flow)
     return !flow->stream->opening.accepted;
 }
 
-static void request_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base)
+/* at: where it begins. */
+static void request_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base,
+                         uint64_t at)
 {
     struct relay *relay = &flow->relay;
     struct facts_field fields[HTTP1_FIELDS_MAX];
@@ -104,6 +106,7 @@ static void request_seen(struct flow *flow, const struct http1_head *head, const
     make_room(flow);
     relay->pending_len++;
     pending = newest(relay);
+    flow->stream->asked_at[pending - relay->pending] = at;
     pending->head = span_equal(request.method, BYTES("HEAD"));
     pending->connect = span_equal(request.method, BYTES("CONNECT"));
     pending->upgrade = head->upgrade;
@@ -131,22 +134,46 @@ static void request_ends(struct flow *flow)
     relay->settling = http1_head(relay->request)->upgrade;
 }
 
+/* What there is of a head that is not whole, or makes no sense. Its server may answer to what has
+ * gone of one that was refused. */
+static struct facts_request begun_facts(struct flow *flow, struct span head,
+                                        char host[AUTHORITY_HOST_MAX])
+{
+    const struct http1_head *parsed = http1_head(flow->relay.request);
+    struct stream *stream = flow->stream;
+    struct facts_request request = {.stream = request_number(flow), .cut = true};
+
+    http1_words(head, &request.method, &request.url);
+    request.path = exchange_path(request.url);
+    /* as on the proxy route: with a field the request line is whole */
+    if (parsed->fields_len && http1_authority(parsed, head.data, host, AUTHORITY_HOST_MAX))
+        request.host = host;
+    if (stream->denied && stream->up.at - head.len < stream->unsent)
+        stream->unowed++;
+    return request;
+}
+
 /* It is HTTP no more, or was not. What is known of it is told. */
 static void request_is_odd(struct flow *flow, struct span head)
 {
     struct relay *relay = &flow->relay;
     const char *reason = http1_reason(relay->request);
-    struct facts_request request = {0};
+    char host[AUTHORITY_HOST_MAX];
+    struct facts_request request;
     struct exchange exchange;
 
     if (relay->up.in_head) {
-        request.stream = request_number(flow);
-        http1_words(head, &request.method, &request.url);
-        request.path = exchange_path(request.url);
+        request = begun_facts(flow, head, host);
         exchange_begin(flow, &exchange, &request);
-        exchange_end(flow, &exchange, reason);
+        if (flow->stream->denied)
+            stream_deny_odd(flow, &exchange, reason);
+        else
+            exchange_end(flow, &exchange, reason);
     } else if (relay->pending_len) {
-        exchange_end(flow, &newest(relay)->exchange, reason);
+        if (flow->stream->denied)
+            stream_deny_odd(flow, &newest(relay)->exchange, reason);
+        else
+            exchange_end(flow, &newest(relay)->exchange, reason);
         relay->pending_len--;
         flow->stream->unowed++;
     }
@@ -236,7 +263,12 @@ static void answer_ends(struct flow *flow)
 static void answer_is_odd(struct flow *flow)
 {
     const char *reason = http1_reason(flow->relay.response);
+    const struct relay *relay = &flow->relay;
 
+    if (relay->down.in_head && flow->stream->unowed && !relay->pending_len) {
+        flow->stream->unowed--;
+        return; /* what it answers was told, perhaps as refused */
+    }
     if (!flow->why.text[0])
         err_set(&flow->why, -EPROTO, "the upstream's answer could not be read: %s", reason);
     exchange_end(flow, &flow->relay.answering, flow->why.text);
@@ -290,7 +322,8 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
         return false;
     case HTTP1_HEAD:
         if (up)
-            request_seen(flow, http1_head(relay->request), head.data);
+            request_seen(flow, http1_head(relay->request), head.data,
+                         flow->stream->up.at - head.len);
         else
             answer_seen(flow, http1_head(relay->response), head.data);
         line->in_head = false;
@@ -337,6 +370,14 @@ static bool append(struct flow *flow, struct pipeline *line, struct span bytes)
     return true;
 }
 
+static void no_room(struct flow *flow, bool up)
+{
+    if (!flow->why.text[0])
+        err_set(&flow->why, -ENOBUFS, "not enough memory to read %s's head",
+                up ? "a request" : "an answer");
+    stream_http1_lost(flow, up);
+}
+
 /* A head that is not whole, or what cannot be read before an answer has come: [from, bytes.len), of
  * which so much was parsed. It may be the line's own bytes. */
 static void keep(struct flow *flow, bool up, struct span bytes, size_t from, size_t parsed)
@@ -348,7 +389,7 @@ static void keep(struct flow *flow, bool up, struct span bytes, size_t from, siz
         memmove(line->data, left.data, left.len);
         line->len = left.len;
     } else if (left.len && !append(flow, line, left)) {
-        stream_http1_lost(flow, up);
+        no_room(flow, up);
         return;
     }
     line->parsed = parsed - from;
@@ -370,6 +411,7 @@ static void hand_on(struct flow *flow, bool up, struct span bytes)
         return;
     flow->pod.rx -= said.direction == ABI_TX ? bytes.len : 0; /* they were counted */
     flow->pod.tx -= said.direction == ABI_RX ? bytes.len : 0;
+    (up ? &stream->up : &stream->down)->at -= bytes.len;
     kernel_stream_said(flow, &said, bytes, 0);
 }
 
@@ -410,7 +452,7 @@ void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
     if (line->len) {
         at = line->parsed;
         if (line->len + bytes.len > HTTP1_HEAD_MAX + SETTLING_MAX || !append(flow, line, bytes)) {
-            stream_http1_lost(flow, up);
+            no_room(flow, up);
             return;
         }
         bytes = span_of(line->data, line->len);
@@ -479,15 +521,20 @@ void stream_http1_lost(struct flow *flow, bool up)
     give_up(flow, up);
 }
 
+void stream_http1_afresh(struct flow *flow)
+{
+    give_up(flow, true);
+    flow->stream->up.waits = false;
+}
+
 void stream_http1_denied(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
-    struct facts_request request = {0};
+    char host[AUTHORITY_HOST_MAX];
+    struct facts_request request;
 
     if (relay->request && relay->up.in_head && relay->up.len) { /* not even its head was whole */
-        request.stream = request_number(flow);
-        http1_words(span_of(relay->up.data, relay->up.len), &request.method, &request.url);
-        request.path = exchange_path(request.url);
+        request = begun_facts(flow, span_of(relay->up.data, relay->up.len), host);
         stream_deny(flow, &request);
     }
     stream_denied(flow);
@@ -500,7 +547,10 @@ void stream_http1_end(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
 
-    if (!relay->response || relay->down.in_head)
+    if (relay->up.in_head && relay->up.len && !relay->settling && !flow->why.text[0])
+        err_set(&flow->why, -EPROTO, "closed within a request's head, of which %zu bytes had come",
+                relay->up.len);
+    if (!relay->response || (relay->down.in_head && !relay->down.len))
         return;
     if (http1_eof(relay->response) == HTTP1_DONE)
         answer_ends(flow);

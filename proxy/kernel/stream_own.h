@@ -19,6 +19,7 @@ struct stream_side {
     bool heard;    /* something of it in plain text */
     bool waits;    /* bytes are missing: nothing is read before the next head */
     uint64_t lost; /* bytes, so far */
+    uint64_t at;   /* bytes, read or not */
 };
 
 struct stream_tls;
@@ -29,12 +30,15 @@ struct stream {
     enum stream_kind kind;
     bool skipping; /* what is being read are zeros, in the place of what was not handed up */
     bool denied;   /* ... is what the kernel has refused */
-    struct exchange unexplained; /* of that, a request that policies allow */
-    bool explained;              /* ... and another one they do not */
-    unsigned unowed;             /* answers to come whose requests were told already */
-    struct stream_side up, down; /* requests, answers */
-    struct stream_tls *tls;      /* NULL: no handshake was seen */
-    struct stream_http2 *http2;  /* of STREAM_HTTP2 */
+    struct exchange unexplained;          /* of that, a request that policies allow */
+    bool explained;                       /* ... and another one they do not */
+    const char *why_unexplained;          /* ... why that is not decided there */
+    uint64_t unsent;                      /* what was asked from here on has not gone: up.at */
+    uint64_t asked_at[RELAY_PENDING_MAX]; /* where the heads begin of those that wait: up.at */
+    unsigned unowed;                      /* answers to come whose requests were told already */
+    struct stream_side up, down;          /* requests, answers */
+    struct stream_tls *tls;               /* NULL: no handshake was seen */
+    struct stream_http2 *http2;           /* of STREAM_HTTP2 */
 };
 
 /* Whether what answers say comes here at all. */
@@ -52,8 +56,14 @@ void stream_turns_opaque(struct flow *flow, enum opaque why);
 
 /* A request that the kernel has refused, or that was sent with one. */
 void stream_deny(struct flow *flow, const struct facts_request *request);
+/* ... that makes no sense: exchange, which ends. */
+void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *reason);
 /* That was all of what it refused at once. */
 void stream_denied(struct flow *flow);
+/* It has refused what was not read; again: for it was not what had been said. */
+void stream_denied_unread(struct flow *flow, bool again);
+/* Those that were read before and have not gone either, in one send with it. */
+void stream_unsent(struct flow *flow);
 
 /* ---- stream_tls.c: handshakes ---- */
 
@@ -72,6 +82,8 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len);
 void stream_http1_lost(struct flow *flow, bool up);
 /* What was refused ends here. */
 void stream_http1_denied(struct flow *flow);
+/* A head begins with what comes next, whatever there was. */
+void stream_http1_afresh(struct flow *flow);
 /* No more comes. */
 void stream_http1_end(struct flow *flow);
 

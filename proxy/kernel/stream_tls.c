@@ -209,7 +209,7 @@ static void note_unseen(struct flow *flow)
     facts_set_opaque(&flow->facts, OPAQUE_OWN_TLS);
     if (!flow->stream->opening.accepted && verdict_unseen_opaque(flow, OPAQUE_OWN_TLS) &&
         flow->stream->denied)
-        verdict_unexplained(flow, NULL);
+        verdict_unexplained(flow, "its program encrypts it", NULL);
 }
 
 void stream_tls_tell(struct flow *flow)

@@ -86,7 +86,7 @@ static const struct {
      {{BYTES(GET "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")}},
      -EACCES,
      {0},
-     BYTES(GET "POST / HTTP/1.1\r\nHost: a\r\nHost:"),
+     BYTES(GET "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), /* and what tells why */
      ABI_SAID_UNSEEN},
     {"a head in pieces, denied with its end",
      {JUDGED, .rules = 1, .denies = 2},
@@ -122,7 +122,7 @@ static const struct {
      {{BYTES("\x01hello")}},
      -EACCES,
      {0},
-     BYTES("\x01"),
+     BYTES("\x01hello"),
      ABI_SAID_UNSEEN},
     {"records",
      {0},
@@ -172,6 +172,19 @@ static void what_may_not_go_does_not(void **state)
         assert_memory_equal(spoken[ABI_TX].bytes, cases[i].told.data, spoken[ABI_TX].len);
         assert_int_equal(spoken[ABI_TX].flags & cases[i].flags, cases[i].flags);
     }
+}
+
+static void what_else_did_not_go_is_counted(void **state)
+{
+    static const struct script script = {
+        {BYTES(GET), BYTES(GET GET "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")}};
+    static const struct abi_spelling spelling = {JUDGED, .rules = 1};
+
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN);
+    spoken_spell(&spelling);
+    speak(play, &script, (struct span){0});
+    assert_int_equal(spoken[ABI_TX].before, 2 * (sizeof(GET) - 1));
 }
 
 /* ---- a program that changes what it sends while it sends it ---- */
@@ -265,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(what_may_not_go_does_not),
+        spoken_test(what_else_did_not_go_is_counted),
         spoken_test(what_is_changed_meanwhile_does_not_leave_either),
     };
 

@@ -38,6 +38,7 @@ static int on_said(void *arg, void *data, size_t size)
     to->lost += said->lost;
     to->begins += said->flags & ABI_SAID_BEGINS ? 1 : 0;
     to->denied = said->kind == ABI_SAID_DENIED;
+    to->before = said->before;
     to->flags |= said->flags;
     to->pid = said->pid;
     return 0;

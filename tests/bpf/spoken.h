@@ -20,6 +20,7 @@ struct spoken {
     uint64_t skipped, lost;
     unsigned begins; /* heads */
     bool denied;     /* the last of them did not go */
+    uint32_t before; /* ... so many before these did not, either */
     uint8_t flags;   /* enum abi_said_flags, of all pieces */
     uint32_t pid;
 };

@@ -136,3 +136,28 @@ done
 diff "$T/proxy.refused" "$T/kernel.refused" >&9 || fail "what is refused is told differently"
 expect_eq "reasons told" 1 "$(grep -c '"reason":"no rule allows GET /none"' "$T/kernel.refused")"
 echo "ok: what is refused does not leave, and is told with the same reason"
+
+# ---- what makes no sense, or has no end ------------------------------------------------
+
+for route in proxy kernel; do
+    sed -i "s/^  route: .*/  route: $route/" "$T/policy.yaml"
+    clean "${IN_POD[@]}" "$SALLYPORT" exec --policy "$T/policy.yaml" -o json --events-file "$EVENTS" \
+        -- /usr/bin/python3 "$HERE/kernel_replay.py" refused 203.0.113.10 80 2>"$T/client.err"
+    jq -r '.process_http // empty | "\(.method) \(.host) \(.path) \(.verdict) \(.error | sub("^denied by.*: "; ""))"' \
+        "$EVENTS" | sort >"$T/$route.refused"
+done
+diff "$T/proxy.refused" "$T/kernel.refused" >&9 || fail "what makes no sense is told differently"
+clean "${IN_POD[@]}" "$SALLYPORT" exec --policy "$T/policy.yaml" -o json --events-file "$EVENTS" \
+    -- /usr/bin/python3 "$HERE/kernel_replay.py" odd 203.0.113.10 80 2>"$T/client.err"
+jq -r '.process_http // .process_close // empty | .error // empty | sub("^denied by.*: "; "")' "$EVENTS" | sort >"$T/got"
+sort >"$T/wanted" <<'WANTED'
+no rule allows GET /none
+not sent: in one send with what was refused
+no rule allows GET /none
+not sent: in one send with what was refused
+no rule allows GET /none
+closed within a request's head, of which 39 bytes had come
+too many fields
+WANTED
+diff "$T/wanted" "$T/got" >&9 || fail "in pieces, several at once or without an end: told wrong"
+echo "ok: so is what makes no sense, what is said in pieces, several at once, and what has no end"

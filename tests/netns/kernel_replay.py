@@ -1,5 +1,6 @@
 """Recorded exchanges, said in pieces cut by a seed, both ways: kernel_replay.py serve ADDRESS PORT SEEDS |
 ask ADDRESS PORT SEED. The answers that seed N cuts are at PORT + N.
+What shall be refused, or has no end, each on a connection of its own: refused | odd ADDRESS PORT.
 
 Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
 it is not what was recorded.
@@ -134,10 +135,53 @@ def serve(address, port, seed):
             threading.Thread(target=run, args=(sock,), daemon=True).start()
 
 
+# to where /a alone is allowed
+REFUSED = [
+    b"GET /none HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET /a HTTP/1.1\r\n\r\n",
+    b"GET /a HTTP/1.1\nHost: replay.example\n\n",
+    b"FOO /a HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"GET http://other.example/a HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET /a HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
+    b"GET  /a HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"GET /a HTTP/1.1\r\n" + HOST + b"X: y\r\n z\r\n\r\n",
+]
+
+
+ENDLESS = b"GET /a HTTP/1.1\r\n" + HOST + b"".join(b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(1000))
+# in pieces, and more than one
+ODD = [
+    [REFUSED[0][i:i + 1] for i in range(len(REFUSED[0]))],
+    [get(b"/a") + REFUSED[0]],
+    [b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n" + b"0" * 100000 + REFUSED[0]],
+    [get(b"/a")[:-2]],
+    [ENDLESS],
+]
+
+
+def each(address, port, connections):
+    for pieces in connections:
+        with socket.create_connection((address, port), 30) as sock:
+            prepare(sock)
+            try:
+                for piece in pieces:
+                    sock.sendall(piece)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+            except OSError:
+                pass
+
+
 what, where = sys.argv[1:3]
-base, most = map(int, sys.argv[3:])
+base, *most = map(int, sys.argv[3:])
 if what == "ask":
-    ask(where, base + most, most)
+    ask(where, base + most[0], most[0])
+elif what == "refused":
+    each(where, base, [[text] for text in REFUSED])
+elif what == "odd":
+    each(where, base, ODD)
 else:
-    for number in range(1, most + 1):
+    for number in range(1, most[0] + 1):
         threading.Thread(target=serve, args=(where, base, number)).start()

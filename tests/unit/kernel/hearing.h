@@ -22,6 +22,7 @@ struct piece {
     uint8_t flags;
     bool denied;
     uint64_t skipped, lost;
+    uint32_t before; /* denied: so many before these, too */
     uint16_t keys; /* instead: the program hands over keys of this version */
 };
 
@@ -198,6 +199,7 @@ static inline void hears(const struct piece *piece)
         .skipped = piece->skipped,
         .lost = piece->lost,
         .len = (uint32_t)piece->bytes.len,
+        .before = piece->before,
     };
     const struct abi_ktls keys = {
         .direction = (uint8_t)piece->direction,

@@ -16,6 +16,18 @@
 #define GET(path)       "GET " path " " KEEPS "\r\n"
 #define FINE(len, body) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n" body
 #define NO_RULE         "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
+#define UNDECIDED(why)  "no rule denies it, but the kernel route could not decide it: " why
+#define TOGETHER        "not sent: in one send with what was refused"
+#define ODD(text)                                                                                  \
+    {                                                                                              \
+        ABI_TX, BYTES(text), ABI_SAID_BEGINS | ABI_SAID_UNSEEN, .denied = true                     \
+    }
+#define BY_RULE "denied by policy p, egress[0].toPorts[0].rules.http[0]: "
+#define ODDLY(method, line, why)                                                                   \
+    "policy deny reset visibility " method ": " why "\n" line                                      \
+    " #1 plaintext deny error: " BY_RULE why "\nclosed plaintext\n"
+#define F4  "a: b\r\na: b\r\na: b\r\na: b\r\n"
+#define F16 F4 F4 F4 F4
 
 static const struct row {
     const char *name;
@@ -132,7 +144,7 @@ static const struct row {
      .want = "closed opaque/server first\n"},
     {"a request that makes no sense", .whole = true,
      .pieces = {UP("GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")},
-     .want = "GET /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+     .want = "GET a /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
 
     /* what else HTTP leads to */
     {"a WebSocket", .whole = true,
@@ -180,32 +192,128 @@ static const struct row {
              "closed plaintext\n"},
     {"refused by the kernel alone", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/fine")), .denied = true}},
-     .want = "policy deny reset http GET: refused on the kernel route, which could not decide it; "
-             "no rule denies it\n"
-             "GET a.example /fine #1 plaintext deny error: denied: refused on the kernel route, "
-             "which could not decide it; no rule denies it\n"
-             "closed plaintext\n"},
+     .want = "policy deny reset http GET: " UNDECIDED(
+         "its rules want more than is read there") "\n"
+                                                   "GET a.example /fine #1 plaintext deny error: "
+                                                   "denied: " UNDECIDED("its rules want more than "
+                                                                        "is read there") "\n"
+                                                                                         "closed "
+                                                                                         "plaintext"
+                                                                                         "\n"},
+    {"... in a path that some read otherwise", .whole = true,
+     .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /.*}]}}]}]",
+     .pieces = {{ABI_TX, BYTES(GET("/%61")), .denied = true}},
+     .want = "policy deny reset http GET: " UNDECIDED(
+         "servers could read its path in another spelling") "\n"
+                                                            "GET a.example /%61 #1 plaintext deny "
+                                                            "error: denied: " UNDECIDED(
+                                                                "servers could read its path in "
+                                                                "another spelling") "\n"
+                                                                                    "closed "
+                                                                                    "plaintext\n"},
     {"refused beside one that is", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/fine") GET("/a")), .denied = true}},
-     .want = "GET a.example /fine #1 plaintext deny error: sent together with what was refused\n"
+     .want = "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
              "policy deny reset http GET: no rule allows GET /a\n"
              "GET a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
-             "no rule "
-             "allows GET /a\n"
+             "no rule allows GET /a\n"
+             "closed plaintext\n"},
+    {"... and was told before", .policy = NO_RULE, .whole = true,
+     .pieces = {UP(GET("/fine")),
+                UP(GET("/fine")),
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS, .denied = true,
+                 .before = sizeof(GET("/fine")) - 1},
+                DOWN(FINE("0", ""))},
+     .want = "GET a.example /fine #2 plaintext deny error: " TOGETHER "\n"
+             "policy deny reset http GET: no rule allows GET /a\n"
+             "GET a.example /a #3 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows GET /a\n"
+             "GET a.example /fine #1 200 after 3000000 plaintext\n"
+             "closed plaintext\n"},
+    {"... with a body", .policy = NO_RULE, .whole = true,
+     .pieces = {UP("POST /fine " KEEPS "Content-Length: 9\r\n\r\n"),
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS, .denied = true, .skipped = 9,
+                 .before = sizeof("POST /fine " KEEPS "Content-Length: 9\r\n\r\n") - 1 + 9}},
+     .want = "POST a.example /fine #1 up 9 plaintext deny error: " TOGETHER "\n"
+             "policy deny reset http GET: no rule allows GET /a\n"
+             "GET a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows GET /a\n"
              "closed plaintext\n"},
     {"refused by the kernel alone, with its body", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("POST /fine " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
-     .want = "policy deny reset http POST: refused on the kernel route, which could not decide it; "
-             "no rule denies it\n"
-             "POST a.example /fine #1 plaintext deny error: denied: refused on the kernel route, "
-             "which could not decide it; no rule denies it\n"
-             "closed plaintext\n"},
+     .want = "policy deny reset http POST: " UNDECIDED(
+         "its rules want more than is read there") "\n"
+                                                   "POST a.example /fine #1 plaintext deny error: "
+                                                   "denied: " UNDECIDED("its rules want more than "
+                                                                        "is read there") "\n"
+                                                                                         "closed "
+                                                                                         "plaintext"
+                                                                                         "\n"},
     {"refused before its head was whole", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("GET /a HTTP/1.1\r\nHo"), .denied = true}},
-     .want = "policy deny reset http GET: no Host\n"
-             "GET /a #1 plaintext deny error: denied by policy p, "
-             "egress[0].toPorts[0].rules.http[0]: no Host\n"
+     .want = "policy deny reset http GET: no rule allows GET /a\n"
+             "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows GET /a\n"
              "closed plaintext\n"},
+    {"... of which a part has gone, and is answered", .policy = NO_RULE, .whole = true,
+     .pieces = {UP("GET /a"), {ABI_TX, BYTES(" "), .denied = true}, DOWN("<html>Bad")},
+     .want = "policy deny reset http GET: no rule allows GET /a\n"
+             "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows GET /a\n"
+             "closed plaintext\n"},
+    {"... likewise, as HTTP", .policy = NO_RULE, .whole = true,
+     .pieces = {UP("GET /a"),
+                {ABI_TX, BYTES(" "), .denied = true},
+                DOWN("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")},
+     .want = "policy deny reset http GET: no rule allows GET /a\n"
+             "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows GET /a\n"
+             "closed plaintext\n"},
+    {"refused, for it makes no sense", .policy = NO_RULE, .whole = true,
+     .pieces = {ODD("GET /fine HTTP/1.1\r\n\r\n")}, .want = ODDLY("GET", "GET /fine", "no Host")},
+    {"... in pieces", .policy = NO_RULE, .whole = true,
+     .pieces = {UP("GET /fine HTTP/1.1\r\n"),
+                {ABI_TX, BYTES("\r\n"), ABI_SAID_UNSEEN, .denied = true}},
+     .want = ODDLY("GET", "GET /fine", "no Host")},
+    {"... behind another one", .policy = NO_RULE, .whole = true,
+     .pieces = {UP(GET("/fine")), DOWN(FINE("0", "")), ODD("GET /a " KEEPS "Host: b\r\n\r\n")},
+     .want = "GET a.example /fine #1 200 after 1000000 plaintext\n"
+             "policy deny reset visibility GET: two Host fields\n"
+             "GET a.example /a #2 plaintext deny error: " BY_RULE "two Host fields\n"
+             "closed plaintext\n"},
+    {"refused, for its Host is another one's", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("GET http://b.example/fine HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+                 .denied = true}},
+     .want = ODDLY("GET", "GET b.example http://b.example/fine", "a Host other than the target's")},
+    {"... a line's end", .policy = NO_RULE, .whole = true,
+     .pieces = {ODD("GET /fine HTTP/1.1\nHost: a\n\n")},
+     .want = ODDLY("GET", "GET /fine", "an LF without its CR")},
+    {"... a method", .policy = NO_RULE, .whole = true, .pieces = {ODD("FOO /fine " KEEPS "\r\n")},
+     .want = ODDLY("FOO", "FOO /fine", "an unknown method")},
+    {"... a length beside chunks", .policy = NO_RULE, .whole = true,
+     .pieces = {ODD("POST /fine " KEEPS "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")},
+     .want = ODDLY("POST", "POST a.example /fine", "Content-Length with Transfer-Encoding")},
+    {"refused, for it is nothing that is known", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("\1\2\3"), ABI_SAID_UNSEEN, .denied = true}},
+     .want = "policy deny reset visibility: it is neither TLS nor HTTP\n"
+             "closed plaintext error: " BY_RULE "it is neither TLS nor HTTP\n"},
+    {"refused, for it is not what was said", .policy = NO_RULE, .whole = true,
+     .pieces = {UP(GET("/fine")),
+                {ABI_TX, BYTES(GET("/fine")), ABI_SAID_UNSEEN | ABI_SAID_AGAIN, .denied = true}},
+     .want =
+         "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
+         "policy deny reset visibility: what was to leave could not be read as it was said\n"
+         "closed plaintext error: " BY_RULE "what was to leave could not be read as it was said\n"},
+    {"a head without an end", .whole = true,
+     .pieces = {UP(
+         "GET /a " KEEPS F4 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16)},
+     .want = "GET a.example /a #1 plaintext error: too many fields\nclosed plaintext\n"},
+    {"closed within a head", .pieces = {UP("GET /a " KEEPS)},
+     .want =
+         "closed plaintext error: closed within a request's head, of which 34 bytes had come\n"},
+    {"closed within an answer's head", .pieces = {UP(GET("/a")), DOWN("HTTP/1.1 200 OK\r\n")},
+     .want = "GET a.example /a #1 plaintext error: the upstream's answer was cut short\n"
+             "closed plaintext error: the upstream's answer was cut short\n"},
     {"refused with its body", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("POST /a " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
      .want = "policy deny reset http POST: no rule allows POST /a\n"
@@ -249,7 +357,8 @@ static void check(const struct row *row)
     hearing_closes();
     assert_string_equal(heard, row->want);
     for (const struct piece *piece = row->pieces; piece->bytes.len || piece->keys; piece++)
-        said[piece->direction] += piece->bytes.len + piece->skipped + piece->lost;
+        said[piece->direction] +=
+            piece->skipped + piece->lost + (piece->flags & ABI_SAID_AGAIN ? 0 : piece->bytes.len);
     assert_int_equal(heard_tx, said[ABI_TX]);
     assert_int_equal(heard_rx, said[ABI_RX]);
 }

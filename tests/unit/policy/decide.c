@@ -103,7 +103,7 @@ static const struct {
     bool hello; /* a ClientHello with tls for its name */
     uint16_t version;
     const char *cipher;
-    bool configured, cannot_resolve, plain, bad, upgrade;
+    bool configured, cannot_resolve, plain, bad, upgrade, cut;
 } cases[] = {
     /* nothing is asked of anybody */
     {"no policy", "", API, ALLOW},
@@ -313,6 +313,8 @@ static const struct {
     {"under rules without paths", "m", API, .method = "GET", .host = "api.example.com",
      .path = "/v1/a%2Fb", ALLOW},
     {"no Host", "a", API, .method = "GET", .path = "/v1/a", DENY, .bad = true, .says = "no Host"},
+    {"no Host yet", "a", API, .method = "GET", .path = "/v1/a", DENY, .cut = true,
+     .says = "no rule allows GET /v1/a"},
     {"no Host, and no rule to read it", "b", API, .method = "GET", .path = "/v1/a", DENY,
      BY("b", "egress")},
 
@@ -365,6 +367,7 @@ static void decide(size_t i, const struct policy_scope *scope, const struct poli
         .method = span_of_text(cases[i].method),
         .path = span_of_text(cases[i].path),
         .host = cases[i].host,
+        .cut = cases[i].cut,
         .upgrade = cases[i].upgrade ? BYTES("websocket") : BYTES(""),
         .fields = &field,
         .fields_len = cases[i].field != NULL,
