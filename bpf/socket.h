@@ -15,7 +15,7 @@
 
 /* A TCP socket of a pod, from its connect() on. Steered or not: every connection is told. */
 struct connection {
-    struct abi_origin origin;
+    struct abi_origin origin; /* first: proxy/pods/existing_heard.c reads it */
     __u8 src[16];
     __u64 tx, rx;             /* what it came to when the kernel closed it */
     __u32 first_tx, first_rx; /* sequence numbers before the first byte of either side */

@@ -320,6 +320,7 @@ static int take_kernel_route(struct agent *agent, const struct agent_settings *s
         .limits = &agent->limits,
         .workers = agent->workers,
         .workers_len = agent->workers_len,
+        .held = settings->runtime_dir,
     };
     int result = backend_new(&agent->backend, agent->keeper, settings->cgroup_fd,
                              !settings->names_no_route, err);

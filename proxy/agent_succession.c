@@ -45,6 +45,7 @@ void agent_restored(struct agent *agent)
     resolving_sweep(agent->resolving, is_registered, agent->pods);
     keeper_disarm_older(agent->keeper);
     lifecycle_restored(agent->lifecycle);
+    existing_restored(agent->existing);
     doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)

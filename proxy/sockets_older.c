@@ -58,7 +58,7 @@ static struct tracked *follow(struct sockets *sockets, const struct sockets_olde
         .visibility = older->visibility,
         .tls = older->tls,
         .unheard = older->unheard,
-        .began_ns = clock_read_ns(CLOCK_BOOTTIME),
+        .began_ns = older->began_ns ? older->began_ns : clock_read_ns(CLOCK_BOOTTIME),
         .tx = older->tx,
         .rx = older->rx,
     };

@@ -14,7 +14,8 @@ struct flow_row;
 struct sockets_older {
     struct addr src, dst;
     uint64_t cookie, tx, rx;
-    uint16_t tls; /* the version, where the kernel encrypts; else 0 */
+    uint64_t began_ns; /* boot clock; 0: nobody knows */
+    uint16_t tls;      /* the version, where the kernel encrypts; else 0 */
     enum route route;
     enum visibility visibility;
     struct process *process; /* with its flow count raised (identity.h), taken; or NULL */

@@ -125,7 +125,8 @@ static enum flow_state leave(struct flow *flow)
         !verdict_unseen_opaque(flow, flow->facts.opaque))
         return verdict_refused(flow);
     flow->facts.route = ROUTE_PASSTHROUGH;
-    if (flow->facts.where.host[0] || flow->facts.visibility == VISIBILITY_PASSTHROUGH)
+    if (flow->version_max &&
+        (flow->facts.where.host[0] || flow->facts.visibility == VISIBILITY_PASSTHROUGH))
         report_tls(flow); /* the name was seen, the rest was not */
     return pass_on(flow);
 }

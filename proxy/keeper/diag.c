@@ -99,7 +99,7 @@ static void read_info(struct span value, struct diag_socket *socket)
     socket->begun_here =
         socket->state == DIAG_SYN_SENT || (socket->state == DIAG_ESTABLISHED &&
                                            !info.tcpi_unacked && info.tcpi_bytes_acked == sent + 1);
-    socket->tx = info.tcpi_bytes_acked;
+    socket->tx = sent; /* of what is acknowledged the SYN may be one */
     socket->rx = info.tcpi_bytes_received;
     socket->waits = info.tcpi_notsent_bytes;
 }

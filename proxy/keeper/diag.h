@@ -32,7 +32,7 @@ struct diag_socket {
     uint64_t cookie;
     uint64_t inode;       /* of who has it open; 0: nobody has, or not yet */
     uint64_t cgroup;      /* of who made it; 0: that is not told */
-    uint64_t tx, rx;      /* bytes the other side acknowledged, and sent */
+    uint64_t tx, rx;      /* bytes it has sent, and received */
     uint32_t waits;       /* what it has not sent yet, a FIN with it */
     bool begun_here;      /* it is known that it connected; else: it, or the other side */
     uint16_t tls_version; /* as in a ClientHello, where the kernel encrypts; else 0 */

@@ -234,6 +234,7 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
     const struct stream_opening how = {
         .accepted = opening->accepted,
         .midway = opening->midway,
+        .since_ns = opening->since_ns,
         .seat = &seat->flow,
     };
     struct stream *stream = kernel_stream_new(&how);
@@ -243,8 +244,12 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
                         : NULL;
     if (!stream && opening->process)
         identity_flow_end(worker->parts.identity, &opening->process);
-    if (!seat->flow)
+    if (seat->flow) {
+        seat->flow->pod.rx = opening->tx;
+        seat->flow->pod.tx = opening->rx;
+    } else {
         worker_forget(worker, opening->pod);
+    }
     pod_unref(&opening->pod);
 }
 

@@ -21,6 +21,7 @@ struct lane_opening {
     struct process *process; /* taken; NULL: not known (yet) */
     struct pod *pod;         /* borrowed */
     bool accepted, midway;
+    uint64_t tx, rx, since_ns; /* midway: what had been said then; boot clock */
 };
 
 struct lane *lane_new(struct worker *worker); /* NULL: no memory */

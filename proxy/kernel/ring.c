@@ -44,7 +44,8 @@ struct ring {
     struct entry *over;
     struct lane **lanes; /* one a worker */
     unsigned pieces;     /* of this turn */
-    bool stopped, draining;
+    bool held, stopped, draining;
+    uint64_t begun_ns; /* boot clock */
     struct ring_stats stats;
 };
 
@@ -182,6 +183,9 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
         .pod = pod,
         .accepted = record->kind == ABI_SOCKET_ACCEPT,
         .midway = midway,
+        .tx = midway ? record->tx : 0,
+        .rx = midway ? record->rx : 0,
+        .since_ns = midway ? clock_read_ns(CLOCK_BOOTTIME) : 0,
     };
     struct entry *entry = calloc(1, sizeof(*entry));
     enum limit lacks = entry ? limits_admit(ring->parts.limits, pod) : LIMIT_MEMORY;
@@ -313,10 +317,12 @@ static int on_said(void *arg, void *data, size_t len)
         identity_catch_up(ring->parts.identity);
         entry = find(ring, said->cookie);
     }
-    if (entry)
+    if (entry) {
         pass_on(ring, entry, said);
-    else
+    } else {
         ring->stats.strays++;
+        ring->stats.lost += said->time_ns < ring->begun_ns ? said->len : 0;
+    }
     return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
 }
 
@@ -341,7 +347,7 @@ void ring_drain(struct ring *ring)
 {
     bool all;
 
-    if (ring->stopped || ring->draining)
+    if (ring->held || ring->stopped || ring->draining)
         return; /* from within: what it would read is about to be */
     ring->draining = true;
     ring->pieces = 0;
@@ -353,6 +359,12 @@ void ring_drain(struct ring *ring)
         lane_send(ring->lanes[i]);
     if (!all)
         event_active(ring->on_said, EV_READ, 0);
+}
+
+void ring_release(struct ring *ring)
+{
+    ring->held = false;
+    ring_drain(ring);
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *arg)
@@ -384,6 +396,8 @@ int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
     if (!ring)
         return err_set(err, -ENOMEM, "the kernel route");
     ring->parts = *parts;
+    ring->held = parts->held;
+    ring->begun_ns = clock_read_ns(CLOCK_BOOTTIME);
     ring->rows_len = ROWS_FIRST;
     ring->rows = calloc(ring->rows_len, sizeof(struct entry *));
     ring->lanes = calloc(parts->workers_len, sizeof(struct lane *));
@@ -408,7 +422,7 @@ void ring_stop(struct ring *ring)
 {
     if (ring->stopped)
         return;
-    ring_drain(ring);
+    ring_release(ring);
     for (size_t i = 0; i < ring->rows_len; i++)
         while (ring->rows[i])
             end(ring, ring->rows[i], clock_read_ns(CLOCK_BOOTTIME));

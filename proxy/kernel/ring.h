@@ -8,6 +8,7 @@
 #pragma once
 
 #include <event2/event.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -23,6 +24,7 @@ struct worker;
 struct ring_parts { /* all borrowed, all outlive it but the workers, which end before it is freed */
     struct event_base *base;
     int said_fd; /* the map */
+    bool held;   /* from the start: ring_release() */
     struct identity *identity;
     struct pods *pods;
     struct sockets *sockets;
@@ -43,13 +45,17 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record);
 void ring_adopt(struct ring *ring, const struct abi_socket *record);
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record);
 
+/* All is known that an agent before us had: until then what was said waits, for nobody could tell
+ * whose it is. */
+void ring_release(struct ring *ring);
 /* Takes in what was said so far: then what was closed before is over, too. */
 void ring_drain(struct ring *ring);
 
 /* So far, but for streams: those that are open. */
 struct ring_stats {
     uint64_t streams, opened, pieces, bytes, denied;
-    uint64_t lost;   /* bytes that did not come, or for which there was no room */
+    uint64_t lost; /* bytes that did not come, for which there was no room, or that an agent before
+                      us left of connections that are gone */
     uint64_t strays; /* pieces of connections that nobody knows */
 };
 void ring_stats(const struct ring *ring, struct ring_stats *out);

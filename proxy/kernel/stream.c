@@ -107,6 +107,8 @@ static void count(struct flow *flow, const struct abi_said *said, uint64_t len)
     bool up = (said->direction == ABI_TX) != stream->opening.accepted;
 
     (up ? &stream->up : &stream->down)->at += len;
+    if (said->time_ns < stream->opening.since_ns)
+        len = 0; /* the kernel had counted it by then */
     if (said->direction == ABI_TX)
         flow->pod.rx += len;
     else
@@ -215,20 +217,12 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
     flow->gone = true;
 }
 
-void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct span bytes,
-                        uint64_t lost)
+void stream_take(struct flow *flow, const struct abi_said *said, struct span bytes)
 {
     struct stream *stream = flow->stream;
     bool up = (said->direction == ABI_TX) != stream->opening.accepted;
     struct stream_side *side = up ? &stream->up : &stream->down;
 
-    flow->said_ns = said->time_ns;
-    lost += said->lost;
-    count(flow, said, said->skipped + lost + (said->flags & ABI_SAID_AGAIN ? 0 : bytes.len));
-    if (said->skipped && !side->waits)
-        skip(flow, up, said->skipped);
-    if (lost)
-        lose(flow, up, lost);
     if (side->waits && said->flags & ABI_SAID_BEGINS)
         side->waits = false;
     if (!bytes.len || (side->waits && said->kind != ABI_SAID_DENIED))
@@ -247,6 +241,23 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
         tap_bytes(flow, said->direction == ABI_TX ? TAP_PROGRAM : TAP_SERVER, bytes.data,
                   bytes.len);
     read_plain(flow, up, bytes);
+}
+
+void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct span bytes,
+                        uint64_t lost)
+{
+    struct stream *stream = flow->stream;
+    bool up = (said->direction == ABI_TX) != stream->opening.accepted;
+    struct stream_side *side = up ? &stream->up : &stream->down;
+
+    flow->said_ns = said->time_ns;
+    lost += said->lost;
+    count(flow, said, said->skipped + lost + (said->flags & ABI_SAID_AGAIN ? 0 : bytes.len));
+    if (said->skipped && !side->waits)
+        skip(flow, up, said->skipped);
+    if (lost)
+        lose(flow, up, lost);
+    stream_take(flow, said, bytes);
 }
 
 void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record)

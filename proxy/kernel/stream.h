@@ -20,6 +20,7 @@ struct stream_opening {
     bool accepted;      /* its program is the server */
     struct flow **seat; /* where its flow is kept, until it ends */
     bool midway;        /* it had begun before anybody listened */
+    uint64_t since_ns;  /* ... what was said before, boot clock, is counted already */
 };
 
 /* NULL: no memory. */

@@ -409,10 +409,7 @@ static void hand_on(struct flow *flow, bool up, struct span bytes)
 
     if (!bytes.len)
         return;
-    flow->pod.rx -= said.direction == ABI_TX ? bytes.len : 0; /* they were counted */
-    flow->pod.tx -= said.direction == ABI_RX ? bytes.len : 0;
-    (up ? &stream->up : &stream->down)->at -= bytes.len;
-    kernel_stream_said(flow, &said, bytes, 0);
+    stream_take(flow, &said, bytes);
 }
 
 static void leave(struct flow *flow, bool up, struct span rest)

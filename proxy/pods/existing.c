@@ -230,6 +230,21 @@ static void go_on(struct existing *existing)
         event_add(existing->step_due, &now);
 }
 
+static void release_ring(struct existing *existing)
+{
+    for (const struct scan *scan = existing->first; scan; scan = scan->next)
+        if (scan->again)
+            return;
+    if (existing->restored && *existing->parts.ring)
+        ring_release(*existing->parts.ring);
+}
+
+void existing_restored(struct existing *existing)
+{
+    existing->restored = true;
+    release_ring(existing);
+}
+
 static void on_step(evutil_socket_t fd, short what, void *arg)
 {
     struct existing *existing = arg;
@@ -245,6 +260,8 @@ static void on_step(evutil_socket_t fd, short what, void *arg)
         existing->first = scan->next;
         if (!existing->first)
             existing->last = &existing->first;
+        if (scan->again)
+            release_ring(existing);
         scan_free(&scan);
     }
     go_on(existing);

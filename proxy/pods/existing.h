@@ -44,3 +44,5 @@ void existing_free(struct existing **existing);
  * is told. cgroup_fd is borrowed. A failure is told in the log: it takes nothing from what the pod
  * is. */
 void existing_look(struct existing *existing, struct pod *pod, int cgroup_fd, bool again);
+/* No more come again: what their connections say is heard when those are met. */
+void existing_restored(struct existing *existing);

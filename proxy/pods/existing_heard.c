@@ -49,6 +49,16 @@ bool existing_was_seen(const struct existing *existing, int fd)
     return bpf_map_lookup_elem(existing->maps.connections, &fd, existing->maps.connection) == 0;
 }
 
+uint64_t existing_began_ns(const struct existing *existing, int fd)
+{
+    const struct abi_origin *origin = existing->maps.connection;
+    struct abi_socket note;
+
+    if (existing_was_seen(existing, fd))
+        return origin->time_ns + clock_read_ns(CLOCK_BOOTTIME) - clock_ns();
+    return existing_get(existing, fd, &note) ? note.time_ns : clock_read_ns(CLOCK_BOOTTIME);
+}
+
 bool existing_is_heard(const struct existing *existing, int fd)
 {
     struct abi_socket note;

@@ -151,6 +151,7 @@ static void hear_again(const struct scan *scan, const struct diag_socket *socket
 
     if (!ring || !existing_is_heard(scan->existing, fd))
         return;
+    note.time_ns = existing_began_ns(scan->existing, fd);
     if (incoming)
         note.kind = ABI_SOCKET_ACCEPT;
     ring_adopt(ring, &note);
@@ -172,6 +173,7 @@ static void follow_again(const struct scan *scan, const struct diag_socket *sock
         return;
     older = older_of(scan, socket, holder);
     older.untold = true;
+    older.began_ns = existing_began_ns(existing, fd);
     if (!is_older)
         older.visibility = VISIBILITY_UNKNOWN;
     if (is_heard)

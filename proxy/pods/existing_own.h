@@ -38,7 +38,7 @@ struct existing {
     } maps;
     struct event *step_due;
     struct scan *first, **last; /* the first is at work */
-    bool told_no_end;
+    bool told_no_end, restored;
 };
 
 /* existing_heard.c. fd is a descriptor of ours of the socket.
@@ -52,6 +52,8 @@ bool existing_put(const struct existing *existing, int fd, const struct abi_sock
 bool existing_get(const struct existing *existing, int fd, struct abi_socket *note);
 /* A connect was seen on it. */
 bool existing_was_seen(const struct existing *existing, int fd);
+/* When it began, by the boot clock, as far as the kernel programs know. */
+uint64_t existing_began_ns(const struct existing *existing, int fd);
 /* Its words are heard already. */
 bool existing_is_heard(const struct existing *existing, int fd);
 /* ... by the program of an agent before us: from now on by ours. */

@@ -191,15 +191,20 @@ wait_for 10 count apart 2
 
 expect_eq "one that is not looked into" "200 192.0.2.2" "$(ask here open direct http://203.0.113.10:81/new)"
 wait_for 10 is_told '.process_connect.socket.dport == 81'
+was=$(date +%s%N) said=$(rows heard .tx)
 agent_down KILL 2>"$T/killed"
+expect_eq "while no agent runs" "200 192.0.2.2" "$(ask heard again old)"
 agent_up --policy "$T/policy.yaml"
 wait_for 10 count apart 3
 expect_eq "they are followed again" "80 direct pre-existing
 80 direct pre-existing
 81 direct null" "$(rows apart '"\(.socket.dport) \(.route) \(.visibility)"' | sort)"
 wait_for 10 count heard 1
+wait_for 10 is_told '.process_http.process.pod.name == "heard"' 2 # said while there was no agent
+expect_eq "its age, and what it had said, by then" "true true" "$(rows heard "
+    \"\((.age_ns | tonumber) > $(date +%s%N) - $was) \((.tx | tonumber) == 2 * $said)\"")"
 expect_eq "one that was heard goes on" "200 192.0.2.2" "$(ask heard again old)"
-wait_for 10 is_told '.process_http.process.pod.name == "heard"' 2
+wait_for 10 is_told '.process_http.process.pod.name == "heard"' 3
 expect_eq "and is heard again" "GET /old 200 plaintext kernel" "$(events '[.[].process_http // empty
     | select(.process.pod.name == "heard")][-1] | "\(.method) \(.path) \(.code) \(.visibility) \(.route)"')"
 expect_eq "and not told again" 2 "$(told '.process_connect.process.pod.name == "apart" and .process_connect.visibility == "pre-existing"')"

@@ -46,6 +46,8 @@ expect_same "what came" "$T/out" "$T/www/a"
 expect_eq "the proxy" "/a proxy plaintext" "$(routed --route proxy -- curl -sS "$PLAIN/a")"
 expect_eq "neither" "" "$(routed --route passthrough -- curl -sS "$TLS/a")"
 expect_eq "neither: its close" "passthrough passthrough" "$(passed)"
+expect_eq "neither, in the clear" "" "$(routed --route passthrough -- curl -sS "$PLAIN/a")"
+expect_eq "of which no TLS is told" 0 "$(events '[.[].process_tls // empty] | length')"
 expect_status "--route detour" 2 sallyport exec --route detour -- true 2>"$T/said"
 expect_grep "what there is instead" 'say auto, proxy, kernel or passthrough' "$T/said"
 echo "ok: by setting"
@@ -92,6 +94,7 @@ done
 all_closed() { [ "$(jq -r '.process_close // empty | .route' "$EVENTS" | sort | paste -sd ' ')" = "kernel kernel proxy proxy" ]; }
 wait_for 20 all_closed
 sallyport status --runtime-dir "$T/run" -o json >"$T/status"
+expect_eq "programs of others" "0" "$(jq -r '.foreign_programs // [] | length' "$T/status")"
 expect_eq "the back-end" sockmap "$(jq -r .kernel_route.back_end "$T/status")"
 expect_eq "what was read there" "2 true 0" "$(jq -r '.kernel_route | "\(.total) \(.bytes > 0) \(.bytes_lost)"' "$T/status")"
 expect_eq "the program that spoke TLS to us" "two $CURL off proxy by setting of the pod" \
