@@ -1,0 +1,63 @@
+"""Says what is no request, or none yet, to a server of its own, a connection each, and a line of it: its
+name, its port, whether all came both ways, and how much that was. What hangs ends by a time-out."""
+import socket, struct, sys, threading
+
+GET = b"GET /%d HTTP/1.1\r\nHost: odd.example\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BINARY = bytes(range(256)) * 4000
+ODD = {  # what is said, what is answered, in pieces of how many bytes
+    "nothing": (b"", b"", 1),
+    "lines": (b"HELO odd.example\nQUIT\n" * 100, b"250 odd\n" * 100, 7),
+    "binary": (BINARY, BINARY[::-1], 20000),
+    "zeros": (bytes(100000), bytes(100000), 3000),
+    "one line": (b"G" * 1000000, b"H" * 1000000, 65536),
+    "blank lines": (b"\r\n" * 50000, b"\r\n" * 50000, 4096),
+    "no end": (b"GET /no-end HTTP/1.1\r\nHost: odd.example\r\n" + b"x: y\r\n" * 300000, b"", 50000),
+    "no end answered": (GET % 9, b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 300000, 50000),
+    "half a head": (b"GET /half HTTP/1.1\r\nHos", b"", 5),
+    "half, and gone": (b"GET /gone HTTP/1.1\r\nHos", b"", 5),
+    "byte by byte": (b"".join(GET % i for i in range(3)), FINE * 3, 1),
+    "more than was said": (b"PUT /4 HTTP/1.1\r\nHost: odd.example\r\nContent-Length: 1\r\n\r\n" + b"?" * 10000, FINE, 9),
+    "HTTP/2, and rubbish": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BINARY, BINARY, 10000),
+}
+
+
+def say(sock, text, piece):
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(0, len(text), piece):
+        sock.sendall(text[at:at + piece])
+
+
+def hear(sock, most=1 << 30):
+    heard = b""
+    while len(heard) < most and (piece := sock.recv(min(65536, most - len(heard)))):
+        heard += piece
+    return heard
+
+
+def serve(listener, text, answer, piece, heard):
+    sock, _ = listener.accept()
+    with sock:
+        sock.settimeout(60)
+        heard.append(hear(sock, len(text)))
+        say(sock, answer, piece)
+        sock.shutdown(socket.SHUT_WR)
+        try:
+            heard[0] += hear(sock)
+        except ConnectionResetError:
+            heard.append("reset")
+
+
+for name, (text, answer, piece) in ODD.items():
+    heard, gone = [], name.endswith("gone")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener, text, answer, piece, heard))
+        server.start()
+        with socket.create_connection(listener.getsockname(), 60) as sock:
+            say(sock, text, piece)
+            back = hear(sock)
+            if gone:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.join()
+        came = heard == [text, "reset"] if gone else heard == [text] and back == answer
+        print(name, listener.getsockname()[1], "came" if came else "did not come", len(text), len(answer), sep="\t")
