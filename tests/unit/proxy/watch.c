@@ -134,6 +134,29 @@ static void append(const char *path)
     close(fd);
 }
 
+/* A busy machine may make us pause: then it was quiet, and we start over. */
+static void appends_without_a_pause(struct event_base *base, const char *path, int times)
+{
+    uint64_t last = clock_ns();
+
+    for (int i = 0; i < times; i++) {
+        uint64_t earlier = last;
+
+        last = clock_ns();
+        append(path);
+        turn(base, WATCH_QUIET_MS / 4);
+        if (clock_ns() - earlier < UINT64_C(1000000) * WATCH_QUIET_MS) {
+            assert_int_equal(noticed, 0);
+            continue;
+        }
+        if (!noticed)
+            turn(base, 5000);
+        noticed = 0;
+        last = clock_ns();
+        i = -1;
+    }
+}
+
 /* All that follows within a moment is one change; the next one is one of its own. */
 static void waits_until_it_is_quiet(void **state)
 {
@@ -142,11 +165,7 @@ static void waits_until_it_is_quiet(void **state)
     CLEANUP(watch_free) struct watch *watch = watch_plain(base, "/f", &path);
 
     (void)state;
-    for (int i = 0; i < 6; i++) {
-        append(path);
-        turn(base, WATCH_QUIET_MS / 4);
-        assert_int_equal(noticed, 0);
-    }
+    appends_without_a_pause(base, path, 6);
     turn(base, 5000);
     assert_int_equal(noticed, 1);
     turn(base, WATCH_QUIET_MS * 3 / 2);
