@@ -115,15 +115,22 @@ expect_eq "all of it is told" 1 "$(ours '.process_exit.process.binary == "/usr/b
 
 # ---- killed --------------------------------------------------------------------------------------
 
+# what there is under the names that our agents' pods had; others run commands of theirs meanwhile
+of_ours() {
+    jq -r '.. | .pod? // empty | "/run/sallyport/\(.namespace)/\(.name)"' "$EVENTS" | sort -u | while read -r dir; do
+        [ ! -e "$dir" ] || echo "$dir"
+    done
+}
 background "${JOINED[@]}" --events-file "$T/joined" -- bash -c "setsid -f sleep 1000; echo >$T/done; sleep 1000" 2>"$T/long.err"
 LONG=$!
 read -r -t 20 <&"$done"
 expect_eq "it is there" 1 "$(pods_listed | wc -w)"
+expect_eq "what it leaves is found" "/run/sallyport/$(pods_listed)" "$(of_ours | grep -F "$(pods_listed)")"
 kill -KILL "$LONG"
 wait_for 1 pods_are ""
 wait "$LONG" 2>/dev/null || true
 expect_status "the next one cleans up" 0 joined --events-file "$T/other" -- true
-left() { find "$CGROUPS/shell" -mindepth 1 -type d; find /run/sallyport -path '*/exec/*' 2>/dev/null || true; }
+left() { find "$CGROUPS/shell" -mindepth 1 -type d; of_ours; }
 expect_eq "what is left" "" "$(left)"
 
 # ---- agents that go ------------------------------------------------------------------------------
@@ -135,7 +142,7 @@ long() { # COMMAND: one that runs while its agent goes, and ends with status 4 w
     read -r -t 20 <&"$done"
 }
 goes_on() {
-    wait_for 5 grep -q 'the agent has ended' "$T/long.err"
+    wait_for 20 grep -q 'the agent has ended' "$T/long.err"
     expect_eq "the next agent does not know it" "" "$(pods_listed)"
     echo >&"$words"
     expect_status "it ends as it would" 4 wait "$LONG"
@@ -150,7 +157,7 @@ expect_same "what was under way" "$T/answer" "$T/www/large"
 wait "$old"
 long ""
 agent_down KILL
-wait_for 5 grep -q 'the agent has ended' "$T/long.err"
+wait_for 20 grep -q 'the agent has ended' "$T/long.err"
 agent_up
 goes_on
 
