@@ -1,4 +1,4 @@
-/* encrypted: whether the kernel encrypts what a socket sends. */
+/* encrypted: whether the kernel encrypts what a socket sends, and decrypts what it receives. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,13 +18,12 @@ struct inet_connection_sock { /* begins with a struct sock */
     void *icsk_ulp_data;
 };
 struct tls_context {
-    __u8 tx_conf : 3;
+    __u8 tx_conf : 3, rx_conf : 3;
 };
 
 #pragma clang attribute pop
 
-/* The keys were taken, which a setsockopt() that came by does not say. */
-static __always_inline bool is_encrypted(const struct sock *sk)
+static __always_inline const struct tls_context *tls_of(const struct sock *sk)
 {
     static const char tls[4] = "tls";
     const struct inet_connection_sock *icsk = (const void *)sk;
@@ -33,7 +32,23 @@ static __always_inline bool is_encrypted(const struct sock *sk)
     __u32 name = 0;
 
     if (!context || !ops)
-        return false;
+        return NULL;
     bpf_probe_read_kernel(&name, sizeof(name), &ops->name);
-    return name == *(const __u32 *)tls && BPF_CORE_READ_BITFIELD_PROBED(context, tx_conf);
+    return name == *(const __u32 *)tls ? context : NULL;
+}
+
+/* The keys were taken, which a setsockopt() that came by does not say. */
+static __always_inline bool is_encrypted(const struct sock *sk)
+{
+    const struct tls_context *context = tls_of(sk);
+
+    return context && BPF_CORE_READ_BITFIELD_PROBED(context, tx_conf);
+}
+
+/* ... to decrypt by. */
+static __always_inline bool is_decrypted(const struct sock *sk)
+{
+    const struct tls_context *context = tls_of(sk);
+
+    return context && BPF_CORE_READ_BITFIELD_PROBED(context, rx_conf);
 }

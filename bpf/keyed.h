@@ -3,7 +3,8 @@
  * What they say goes on here instead of on their sockets (speech.h): programs at functions of the
  * tls module know them by their cookies alone, for bpf_sk_storage_get() there is what brings stock
  * kernels down (a NULL in bpf_sk_storage_tracing_allowed(), met while such a program is loaded).
- * Made by sockopt.bpf.c, whether the kernel then takes the keys or not; gone with the socket. */
+ * Made by sockopt.bpf.c, whether the kernel then takes the keys or not; gone with the connection.
+ * Without room for one nothing is read, and where rules judge, nothing is sent: ktls.bpf.c. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -19,7 +20,7 @@ struct {
     __type(value, struct speech);
 } keyed SEC(".maps") __weak;
 
-/* Which directions of a socket were told. */
+/* Which directions of a socket were told to be handed over. sockopt.bpf.c's. */
 struct keys {
     __u8 told[ABI_DIRECTIONS];
 };

@@ -16,6 +16,7 @@
 
 /* Here it has been said, and what may not go was found before, in judge_send. */
 #define HEAR_JUDGES(direction) false
+#include "bpf/bypass.h"
 #include "bpf/hear.h"
 #include "bpf/keyed.h"
 #include "bpf/ktls.h"
@@ -204,16 +205,21 @@ int BPF_PROG(end_receive, struct sock *sk, struct msghdr *msg, __u64 size, int f
 
 /* ---- refused ---- */
 
-/* A connection that the pod's side made, where the kernel encrypts what it sends. */
+/* A connection that the pod's side made, where the kernel encrypts what it sends: what was known
+ * before it did. */
 static __always_inline struct speech *find_encrypted(struct socket *socket)
 {
     struct sock *sk = socket->sk;
-    const struct speech *speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    __u64 cookie;
+    struct speech *speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
 
-    if (!speech || !speech->asks || !is_encrypted(sk))
-        return NULL;
-    cookie = speech->origin.cookie;
+    return speech && speech->asks && is_encrypted(sk) ? speech : NULL;
+}
+
+/* ... and since then; NULL: there was no room for it. */
+static __always_inline struct speech *find_keyed(const struct speech *speech)
+{
+    __u64 cookie = speech->origin.cookie;
+
     return bpf_map_lookup_elem(&keyed, &cookie);
 }
 
@@ -222,8 +228,10 @@ static __always_inline struct speech *find_encrypted(struct socket *socket)
 SEC("?lsm/socket_sendmsg")
 int BPF_PROG(ask_rules, struct socket *socket)
 {
-    struct speech *speech = find_encrypted(socket);
+    struct speech *before = find_encrypted(socket), *speech = before ? find_keyed(before) : NULL;
 
+    if (!speech)
+        speech = before;
     if (speech && !spelling_is_fresh(speech, ABI_TX))
         speech->over = true;
     return 0;
@@ -319,15 +327,27 @@ static __always_inline void refuse(struct hearing *hearing, struct msghdr *msg,
     real->lost = side->lost;
 }
 
+/* Nobody can read it. */
+static __always_inline int refuse_unheard(struct speech *speech)
+{
+    if (!is_judged_speech(speech))
+        return 0;
+    count_route(ABI_ROUTE_UNHEARD, 1);
+    return -EPERM;
+}
+
 SEC("?lsm.s/socket_sendmsg")
 int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
 {
-    struct speech *speech = find_encrypted(socket);
+    struct speech *before = find_encrypted(socket), *speech = before ? find_keyed(before) : NULL;
     struct hearing hearing = {.speech = speech};
     struct talker *talker;
 
-    if (!speech || !(speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)) ||
-        !sends_data(msg))
+    if (!before || !sends_data(msg))
+        return 0;
+    if (!speech)
+        return refuse_unheard(before);
+    if (!is_judged_speech(speech))
         return 0;
     talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
     if (!talker)

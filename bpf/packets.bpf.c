@@ -168,6 +168,18 @@ static __always_inline void hear_packet(struct __sk_buff *skb, struct speech *sp
     __sync_lock_test_and_set(&speech->busy, 0);
 }
 
+/* Read after it was decrypted: ktls.bpf.c. */
+static __always_inline bool is_read_elsewhere(struct bpf_sock *sk, struct speech_side *side)
+{
+    const struct sock *sock;
+
+    if (side->keyed || !side->keying)
+        return side->keyed;
+    sock = (const void *)bpf_skc_to_tcp_sock(sk);
+    side->keyed = sock && is_decrypted(sock);
+    return side->keyed;
+}
+
 SEC("cgroup_skb/ingress")
 int hear_received(struct __sk_buff *skb)
 {
@@ -176,7 +188,7 @@ int hear_received(struct __sk_buff *skb)
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (speech && !speech->over && !speech->sides[ABI_RX].keyed)
+    if (speech && !speech->over && !is_read_elsewhere(sk, &speech->sides[ABI_RX]))
         hear_packet(skb, speech);
     return ALLOW;
 }

@@ -68,7 +68,7 @@ static __always_inline void key_speech(struct speech *speech, enum abi_direction
     struct speech *found;
 
     if (direction == ABI_RX)
-        speech->sides[ABI_RX].keyed = true; /* packets.bpf.c has nothing to read any more */
+        speech->sides[ABI_RX].keying = true; /* then packets.bpf.c has nothing to read any more */
     bpf_map_update_elem(&keyed, &speech->origin.cookie, speech, BPF_NOEXIST);
     found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
     if (!found)

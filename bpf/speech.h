@@ -32,7 +32,8 @@ struct speech_side { /* one direction of it */
     __u32 records;            /* bytes of TLS handshakes that were told */
     __u32 body;               /* so many of the last bytes that were heard are of a body */
     __u8 finished;            /* what looked like the end of a handshake was passed over */
-    __u8 pad[7];
+    __u8 keying;              /* keys were handed over, and perhaps not taken */
+    __u8 pad[6];
     __u64 skipped, lost; /* bytes that were not told, and for which reason: struct abi_said */
 };
 

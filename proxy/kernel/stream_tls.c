@@ -148,10 +148,23 @@ static void walk(struct beginning *at, struct span bytes)
     }
 }
 
+/* It goes on to encrypt by itself: the kernel did not take them. */
+static void doubt_keys(struct flow *flow)
+{
+    struct stream_tls *tls = flow->stream->tls;
+
+    if (!tls->keyed)
+        return;
+    tls->keyed = tls->told = false;
+    if (flow->facts.visibility == VISIBILITY_KTLS && !flow->stream->up.heard)
+        flow->facts.visibility = VISIBILITY_UNKNOWN;
+}
+
 void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
 {
     struct stream *stream = flow->stream;
     struct beginning *at;
+    unsigned sealed;
 
     if (stream->kind == STREAM_MEETING)
         stream->kind = STREAM_TLS;
@@ -159,7 +172,10 @@ void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
         return;
     at = up ? &stream->tls->up : &stream->tls->down;
     stream->tls->begun = true;
+    sealed = at->sealed;
     walk(at, bytes);
+    if (up && at->sealed != sealed)
+        doubt_keys(flow);
     if (up && at->sealed && !stream->tls->keyed)
         stream_tls_tell(flow); /* its program encrypts what it says */
     if (at->read || !keep(at, bytes))
@@ -190,7 +206,7 @@ void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
 
     if (!tls || tls->keyed)
         return;
-    tls->begun = tls->keyed = true;
+    tls->keyed = true;
     tls->told = false; /* that it cannot be read was told too early */
     if (!tls->version)
         tls->version = record->version;
@@ -198,6 +214,8 @@ void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
         tls->cipher_name = suite_of(record->cipher);
     if (!flow->version_max)
         flow->version_max = record->version;
+    if (!tls->begun)
+        return; /* it is plain text, or was accepted by a kernel that will show it */
     flow->facts.visibility = VISIBILITY_KTLS;
     flow->facts.opaque = OPAQUE_NO_REASON;
     stream_tls_tell(flow);
@@ -217,7 +235,7 @@ void stream_tls_tell(struct flow *flow)
     struct stream_tls *tls = flow->stream->tls;
     bool ktls = flow->facts.visibility == VISIBILITY_KTLS;
 
-    if (!tls || !tls->begun || tls->told)
+    if (!tls || tls->told || !(tls->begun || (tls->keyed && ktls)))
         return;
     tls->told = true;
     if (tls->due)

@@ -2,7 +2,10 @@
  * requests to its servers and what those answer. */
 #include "spoken.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/tls.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +13,11 @@
 
 #include "base/cleanup.h"
 #include "heard.h"
+#include "sallyport.skel.h"
+
+#ifndef SOL_TLS
+#define SOL_TLS 282
+#endif
 
 static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -54,6 +62,60 @@ static void an_answer_comes_up(void **state)
     assert_int_equal(rx->begins, 1);
     assert_int_equal(rx->pid, 0);
     assert_int_equal(rx->lost, 0);
+}
+
+/* A socket that is no kTLS's refuses them. */
+static void hand_over_keys(int fd)
+{
+    static const struct tls12_crypto_info_aes_gcm_128 keys = {
+        .info = {.version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128}};
+
+    assert_true(setsockopt(fd, SOL_TLS, TLS_RX, &keys, sizeof(keys)) < 0);
+}
+
+static int ask_with_keys(int fd, const void *arg)
+{
+    hand_over_keys(fd);
+    return ask(fd, arg);
+}
+
+static void keys_that_were_refused_hide_nothing(void **state)
+{
+    struct span request = span_of_text(get);
+    struct report report = speak(ask_with_keys, &request, span_of_text(answer));
+    const struct spoken *rx = &spoken[ABI_RX];
+
+    (void)state;
+    assert_int_equal(report.code, 0);
+    assert_int_equal(rx->len, strlen(answer));
+    assert_memory_equal(rx->bytes, answer, strlen(answer));
+    assert_int_equal(rx->flags, ABI_SAID_BEGINS);
+}
+
+static bool is_keyed(void)
+{
+    uint64_t cookie;
+
+    return bpf_map_get_next_key(bpf_map__fd(keeper_bpf(fx.keeper)->maps.keyed), NULL, &cookie) == 0;
+}
+
+static int connect_again(int fd, const void *arg)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int code;
+
+    (void)arg;
+    hand_over_keys(fd);
+    if (!is_keyed() || connect(fd, &none, sizeof(none)) < 0)
+        return -EPROTO;
+    code = connect_to(fd, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    return code == 0 && is_keyed() ? -EEXIST : code;
+}
+
+static void keys_of_the_connection_before_are_forgotten(void **state)
+{
+    (void)state;
+    assert_int_equal(speak(connect_again, NULL, (struct span){0}).code, 0);
 }
 
 static void of_a_large_answer_the_head_comes_up(void **state)
@@ -107,6 +169,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(an_answer_comes_up),
+        spoken_test(keys_that_were_refused_hide_nothing),
+        spoken_test(keys_of_the_connection_before_are_forgotten),
         spoken_test(of_a_large_answer_the_head_comes_up),
         spoken_test(a_server_is_asked_and_answers),
         spoken_test(a_server_that_waits_for_the_first_bytes_is_asked),

@@ -5,6 +5,8 @@
  * Skipped where the kernel has no TLS. */
 #include "spoken.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/tls.h>
@@ -20,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "ktls_keys.h"
+#include "sallyport.skel.h"
 
 #ifndef SOL_TLS
 #define SOL_TLS 282
@@ -250,12 +253,44 @@ static void who_says_it_is_killed(void **state)
     assert_true(spoken[ABI_TX].denied);
 }
 
+/* As if there had been no room for what is known of it. */
+static int lose_what_is_known(int fd, const void *arg)
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.keyed), code = start_tls(fd);
+    socklen_t len = sizeof(uint64_t);
+    uint64_t cookie = 0;
+
+    (void)arg;
+    if (code == 0 && (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ||
+                      bpf_map_delete_elem(map, &cookie) < 0))
+        code = -errno;
+    return code < 0 ? code : by_send(fd, BYTES(GET));
+}
+
+static void what_nobody_can_follow_does_not_go(void **state)
+{
+    (void)state;
+    if (!by_lsm())
+        return;
+    for (int judged = 0; judged < 2; judged++) {
+        const struct abi_spelling spelling = {JUDGED, .rules = 1};
+        uint64_t before = backend_unheard(backend);
+
+        spoken_spell(judged ? &spelling : &(struct abi_spelling){0});
+        spoken_prepare = answer_tls;
+        assert_int_equal(speak(lose_what_is_known, NULL, (struct span){0}).code,
+                         judged ? -EPERM : 0);
+        assert_int_equal(backend_unheard(backend) - before, judged);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(what_may_not_go_does_not),
         spoken_test(what_did_not_go_is_told),
         spoken_test(who_says_it_is_killed),
+        spoken_test(what_nobody_can_follow_does_not_go),
     };
 
     if (!kernel_has_tls()) {
