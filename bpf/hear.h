@@ -111,7 +111,7 @@ objection(const struct speech *speech, const struct speech_side *side, __u32 wha
         return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
     if (what & SPELL_TURNED && flags & ABI_SPELL_JUDGED && spell->flags & SPELL_SPOKE)
         return HEAR_UNSEEN; /* of what is meant to be HTTP, odd heads do not go either */
-    if (what & SPELL_TURNED || sealed)
+    if (what & SPELL_TURNED || sealed || spell->flags & SPELL_NO_HELLO)
         return unseen_is_refused(speech) ? HEAR_UNSEEN : HEAR_GOES;
     if (what & SPELL_ENDS && !may_go(speech, side))
         return HEAR_DENIED;

@@ -53,8 +53,9 @@ enum spell_flags {
     SPELL_IN_TARGET = 1 << 10,
     SPELL_UNFIT = 1 << 11, /* no rule fits, whatever the rest says */
     SPELL_TRAILER = 1 << 12,
-    SPELL_LEAVES = 1 << 13, /* what follows its message may be no HTTP */
-    SPELL_SPOKE = 1 << 14,  /* it is HTTP, or was before it turned: to some server, at least */
+    SPELL_LEAVES = 1 << 13,   /* what follows its message may be no HTTP */
+    SPELL_SPOKE = 1 << 14,    /* it is HTTP, or was before it turned: to some server, at least */
+    SPELL_NO_HELLO = 1 << 15, /* records, of which the first is no ClientHello */
 };
 
 struct spell {
@@ -72,9 +73,9 @@ struct spell {
     __u16 flags;      /* enum spell_flags */
     __u16 port;       /* of Host, 0: none; of an answer: its status */
     __u16 asked_port; /* the target's */
-    __u16 lines;
-    __u8 mode;   /* enum spell_mode */
-    __u8 method; /* enum spell_method; of frames and records: their type */
+    __u16 lines;      /* of a head; of records: bytes of the first one that were looked at */
+    __u8 mode;        /* enum spell_mode */
+    __u8 method;      /* enum spell_method; of frames and records: their type */
 };
 _Static_assert(sizeof(struct spell) == 64, "spell: one for each direction of a socket");
 
@@ -123,6 +124,7 @@ struct spell_told {
 #endif
 
 #include "bpf/spell_act.h"
+#include "bpf/spell_hello.h"
 
 /* Eight bytes, the first one lowest; behind the last of a piece there is room for them. */
 SPELL_INLINE __u64 spell_word(const struct spell_piece *piece, __u32 at)
@@ -272,6 +274,9 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
     if (spell->at < header) {
         n = spell_take_header(spell, piece, told, len, header);
         data = tls && spell->method == SPELL_RECORD_DATA;
+        if (tls && spell->at >= header && !spell->lines &&
+            (spell->method != SPELL_RECORD_HELLO || spell->left < SPELL_HELLO_MIN))
+            spell->flags |= SPELL_NO_HELLO;
         spell->since = spell->at >= header && !tls ? SPELL_TAIL : 0;
     } else {
         data = spell->method == (tls ? SPELL_RECORD_DATA : SPELL_FRAME_DATA);
@@ -279,6 +284,8 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
             n = spell_data_piece(spell, n);
         if (n > spell->left)
             n = spell->left;
+        if (tls)
+            spell_look_at_hello(spell, piece, n);
         data = data && !spell->since && (tls || spell->left > SPELL_TAIL);
         spell->since -= n < spell->since ? n : spell->since;
         spell->left -= n;

@@ -150,7 +150,8 @@ SPELL_INLINE bool spell_act_on_start(struct spell *spell, struct spell_told *tol
     switch (action) {
     case SPELL_ACT_TLS:
         spell->mode = SPELL_TLS;
-        spell->method = 22;
+        spell->method = SPELL_RECORD_HELLO;
+        spell->lines = 0;
         told->what = SPELL_WANTED;
         return true;
     case SPELL_ACT_FRAMES:

@@ -20,7 +20,7 @@
 #define ANSWER  "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 /* records of TLS */
-#define HELLO    "\x16\x03\x01\x00\x05hello"
+#define HELLO    CLIENT_HELLO
 #define CHANGE   "\x14\x03\x03\x00\x01\x01"
 #define FINISHED "\x17\x03\x03\x00\x35" TEN TEN TEN TEN TEN "123"
 #define SEALED   "\x17\x03\x03\x00\x0a"
@@ -145,6 +145,34 @@ static const struct {
      BYTES(HELLO CHANGE FINISHED),
      BYTES(HELLO CHANGE SEALED),
      ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+    {"text behind what looks like a record",
+     {JUDGED, .rules = 1},
+     {{BYTES("\x16\x03\x01\x0d\x0a" GET GET)}},
+     -EACCES,
+     {0},
+     BYTES("\x16\x03\x01\x0d\x0a" GET GET),
+     ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+    {"... or a handshake that no client begins with",
+     {JUDGED, .rules = 1},
+     {{BYTES("\x16\x03\x01\x00\x2d"), BYTES("\x02\x00\x00\x29\x03\x03 hello")}},
+     -EACCES,
+     BYTES("\x16\x03\x01\x00\x2d"),
+     BYTES("\x16\x03\x01\x00\x2d\x02\x00\x00\x29\x03\x03 hello"),
+     ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+    {"a record that nothing can begin in",
+     {JUDGED, .rules = 1},
+     {{BYTES("\x16\x03\x01\x00\x05hello")}},
+     -EACCES,
+     {0},
+     BYTES("\x16\x03\x01\x00\x05"),
+     ABI_SAID_RECORDS | ABI_SAID_UNSEEN},
+    {"... where nothing must be seen",
+     {0},
+     {{BYTES("\x16\x03\x01\x00\x05hello")}},
+     0,
+     BYTES("\x16\x03\x01\x00\x05hello"),
+     BYTES("\x16\x03\x01\x00\x05hello"),
+     ABI_SAID_RECORDS},
     {"... of another length",
      {JUDGED, .rules = 1},
      {{BYTES(HELLO CHANGE), BYTES("\x17"), BYTES("\x03\x03\x00\x0a" TEN)}},
@@ -185,6 +213,27 @@ static void what_else_did_not_go_is_counted(void **state)
     spoken_spell(&spelling);
     speak(play, &script, (struct span){0});
     assert_int_equal(spoken[ABI_TX].before, 2 * (sizeof(GET) - 1));
+}
+
+/* A refusal is of one connection, not of the socket. */
+static int connect_after_refusal(int fd, const void *arg)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int code;
+
+    (void)arg;
+    if (send_all(fd, PREFACE, sizeof(PREFACE) - 1, SIZE_MAX) != -EACCES ||
+        connect(fd, &none, sizeof(none)) < 0)
+        return -EPROTO;
+    code = connect_to(fd, AF_INET, "127.0.0.1", SPOKEN_PORT);
+    return code < 0 ? code : send_all(fd, GET, sizeof(GET) - 1, SIZE_MAX);
+}
+
+static void who_connects_again_begins_anew(void **state)
+{
+    (void)state;
+    spoken_spell(&(struct abi_spelling){JUDGED, .rules = 1});
+    assert_int_equal(speak(connect_after_refusal, NULL, (struct span){0}).code, 0);
 }
 
 /* ---- a program that changes what it sends while it sends it ---- */
@@ -279,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         spoken_test(what_may_not_go_does_not),
         spoken_test(what_else_did_not_go_is_counted),
+        spoken_test(who_connects_again_begins_anew),
         spoken_test(what_is_changed_meanwhile_does_not_leave_either),
     };
 

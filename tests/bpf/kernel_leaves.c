@@ -27,7 +27,7 @@
 #endif
 
 #define SEALED "\x17\x03\x03\x00\x0a"
-#define HELLO  "\x16\x03\x01\x00\x05hello"
+#define HELLO  CLIENT_HELLO
 #define GET    "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
 
 /* 1: there is no kTLS here. */

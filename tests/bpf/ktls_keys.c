@@ -1,5 +1,7 @@
 #include "ktls_keys.h"
 
+#include "spoken.h"
+
 #include <errno.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
@@ -44,7 +46,7 @@ static int hand_over(int fd, int direction)
 
 /* What a handshake begins with: where a socket in a sockhash cannot have kTLS, it leaves by that.
  */
-const char hello[9] = {0x16, 3, 1, 0, 4, 1, 0, 0, 0};
+const char hello[50] = CLIENT_HELLO;
 
 static int say_hello(int fd)
 {

@@ -15,7 +15,7 @@ extern const struct suite suites[SUITES];
 extern const struct suite *suite; /* the one in use */
 
 /* Where a socket in a sockhash cannot have kTLS, it leaves by this, which both ends send. */
-extern const char hello[9];
+extern const char hello[50];
 
 bool kernel_has_tls(void); /* which it may load for it */
 /* 0 or a negative errno. Who connected speaks first. */

@@ -11,6 +11,12 @@
 #include "fixture.h"
 #include "proxy/kernel/backend.h"
 
+/* The shortest record that TLS can begin with: whoever has to be seen must begin with one. */
+#define CLIENT_HELLO                                                                               \
+    "\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03"                                                 \
+    "0123456789012345678901234567890"                                                              \
+    "1\x00\x00\x02\x13\x01\x01\x00"
+
 enum { SPOKEN_MAX = 12 << 20, SPOKEN_PORT = 9000 };
 
 /* What came up of one direction of one socket. */
