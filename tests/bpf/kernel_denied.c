@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -251,6 +252,7 @@ static void *flip(void *arg)
 
     while (!race->over) {
         ((volatile char *)race->bytes)[0] = 'G';
+        sched_yield(); /* on a busy machine both may have one CPU */
         ((volatile char *)race->bytes)[0] = 1;
     }
     return NULL;
