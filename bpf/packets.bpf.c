@@ -46,11 +46,16 @@ static __always_inline enum abi_direction direction_of(const struct hearing *hea
 
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
 {
-    __u32 from = side->element + side->since;
-    __u64 len = side->at - side->since;
+    bool leaving = side == &hearing->speech->sides[LEAVING];
+    __u32 from;
+    __u64 len;
 
-    if (kind == ABI_SAID_BYTES && side == &hearing->speech->sides[LEAVING])
+    if (kind == ABI_SAID_BYTES && leaving)
         return; /* told when they were said */
+    if (leaving && side->since == side->at)
+        side->since = 0; /* it was all heard before it was refused */
+    from = side->element + side->since;
+    len = side->at - side->since;
     if (len > ABI_SAID_MAX)
         len = ABI_SAID_MAX; /* is never more */
     if (side == &hearing->speech->sides[LEAVING])

@@ -68,6 +68,7 @@ beside_a_head sent whole told
 one_buffer sent whole
 by_fork_and_dup EACCES_EACCES whole told
 urgent EACCES whole told
+urgent_taken_out sent whole told
 urgent_bytewise EACCES whole told
 bytewise EACCES whole told
 more_then_shut EACCES whole told
