@@ -135,3 +135,15 @@ wait "$!"
 expect_eq "a connection whose rules were changed" "swapped 200_EACCES whole told" "$(tail -n 1 "$T/swapped")"
 apply "$T/policy.yaml"
 echo "ok: while the rules change"
+
+# ---- after its end ------------------------------------------------------------------------------------
+
+is_over() {
+    [ -z "$("${IN_POD[@]}" ss -Htan state connected exclude time-wait 'dport >= :80 and dport <= :83')" ] || ! (nothing_denied_arrived "after exec's end") 9>/dev/null
+}
+expect_eq "before exec's end" "leaves_behind told" "$("${IN_POD[@]}" "${CLEAN[@]}" "$SALLYPORT" exec -o json \
+    --events-file "$T/exec.events" --ca "$T/agent-ca" --upstream-ca "$T/ca.pem" --ports all --policy "$T/policy.yaml" -- \
+    "${PROGRAM[@]:0:${#PROGRAM[@]}-1}" "$T/exec.events" leaves_behind)"
+wait_for 60 is_over
+nothing_denied_arrived "after exec's end"
+echo "ok: after its end"

@@ -4,7 +4,8 @@ import os
 import socket
 import sys
 
-from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, PATIENCE, SITE, SITE6, Conn, denied, dial, libc)
+from kernel_taken_pod import ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SITE6, Conn, Way, denied, dial, is_told, libc
+from kernel_taken_sends import narrow, then_other
 
 FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, MPTCP = 0x20000000, 34, 30, 262
 TCP_REPAIR, TCP_REPAIR_QUEUE, SEND_QUEUE, TCP_ULP = 19, 20, 2, 31
@@ -186,3 +187,24 @@ def swapped():
     except PermissionError:
         status += "_EACCES"
     return status
+
+
+# ---- and are gone -------------------------------------------------------------------------------------
+
+
+def leave_behind(*sockets):
+    """When it was told that they were held back. What is in them the kernel would send in the program's place."""
+    told = all(is_told(sock) for sock in sockets)
+    for sock in sockets:
+        Way.sockets.remove(sock)
+        sock.close()
+    return "told" if told else "untold"
+
+
+def leaves_behind():
+    """One that waits with its SYN, and one whose denied request waits behind what was allowed."""
+    syn, behind = Conn(), narrow()
+    at_once(syn)
+    taken = behind.send(LONG, socket.MSG_DONTWAIT)
+    then_other(behind, taken, LONG, b"\r\n\r\n")
+    return leave_behind(syn, behind)
