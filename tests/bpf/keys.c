@@ -61,12 +61,25 @@ static void do_keys(const void *arg, struct report *report)
     hand_over(fd, TLS_RX, TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128);
 }
 
-static struct report keys_from(const char *cgroup)
+/* By the same socket, to where other rules may hold. */
+static void do_keys_again(const void *arg, struct report *report)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    do_keys(arg, report);
+    if (report->code == 0 && connect(report->fd, &nobody, sizeof(nobody)) < 0)
+        report->code = -errno;
+    if (report->code == 0)
+        report->code = connect_to(report->fd, AF_INET, "127.0.0.1", PORT);
+    hand_over(report->fd, TLS_TX, TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128);
+}
+
+static struct report keys_from(const char *cgroup, void (*work)(const void *, struct report *))
 {
     CLEANUP(fd_close) int server = serve(fx.bed.pod, SOCK_STREAM, AF_INET, "127.0.0.1", PORT);
     struct report report;
 
-    bed_run(&fx.bed, cgroup, fx.bed.pod, do_keys, NULL, &report);
+    bed_run(&fx.bed, cgroup, fx.bed.pod, work, NULL, &report);
     fd_close(&report.fd);
     assert_int_equal(report.code, 0);
     look();
@@ -75,7 +88,7 @@ static struct report keys_from(const char *cgroup)
 
 static void who_hands_over_keys_is_told(void **state)
 {
-    struct report report = keys_from("pod");
+    struct report report = keys_from("pod", do_keys);
     struct stat self;
 
     (void)state;
@@ -97,10 +110,19 @@ static void who_hands_over_keys_is_told(void **state)
     assert_int_equal(told[1].cipher, TLS_CIPHER_AES_GCM_128);
 }
 
+static void who_connects_again_has_other_keys(void **state)
+{
+    (void)state;
+    keys_from("pod", do_keys_again);
+    assert_int_equal(told_len, 3);
+    assert_int_equal(told[2].direction, ABI_TX);
+    assert_int_equal(told[2].version, TLS_1_2_VERSION);
+}
+
 static void a_stranger_is_not_told(void **state)
 {
     (void)state;
-    keys_from("stranger");
+    keys_from("stranger", do_keys);
     assert_int_equal(told_len, 0);
 }
 
@@ -150,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         registered(who_hands_over_keys_is_told),
+        registered(who_connects_again_has_other_keys),
         registered(a_stranger_is_not_told),
         registered(long_options_go_their_way),
     };
