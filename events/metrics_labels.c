@@ -73,6 +73,7 @@ static const struct {
     {"the upstream's side", "TLS alert ", METRICS_UPSTREAM, METRICS_FAILURE_ALERT},
     {"the program's side", "TLS alert ", METRICS_POD, METRICS_FAILURE_ALERT},
     {"the program", "", METRICS_POD, METRICS_FAILURE_OTHER},
+    {"closed within a request's head", "", METRICS_POD, METRICS_FAILURE_OTHER},
     {"TLS with the program", "", METRICS_POD, METRICS_FAILURE_OTHER},
 };
 

@@ -35,6 +35,7 @@ static const char *const opaque_names[] = {
     [OPAQUE_NO_CIPHER] = "no common cipher",
     [OPAQUE_ODD_NAME] = "odd name",
     [OPAQUE_OWN_TLS] = "own tls",
+    [OPAQUE_LOST] = "lost",
     [OPAQUE_CLIENT_CERT] = "client certificate",
 };
 _Static_assert(ARRAY_SIZE(opaque_names) == OPAQUE_MAX, "name every reason");

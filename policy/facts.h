@@ -37,6 +37,7 @@ enum opaque {
     OPAQUE_ODD_NAME,       /* ... a name that no certificate can be made for */
     OPAQUE_OWN_TLS,     /* it went past the proxy, and its program, not the kernel, encrypts it */
     OPAQUE_CLIENT_CERT, /* the server demands a certificate of the program */
+    OPAQUE_LOST,        /* on the kernel route, bytes without which the rest says nothing */
     OPAQUE_MAX
 };
 enum verdict { VERDICT_ALLOW, VERDICT_DENY, VERDICT_ALERT, VERDICT_MAX };

@@ -353,6 +353,7 @@ bool verdict_unseen_opaque(struct flow *flow, enum opaque why)
         [OPAQUE_NO_CIPHER] = "it shares no cipher suite with us",
         [OPAQUE_ODD_NAME] = "no certificate can be made for the name it asks for",
         [OPAQUE_OWN_TLS] = "its program encrypts it, and the kernel route cannot read that",
+        [OPAQUE_LOST] = "bytes of it were lost, without which the rest cannot be read",
         [OPAQUE_CLIENT_CERT] = "the server demands a certificate of the program",
     };
 

@@ -225,6 +225,8 @@ void stream_take(struct flow *flow, const struct abi_said *said, struct span byt
 
     if (side->waits && said->flags & ABI_SAID_BEGINS)
         side->waits = false;
+    if (side->waits && said->kind != ABI_SAID_DENIED)
+        side->missed += bytes.len;
     if (!bytes.len || (side->waits && said->kind != ABI_SAID_DENIED))
         return;
     if (!(said->flags & ABI_SAID_RECORDS))
@@ -291,6 +293,19 @@ void kernel_stream_free(struct stream **stream)
     free(TAKE(*stream));
 }
 
+/* One that had begun before, and in which no head began that could be read. */
+static void tell_missed(struct flow *flow)
+{
+    const struct stream *stream = flow->stream;
+    uint64_t missed = stream->up.missed + stream->down.missed;
+
+    if (!missed || stream->kind != STREAM_MEETING || stream->up.heard || stream->down.heard)
+        return;
+    err_set(&flow->why, -ENOBUFS,
+            "%" PRIu64 " bytes of it could not be read without what was said before", missed);
+    stream_turns_opaque(flow, OPAQUE_LOST);
+}
+
 static void tell_lost(struct flow *flow)
 {
     uint64_t lost = flow->stream->up.lost + flow->stream->down.lost;
@@ -318,6 +333,7 @@ void kernel_stream_end(struct flow *flow)
     if (stream->opening.seat)
         *stream->opening.seat = NULL;
     tell_lost(flow);
+    tell_missed(flow);
     stream_tls_tell(flow);
     if (stream->kind == STREAM_HTTP1)
         stream_http1_end(flow);

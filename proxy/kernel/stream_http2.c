@@ -278,6 +278,7 @@ void stream_http2_skip(struct flow *flow, bool up, uint64_t len)
 void stream_http2_lost(struct flow *flow, bool up)
 {
     give_up(flow, up, "bytes of it were lost on their way to the agent");
+    stream_turns_opaque(flow, OPAQUE_LOST);
 }
 
 /* What was not sent has changed what the program's later heads refer to; none will come. */

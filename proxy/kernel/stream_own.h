@@ -15,11 +15,12 @@ enum stream_kind {
 
 /* What one end says. */
 struct stream_side {
-    bool ktls;     /* the kernel has its keys */
-    bool heard;    /* something of it in plain text */
-    bool waits;    /* bytes are missing: nothing is read before the next head */
-    uint64_t lost; /* bytes, so far */
-    uint64_t at;   /* bytes, read or not */
+    bool ktls;       /* the kernel has its keys */
+    bool heard;      /* something of it in plain text */
+    bool waits;      /* bytes are missing: nothing is read before the next head */
+    uint64_t lost;   /* bytes, so far */
+    uint64_t missed; /* ... that came while it waits */
+    uint64_t at;     /* bytes, read or not */
 };
 
 struct stream_tls;

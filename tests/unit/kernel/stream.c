@@ -120,6 +120,11 @@ static const struct row {
      .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
              "closed plaintext\n"},
 
+    {"... and nothing that could be read then", .midway = true, .whole = true,
+     .pieces = {UP("\0\0\1\1\5\0\0\0\1\x82"), DOWN("\0\0\1\1\5\0\0\0\1\x88")},
+     .want = "closed opaque/lost error: 20 bytes of it could not be read without what was said "
+             "before\n"},
+
     /* by kTLS */
     {"keys for what is sent alone: answers are not seen",
      .pieces = {{ABI_TX, .keys = 0x0304},

@@ -311,6 +311,7 @@ static void what_is_lost_ends_the_reading(void **state)
         hears(&piece);
     }
     hearing_closes();
+    assert_non_null(strstr(heard, "closed opaque/lost error: "));
     assert_non_null(strstr(heard, "bytes of it were lost on their way to the agent\n"));
     peers_end();
 }
