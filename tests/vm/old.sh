@@ -10,4 +10,5 @@ label=guest # the whole route by SALLYPORT_FULL
 "$here/probe.sh" sockmap || failed+=(probe)
 "$here/ktls.sh" sockmap || failed+=(ktls)
 "$here/bpf.sh" "$1" "$label" || failed+=(bpf)
+[ -z "${SALLYPORT_FULL:-}" ] || "$here/../netns/kernel_lives.sh" sockmap || failed+=(lives)
 [ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }

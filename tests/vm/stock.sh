@@ -13,6 +13,7 @@ failed=()
 if [ -n "${SALLYPORT_FULL:-}" ]; then
     "$here/bpf.sh" "$1" || failed+=(bpf)
     "$here/../netns/story.sh" || failed+=(story)
+    "$here/../netns/kernel_lives.sh" lsm || failed+=(lives)
 else
     "$here/bpf.sh" "$1" guest || failed+=(bpf)
 fi

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Promise: connections on the kernel route live on, are told and judged, whatever becomes of who looks at
+# them: policies change, the agent is killed and another one comes, the pod is removed while its programs
+# say much. kernel_lives.sh [lsm|sockmap]: those that the kernel encrypts, by which back-end
+# shellcheck source=../harness/lib.sh
+. "$(dirname "$0")/../harness/lib.sh"
+# shellcheck source=../harness/agent.sh
+. "$(dirname "$0")/../harness/agent.sh"
+
+make_ca ca
+make_cert origin ca "$ORIGIN_SAN"
+read -r port <<<"$(free_ports 1)"
+if [ $# = 0 ]; then
+    nginx_server "$port"
+    URL=http://127.0.0.1:$port NO=PermissionError
+else
+    # an emulated processor that others use, too, takes its time
+    eval "$(declare -f wait_for | sed '1s/.*/wait_on_a_machine ()/')"
+    wait_for() { wait_on_a_machine $(($1 * 5)) "${@:2}"; }
+    nginx_server "$port" origin
+    URL=https://127.0.0.1:$port NO=SSLEOFError # what Python's OpenSSL makes of EPERM, and of EACCES
+fi
+start_nginx
+for name in a b c; do echo "$name" >"$T/www/$name"; done
+
+rules() { # PATH: what may be asked for
+    cat <<YAML
+apiVersion: sallyport.io/v1
+kind: TrafficPolicy
+metadata: {name: rules}
+spec: {route: kernel, egress: [{toEntities: [all], toPorts: [{rules: {http: [{path: "$1"}]}}]}]}
+YAML
+}
+told_of() { # what was asked for so far: path, verdict
+    jq -r '.process_http // empty | "\(.path) \(.verdict)"' "$EVENTS" | paste -sd ,
+}
+is_told_of() { [ "$(told_of)" = "$1" ]; }
+
+make_cgroup pod
+agent_up
+expect_eq "the back-end" "${1:-sockmap}" "$(sallyport status --runtime-dir "$T/run" -o json | jq -r .kernel_route.back_end)"
+pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name pod --ports all --loopback
+rules '/[ab]' >"$T/rules.yaml"
+sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
+mkfifo "$T/p.in" "$T/p.out"
+exec {in}<>"$T/p.in" {out}<>"$T/p.out"
+PROGRAM_IN[p]=$in PROGRAM_OUT[p]=$out
+"${IN_CGROUP[@]}" "$CGROUPS/pod" "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_lives.py" "$T/ca.pem" \
+    <"$T/p.in" >"$T/p.out" 2>"$T/p.err" &
+PROGRAM_PID[p]=$!
+PIDS+=("$!")
+expect_eq "the program is there" ready "$(ask p ready)"
+get() { expect_eq "$1: $2 on $3" "$4" "$(ask p get "$3" "$2")"; }
+for name in one two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
+
+get "what is allowed" /a one 200
+get "what is not" /c three $NO
+wait_for 10 is_told_of "/a allow,/c deny"
+rules '/[bc]' >"$T/rules.yaml"
+sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
+get "by the new policy" /c one 200
+get "by the new policy" /a two $NO
+wait_for 10 is_told_of "/a allow,/c deny,/c allow,/a deny"
+echo "ok: a policy that changes, on $(uname -r)"
+
+for name in two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
+agent_down KILL
+get "with no agent" /b one 200
+get "with no agent" /a two $NO
+: >"$EVENTS"
+agent_up
+get "with the next one" /c one 200
+get "with the next one" /a three $NO
+wait_for 10 is_told_of "/c allow,/a deny"
+echo "ok: an agent that is killed, on $(uname -r)"
+
+expect_eq "load" ok "$(ask p load "$URL/b")"
+is_loud() { [ "$(ask p answers)" -ge $((answers + 8)) ]; }
+answers=0
+wait_for 20 is_loud
+pods remove pod
+answers=$(ask p answers)
+wait_for 20 is_loud
+expect_eq "answers, and what else there was" "True 0" "$(ask p rest)"
+get "of no pod any more" /a one 200
+expect_eq "pods" "" "$(pods_listed)"
+agent_down
+echo "ok: a pod that is removed, on $(uname -r)"
