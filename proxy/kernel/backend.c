@@ -115,8 +115,11 @@ static int attach_link(struct backend *backend, const struct bpf_program *progra
     return 0;
 }
 
+/* Of programs of the LSM on one hook the one that came last is run first, and none behind one that
+ * refuses: what judges must find what rules say now. */
 static int attach(struct backend *backend, int cgroup_fd, struct err *err)
 {
+    const struct bpf_program *last = backend->bpf->progs.ask_rules;
     struct bpf_program *program;
     int code;
 
@@ -124,10 +127,12 @@ static int attach(struct backend *backend, int cgroup_fd, struct err *err)
     code = backend->sk_msg < 0 ? -errno : attach_sk_msg(backend, err);
     bpf_object__for_each_program(program, backend->bpf->obj)
     {
-        if (code == 0 && bpf_program__autoload(program) && program != backend->bpf->progs.hear_sent)
+        if (code == 0 && bpf_program__autoload(program) &&
+            program != backend->bpf->progs.hear_sent && program != last)
             code = attach_link(backend, program, cgroup_fd, err);
     }
-    return code;
+    return code == 0 && bpf_program__autoload(last) ? attach_link(backend, last, cgroup_fd, err)
+                                                    : code;
 }
 
 static void detach(struct backend *backend)

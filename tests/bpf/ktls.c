@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,8 +17,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+
 #include "base/cleanup.h"
+#include "judged.h"
 #include "ktls_keys.h"
+#include "sallyport.skel.h"
 
 static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
@@ -173,11 +180,172 @@ static void every_way_to_send_is_heard(void **state)
     }
 }
 
+/* ---- what goes wrong, or is none ---- */
+
+static int hear_get_and_update(int fd)
+{
+    char got[sizeof(get)];
+    int code = answer_tls(fd);
+
+    if (code == 0 && recv(fd, got, strlen(get), MSG_WAITALL) != (ssize_t)strlen(get))
+        code = -ENODATA;
+    if (code == 0)
+        code = receive_key_update(fd);
+    return code == 0 ? send_key_update(fd) : code;
+}
+
+/* The kernel may know nothing of new keys, and refuses those that do not fit. */
+static int update_between(int fd, const void *arg)
+{
+    char got[sizeof(answer)];
+    int code = start_tls(fd);
+
+    (void)arg;
+    if (code == 0 && by_send(fd, get, strlen(get)) != (ssize_t)strlen(get))
+        code = -errno;
+    if (code == 0)
+        code = send_key_update(fd);
+    suite = &suites[1];
+    if (code == 0 && hand_over(fd, TLS_TX) == 0)
+        code = -EEXIST;
+    if (code == 0)
+        code = receive_key_update(fd);
+    if (code == 0 && recv(fd, got, strlen(answer), MSG_WAITALL) != (ssize_t)strlen(answer))
+        code = -ENODATA;
+    if (code == 0 && by_send(fd, get, strlen(get)) != (ssize_t)strlen(get))
+        code = -errno;
+    return code;
+}
+
+static void a_key_update_is_no_request(void **state)
+{
+    const size_t len = strlen(get);
+    struct report report;
+
+    (void)state;
+    spoken_prepare = hear_get_and_update;
+    report = speak(update_between, NULL, BYTES(answer));
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrived.len, len);
+    assert_int_equal(spoken[ABI_TX].begins, 2);
+    assert_int_equal(spoken[ABI_TX].lost, 0);
+    assert_int_equal(spoken[ABI_TX].len, sizeof(hello) + 2 * len);
+    assert_memory_equal(spoken[ABI_TX].bytes + sizeof(hello), get, len);
+    assert_memory_equal(spoken[ABI_TX].bytes + sizeof(hello) + len, get, len);
+    assert_int_equal(spoken[ABI_RX].len, sizeof(hello) + strlen(answer));
+    assert_memory_equal(spoken[ABI_RX].bytes + sizeof(hello), answer, strlen(answer));
+}
+
+static int answer_by_other_keys(int fd)
+{
+    int code;
+
+    keys_byte = 8;
+    code = answer_tls(fd);
+    keys_byte = 7;
+    return code;
+}
+
+static void what_the_kernel_cannot_decrypt_is_not_heard(void **state)
+{
+    const struct talk said = {.say = by_send, .text = get, .len = strlen(get), .answered = true};
+    struct report report;
+
+    (void)state;
+    spoken_prepare = answer_by_other_keys;
+    report = speak(do_talk, &said, BYTES(answer));
+    assert_int_equal(report.code, -ENODATA); /* which was EBADMSG */
+    assert_said(get, strlen(get), report.pid);
+    assert_int_equal(arrived.len, 0);
+    assert_int_equal(spoken[ABI_RX].len, sizeof(hello));
+}
+
+/* For a cipher that there is not. */
+static int say_in_the_clear(int fd, const void *arg)
+{
+    static const struct suite none = {"none", TLS_1_3_VERSION, 999};
+
+    (void)arg;
+    suite = &none;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) < 0)
+        return -errno;
+    if (hand_over(fd, TLS_TX) == 0 || hand_over(fd, TLS_RX) == 0)
+        return -EEXIST;
+    return by_send(fd, get, strlen(get)) == (ssize_t)strlen(get) ? 0 : -errno;
+}
+
+static void whose_keys_are_refused_is_heard_in_the_clear(void **state)
+{
+    struct report report;
+
+    (void)state;
+    spoken_prepare = NULL;
+    report = speak(say_in_the_clear, NULL, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_int_equal(arrived.len, strlen(get));
+    assert_int_equal(spoken[ABI_TX].len, strlen(get));
+    assert_memory_equal(spoken[ABI_TX].bytes, get, strlen(get));
+    assert_false(spoken[ABI_TX].flags & ABI_SAID_KTLS);
+}
+
+/* ---- rules change ---- */
+
+static int judge_by(uint32_t rules)
+{
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods);
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+    struct abi_pod now;
+
+    if (bpf_map_lookup_elem(fd, &id, &now) < 0)
+        return -errno;
+    now.rules = rules;
+    return bpf_map_update_elem(fd, &id, &now, BPF_ANY);
+}
+
+/* By sk_msg a refusal is for good. */
+static int be_judged_anew(int fd, const void *arg)
+{
+    bool lsm = strcmp(backend_name(backend), "lsm") == 0;
+    int code = start_tls(fd);
+
+    (void)arg;
+    if (code == 0 && by_send(fd, get, strlen(get)) < 0)
+        code = -errno;
+    if (code == 0)
+        code = judge_by(NEXT_RULES);
+    if (code == 0 && (by_send(fd, get, strlen(get)) >= 0 || errno != (lsm ? EPERM : EACCES)))
+        code = -EEXIST;
+    if (code == 0)
+        code = judge_by(RULES);
+    if (code == 0 && lsm && by_send(fd, get, strlen(get)) < 0)
+        code = -errno;
+    return code;
+}
+
+static void rules_that_change_hold_for_the_next_request(void **state)
+{
+    const struct abi_where where = {
+        .bits = ABI_WHERE_BITS, .rules = NEXT_RULES, .class = ELSEWHERE, .protocol = IPPROTO_TCP};
+
+    (void)state;
+    spoken_spell(&(struct abi_spelling){0});
+    put(policy_rules, &(uint32_t){NEXT_RULES}, &(struct abi_rules){0});
+    put_class(NEXT_RULES, "::", 0, ELSEWHERE);
+    put_verdict(NEXT_RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
+    put(spells, &where, &(struct abi_spelling){.flags = ABI_SPELL_JUDGED}); /* no rule fits */
+    spoken_prepare = answer_tls;
+    assert_int_equal(speak(be_judged_anew, NULL, (struct span){0}).code, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(every_suite_is_heard_both_ways),
         spoken_test(every_way_to_send_is_heard),
+        spoken_test(a_key_update_is_no_request),
+        spoken_test(what_the_kernel_cannot_decrypt_is_not_heard),
+        spoken_test(whose_keys_are_refused_is_heard_in_the_clear),
+        spoken_test(rules_that_change_hold_for_the_next_request),
     };
 
     if (!kernel_has_tls()) {

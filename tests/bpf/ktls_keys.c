@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 
+enum { HANDSHAKE = 22 }; /* RFC 8446, 5.1 */
+
 const struct suite suites[SUITES] = {
     {"TLS 1.2, AES-128-GCM", TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128},
     {"TLS 1.2, AES-256-GCM", TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_256},
@@ -20,8 +22,9 @@ const struct suite suites[SUITES] = {
     {"TLS 1.3, ChaCha20", TLS_1_3_VERSION, TLS_CIPHER_CHACHA20_POLY1305},
 };
 const struct suite *suite = suites;
+uint8_t keys_byte = 7;
 
-static int hand_over(int fd, int direction)
+int hand_over(int fd, int direction)
 {
     union {
         struct tls_crypto_info info;
@@ -33,7 +36,7 @@ static int hand_over(int fd, int direction)
                     : suite->cipher == TLS_CIPHER_AES_GCM_256 ? sizeof(keys.aes256)
                                                               : sizeof(keys.chacha20);
 
-    memset(&keys, 7, sizeof(keys));
+    memset(&keys, keys_byte, sizeof(keys));
     keys.info = (struct tls_crypto_info){suite->version, suite->cipher};
     if (suite->cipher == TLS_CIPHER_AES_GCM_128)
         memset(keys.aes128.rec_seq, 0, sizeof(keys.aes128.rec_seq));
@@ -93,6 +96,38 @@ int answer_tls(int fd)
         return code < 0 ? code : -errno;
     recv(fd, &byte, 1, MSG_PEEK);
     return 0;
+}
+
+/* RFC 8446, 4.6.3: update_not_requested */
+static const char key_update[] = {24, 0, 0, 1, 0};
+
+int send_key_update(int fd)
+{
+    char space[CMSG_SPACE(1)] = {0};
+    struct iovec part = {(void *)key_update, sizeof(key_update)};
+    const struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+    struct cmsghdr *type = CMSG_FIRSTHDR(&message);
+
+    type->cmsg_level = SOL_TLS;
+    type->cmsg_type = TLS_SET_RECORD_TYPE;
+    type->cmsg_len = CMSG_LEN(1);
+    *CMSG_DATA(type) = HANDSHAKE;
+    return sendmsg(fd, &message, MSG_NOSIGNAL) == sizeof(key_update) ? 0 : -errno;
+}
+
+int receive_key_update(int fd)
+{
+    char got[16], space[CMSG_SPACE(1)] = {0};
+    struct iovec part = {got, sizeof(got)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+    ssize_t n = recvmsg(fd, &message, 0);
+    const struct cmsghdr *type = CMSG_FIRSTHDR(&message);
+
+    if (n < 0)
+        return -errno;
+    return n == sizeof(key_update) && type && *CMSG_DATA(type) == HANDSHAKE ? 0 : -EPROTO;
 }
 
 bool kernel_has_tls(void)

@@ -13,6 +13,7 @@ struct suite {
 enum { SUITES = 6 };
 extern const struct suite suites[SUITES];
 extern const struct suite *suite; /* the one in use */
+extern uint8_t keys_byte;         /* of which its keys are made */
 
 /* Where a socket in a sockhash cannot have kTLS, it leaves by this, which both ends send. */
 extern const char hello[50];
@@ -21,3 +22,11 @@ bool kernel_has_tls(void); /* which it may load for it */
 /* 0 or a negative errno. Who connected speaks first. */
 int start_tls(int fd);
 int answer_tls(int fd);
+
+/* The kernel's TLS, by hand: keys of the suite for one direction, TLS_TX or TLS_RX; -1 and errno.
+ */
+int hand_over(int fd, int direction);
+
+/* A record of this kind, of nothing else; 0 or a negative errno. */
+int send_key_update(int fd);
+int receive_key_update(int fd);
