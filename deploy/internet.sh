@@ -24,13 +24,16 @@ background() {
     PIDS+=("$!")
 }
 
-# wait_for SECONDS CMD...: until the command succeeds; its failure at the end is ours.
+# wait_for SECONDS CMD...: until the command succeeds; its failure at the end is ours. On a machine that is
+# known to be slow, SALLYPORT_SLOW times as long.
 wait_for() {
-    local seconds=$1 deadline=$((SECONDS + $1))
+    local seconds=$(($1 * ${SALLYPORT_SLOW:-1})) pause=0.05 deadline
+    deadline=$((SECONDS + seconds))
+    [ -z "${SALLYPORT_SLOW:-}" ] || pause=0.5 # who asks again and again keeps it from getting there
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -le $deadline ] || fail "not within $seconds s: $*"
-        sleep 0.05
+        sleep $pause
     done
 }
 

@@ -254,7 +254,7 @@ void bed_run(const struct bed *bed, const char *cgroup, int netns,
     if (child == 0) {
         struct report own = {.fd = -1, .pid = getpid(), .start_ticks = own_start_ticks()};
 
-        alarm(20);
+        alarm(120); /* guests of tests/vm are slow */
         close(pair[0]);
         join(bed, cgroup, netns);
         work(arg, &own);

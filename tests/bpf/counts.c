@@ -153,7 +153,7 @@ static pid_t start_peer(int listener)
         int fd = accept_within(listener, SOON_MS);
 
         tally = &own; /* the program's is the program's */
-        alarm(20);
+        alarm(120);
         read_some(fd, talk->up, &got);
         write_all(fd, talk->down, &sent);
         if (talk->peer_resets) {

@@ -101,7 +101,7 @@ static pid_t start_peer(int server)
     if (pid == 0) {
         size_t pieces = sending->how == CORKED ? PIECES : 1;
 
-        alarm(20);
+        alarm(120);
         for (size_t i = 0; i < sending->count; i++) {
             uint64_t whole = tally->peer_got + sending->size * pieces;
             struct sockaddr_storage from;
@@ -263,7 +263,7 @@ static pid_t start_clients(void)
     }
     pid = fork();
     if (pid == 0) {
-        alarm(20);
+        alarm(120);
         while (!atomic_load(&tally->serves))
             poll(NULL, 0, 1);
         for (int i = 0; i < CLIENTS * REQUESTS; i++) {

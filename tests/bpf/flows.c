@@ -217,7 +217,7 @@ static void fork_and_wait(void)
     pid_t pid = fork();
 
     if (pid == 0) {
-        alarm(20); /* a failing test does not end it */
+        alarm(120); /* a failing test does not end it */
         pause();
     }
     if (write(forked_pipe[1], &pid, sizeof(pid)) != sizeof(pid))

@@ -95,7 +95,7 @@ ask() {
     local name=$1 answer
     shift
     echo "$*" >&"${PROGRAM_IN[$name]}"
-    read -r -t 30 answer <&"${PROGRAM_OUT[$name]}" || fail "$name does not answer: $*: $(cat "$T/$name.err")"
+    read -r -t $((30 * ${SALLYPORT_SLOW:-1})) answer <&"${PROGRAM_OUT[$name]}" || fail "$name does not answer: $*: $(cat "$T/$name.err")"
     echo "$answer"
 }
 
