@@ -187,7 +187,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     if (n) {
         side->body = side->body + n < n ? ~0u : side->body + n;
         hear_pass(hearing, side, n, bodies && side->spell.mode != SPELL_OTHER);
-        return 0;
+        return side->at >= side->size;
     }
     if (!header && side->spell.mode <= SPELL_HEAD) {
         if (!spelling_is_fresh(speech, direction)) {
@@ -200,7 +200,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
         left = side->end - side->at;
     if (left > SPELL_PIECE)
         left = SPELL_PIECE;
-    n = hear_fetch(hearing, side, left)
+    n = spell_is_counted(&side->spell) || hear_fetch(hearing, side, left)
             ? spell_take(&side->spell, direction == LEAVING ? &speech->leaving_ties : &speech->ties,
                          &side->piece, left, &told)
             : 0;
@@ -212,7 +212,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
             side->refusal = HEAR_UNSEEN;
         return 1;
     }
-    return hear_span(hearing, side, direction, n, told.what, header);
+    return hear_span(hearing, side, direction, n, told.what, header) || side->at >= side->size;
 }
 
 /* All steps were taken. */

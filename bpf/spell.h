@@ -13,6 +13,7 @@
  *
  *     n = spell_skip(spell, left);        so many bytes need not even be read, if there are any
  *     n = spell_take(spell, ties, piece, len, &told);       else up to SPELL_PIECE of them, read
+ *                                         (unless spell_is_counted(): then they need not be)
  *
  * until nothing is left. Each answer is one span of bytes that are alike: told->what says how. */
 #pragma once
@@ -191,6 +192,12 @@ SPELL_INLINE __u64 spell_skip(struct spell *spell, __u64 len)
     if (!spell->left)
         spell->at = 0;
     return skipped;
+}
+
+/* Of a body, which nobody reads. */
+SPELL_INLINE bool spell_is_counted(const struct spell *spell)
+{
+    return spell->mode == SPELL_LENGTH || spell->mode == SPELL_CHUNK;
 }
 
 SPELL_INLINE __u32 spell_take_counted(struct spell *spell, struct spell_told *told, __u32 len)
@@ -470,7 +477,7 @@ SPELL_INLINE __u64 spell_pass(struct spell *spell, __u64 len)
     struct spell_told told = {};
     __u64 passed = spell_skip(spell, len);
 
-    if (passed < len && (spell->mode == SPELL_LENGTH || spell->mode == SPELL_CHUNK))
+    if (passed < len && spell_is_counted(spell))
         passed += spell_take_counted(
             spell, &told, len - passed < SPELL_TAIL ? (__u32)(len - passed) : SPELL_TAIL);
     return passed;
