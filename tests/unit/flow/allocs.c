@@ -232,13 +232,15 @@ static enum outcome connection(const struct scenario *now)
 /* ---- every allocation
  * ---------------------------------------------------------------------------- */
 
+enum { UNHEARD_EACH = 40, UNHEARD_STRIDE = 3 };
+
 struct refusals {
     const char *name;
     enum failing_kind who;
     bool ours;         /* of our own allocations only */
     unsigned long len; /* how many, from the n-th on */
-    /* every n so far, then in strides; every n in a full run, and of one where something is to be
-     * refused */
+    /* every n so far, then in strides: of one where something is to be refused, in short ones;
+     * every n in a full run */
     unsigned long each, stride;
     bool next; /* each time the next connection is tried, too */
 };
@@ -275,11 +277,14 @@ static bool refuse(const struct scenario *now, const struct refusals *how, unsig
 
 static void refuse_each(const struct scenario *now, const struct refusals *how)
 {
-    bool full = getenv("SALLYPORT_FULL") || (now->unheard && how->len == 1);
+    bool closely = now->unheard && how->len == 1;
+    unsigned long each = closely && how->each < UNHEARD_EACH ? UNHEARD_EACH : how->each;
+    unsigned long stride = closely ? UNHEARD_STRIDE : how->stride;
+    bool full = getenv("SALLYPORT_FULL");
     unsigned long n = 1, tried = 1;
 
     for (; !refuse(now, how, n); tried++)
-        n += full || n < how->each ? 1 : how->stride;
+        n += full || n < each ? 1 : stride;
     print_message("  %s, %s: %lu of %lu\n", now->name, how->name, tried, n);
 }
 
