@@ -247,7 +247,8 @@ static void what_waited_for_the_keys_does_not_leave(void **state)
     spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
     spoken_spell(&spelling);
     report = speak_beside_agent(encrypt_by_itself_before);
-    assert_int_equal(report.code, -ECONNABORTED);
+    /* by the agent, or by the kernel's time-out, whichever is first */
+    assert_true(report.code == -ECONNABORTED || report.code == -ETIMEDOUT);
     assert_int_equal(arrived.len, sizeof(HELLO) - 1);
     assert_true(spoken[ABI_TX].denied);
     assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
