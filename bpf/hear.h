@@ -215,6 +215,25 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     return hear_span(hearing, side, direction, n, told.what, header) || side->at >= side->size;
 }
 
+/* Bytes that went by and that we were not shown: of a body it is enough that they were there.
+ * False: others are among them. */
+static __always_inline bool hear_missing(const struct speech *speech, struct speech_side *side,
+                                         __u32 direction, __u64 missing)
+{
+    __u64 passed = spell_pass(&side->spell, missing);
+
+    side->body = side->body + passed < passed ? ~0u : side->body + passed;
+    if (wants_bodies(speech, direction))
+        side->lost += passed;
+    else
+        side->skipped += passed;
+    if (passed == missing)
+        return true;
+    side->lost += missing - passed;
+    spell_lost(&side->spell);
+    return false;
+}
+
 /* All steps were taken. */
 static __always_inline void hear_end(struct hearing *hearing, struct speech_side *side)
 {

@@ -6,7 +6,7 @@
  * program's, another thread of which may change them before they are encrypted, and a send may turn
  * out short. So it decides on a copy of what is known of the connection, and what was really sent
  * is taken, and told, where the tls module's own function returns. What the program receives is
- * read there alone, after it was decrypted.
+ * read there alone, after it was decrypted; what it splices into a pipe is only counted.
  *
  * Before 6.5, sendfile and splice pass the LSM hook by. On connections that rules are about they
  * are refused with EINVAL, on which programs go on to write. */
@@ -200,6 +200,19 @@ int BPF_PROG(end_receive, struct sock *sk, struct msghdr *msg, __u64 size, int f
     talker->cookie = 0;
     if (received > 0 && received_data(talker->control))
         hear(talker, speech, ABI_RX, received);
+    return 0;
+}
+
+/* Into a pipe: that is not read, but what follows it may be. */
+SEC("?fexit/tls_sw_splice_read")
+int BPF_PROG(end_splice, struct socket *socket, __s64 *at, void *pipe, __u64 size,
+             unsigned int flags, __s64 spliced)
+{
+    __u64 cookie = bpf_get_socket_cookie(socket->sk);
+    struct speech *speech = bpf_map_lookup_elem(&keyed, &cookie);
+
+    if (speech && spliced > 0)
+        hear_missing(speech, &speech->sides[ABI_RX], ABI_RX, spliced);
     return 0;
 }
 

@@ -117,8 +117,7 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
     __u32 len;
 
     if (!side->keyed || (side->spell.mode > SPELL_HEAD && side->spell.mode != SPELL_FRAMES) ||
-        side->size < ALERT || (side->spell.mode == SPELL_FRAMES && side->spell.at) ||
-        !show(hearing, 0, side->size < 4 ? ALERT : 4) ||
+        side->size < ALERT || side->spell.at || !show(hearing, 0, side->size < 4 ? ALERT : 4) ||
         bpf_probe_read_kernel(head, side->size < 4 ? ALERT : 4, data_of(hearing->from)))
         return false;
     if (side->size == ALERT)
@@ -129,25 +128,6 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
     return (head[0] == UPDATE && len == KEY_UPDATE) ||
            (head[0] == TICKET && !hearing->speech->asks) ||
            (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
-}
-
-/* Bytes that left and that we were not shown. */
-static __always_inline void hear_nothing(const struct speech *speech, struct speech_side *side,
-                                         __u32 missing)
-{
-    __u64 passed = spell_pass(&side->spell, missing);
-
-    side->body = side->body + passed < passed ? ~0u : side->body + passed;
-    if (wants_bodies(speech, ABI_TX))
-        side->lost += passed;
-    else
-        side->skipped += passed;
-    if (passed == missing)
-        return;
-    side->lost += missing - passed;
-    spell_lost(&side->spell);
-    if (is_judged_speech(speech))
-        side->refusal = HEAR_UNSEEN;
 }
 
 /* Who does not wait has a part of a message taken, and sends the rest again, which was heard; and
@@ -168,7 +148,8 @@ static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *sp
     speech->counted = true;
     again = speech->sent - BPF_CORE_READ(tcp, write_seq);
     if (again < 0) {
-        hear_nothing(speech, side, -again);
+        if (!hear_missing(speech, side, ABI_TX, -again) && is_judged_speech(speech))
+            side->refusal = HEAR_UNSEEN;
         speech->sent -= again;
         again = 0;
     }

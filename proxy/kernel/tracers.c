@@ -26,6 +26,7 @@ void tracers_choose(struct route_bpf *bpf, const struct kernel_means *means)
 
     bpf_program__set_autoload(bpf->progs.begin_receive, received);
     bpf_program__set_autoload(bpf->progs.end_receive, received);
+    bpf_program__set_autoload(bpf->progs.end_splice, received);
     bpf_program__set_autoload(bpf->progs.begin_send, sent);
     bpf_program__set_autoload(bpf->progs.end_send, sent);
     bpf_program__set_autoload(bpf->progs.judge_send, sent);

@@ -337,6 +337,39 @@ static void rules_that_change_hold_for_the_next_request(void **state)
     assert_int_equal(speak(be_judged_anew, NULL, (struct span){0}).code, 0);
 }
 
+/* The body of the first of two answers goes into a pipe. */
+#define HEAD "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+#define NEXT "HTTP/1.1 204 No Content\r\n\r\n"
+
+static int splice_body(int fd, const void *arg)
+{
+    char got[256];
+    int ends[2], code = start_tls(fd);
+
+    (void)arg;
+    if (code == 0)
+        code = send_all(fd, get, strlen(get), SIZE_MAX);
+    if (code < 0 || pipe(ends) < 0)
+        return code < 0 ? code : -errno;
+    if (recv(fd, got, sizeof(HEAD) - 1, MSG_WAITALL) != sizeof(HEAD) - 1 ||
+        splice(fd, NULL, ends[1], NULL, 5, 0) != 5 || recv(fd, got, sizeof(got), 0) <= 0)
+        return -EPROTO;
+    return 0;
+}
+
+static void what_is_behind_a_spliced_body_is_heard(void **state)
+{
+    struct report report;
+
+    (void)state;
+    spoken_prepare = answer_tls;
+    report = speak(splice_body, NULL, BYTES(HEAD "hello" NEXT));
+    assert_int_equal(report.code, 0);
+    assert_int_equal(spoken[ABI_RX].begins, 2);
+    assert_int_equal(spoken[ABI_RX].skipped, 5);
+    assert_int_equal(spoken[ABI_RX].len, sizeof(hello) + sizeof(HEAD NEXT) - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +379,7 @@ int main(void)
         spoken_test(what_the_kernel_cannot_decrypt_is_not_heard),
         spoken_test(whose_keys_are_refused_is_heard_in_the_clear),
         spoken_test(rules_that_change_hold_for_the_next_request),
+        spoken_test(what_is_behind_a_spliced_body_is_heard),
     };
 
     if (!kernel_has_tls()) {
