@@ -109,13 +109,14 @@ EXEC_LOCAL=("${CLEAN[@]}" "$SALLYPORT" exec -o json --events-file "$EVENTS" --lo
 sallyport() { clean "$SALLYPORT" "$@"; }
 exec_local() { "${EXEC_LOCAL[@]}" "$@"; }
 
-# events FILTER: a jq filter over the array of all events in $EVENTS.
-events() { jq -s -r "$1" "$EVENTS"; }
+# events FILTER: a jq filter over the array of all events in $EVENTS. (With -s, jq 1.6 takes five times
+# as long for 20,000 of them.)
+events() { jq -n -r "[inputs] | $1" "$EVENTS"; }
 
 # "seq counts per sink without a gap": from 1 to the number of lines.
 expect_all_seq() {
     expect_eq "seq without a gap" true \
-        "$(events '[.[].seq | tonumber] == [range(1; length + 1)]')"
+        "$(jq -n '[inputs.seq | tonumber] | . == [range(1; length + 1)]' "$EVENTS")"
 }
 
 ORIGIN_SAN=DNS:localhost,DNS:origin.test,IP:127.0.0.1,IP:::1,IP:203.0.113.10,IP:2001:db8:2::10
