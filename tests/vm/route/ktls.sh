@@ -1,0 +1,35 @@
+# ktls: who lets the kernel encrypt on the kernel route goes on doing so, and what it says is told and
+# judged as by the proxy: a client, and nginx as a server, TLS 1.2 and 1.3, AES-GCM and ChaCha20.
+# shellcheck shell=bash disable=SC2154 # a part of route.sh
+
+URLS=()
+for port in "$aes128" "$aes256" "$chacha"; do
+    URLS+=("12:https://127.0.0.1:$port/of12" "13:https://127.0.0.1:$port/of13")
+done
+head -c 100000 /dev/urandom | tee "$T/www/of12" "$T/www/of13" >"$T/www/admin"
+apply ktls kernel 'egress:' '- toEntities: [all]' '  toPorts:' \
+    '  - ports: [{port: "1", endPort: 65535, protocol: TCP}]' '    rules: {http: [{method: GET, path: "/of1[23]"}]}'
+
+before=$(encrypted)
+in_pod kernel /usr/bin/python3 "$HERE/route/ktls.py" "$T/trusted.pem" "${URLS[@]}" "13:https://127.0.0.1:$aes128/admin" \
+    >"$T/out" 2>"$T/client.err" || fail "the client: $(cat "$T/client.err")"
+expect_eq "the client, and that the kernel encrypts" \
+    "$(for _ in 1 2 3; do printf '%s\n' "/of12 200 TLSv1.2 tx/rx" "/of13 200 TLSv1.3 tx/-"; done
+       echo "/admin SSLEOFError TLSv1.3 tx/-")" "$(cat "$T/out")" # what Python's OpenSSL makes of EPERM
+[ "$(encrypted)" -ge $((before + 14)) ] || fail "connections that the kernel encrypted: from $before to $(encrypted)"
+wait_for 10 closed kernel 7 # both ends of each
+wait_for 10 closed served 7
+
+said() { # POD: its requests, or the answers to them and what it could hear of them, if it is a server
+    told_of "$1" | jq -r '.process_http // empty |
+        "\(.method // "-") \(.path // "-") \(.code // "-") \(.visibility) \(.route) \(.verdict)"' | sort
+}
+expect_eq "the client's requests" \
+    "$(echo "GET /admin - ktls kernel deny"; printf 'GET /of12 200 ktls kernel allow\n%.0s' 1 2 3
+       printf 'GET /of13 - ktls kernel allow\n%.0s' 1 2 3)" "$(said kernel)"
+expect_eq "the server's answers, and the requests that the kernel decrypted" \
+    "$(printf -- '- - 200 ktls kernel\n%.0s' 1 2 3; printf 'GET /of12 200 ktls kernel\n%.0s' 1 2 3)" \
+    "$(said served | sed 's/ [^ ]*$//')" # its pod's rules are not about these
+expect_no_grep "what was denied came" '/admin' "$T/access"
+remove ktls
+echo "ok: kTLS, $backend on $(uname -r)"
