@@ -36,8 +36,10 @@ static __always_inline bool spelling_is_fresh(struct speech *speech, __u32 direc
 {
     const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &speech->origin.pod);
 
-    if (!pod)
+    if (!pod) {
+        speech->spelling.flags = 0; /* nobody judges it any more either */
         return false;
+    }
     if (direction != ABI_RX && (!speech->found || speech->rules != pod->rules))
         find_spelling(speech, pod->rules);
     return true;

@@ -99,27 +99,25 @@ static int attach_sk_msg(struct backend *backend, struct err *err)
     return code < 0 ? err_sys(err, code, "attaching the BPF program for what is sent") : 0;
 }
 
-static int attach_link(struct backend *backend, const struct bpf_program *program, int cgroup_fd,
+static int attach_link(const struct bpf_program *program, int cgroup_fd, struct bpf_link **out,
                        struct err *err)
 {
     bool skb = bpf_program__type(program) == BPF_PROG_TYPE_CGROUP_SKB;
-    struct bpf_link *link;
 
-    if (backend->links_len == LINKS_MAX)
-        return err_set(err, -E2BIG, "more than %d BPF programs", LINKS_MAX);
-    link = skb ? bpf_program__attach_cgroup(program, cgroup_fd) : bpf_program__attach(program);
-    if (!link)
+    *out = skb ? bpf_program__attach_cgroup(program, cgroup_fd) : bpf_program__attach(program);
+    if (!*out)
         return err_sys(err, -errno, "attaching BPF program %s (%s)", bpf_program__name(program),
                        bpf_program__section_name(program));
-    backend->links[backend->links_len++] = link;
     return 0;
 }
 
-/* Of programs of the LSM on one hook the one that came last is run first, and none behind one that
- * refuses: what judges must find what rules say now. */
+/* Of LSM programs on one hook the one that came last is run first, and none behind one that
+ * refuses: what judges must find what rules say now. Their links lie as the programs do in the
+ * object. */
 static int attach(struct backend *backend, int cgroup_fd, struct err *err)
 {
     const struct bpf_program *last = backend->bpf->progs.ask_rules;
+    struct bpf_link **link, **link_of_last = NULL;
     struct bpf_program *program;
     int code;
 
@@ -127,12 +125,18 @@ static int attach(struct backend *backend, int cgroup_fd, struct err *err)
     code = backend->sk_msg < 0 ? -errno : attach_sk_msg(backend, err);
     bpf_object__for_each_program(program, backend->bpf->obj)
     {
-        if (code == 0 && bpf_program__autoload(program) &&
-            program != backend->bpf->progs.hear_sent && program != last)
-            code = attach_link(backend, program, cgroup_fd, err);
+        if (code < 0 || !bpf_program__autoload(program) || program == backend->bpf->progs.hear_sent)
+            continue;
+        if (backend->links_len == LINKS_MAX)
+            return err_set(err, -E2BIG, "more than %d BPF programs", LINKS_MAX);
+        link = &backend->links[backend->links_len++];
+        *link = NULL;
+        if (program == last)
+            link_of_last = link;
+        else
+            code = attach_link(program, cgroup_fd, link, err);
     }
-    return code == 0 && bpf_program__autoload(last) ? attach_link(backend, last, cgroup_fd, err)
-                                                    : code;
+    return code == 0 && link_of_last ? attach_link(last, cgroup_fd, link_of_last, err) : code;
 }
 
 static void detach(struct backend *backend)

@@ -322,6 +322,28 @@ static int be_judged_anew(int fd, const void *arg)
     return code;
 }
 
+/* Its pod is gone, and it has its connection. */
+static int outlive_the_pod(int fd, const void *arg)
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods), code = start_tls(fd);
+    bool lsm = strcmp(backend_name(backend), "lsm") == 0;
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+    struct abi_pod pod;
+
+    (void)arg;
+    if (code == 0 && by_send(fd, get, strlen(get)) < 0)
+        code = -errno;
+    if (code == 0)
+        code = judge_by(NEXT_RULES);
+    if (code == 0 && lsm && by_send(fd, get, strlen(get)) >= 0)
+        code = -EEXIST;
+    if (code == 0 && (bpf_map_lookup_elem(map, &id, &pod) < 0 || bpf_map_delete_elem(map, &id) < 0))
+        code = -errno;
+    if (code == 0 && by_send(fd, get, strlen(get)) < 0)
+        code = -errno;
+    return code == 0 ? bpf_map_update_elem(map, &id, &pod, BPF_ANY) : code;
+}
+
 static void rules_that_change_hold_for_the_next_request(void **state)
 {
     const struct abi_where where = {
@@ -335,6 +357,9 @@ static void rules_that_change_hold_for_the_next_request(void **state)
     put(spells, &where, &(struct abi_spelling){.flags = ABI_SPELL_JUDGED}); /* no rule fits */
     spoken_prepare = answer_tls;
     assert_int_equal(speak(be_judged_anew, NULL, (struct span){0}).code, 0);
+    judge_pod_by(RULES);
+    assert_int_equal(speak(outlive_the_pod, NULL, (struct span){0}).code, 0);
+    judge_pod_by(RULES);
 }
 
 /* The body of the first of two answers goes into a pipe. */

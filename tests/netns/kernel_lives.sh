@@ -69,6 +69,7 @@ get "with no agent" /b one 200
 get "with no agent" /a two $NO
 : >"$EVENTS"
 agent_up
+expect_no_grep "the next one begins anew" 'is replaced' "$T/agent.err"
 get "with the next one" /c one 200
 get "with the next one" /a three $NO
 wait_for 10 is_told_of "/c allow,/a deny"
