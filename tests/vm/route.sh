@@ -20,6 +20,7 @@ nginx_server "$aes256" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_ciphers $OF_12-
 nginx_server "$chacha" origin "$KTLS TLS_CHACHA20_POLY1305_SHA256; ssl_ciphers $OF_12-CHACHA20-POLY1305;"
 make_cgroup served kernel proxy auto
 start_nginx "${IN_CGROUP[@]}" "$CGROUPS/served"
+PROGRAM_PID[nginx]=${PIDS[-1]}
 
 agent_up
 for pod in served:kernel kernel:kernel proxy:proxy auto:auto; do
@@ -33,7 +34,8 @@ expect_eq "the back-end" "$backend" "$(status | jq -r .kernel_route.back_end)"
 in_pod() { "${IN_CGROUP[@]}" "$CGROUPS/$1" "${CLEAN[@]}" "${@:2}"; }
 # told_of POD: its events, one a line, without the name of what they are of
 told_of() { jq -c --arg pod "$1" 'to_entries[] | select(.value | objects | .process.pod.name == $pod) | {(.key): .value}' "$EVENTS"; }
-closed() { [ "$(told_of "$1" | grep -c '^{"process_close"')" -ge "$2" ]; }
+count() { told_of "$1" | grep -c "^{\"process_$2" || true; } # POD KIND
+has_told() { [ "$(count "$1" "$2")" -ge "$3" ]; }
 policy() { # NAME OF-POD LINE...: one of its spec each
     printf 'apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: %s}\nspec:\n' "$1"
     printf '  podSelector: {matchLabels: {app: %s}}\n' "$2"
@@ -49,3 +51,5 @@ for part in ktls golden auto; do
     . "$HERE/route/$part.sh"
 done
 agent_down
+kill "${PROGRAM_PID[@]}"
+wait "${PROGRAM_PID[@]}" 2>/dev/null || true # else bash tells of each

@@ -11,7 +11,8 @@ PYTHON=$(realpath /usr/bin/python3)
 mkfifo "$T/p.in" "$T/p.out"
 exec {in}<>"$T/p.in" {out}<>"$T/p.out"
 PROGRAM_IN[p]=$in PROGRAM_OUT[p]=$out
-in_pod auto /usr/bin/python3 "$HERE/route/auto.py" "$T/trusted.pem" <"$T/p.in" >"$T/p.out" 2>"$T/p.err" &
+"${IN_CGROUP[@]}" "$CGROUPS/auto" "${CLEAN[@]}" /usr/bin/python3 "$HERE/route/auto.py" "$T/trusted.pem" \
+    <"$T/p.in" >"$T/p.out" 2>"$T/p.err" &
 PROGRAM_PID[p]=$!
 PIDS+=("$!")
 expect_eq "the program is there" ready "$(ask p ready -)"
@@ -25,7 +26,7 @@ go() {
     connections=$((connections + 1))
     said=$(ask p "$2" "$URL")
     expect_eq "$1: the program" "$3" "$said"
-    wait_for 30 closed auto $connections
+    wait_for 30 has_told auto close $connections
     expect_eq "$1: the route" "$4" "$(told_of auto | jq -r '.process_close // empty | "\(.route) \(.visibility)"' | tail -n 1)"
 }
 

@@ -17,8 +17,8 @@ expect_eq "the client, and that the kernel encrypts" \
     "$(for _ in 1 2 3; do printf '%s\n' "/of12 200 TLSv1.2 tx/rx" "/of13 200 TLSv1.3 tx/-"; done
        echo "/admin SSLEOFError TLSv1.3 tx/-")" "$(cat "$T/out")" # what Python's OpenSSL makes of EPERM
 [ "$(encrypted)" -ge $((before + 14)) ] || fail "connections that the kernel encrypted: from $before to $(encrypted)"
-wait_for 10 closed kernel 7 # both ends of each
-wait_for 10 closed served 7
+wait_for 10 has_told kernel close 7
+wait_for 10 has_told served http 6
 
 said() { # POD: its requests, or the answers to them and what it could hear of them, if it is a server
     told_of "$1" | jq -r '.process_http // empty |
