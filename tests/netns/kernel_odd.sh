@@ -26,8 +26,8 @@ byte by byte: GET /0 200
 byte by byte: GET /1 200
 byte by byte: GET /2 200
 byte by byte: plaintext - all
-half a head: plaintext - all
-half, and gone: plaintext - all
+half a head: plaintext - all closed within a request's head, of which 23 bytes had come
+half, and gone: plaintext - all closed within a request's head, of which 23 bytes had come
 HTTP/2, and rubbish: plaintext - all the program's HTTP/2 could not be read: it does not begin with SETTINGS
 lines: opaque unknown all
 more than was said: plaintext - all
