@@ -1,6 +1,7 @@
 /* What the kernel programs know of a connection that is older than its pod, and shall: how its end
  * is told; and, where the kernel route can and it is in plain text, that its words are heard. */
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -67,17 +68,23 @@ bool existing_is_heard(const struct existing *existing, int fd)
            (existing_get(existing, fd, &note) && note.flags & ABI_SOCKET_KERNEL);
 }
 
-static bool enrol(const struct existing *existing, uint64_t cookie, int fd)
+/* 0 or a negative errno */
+static int enrol(const struct existing *existing, uint64_t cookie, int fd)
 {
     const uint64_t value = (uint64_t)fd;
 
-    return bpf_map_update_elem(existing->maps.enrolled, &cookie, &value, BPF_ANY) == 0;
+    return bpf_map_update_elem(existing->maps.enrolled, &cookie, &value, BPF_ANY);
 }
 
-/* A socket keeps the program that its sockhash had when it came. */
+/* A socket keeps the program that its sockhash had when it came; one that the kernel encrypts could
+ * not come back (-EINVAL, where one that could is -EBUSY), and is heard by the program it has. */
 void existing_hear_again(const struct existing *existing, uint64_t cookie, int fd)
 {
-    if (bpf_map_delete_elem(existing->maps.enrolled, &cookie) == 0)
+    uint64_t there;
+
+    if (bpf_map_lookup_elem(existing->maps.enrolled, &cookie, &there) == 0 &&
+        enrol(existing, cookie, fd) == -EBUSY &&
+        bpf_map_delete_elem(existing->maps.enrolled, &cookie) == 0)
         enrol(existing, cookie, fd);
 }
 
@@ -133,7 +140,7 @@ bool existing_hear(const struct scan *scan, const struct diag_socket *socket,
     if (!is_plain(socket) || !can_hear(existing) || !may_hear(scan, socket, scope))
         return false;
     note->flags |= ABI_SOCKET_KERNEL;
-    if (existing_put(existing, fd, note) && enrol(existing, socket->cookie, fd))
+    if (existing_put(existing, fd, note) && enrol(existing, socket->cookie, fd) == 0)
         return true;
     note->flags &= (uint8_t)~ABI_SOCKET_KERNEL;
     return false;
