@@ -83,7 +83,7 @@ static void what_finds_the_ring_full_is_counted(void **state)
     assert_int_equal(report.code, 0);
     assert_int_equal(arrived.len, HEADS * large_len + strlen(get));
     assert_in_range(first.len, 4 << 20, 8 << 20);
-    assert_true(spoken[ABI_TX].lost > 0);
+    assert_true(first.lost + spoken[ABI_TX].lost > 0); /* a small piece may have told it */
     assert_int_equal(spoken[ABI_TX].len, strlen(get));
     assert_memory_equal(spoken[ABI_TX].bytes, get, strlen(get));
     assert_int_equal(first.len + first.lost + spoken[ABI_TX].len + spoken[ABI_TX].lost,
