@@ -120,7 +120,7 @@ expect_eq "nothing was sent" "$requests" "$(wc -l <"$T/access")"
 
 # ---- at random -----------------------------------------------------------------------------------
 
-sallyport policy remove --runtime-dir "$T/run" shop/cart shop/curl shop/watch
+sallyport policy remove --runtime-dir "$T/run" shop/cart shop/curl shop/watch >"$T/removed"
 SEED=${SEED:-$RANDOM}
 expect_status "random cases (SEED=$SEED)" 0 "${IN_CGROUP[@]}" "$CGROUPS/cart" "${IN_POD[@]}" "${CLEAN[@]}" /usr/bin/python3 \
     "$HERE/policy_random.py" "$T/run" "$EVENTS" "$T/trusted.pem" cart 203.0.113.10 1000 "$SEED" >&9

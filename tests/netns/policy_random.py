@@ -181,7 +181,7 @@ while left > 0:
     for what, explained, answer, port in cases:
         happened = decided(told[port]) if port else None
         if not agrees(explained, happened):
-            print(text.decode(), what, f"seed {seed}: explained {explained}, happened {happened}",
-                  *(step["text"] for step in answer["steps"]), *told.get(port, []), sep="\n")
+            print(f"seed {seed}: explained {explained}, happened {happened}", what, *told.get(port, []),
+                  *(step["text"] for step in answer["steps"]), text.decode(), sep="\n")
             raise SystemExit(1)
 print(f"{count} requests were what they were explained to be")
