@@ -2,277 +2,10 @@
  * proxy route; what was not handed up of bodies is made up for by zeros. */
 #include <errno.h>
 
-#include "proxy/flow/request.h"
 #include "proxy/kernel/stream_own.h"
-#include "proxy/wire/authority.h"
 
 /* What may wait for the answer that says whether it is HTTP. */
 enum { SETTLING_MAX = 65536 };
-
-static struct pending *oldest(struct relay *relay)
-{
-    return &relay->pending[relay->pending_at];
-}
-
-static struct pending *newest(struct relay *relay)
-{
-    return &relay->pending[(relay->pending_at + relay->pending_len - 1) % RELAY_PENDING_MAX];
-}
-
-static void drop_oldest(struct relay *relay)
-{
-    relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
-    relay->pending_len--;
-}
-
-/* Whose body goes by. */
-static struct exchange *asking(struct relay *relay)
-{
-    if (relay->pending_len)
-        return &newest(relay)->exchange;
-    return exchange_looks(&relay->rest, true) ? &relay->rest : &relay->answering;
-}
-
-static void look(struct flow *flow, struct exchange *exchange, bool up, enum http1_part part,
-                 struct span bytes)
-{
-    if (flow->stream->skipping)
-        exchange_skipped(flow, exchange, up, bytes.len);
-    else if (part == HTTP1_BODY)
-        exchange_body(flow, exchange, up, bytes);
-    else
-        exchange_aside(flow, exchange, up, bytes);
-}
-
-static void on_body_up(void *arg, enum http1_part part, struct span bytes)
-{
-    struct flow *flow = arg;
-
-    look(flow, asking(&flow->relay), true, part, bytes);
-}
-
-static void on_body_down(void *arg, enum http1_part part, struct span bytes)
-{
-    struct flow *flow = arg;
-
-    look(flow, &flow->relay.answering, false, part, bytes);
-}
-
-/* ---- requests ---- */
-
-/* Answers that cannot be seen are waited for until the next request; those that do not come in
- * time must not take the place of others. */
-static void make_room(struct flow *flow)
-{
-    static const char many[] = "too many requests without an answer";
-    struct relay *relay = &flow->relay;
-
-    while (relay->pending_len && !stream_hears_answers(flow->stream)) {
-        exchange_end(flow, &oldest(relay)->exchange, NULL);
-        drop_oldest(relay);
-    }
-    if (relay->pending_len < RELAY_PENDING_MAX)
-        return;
-    exchange_end(flow, &oldest(relay)->exchange, many);
-    drop_oldest(relay);
-    flow->stream->unowed++;
-}
-
-static bool is_judged(const struct flow *flow)
-{
-    return !flow->stream->opening.accepted;
-}
-
-/* at: where it begins. */
-static void request_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base,
-                         uint64_t at)
-{
-    struct relay *relay = &flow->relay;
-    struct facts_field fields[HTTP1_FIELDS_MAX];
-    struct authority_parts authority;
-    struct facts_request request = request_facts(head, base, fields, &authority);
-    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
-    struct pending *pending;
-
-    verdict_next(flow);
-    request.stream = request_number(flow);
-    if (flow->stream->denied) {
-        http1_on_body(relay->request, NULL, NULL);
-        stream_deny(flow, &request);
-        return;
-    }
-    if (is_judged(flow))
-        verdict_request(flow, &request, &decision);
-    make_room(flow);
-    relay->pending_len++;
-    pending = newest(relay);
-    flow->stream->asked_at[pending - relay->pending] = at;
-    pending->head = span_equal(request.method, BYTES("HEAD"));
-    pending->connect = span_equal(request.method, BYTES("CONNECT"));
-    pending->upgrade = head->upgrade;
-    exchange_begin(flow, &pending->exchange, &request);
-    verdict_onto(flow, pending->exchange.event);
-    if (is_judged(flow))
-        exchange_inspect(flow, &pending->exchange, &request);
-    http1_on_body(relay->request, exchange_looks(&pending->exchange, true) ? on_body_up : NULL,
-                  flow);
-    if (pending->connect)
-        tunnel_asked(&flow->tunnel, head, base);
-}
-
-static void request_ends(struct flow *flow)
-{
-    struct relay *relay = &flow->relay;
-    struct exchange *exchange = asking(relay);
-
-    if (flow->stream->denied)
-        return;
-    exchange_body_ended(flow, exchange, true);
-    if (relay->pending_len && exchange->event)
-        exchange->event->http.request_bytes = http1_body_bytes(relay->request);
-    exchange_end(flow, &relay->rest, NULL);
-    relay->settling = http1_head(relay->request)->upgrade;
-}
-
-/* What there is of a head that is not whole, or makes no sense. Its server may answer to what has
- * gone of one that was refused. */
-static struct facts_request begun_facts(struct flow *flow, struct span head,
-                                        char host[AUTHORITY_HOST_MAX])
-{
-    const struct http1_head *parsed = http1_head(flow->relay.request);
-    struct stream *stream = flow->stream;
-    struct facts_request request = {.stream = request_number(flow), .cut = true};
-
-    http1_words(head, &request.method, &request.url);
-    request.path = exchange_path(request.url);
-    /* as on the proxy route: with a field the request line is whole */
-    if (parsed->fields_len && http1_authority(parsed, head.data, host, AUTHORITY_HOST_MAX))
-        request.host = host;
-    if (stream->denied && stream->up.at - head.len < stream->unsent)
-        stream->unowed++;
-    return request;
-}
-
-/* It is HTTP no more, or was not. What is known of it is told. */
-static void request_is_odd(struct flow *flow, struct span head)
-{
-    struct relay *relay = &flow->relay;
-    const char *reason = http1_reason(relay->request);
-    char host[AUTHORITY_HOST_MAX];
-    struct facts_request request;
-    struct exchange exchange;
-
-    if (relay->up.in_head) {
-        request = begun_facts(flow, head, host);
-        exchange_begin(flow, &exchange, &request);
-        if (flow->stream->denied)
-            stream_deny_odd(flow, &exchange, reason);
-        else
-            exchange_end(flow, &exchange, reason);
-    } else if (relay->pending_len) {
-        if (flow->stream->denied)
-            stream_deny_odd(flow, &newest(relay)->exchange, reason);
-        else
-            exchange_end(flow, &newest(relay)->exchange, reason);
-        relay->pending_len--;
-        flow->stream->unowed++;
-    }
-}
-
-/* ---- answers ---- */
-
-/* What follows 101 is not HTTP/1 any more. */
-static void note_upgrade(struct flow *flow, const struct http1_head *head, const uint8_t *base)
-{
-    struct span to;
-
-    flow->stream->kind = STREAM_RAW;
-    if (!http1_find(head, base, "upgrade", &to) || !span_equal_nocase(to, "websocket"))
-        stream_turns_opaque(flow, OPAQUE_OTHER_PROTOCOL);
-}
-
-/* What follows is met as a connection of its own, as tunnel.c does it. */
-static void enter_tunnel(struct flow *flow)
-{
-    struct relay *relay = &flow->relay;
-
-    exchange_end(flow, &relay->answering, NULL);
-    flow->stream->kind = STREAM_MEETING;
-    flow->tunnel.requests += relay->requests;
-    relay->requests = 0;
-    relay->settling = false;
-    http1_free(&relay->request);
-    http1_free(&relay->response);
-    flow->facts.visibility = VISIBILITY_UNKNOWN;
-}
-
-static void answer_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base)
-{
-    struct relay *relay = &flow->relay;
-    struct stream *stream = flow->stream;
-    struct facts_field fields[HTTP1_FIELDS_MAX];
-    const struct facts_answer answer = {
-        .code = head->code,
-        .body = head->body,
-        .fields = fields,
-        .fields_len = request_fields(head, base, fields),
-    };
-    const struct facts_request unseen = {.protocol = head->minor ? "HTTP/1.1" : "HTTP/1.0"};
-    struct pending pending = {0};
-
-    http1_on_body(relay->response, NULL, NULL);
-    if (head->code < 200 && head->code != 101)
-        return; /* its request is still open */
-    if (stream->unowed && !relay->pending_len) {
-        stream->unowed--;
-        return; /* its request was told */
-    }
-    if (relay->pending_len) {
-        pending = *oldest(relay);
-        drop_oldest(relay);
-    } else {
-        exchange_begin(flow, &pending.exchange, &unseen);
-    }
-    relay->answering = pending.exchange;
-    if (!relay->pending_len && relay->request && !relay->up.in_head && pending.exchange.event)
-        pending.exchange.event->http.request_bytes = http1_body_bytes(relay->request);
-    exchange_answered(flow, &relay->answering, &answer);
-    if (exchange_looks(&relay->answering, false))
-        http1_on_body(relay->response, on_body_down, flow);
-    if (pending.upgrade && head->code == 101) {
-        note_upgrade(flow, head, base);
-    } else if (pending.connect && head->code / 100 == 2) {
-        enter_tunnel(flow);
-    } else if (relay->settling && !relay->pending_len) {
-        relay->settling = false;
-        if (relay->request)
-            http1_upgraded(relay->request, false);
-    }
-}
-
-static void answer_ends(struct flow *flow)
-{
-    struct relay *relay = &flow->relay;
-
-    exchange_body_ended(flow, &relay->answering, false);
-    if (!relay->pending_len && !relay->up.in_head) /* its body is still on its way */
-        exchange_rest(&relay->rest, &relay->answering);
-    exchange_end(flow, &relay->answering, NULL);
-}
-
-static void answer_is_odd(struct flow *flow)
-{
-    const char *reason = http1_reason(flow->relay.response);
-    const struct relay *relay = &flow->relay;
-
-    if (relay->down.in_head && flow->stream->unowed && !relay->pending_len) {
-        flow->stream->unowed--;
-        return; /* what it answers was told, perhaps as refused */
-    }
-    if (!flow->why.text[0])
-        err_set(&flow->why, -EPROTO, "the upstream's answer could not be read: %s", reason);
-    exchange_end(flow, &flow->relay.answering, flow->why.text);
-}
 
 /* ---- the two directions ---- */
 
@@ -306,7 +39,7 @@ static enum http1_status step(struct flow *flow, bool up, struct span bytes, siz
     struct relay *relay = &flow->relay;
 
     if (!up && relay->pending_len && http1_idle(relay->response))
-        http1_answers(relay->response, oldest(relay)->head, oldest(relay)->connect);
+        http1_answers(relay->response, stream_oldest(relay)->head, stream_oldest(relay)->connect);
     return http1_feed(up ? relay->request : relay->response, bytes, consumed);
 }
 
@@ -321,18 +54,11 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
     case HTTP1_MORE:
         return false;
     case HTTP1_HEAD:
-        if (up)
-            request_seen(flow, http1_head(relay->request), head.data,
-                         flow->stream->up.at - head.len);
-        else
-            answer_seen(flow, http1_head(relay->response), head.data);
+        stream_http1_head(flow, up, head);
         line->in_head = false;
         return flow->stream->kind == STREAM_HTTP1;
     case HTTP1_DONE:
-        if (up)
-            request_ends(flow);
-        else
-            answer_ends(flow);
+        stream_http1_whole(flow, up);
         line->in_head = true;
         return true;
     case HTTP1_RAW:
@@ -340,10 +66,7 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
             stream_turns_opaque(flow, OPAQUE_OTHER_PROTOCOL);
         return false;
     case HTTP1_BAD:
-        if (up)
-            request_is_odd(flow, head);
-        else
-            answer_is_odd(flow);
+        stream_http1_odd(flow, up, head);
         give_up(flow, up);
         return false;
     }
@@ -507,12 +230,13 @@ void stream_http1_lost(struct flow *flow, bool up)
 
     if (up) {
         if (!relay->up.in_head && relay->pending_len) /* its answer may come all the same */
-            exchange_skipped(flow, &newest(relay)->exchange, true, 0);
+            exchange_skipped(flow, &stream_newest(relay)->exchange, true, 0);
         relay->settling = false;
     } else {
         exchange_end(flow, &relay->answering, why);
-        for (; relay->pending_len > 1; drop_oldest(relay)) /* who waits for each answer, as most */
-            exchange_end(flow, &oldest(relay)->exchange, why);
+        /* who waits for each answer, as most do, has but one to wait for */
+        for (; relay->pending_len > 1; stream_drop_oldest(relay))
+            exchange_end(flow, &stream_oldest(relay)->exchange, why);
         flow->stream->unowed = 0;
     }
     give_up(flow, up);
@@ -527,13 +251,9 @@ void stream_http1_afresh(struct flow *flow)
 void stream_http1_denied(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
-    char host[AUTHORITY_HOST_MAX];
-    struct facts_request request;
 
-    if (relay->request && relay->up.in_head && relay->up.len) { /* not even its head was whole */
-        request = begun_facts(flow, span_of(relay->up.data, relay->up.len), host);
-        stream_deny(flow, &request);
-    }
+    if (relay->request && relay->up.in_head && relay->up.len) /* not even its head was whole */
+        stream_http1_begun(flow, span_of(relay->up.data, relay->up.len));
     stream_denied(flow);
     relay_release(&relay->up, flow->worker);
     relay->up.in_head = true;
@@ -550,7 +270,7 @@ void stream_http1_end(struct flow *flow)
     if (!relay->response || (relay->down.in_head && !relay->down.len))
         return;
     if (http1_eof(relay->response) == HTTP1_DONE)
-        answer_ends(flow);
+        stream_http1_whole(flow, false);
     else if (!flow->why.text[0])
         err_set(&flow->why, -EPROTO, "the upstream's answer was cut short");
 }

@@ -90,6 +90,34 @@ void stream_http1_afresh(struct flow *flow);
 /* No more comes. */
 void stream_http1_end(struct flow *flow);
 
+/* ---- stream_http1_told.c: what the parser has found; head: its bytes, from the first one on ----
+ */
+
+void stream_http1_head(struct flow *flow, bool up, struct span head);
+/* A message ends. */
+void stream_http1_whole(struct flow *flow, bool up);
+/* It is HTTP no more, or was not. */
+void stream_http1_odd(struct flow *flow, bool up, struct span head);
+/* The beginning of a head that was refused. */
+void stream_http1_begun(struct flow *flow, struct span head);
+
+/* Requests whose answer is to come. */
+static inline struct pending *stream_oldest(struct relay *relay)
+{
+    return &relay->pending[relay->pending_at];
+}
+
+static inline struct pending *stream_newest(struct relay *relay)
+{
+    return &relay->pending[(relay->pending_at + relay->pending_len - 1) % RELAY_PENDING_MAX];
+}
+
+static inline void stream_drop_oldest(struct relay *relay)
+{
+    relay->pending_at = (relay->pending_at + 1) % RELAY_PENDING_MAX;
+    relay->pending_len--;
+}
+
 /* ---- stream_http2.c ---- */
 
 void stream_http2_feed(struct flow *flow, bool up, struct span bytes);
