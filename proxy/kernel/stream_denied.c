@@ -120,11 +120,16 @@ void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *r
     refuse(flow, exchange, flow->verdicts.said);
 }
 
+bool stream_has_denied(const struct stream *stream)
+{
+    return stream->explained || stream->unexplained.event;
+}
+
 void stream_denied(struct flow *flow)
 {
     struct stream *stream = flow->stream;
 
-    if (!stream->explained && !stream->unexplained.event)
+    if (!stream_has_denied(stream))
         verdict_unexplained(flow, "no request was seen in it", NULL);
     tell_unexplained(flow, stream->explained);
     stream->explained = false;

@@ -38,7 +38,7 @@ static enum http1_status step(struct flow *flow, bool up, struct span bytes, siz
 {
     struct relay *relay = &flow->relay;
 
-    if (!up && relay->pending_len && http1_idle(relay->response))
+    if (!up && relay->pending_len && !flow->stream->unowed && http1_idle(relay->response))
         http1_answers(relay->response, stream_oldest(relay)->head, stream_oldest(relay)->connect);
     return http1_feed(up ? relay->request : relay->response, bytes, consumed);
 }

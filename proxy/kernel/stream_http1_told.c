@@ -59,6 +59,20 @@ static void make_room(struct flow *flow)
     flow->stream->unowed++;
 }
 
+/* Whose answer is to come. at: where it begins. */
+static struct pending *await(struct flow *flow, uint64_t at)
+{
+    struct relay *relay = &flow->relay;
+    struct pending *pending;
+
+    make_room(flow);
+    relay->pending_len++;
+    pending = stream_newest(relay);
+    *pending = (struct pending){0};
+    flow->stream->asked_at[pending - relay->pending] = at;
+    return pending;
+}
+
 static bool is_judged(const struct flow *flow)
 {
     return !flow->stream->opening.accepted;
@@ -84,10 +98,7 @@ static void request_seen(struct flow *flow, const struct http1_head *head, const
     }
     if (is_judged(flow))
         verdict_request(flow, &request, &decision);
-    make_room(flow);
-    relay->pending_len++;
-    pending = stream_newest(relay);
-    flow->stream->asked_at[pending - relay->pending] = at;
+    pending = await(flow, at);
     pending->head = span_equal(request.method, BYTES("HEAD"));
     pending->connect = span_equal(request.method, BYTES("CONNECT"));
     pending->upgrade = head->upgrade;
@@ -115,13 +126,11 @@ static void request_ends(struct flow *flow)
     relay->settling = http1_head(relay->request)->upgrade;
 }
 
-/* What there is of a head that is not whole, or makes no sense. Its server may answer to what has
- * gone of one that was refused. */
+/* What there is of a head that is not whole, or makes no sense. */
 static struct facts_request begun_facts(struct flow *flow, struct span head,
                                         char host[AUTHORITY_HOST_MAX])
 {
     const struct http1_head *parsed = http1_head(flow->relay.request);
-    struct stream *stream = flow->stream;
     struct facts_request request = {.stream = request_number(flow), .cut = true};
 
     http1_words(head, &request.method, &request.url);
@@ -129,9 +138,31 @@ static struct facts_request begun_facts(struct flow *flow, struct span head,
     /* as on the proxy route: with a field the request line is whole */
     if (parsed->fields_len && http1_authority(parsed, head.data, host, AUTHORITY_HOST_MAX))
         request.host = host;
-    if (stream->denied && stream->up.at - head.len < stream->unsent)
-        stream->unowed++;
     return request;
+}
+
+/* It was told; its server may answer to what has gone of it. */
+static void await_told(struct flow *flow, struct span head)
+{
+    const struct stream *stream = flow->stream;
+    uint64_t at = stream->up.at - head.len;
+
+    if (!stream->denied || at < stream->unsent)
+        await(flow, at);
+}
+
+static void head_is_odd(struct flow *flow, struct span head, const char *reason)
+{
+    char host[AUTHORITY_HOST_MAX];
+    struct facts_request request = begun_facts(flow, head, host);
+    struct exchange exchange;
+
+    exchange_begin(flow, &exchange, &request);
+    if (flow->stream->denied)
+        stream_deny_odd(flow, &exchange, reason);
+    else
+        exchange_end(flow, &exchange, reason);
+    await_told(flow, head);
 }
 
 /* It is HTTP no more, or was not. What is known of it is told. */
@@ -139,25 +170,15 @@ static void request_is_odd(struct flow *flow, struct span head)
 {
     struct relay *relay = &flow->relay;
     const char *reason = http1_reason(relay->request);
-    char host[AUTHORITY_HOST_MAX];
-    struct facts_request request;
-    struct exchange exchange;
 
-    if (relay->up.in_head) {
-        request = begun_facts(flow, head, host);
-        exchange_begin(flow, &exchange, &request);
-        if (flow->stream->denied)
-            stream_deny_odd(flow, &exchange, reason);
-        else
-            exchange_end(flow, &exchange, reason);
-    } else if (relay->pending_len) {
-        if (flow->stream->denied)
-            stream_deny_odd(flow, &stream_newest(relay)->exchange, reason);
-        else
-            exchange_end(flow, &stream_newest(relay)->exchange, reason);
-        relay->pending_len--;
-        flow->stream->unowed++;
-    }
+    if (relay->up.in_head)
+        head_is_odd(flow, head, reason);
+    else if (stream_has_denied(flow->stream))
+        return; /* its head was refused, too */
+    else if (relay->pending_len && flow->stream->denied)
+        stream_deny_odd(flow, &stream_newest(relay)->exchange, reason);
+    else if (relay->pending_len)
+        exchange_end(flow, &stream_newest(relay)->exchange, reason);
 }
 
 /* ---- answers ---- */
@@ -204,9 +225,9 @@ static void answer_seen(struct flow *flow, const struct http1_head *head, const 
     http1_on_body(relay->response, NULL, NULL);
     if (head->code < 200 && head->code != 101)
         return; /* its request is still open */
-    if (stream->unowed && !relay->pending_len) {
+    if (stream->unowed) {
         stream->unowed--;
-        return; /* its request was told */
+        return;
     }
     if (relay->pending_len) {
         pending = *stream_oldest(relay);
@@ -244,10 +265,10 @@ static void answer_ends(struct flow *flow)
 static void answer_is_odd(struct flow *flow)
 {
     const char *reason = http1_reason(flow->relay.response);
-    const struct relay *relay = &flow->relay;
+    struct relay *relay = &flow->relay;
 
-    if (relay->down.in_head && flow->stream->unowed && !relay->pending_len) {
-        flow->stream->unowed--;
+    if (relay->down.in_head && relay->pending_len && !stream_oldest(relay)->exchange.event) {
+        stream_drop_oldest(relay);
         return; /* what it answers was told, perhaps as refused */
     }
     if (!flow->why.text[0])
@@ -289,4 +310,5 @@ void stream_http1_begun(struct flow *flow, struct span head)
     struct facts_request request = begun_facts(flow, head, host);
 
     stream_deny(flow, &request);
+    await_told(flow, head);
 }

@@ -36,7 +36,7 @@ struct stream {
     const char *why_unexplained;          /* ... why that is not decided there */
     uint64_t unsent;                      /* what was asked from here on has not gone: up.at */
     uint64_t asked_at[RELAY_PENDING_MAX]; /* where the heads begin of those that wait: up.at */
-    unsigned unowed;                      /* answers to come whose requests were told already */
+    unsigned unowed;                      /* answers to come before theirs, for which was no room */
     struct stream_side up, down;          /* requests, answers */
     struct stream_tls *tls;               /* NULL: no handshake was seen */
     struct stream_http2 *http2;           /* of STREAM_HTTP2 */
@@ -61,6 +61,8 @@ void stream_take(struct flow *flow, const struct abi_said *said, struct span byt
 void stream_deny(struct flow *flow, const struct facts_request *request);
 /* ... that makes no sense: exchange, which ends. */
 void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *reason);
+/* Whether there was one in what it refuses now. */
+bool stream_has_denied(const struct stream *stream);
 /* That was all of what it refused at once. */
 void stream_denied(struct flow *flow);
 /* It has refused what was not read; again: for it was not what had been said. */
@@ -101,7 +103,7 @@ void stream_http1_odd(struct flow *flow, bool up, struct span head);
 /* The beginning of a head that was refused. */
 void stream_http1_begun(struct flow *flow, struct span head);
 
-/* Requests whose answer is to come. */
+/* Requests whose answer is to come; those that were told have no event. */
 static inline struct pending *stream_oldest(struct relay *relay)
 {
     return &relay->pending[relay->pending_at];

@@ -23,8 +23,21 @@ struct piece {
     bool denied;
     uint64_t skipped, lost;
     uint32_t before; /* denied: so many before these, too */
-    uint16_t keys; /* instead: the program hands over keys of this version */
+    uint16_t keys;   /* instead: the program hands over keys of this version */
 };
+
+#define UP(text)                                                                                   \
+    {                                                                                              \
+        ABI_TX, BYTES(text)                                                                        \
+    }
+#define DOWN(text)                                                                                 \
+    {                                                                                              \
+        ABI_RX, BYTES(text)                                                                        \
+    }
+#define KEEPS           "HTTP/1.1\r\nHost: a.example\r\n"
+#define GET(path)       "GET " path " " KEEPS "\r\n"
+#define FINE(len, body) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n" body
+#define BAD             "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"
 
 static struct worker *worker;
 static struct flow *hearing;

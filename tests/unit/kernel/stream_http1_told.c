@@ -1,0 +1,106 @@
+/* Which request an answer of HTTP/1 is told with, on the kernel route. */
+#include "tests/unit/kernel/hearing.h"
+
+#define TWO_HOSTS(path) "GET " path " " KEEPS "Host: b\r\n\r\n"
+#define CHUNKED         "Transfer-Encoding: chunked\r\n\r\n"
+#define MANY            "too many requests without an answer"
+
+static const struct row {
+    const char *name, *policy;
+    struct piece pieces[PIECES_MAX];
+    const char *want;
+} rows[] = {
+    {"a request that makes no sense", .pieces = {UP(TWO_HOSTS("/a"))},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+    {"... and is answered", .pieces = {UP(TWO_HOSTS("/a")), DOWN(BAD)},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+    {"... by what is no HTTP", .pieces = {UP(TWO_HOSTS("/a")), DOWN("<html>Bad")},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+    {"... behind one that waits, before another one",
+     .pieces = {UP(GET("/a")),
+                UP(TWO_HOSTS("/b")),
+                {ABI_TX, BYTES(GET("/c")), ABI_SAID_BEGINS},
+                DOWN(FINE("1", "a") BAD FINE("3", "ccc"))},
+     .want = "GET a.example /b #2 plaintext error: two Host fields\n"
+             "GET a.example /a #1 200 down 1 after 3000000 plaintext\n"
+             "GET a.example /c #3 200 down 3 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"... in its body",
+     .pieces = {UP("POST /a " KEEPS CHUNKED "no length"),
+                {ABI_TX, BYTES(GET("/b")), ABI_SAID_BEGINS},
+                DOWN(BAD FINE("1", "b"))},
+     .want = "POST a.example /a #1 plaintext error: an invalid chunk size\n"
+             "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"... that is refused, behind one that waits",
+     .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]",
+     .pieces = {UP(GET("/fine")),
+                {ABI_TX, BYTES("POST /a " KEEPS CHUNKED "no length"), .denied = true},
+                DOWN(FINE("0", ""))},
+     .want = "policy deny reset http POST: no rule allows POST /a\n"
+             "POST a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
+             "no rule allows POST /a\n"
+             "GET a.example /fine #1 200 after 2000000 plaintext\n"
+             "closed plaintext\n"},
+};
+
+static void answers_are_told_with_their_requests(void **state)
+{
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        print_message("  %s\n", rows[i].name);
+        snprintf(text, sizeof(text), POLICY("p", "  %s\n"), rows[i].policy ? rows[i].policy : "");
+        policed_use(rows[i].policy ? text : NULL);
+        hearing_opens(false, false);
+        for (const struct piece *piece = rows[i].pieces; piece->bytes.len; piece++)
+            hears(piece);
+        hearing_closes();
+        assert_string_equal(heard, rows[i].want);
+    }
+}
+
+static void hears_text(enum abi_direction direction, const char *text)
+{
+    const struct piece piece = {.direction = direction, .bytes = span_of_text(text)};
+
+    hears(&piece);
+}
+
+static void more_than_can_wait(void **state)
+{
+    enum { ALL = RELAY_PENDING_MAX + 2 };
+    char text[128], want[256];
+
+    (void)state;
+    hearing_opens(false, false);
+    for (unsigned i = 0; i < ALL; i++) {
+        snprintf(text, sizeof(text), GET("/%u"), i);
+        hears_text(ABI_TX, text);
+    }
+    assert_string_equal(heard, "GET a.example /0 #1 plaintext error: " MANY "\n"
+                               "GET a.example /1 #2 plaintext error: " MANY "\n");
+    for (unsigned i = 0; i < ALL; i++) {
+        heard[0] = 0;
+        snprintf(text, sizeof(text), "HTTP/1.1 %u OK\r\nContent-Length: 0\r\n\r\n", 200 + i);
+        hears_text(ABI_RX, text);
+        snprintf(want, sizeof(want), "GET a.example /%u #%u %u after %u000000 plaintext\n", i,
+                 i + 1, 200 + i, ALL);
+        assert_string_equal(heard, i < 2 ? "" : want);
+    }
+    heard[0] = 0;
+    hearing_closes();
+    assert_string_equal(heard, "closed plaintext\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(answers_are_told_with_their_requests, hearing_begin,
+                                        hearing_end),
+        cmocka_unit_test_setup_teardown(more_than_can_wait, hearing_begin, hearing_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
