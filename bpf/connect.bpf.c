@@ -56,35 +56,32 @@ static __always_inline bool is_bypassed(struct bpf_sock *sk, const struct reques
     return sock && !BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock);
 }
 
-/* Decides, notes it on the socket, and moves *to to where that shall connect instead. */
-static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, __u16 family,
-                                                     struct place *to)
+/* enum outcome: decides, notes it on the socket, and moves *to to where that shall connect instead.
+ * For the verifier a function of its own, as find_place() is. */
+__weak __noinline int begin_connection(struct bpf_sock_addr *ctx, __u32 family, struct place *to)
 {
     struct abi_origin origin = {.family = family};
     struct request request = {.ctx = ctx, .protocol = IPPROTO_TCP};
     struct bpf_sock *sk = SOCK(ctx);
     enum outcome outcome = UNTOUCHED;
-    bool loopback, looked_into, here, judged;
-    __u32 said = 0, verdict = 0;
-    struct ip bound;
+    __u32 said = 0, verdict = 0, kind;
+    bool looked_into, here, judged;
 
+    if (!to)
+        return REFUSED;
     request.pod = pod_of_current(&origin.pod);
     if (!request.pod) {
         forget(sk, bpf_get_socket_cookie(ctx));
         bpf_sk_storage_delete(&connections, sk);
         return UNTOUCHED; /* not ours: nothing about it changes */
     }
-    looked_into = port_is_steered(request.pod, origin.pod, to->port) && !is_beyond_us(&to->ip);
-    bound = bound_source(sk);
     request.pod_id = origin.pod;
-    loopback = ip_is_any(&to->ip) || ip_is_loopback(&to->ip);
-    if (ip_is_any(&to->ip))
-        name_this_host(&to->ip, &bound);
+    kind = fill_origin(ctx, to, &origin);
+    here = kind & KIND_HERE;
+    looked_into = port_is_steered(request.pod, origin.pod, to->port) && !(kind & KIND_BEYOND);
     /* a name server of the host's own is looked into like any other */
-    if (loopback && !(request.pod->flags & ABI_POD_LOOPBACK) && to->port != DNS_PORT)
+    if (kind & KIND_LOOPBACK && !(request.pod->flags & ABI_POD_LOOPBACK) && to->port != DNS_PORT)
         looked_into = false;
-    fill_origin(ctx, to, &bound, &origin);
-    here = loopback || is_own(origin.netns_cookie, &to->ip);
     if (request.pod->rules)
         said = judge(request.pod->rules, &origin, IPPROTO_TCP);
     verdict = verdict_there(request.pod, here, said);
@@ -95,7 +92,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     if (verdict & ABI_VERDICT_DENY) /* but to a name server: the agent says so as one */
         looked_into = looked_into && to->port == DNS_PORT;
     else if (verdict)
-        looked_into = !is_beyond_us(&to->ip);
+        looked_into = !(kind & KIND_BEYOND);
     if (looked_into)
         outcome = turn(&request, origin.netns_cookie, here, to);
     outcome = permit(&request, &origin, verdict, outcome, looked_into);
@@ -104,7 +101,7 @@ static __always_inline enum outcome begin_connection(struct bpf_sock_addr *ctx, 
     return outcome;
 }
 
-static __always_inline enum outcome begin(struct bpf_sock_addr *ctx, __u16 family, struct place *to)
+static __always_inline enum outcome begin(struct bpf_sock_addr *ctx, __u32 family, struct place *to)
 {
     switch (WORD(ctx->protocol)) {
     case IPPROTO_TCP:

@@ -168,9 +168,10 @@ static __always_inline __u32 quic_of(const struct abi_pod *pod, __u64 id)
     return QUIC_REFUSED | (pod->flags & ABI_POD_LOOPBACK ? QUIC_REFUSED_HERE : 0);
 }
 
-/* Decides, notes it on the socket, and moves *to to where the datagrams shall go instead. */
-static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __u16 family,
-                                                   bool connects, struct place *to)
+/* enum outcome: decides, notes it on the socket, and moves *to to where the datagrams shall go
+ * instead. For the verifier as find_place. */
+__weak __noinline int begin_exchange(struct bpf_sock_addr *ctx, __u32 family, bool connects,
+                                     struct place *to)
 {
     struct abi_origin origin = {.family = family};
     struct request request = {.ctx = ctx, .protocol = IPPROTO_UDP};
@@ -178,19 +179,18 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     enum outcome outcome = UNTOUCHED;
     struct datagrams *all;
     struct peer *peer;
-    struct ip bound;
-    bool loopback, asks, quic, may_share, shares, here;
-    __u32 settings, verdict = 0, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
+    bool asks, quic, may_share, shares, here;
+    __u32 settings, kind, verdict = 0, flags = PEER_USED | (connects ? PEER_CONNECTED : 0);
 
+    if (!to)
+        return REFUSED;
     request.pod = pod_of_current(&origin.pod);
     if (!request.pod)
         return UNTOUCHED; /* not ours: nothing about it changes */
-    bound = bound_source(sk);
-    loopback = ip_is_any(&to->ip) || ip_is_loopback(&to->ip);
-    if (ip_is_any(&to->ip))
-        name_this_host(&to->ip, &bound);
-    asks = to->port == DNS_PORT && !is_beyond_us(&to->ip);
     request.pod_id = origin.pod;
+    kind = fill_origin(ctx, to, &origin);
+    here = kind & KIND_HERE;
+    asks = to->port == DNS_PORT && !(kind & KIND_BEYOND);
     settings = quic_of(request.pod, origin.pod);
     quic = quic_is_refused(settings, &to->ip, to->port);
     all = bpf_sk_storage_get(&datagrams, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -200,13 +200,11 @@ static __always_inline enum outcome begin_exchange(struct bpf_sock_addr *ctx, __
     if (!all) /* a question would arrive without its asker */
         return asks ? agent_down(request.pod) : UNTOUCHED;
     all->quic = settings;
-    fill_origin(ctx, to, &bound, &origin);
     may_share = !connects && !asks && !quic;
     request.peer = connects ? CONNECTED_PEER : place_of(all, to, may_share);
     peer = peer_at(all, request.peer);
     if (!connects && is_at(peer, to))
         flags |= peer->flags & PEER_CONNECTED; /* it names the destination it is connected to */
-    here = loopback || is_own(origin.netns_cookie, &to->ip);
     if (request.pod->rules && !quic) {
         verdict = verdict_there(request.pod, here, judge_datagram(request.pod->rules, &origin));
         if (verdict || is_judged(request.pod, here))

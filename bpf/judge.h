@@ -33,8 +33,10 @@ static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
 
 /* What is left of a verdict where the pod is not judged; which route what is allowed takes is
  * asked beside it. */
-static __always_inline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
+__weak __noinline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
 {
+    if (!pod)
+        return ABI_VERDICT_DENY;
     return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict & ~ABI_VERDICT_ROUTES : 0;
 }
 
@@ -173,13 +175,15 @@ struct {
     __type(value, __u8);
 } policy_heard SEC(".maps") __weak;
 
-static __always_inline __u32 judge_datagram(__u32 rules, const struct abi_origin *origin)
+__weak __noinline __u32 judge_datagram(__u32 rules, const struct abi_origin *origin)
 {
-    struct heard from = {.cookie = origin->cookie, .port = origin->port};
     __u32 verdict = judge(rules, origin, IPPROTO_UDP);
+    struct heard from = {};
 
-    if (!verdict)
-        return 0;
+    if (!verdict || !origin)
+        return verdict;
+    from.cookie = origin->cookie;
+    from.port = origin->port;
     __builtin_memcpy(from.ip, origin->ip, sizeof(from.ip));
     return bpf_map_lookup_elem(&policy_heard, &from) ? 0 : verdict;
 }

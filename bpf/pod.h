@@ -8,9 +8,27 @@
 #include "bpf/kernel.h"
 #include "bpf/maps.h"
 
+/* The deepest registered cgroup above the current process's own; 0: nobody registered any. Cgroups
+ * nested beyond ABI_DEPTH_MAX cannot hide a pod above. For the verifier a function of its own,
+ * which it looks at once, and not for each of the levels. */
+__weak __noinline __u64 pod_above_current(void)
+{
+    __u64 found = 0;
+
+    for (int level = 1; level <= ABI_DEPTH_MAX; level++) {
+        __u64 ancestor = bpf_get_current_ancestor_cgroup_id(level);
+
+        if (!ancestor)
+            break;
+        if (bpf_map_lookup_elem(&pods, &ancestor))
+            found = ancestor;
+    }
+    return found;
+}
+
 /* The registered cgroup the current process is in, or the deepest registered one above it, so that
  * a container with settings of its own inside a pod is taken for what it is. *id is its cgroup
- * id. NULL: nobody registered it. Cgroups nested beyond ABI_DEPTH_MAX cannot hide a pod above. */
+ * id. NULL: nobody registered it. */
 static __always_inline const struct abi_pod *pod_of_current(__u64 *id)
 {
     const struct abi_pod *found;
@@ -19,19 +37,8 @@ static __always_inline const struct abi_pod *pod_of_current(__u64 *id)
     found = bpf_map_lookup_elem(&pods, id);
     if (found)
         return found;
-    for (int level = 1; level <= ABI_DEPTH_MAX; level++) {
-        __u64 ancestor = bpf_get_current_ancestor_cgroup_id(level);
-        const struct abi_pod *pod;
-
-        if (!ancestor)
-            break;
-        pod = bpf_map_lookup_elem(&pods, &ancestor);
-        if (pod) {
-            found = pod;
-            *id = ancestor;
-        }
-    }
-    return found;
+    *id = pod_above_current();
+    return *id ? bpf_map_lookup_elem(&pods, id) : NULL;
 }
 
 /* The id of the deepest registered one that this cgroup is, or is in; 0: none. From the root down,

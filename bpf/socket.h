@@ -94,11 +94,11 @@ struct {
  * first datagram (sockets.bpf.c), never at connect. Every datagram by where it goes itself: a
  * socket has only so many places for destinations, and its threads may take them from each other.
  */
-static __always_inline bool quic_is_refused(__u32 quic, const struct ip *to, __u16 port)
+__weak __noinline bool quic_is_refused(__u32 quic, const struct ip *to, __u32 port)
 {
-    __u32 flag = ip_is_loopback(to) ? QUIC_REFUSED_HERE : QUIC_REFUSED;
-
-    return port == QUIC_PORT && quic & flag && !ip_is_of_many(to);
+    if (!to || port != QUIC_PORT || ip_is_of_many(to))
+        return false;
+    return quic & (ip_is_loopback(to) ? QUIC_REFUSED_HERE : QUIC_REFUSED);
 }
 
 /* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */

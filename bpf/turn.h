@@ -41,15 +41,16 @@ struct request {
 
 enum who { NOBODY, SOMEBODY, AN_AGENT };
 
-/* Who in the socket's own namespace has this address and port open. */
-static __always_inline enum who who_listens(const struct request *request, const struct place *at)
+/* enum who: in the socket's own namespace has this address and port open. For the verifier a
+ * function of its own, as find_place() is. */
+__weak __noinline int who_listens(struct bpf_sock_addr *ctx, const struct place *at, bool tcp)
 {
-    struct bpf_sock_addr *ctx = request->ctx;
-    bool tcp = request->protocol == IPPROTO_TCP;
     struct bpf_sock_tuple tuple = {};
     struct bpf_sock *sk;
     enum who who;
 
+    if (!at)
+        return NOBODY;
     if (ip_is_v4(&at->ip)) {
         tuple.ipv4.daddr = at->ip.word[3];
         tuple.ipv4.dport = bpf_htons(at->port);
@@ -120,17 +121,40 @@ static __always_inline void fill_asker(struct abi_origin *origin)
     origin->time_ns = bpf_ktime_get_ns();
 }
 
-/* Who asks for *to: all of an origin but the pod. */
-static __always_inline void fill_origin(struct bpf_sock_addr *ctx, const struct place *to,
-                                        const struct ip *bound, struct abi_origin *origin)
+/* What is to be known of an address. */
+enum kind {
+    KIND_LOOPBACK = 1 << 0, /* this host, as loopback or left to the kernel */
+    KIND_BEYOND = 1 << 1,   /* is_beyond_us() */
+    KIND_HERE = 1 << 2,     /* this very host, by whichever address */
+};
+
+/* enum kind, of where it goes; and who asks for it: all of an origin but the pod and the family.
+ * For the verifier a function of its own, as find_place() is: it follows all that this can come to
+ * once, and takes a number that it knows nothing of in its place. */
+__weak __noinline __u32 fill_origin(struct bpf_sock_addr *ctx, struct place *to,
+                                    struct abi_origin *origin)
 {
+    struct ip bound = bound_source(SOCK(ctx));
+    __u32 kind = 0;
+
+    if (!to || !origin)
+        return 0;
+    if (is_beyond_us(&to->ip))
+        kind |= KIND_BEYOND;
+    if (ip_is_any(&to->ip) || ip_is_loopback(&to->ip))
+        kind |= KIND_LOOPBACK | KIND_HERE;
+    if (ip_is_any(&to->ip))
+        name_this_host(&to->ip, &bound);
     ip_store(origin->ip, &to->ip);
-    if (!ip_is_any(bound))
-        ip_store(origin->bound, bound);
+    if (!ip_is_any(&bound))
+        ip_store(origin->bound, &bound);
     origin->port = to->port;
     origin->cookie = bpf_get_socket_cookie(ctx);
     origin->netns_cookie = bpf_get_netns_cookie(ctx);
     fill_asker(origin);
+    if (!(kind & KIND_HERE) && is_own(origin->netns_cookie, &to->ip))
+        kind |= KIND_HERE;
+    return kind;
 }
 
 /* Nobody would see this: each pod's own setting says whether it may be. */
@@ -183,25 +207,25 @@ static __always_inline enum outcome turn(const struct request *request, __u64 ne
                                          bool here, struct place *to)
 {
     const struct abi_net *net = bpf_map_lookup_elem(&nets, &netns_cookie);
+    bool tcp = request->protocol == IPPROTO_TCP;
     struct place listener;
 
     if (!net) { /* a namespace nobody listens in, or not yet: from the next connect on */
         tell_entered(request->pod_id, netns_cookie);
         return agent_down(request->pod);
     }
-    listener.port =
-        request->protocol == IPPROTO_TCP ? net->port : datagram_port(net, request->peer);
+    listener.port = tcp ? net->port : datagram_port(net, request->peer);
     if (here)
         listener.ip = to->ip; /* a local address stays, so the program's own one does, too */
     else
         listener.ip = ip_load(ip_is_v4(&to->ip) ? net->source4 : net->source6);
     /* before all that trusts net and own: they stop being true when the agent dies */
-    if (who_listens(request, &listener) == NOBODY)
+    if (who_listens(request->ctx, &listener, tcp) == NOBODY)
         return agent_down(request->pod);
     /* ECONNREFUSED; or an agent: ours, which knows no origin and closes, or one whose own programs
      * turned this connection before us (an `exec` inside ours: the deeper cgroup's come first) and
      * whose connection onwards comes to us again */
-    if (here && who_listens(request, to) != SOMEBODY)
+    if (here && who_listens(request->ctx, to, tcp) != SOMEBODY)
         return UNTOUCHED;
     if (request->bypasses)
         return BYPASSED;
