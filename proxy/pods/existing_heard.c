@@ -1,9 +1,10 @@
 /* What the kernel programs know of a connection that is older than its pod, and shall: how its end
  * is told; and, where the kernel route can and it is in plain text, that its words are heard. */
 #include <bpf/bpf.h>
-#include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "policy/route.h"
@@ -68,23 +69,27 @@ bool existing_is_heard(const struct existing *existing, int fd)
            (existing_get(existing, fd, &note) && note.flags & ABI_SOCKET_KERNEL);
 }
 
-/* 0 or a negative errno */
-static int enrol(const struct existing *existing, uint64_t cookie, int fd)
+static bool enrol(const struct existing *existing, uint64_t cookie, int fd)
 {
     const uint64_t value = (uint64_t)fd;
 
-    return bpf_map_update_elem(existing->maps.enrolled, &cookie, &value, BPF_ANY);
+    return bpf_map_update_elem(existing->maps.enrolled, &cookie, &value, BPF_ANY) == 0;
 }
 
-/* A socket keeps the program that its sockhash had when it came; one that the kernel encrypts could
- * not come back (-EINVAL, where one that could is -EBUSY), and is heard by the program it has. */
+/* The kernel takes no socket into a sockhash that has another protocol above TCP, which is TLS. */
+static bool could_come_back(int fd)
+{
+    char name[16];
+    socklen_t len = sizeof(name);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &len) == 0 && len == 0;
+}
+
+/* A socket keeps the program that its sockhash had when it came; one that the kernel encrypts
+ * stays, and is heard by the program it has. */
 void existing_hear_again(const struct existing *existing, uint64_t cookie, int fd)
 {
-    uint64_t there;
-
-    if (bpf_map_lookup_elem(existing->maps.enrolled, &cookie, &there) == 0 &&
-        enrol(existing, cookie, fd) == -EBUSY &&
-        bpf_map_delete_elem(existing->maps.enrolled, &cookie) == 0)
+    if (could_come_back(fd) && bpf_map_delete_elem(existing->maps.enrolled, &cookie) == 0)
         enrol(existing, cookie, fd);
 }
 
@@ -140,7 +145,7 @@ bool existing_hear(const struct scan *scan, const struct diag_socket *socket,
     if (!is_plain(socket) || !can_hear(existing) || !may_hear(scan, socket, scope))
         return false;
     note->flags |= ABI_SOCKET_KERNEL;
-    if (existing_put(existing, fd, note) && enrol(existing, socket->cookie, fd) == 0)
+    if (existing_put(existing, fd, note) && enrol(existing, socket->cookie, fd))
         return true;
     note->flags &= (uint8_t)~ABI_SOCKET_KERNEL;
     return false;
