@@ -21,11 +21,14 @@ enum {
     PAUSE_US = 2000, /* between turns: a wake-up for each piece would cost more than the piece */
 };
 
-/* A connection, by its cookie. */
+/* A connection, by its socket's cookie, and when it began: a socket may connect again. */
 struct entry {
     struct entry *next;      /* in its row */
     struct entry *next_over; /* in ring->over */
     uint64_t cookie, pod;
+    uint64_t began_ns; /* boot clock; 0: before anybody listened */
+    struct addr dst;
+    uint16_t src_port;
     struct lane *lane;
     struct seat *seat;
     bool known; /* its process is */
@@ -45,7 +48,8 @@ struct ring {
     struct lane **lanes; /* one a worker */
     unsigned pieces;     /* of this turn */
     bool held, stopped, draining;
-    uint64_t begun_ns; /* boot clock */
+    uint64_t begun_ns;  /* boot clock */
+    uint64_t caught_ns; /* ... up to when connections are known */
     struct ring_stats stats;
 };
 
@@ -56,13 +60,16 @@ static struct entry **row_of(struct entry **rows, size_t rows_len, uint64_t cook
     return &rows[cookie * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (rows_len - 1)];
 }
 
-static struct entry *find(const struct ring *ring, uint64_t cookie)
+/* The socket's connection at that time (boot clock). */
+static struct entry *find(const struct ring *ring, uint64_t cookie, uint64_t time_ns)
 {
-    struct entry *entry = *row_of(ring->rows, ring->rows_len, cookie);
+    struct entry *entry = *row_of(ring->rows, ring->rows_len, cookie), *found = NULL;
 
-    while (entry && entry->cookie != cookie)
-        entry = entry->next;
-    return entry;
+    for (; entry; entry = entry->next)
+        if (entry->cookie == cookie && entry->began_ns <= time_ns &&
+            (!found || entry->began_ns > found->began_ns))
+            found = entry;
+    return found;
 }
 
 /* Without memory rows grow longer. */
@@ -173,9 +180,9 @@ static void refuse(const struct ring *ring, const struct origin *origin, enum li
         log_warn("%s", line);
 }
 
-/* Takes process. */
+/* Takes process. before: the socket's connection before; NULL: there was none. */
 static void open_stream(struct ring *ring, const struct abi_socket *record, struct process *process,
-                        struct pod *pod, bool midway)
+                        struct pod *pod, const struct entry *before, bool midway)
 {
     struct lane_opening opening = {
         .origin = origin_of(record),
@@ -200,8 +207,15 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
         free(entry);
         return;
     }
-    *entry = (struct entry){.cookie = record->cookie, .pod = record->pod, .known = process};
-    entry->lane = least_busy(ring);
+    *entry = (struct entry){
+        .cookie = record->cookie,
+        .pod = record->pod,
+        .began_ns = midway ? 0 : record->time_ns,
+        .dst = opening.origin.dst,
+        .src_port = record->src_port,
+        .known = process,
+    };
+    entry->lane = before ? before->lane : least_busy(ring); /* told in order */
     entry->seat = lane_open(entry->lane, &opening);
     if (!entry->seat) { /* no memory: lane_open() has ended what there was of it */
         free(entry);
@@ -211,17 +225,39 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
     ring->stats.opened++;
 }
 
+/* When all that it said before was read. */
+static void is_over(struct ring *ring, struct entry *entry, uint64_t time_ns)
+{
+    if (entry->over)
+        return;
+    entry->over = true;
+    entry->over_ns = time_ns;
+    entry->next_over = ring->over;
+    ring->over = entry;
+}
+
+static bool is_same(const struct entry *entry, const struct abi_socket *record)
+{
+    struct addr dst = addr_of(record->dst, record->dst_port);
+
+    return entry->src_port == record->src_port && entry->dst.port == dst.port &&
+           memcmp(entry->dst.ip, dst.ip, sizeof(dst.ip)) == 0;
+}
+
 static void begin(struct ring *ring, const struct abi_socket *record, bool midway)
 {
     struct pod *pod = pods_find(ring->parts.pods, record->pod);
+    struct entry *before = find(ring, record->cookie, UINT64_MAX);
     struct process *process = NULL;
 
-    if (!pod || find(ring, record->cookie))
+    if (!pod || (before && (midway || (!before->over && is_same(before, record)))))
         return;
+    if (before)
+        is_over(ring, before, record->time_ns);
     if (record->pid)
         process =
             identity_flow_begin(ring->parts.identity, record->pid, record->start_ns, record->pod);
-    open_stream(ring, record, process, pod, midway);
+    open_stream(ring, record, process, pod, before, midway);
 }
 
 void ring_adopt(struct ring *ring, const struct abi_socket *record)
@@ -241,18 +277,14 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         begin(ring, record, false);
     if (record->kind != ABI_SOCKET_CLOSE)
         return;
-    entry = find(ring, record->cookie);
-    if (!entry || entry->over)
-        return;
-    entry->over = true; /* when all that it said before was read */
-    entry->over_ns = record->time_ns;
-    entry->next_over = ring->over;
-    ring->over = entry;
+    entry = find(ring, record->cookie, record->time_ns);
+    if (entry)
+        is_over(ring, entry, record->time_ns);
 }
 
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record)
 {
-    struct entry *entry = ring->stopped ? NULL : find(ring, record->cookie);
+    struct entry *entry = ring->stopped ? NULL : find(ring, record->cookie, record->time_ns);
     struct abi_ktls **at =
         entry && record->direction < ABI_DIRECTIONS ? &entry->ktls[record->direction] : NULL;
 
@@ -299,6 +331,13 @@ static void pass_on(struct ring *ring, struct entry *entry, const struct abi_sai
     ring->stats.lost += said->len;
 }
 
+/* That a connection began is told by another ring buffer, before anything that is said in it. */
+static void catch_up(struct ring *ring)
+{
+    ring->caught_ns = clock_read_ns(CLOCK_BOOTTIME);
+    identity_catch_up(ring->parts.identity);
+}
+
 static int on_said(void *arg, void *data, size_t len)
 {
     struct ring *ring = arg;
@@ -312,11 +351,9 @@ static int on_said(void *arg, void *data, size_t len)
     ring->stats.bytes += said->len;
     ring->stats.lost += said->lost;
     ring->stats.denied += said->kind == ABI_SAID_DENIED;
-    entry = find(ring, said->cookie);
-    if (!entry) { /* that it began was told before, by the other ring buffer */
-        identity_catch_up(ring->parts.identity);
-        entry = find(ring, said->cookie);
-    }
+    if (said->time_ns >= ring->caught_ns || !find(ring, said->cookie, said->time_ns))
+        catch_up(ring);
+    entry = find(ring, said->cookie, said->time_ns);
     if (entry) {
         pass_on(ring, entry, said);
     } else {

@@ -41,6 +41,13 @@ def arrived(sock):
     return "%d_of_%d" % (len(got), len(sock.allowed))
 
 
+def stories(sock):
+    """How its connections are to be told, of one that had several."""
+    requests = ["/ok"] * sock.allowed.count(b" /ok ") + [pod.path().decode()] * (not sock.fine and not sock.syn)
+    last = {sock.getsockname()[1]: pod.whole_story(pod.ANSWERS, *requests)}
+    return sock.past | last | ({0: {"process_connect %d" % pod.ANSWERS: 1, "deny": 1}} if sock.syn else {})
+
+
 def try_out(name):
     Way.name, Way.sockets = name, []
     try:
@@ -48,9 +55,9 @@ def try_out(name):
     except OSError as error:
         went = errno.errorcode.get(error.errno) or str(error)
     awaited = [] if went.startswith("no_") else Way.sockets
-    told = {"told" if pod.is_told(sock) else "untold" for sock in awaited if not sock.fine}
+    told = {pod.is_told(sock) for sock in awaited if not sock.fine}
     came = {arrived(sock) for sock in Way.sockets}
-    print(name, went, *sorted(came), *sorted(told), flush=True)
+    several = [(sock.cookie(), stories(sock)) for sock in awaited if sock.past]
     for sock in Way.sockets:  # nothing is tried again of what was refused
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -58,6 +65,8 @@ def try_out(name):
         except OSError:
             pass
         sock.close()
+    told |= {pod.is_told_apart(*story) for story in several}
+    print(name, went, *sorted(came), *sorted("told" if so else "untold" for so in told), flush=True)
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join(pod.PATIENCE)

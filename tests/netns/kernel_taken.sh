@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Promise: a program that tries one way after another to get a request past its policy on the kernel route, in the clear,
 # gets none of them out: not by what it says, not by how it sends it, nor by which socket. What was allowed before it has
-# arrived whole, each denial is told, and nothing hangs.
+# arrived whole, each denial is told, and nothing hangs. Of a socket that connects again each connection is told by itself.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
@@ -86,15 +86,15 @@ upgrade_h2c 101_EACCES whole told
 upgrade_h2c_text 101_EACCES whole told
 upgrade_websocket 101_EACCES whole told
 upgrade_not_granted 200_EACCES whole told
-again 200_200 whole
-again_denied EACCES whole
-again_after_denied EACCES whole
-again_waiting EACCES whole
+again 200_200 whole told
+again_denied EACCES whole told
+again_after_denied EACCES whole told
+again_waiting EACCES whole told
 waiting EACCES whole told
 fast_open sent whole told
-fast_open_again sent whole
+fast_open_again sent whole told
 fast_open_connect sent whole told
-fast_open_connect_again sent whole
+fast_open_connect_again sent whole told
 simultaneous EACCES whole told
 ipv6 EACCES whole told
 mapped EACCES whole told

@@ -1,5 +1,6 @@
 """kernel_taken_pod: what the ways of kernel_taken.py have: sockets that know what of theirs may arrive, and the origin to
 ask what did."""
+import collections
 import ctypes
 import json
 import os
@@ -19,16 +20,17 @@ class Way:
     """The one that is tried just now."""
 
     name, origin, events = "", "", None
-    sockets, denied = [], {}
+    sockets, told = [], collections.defaultdict(collections.Counter)
 
 
 class Conn(socket.socket):
     """Of what it says, `allowed` is to arrive; None: how much of it does is chance. Of one that is `fine` no denial is
-    awaited."""
+    awaited. `past` are the connections it had before: how each is to be told. What leaves with its `syn` is refused unread,
+    and told before it has a source port."""
 
     def __init__(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0, fileno=None):
         super().__init__(family, kind, protocol, fileno)
-        self.allowed, self.fine = b"", False
+        self.allowed, self.fine, self.syn, self.past = b"", False, False, {}
         self.settimeout(PATIENCE)
         Way.sockets.append(self)
 
@@ -75,25 +77,45 @@ def denied():
 
 
 def read_events():
-    """Who was told of as denied, since it was asked last: cookies of sockets."""
+    """What was told since it was asked last, of each connection: how often what, requests by their path."""
     for line in Way.events:
         while not line.endswith("\n"):
             line += Way.events.readline()
-        if '"process_policy":' in line:
-            event = json.loads(line)["process_policy"]
-            if event["verdict"] == "deny" and "cookie" in event.get("socket", {}):
-                cookie = int(event["socket"]["cookie"])
-                Way.denied[cookie] = Way.denied.get(cookie, 0) + 1
+        kind, event = next(iter(json.loads(line).items()))
+        if "cookie" in event.get("socket", {}):
+            of = event["socket"]
+            what = {"process_http": event.get("path"), "process_policy": event.get("verdict")}
+            Way.told[int(of["cookie"]), of["sport"]][what.get(kind, "%s %d" % (kind, of["dport"]))] += 1
 
 
-def is_told(sock, times=1):
+def comes_true(is_so):
     deadline = time.monotonic() + PATIENCE
-    while Way.denied.get(sock.cookie(), 0) < times:
+    while not is_so():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
         read_events()
     return True
+
+
+def is_told(sock, times=1):
+    of = sock.cookie(), 0 if sock.syn else sock.getsockname()[1]
+    return comes_true(lambda: Way.told[of]["deny"] >= times)
+
+
+def whole_story(port, *requests):
+    """What is to be told of a connection to the port: each request is a path, of which those that say so are denied."""
+    told = collections.Counter(["process_connect %d" % port, "process_close %d" % port, *requests])
+    told["deny"] = sum("/denied" in request for request in requests)
+    return +told
+
+
+def is_told_apart(cookie, stories):
+    """Each of a socket's connections, by its source port, as its own, and nothing else of it."""
+    def is_so():
+        of_it = {sport: +told for (by, sport), told in Way.told.items() if by == cookie and +told}
+        return of_it == stories
+    return comes_true(is_so)
 
 
 def in_child(function):

@@ -4,7 +4,8 @@ import os
 import socket
 import sys
 
-from kernel_taken_pod import ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SITE6, Conn, Way, denied, dial, is_told, libc
+from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SITE6, WAITS, Conn, Way, denied, dial, is_told,
+                              libc, path, whole_story)
 from kernel_taken_sends import narrow, then_other
 
 FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, MPTCP = 0x20000000, 34, 30, 262
@@ -15,26 +16,36 @@ BODY_WITHOUT_END = b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999
 # ---- again --------------------------------------------------------------------------------------------
 
 
-def disconnect(sock):
+def disconnect(sock, port, *requests):
+    """It had a connection to the port."""
     sock.arrives()
+    sock.past[sock.getsockname()[1]] = whole_story(port, *requests)
     libc.connect(sock.fileno(), bytes(16), 16)  # AF_UNSPEC
     sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    sock.allowed, sock.fine = b"", True  # it may be told as the connection before, which is another matter
+    sock.allowed = b""
+
+
+def in_a_body():
+    """Disconnected amid what is allowed, elsewhere."""
+    sock = dial(WAITS)
+    sock.say(BODY_WITHOUT_END)
+    sock.origin_reads()
+    disconnect(sock, WAITS, "/ok")
+    return sock
 
 
 def again():
     sock = dial()
     statuses = [sock.ask()]
-    disconnect(sock)
+    disconnect(sock, ANSWERS, "/ok")
     sock.connect((SITE, ANSWERS))
+    sock.fine = True
     statuses.append(sock.ask())
     return "_".join(statuses)
 
 
 def again_denied():
-    sock = dial()
-    sock.say(BODY_WITHOUT_END)
-    disconnect(sock)
+    sock = in_a_body()
     sock.connect((SITE, ANSWERS))
     sock.ask()
     sock.sendall(denied())
@@ -46,7 +57,7 @@ def again_after_denied():
         sock.sendall(denied())
     except PermissionError:
         pass
-    disconnect(sock)
+    disconnect(sock, ANSWERS, path().decode())
     sock.connect((SITE, ANSWERS))
     sock.ask()
     sock.sendall(denied())
@@ -54,9 +65,7 @@ def again_after_denied():
 
 def again_waiting():
     """What is sent before it is connected waits."""
-    sock = dial()
-    sock.say(BODY_WITHOUT_END)
-    disconnect(sock)
+    sock = in_a_body()
     sock.setblocking(False)
     sock.connect_ex((SITE, ANSWERS))
     sock.settimeout(PATIENCE)
@@ -75,6 +84,7 @@ def waiting():
 
 
 def at_once(sock):
+    sock.syn = True
     sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
     sock.setblocking(False)
     try:
@@ -88,13 +98,12 @@ def fast_open():
 
 
 def fast_open_again():
-    sock = dial()
-    sock.say(BODY_WITHOUT_END)
-    disconnect(sock)
+    sock = in_a_body()
     at_once(sock)
 
 
 def later_open(sock):
+    sock.syn = True
     sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, FASTOPEN_CONNECT, 1)
     sock.connect((SITE, ANSWERS))
@@ -106,9 +115,7 @@ def fast_open_connect():
 
 
 def fast_open_connect_again():
-    sock = dial()
-    sock.say(BODY_WITHOUT_END)
-    disconnect(sock)
+    sock = in_a_body()
     later_open(sock)
 
 
