@@ -74,6 +74,7 @@ struct sockets_flow {
     uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
     const char *tls_cipher; /* ... IANA's name, static; NULL */
     const char *refused;    /* how the program refused our certificate: one word, static; or NULL */
+    bool goes_on;           /* on the kernel route, where the next agent listens */
     char error[512];        /* "" or a sentence */
 };
 /* Everything else about the flow was told. Takes flow. Any thread. */

@@ -61,7 +61,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
 
     if (!entry || entry->flow_done)
         return;
-    entry->flow_done = true;
+    entry->flow_done = !flow->goes_on;
     entry->route = flow->route;
     if (flow->visibility) /* else it is what it was: nothing was seen of it */
         entry->visibility = flow->visibility;

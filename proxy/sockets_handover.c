@@ -180,11 +180,12 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
 
 json_t *sockets_flow_row(const struct sockets_flow *flow)
 {
-    return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:s*}", "cookie",
+    return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:b, s:s, s:s*}", "cookie",
                      (json_int_t)flow->cookie, "dst", address_out(&flow->dst), "src_port",
                      (int)flow->src_port, "route", (int)flow->route, "visibility",
                      (int)flow->visibility, "opaque", (int)flow->opaque, "tx", (json_int_t)flow->tx,
-                     "rx", (json_int_t)flow->rx, "error", flow->error, "refused", flow->refused);
+                     "rx", (json_int_t)flow->rx, "goes_on", (int)flow->goes_on, "error",
+                     flow->error, "refused", flow->refused);
 }
 
 bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
@@ -197,6 +198,7 @@ bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
         .opaque = choice(row, "opaque", OPAQUE_MAX),
         .tx = number(row, "tx"),
         .rx = number(row, "rx"),
+        .goes_on = flag(row, "goes_on"),
         .refused = refusal_find(json_string_value(json_object_get(row, "refused"))),
     };
     const char *error = json_string_value(json_object_get(row, "error"));

@@ -6,7 +6,6 @@
 
 #include "proxy/flow/flow.h"
 #include "proxy/identity/identity.h"
-#include "proxy/kernel/stream.h"
 #include "proxy/worker.h"
 
 enum {
@@ -30,9 +29,7 @@ struct item {
         } said;
         struct abi_ktls ktls;
         struct process *process;
-        struct {
-            uint64_t time_ns, lost[ABI_DIRECTIONS];
-        } close;
+        struct stream_closing close;
     };
 };
 
@@ -210,8 +207,7 @@ void lane_process(struct lane *lane, struct seat *seat, struct process *process)
         identity_flow_end(lane->worker->parts.identity, &process);
 }
 
-void lane_close(struct lane *lane, struct seat *seat, uint64_t time_ns,
-                const uint64_t lost[ABI_DIRECTIONS])
+void lane_close(struct lane *lane, struct seat *seat, const struct stream_closing *closing)
 {
     struct batch *batch = seat->last;
     struct item *item = (struct item *)batch->data;
@@ -222,8 +218,7 @@ void lane_close(struct lane *lane, struct seat *seat, uint64_t time_ns,
     item->seat = seat;
     atomic_fetch_add(&lane->waiting, item->size);
     atomic_fetch_add(&seat->waiting, item->size);
-    item->close.time_ns = time_ns;
-    memcpy(item->close.lost, lost, sizeof(item->close.lost));
+    item->close = *closing;
     push(lane, batch);
 }
 
@@ -253,10 +248,10 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
     pod_unref(&opening->pod);
 }
 
-static void close_flow(struct seat *seat, uint64_t time_ns, const uint64_t lost[ABI_DIRECTIONS])
+static void close_flow(struct seat *seat, const struct stream_closing *closing)
 {
     if (seat->flow)
-        kernel_stream_closed(seat->flow, time_ns, lost);
+        kernel_stream_closed(seat->flow, closing);
     free(seat);
 }
 
@@ -291,7 +286,7 @@ static void handle(struct worker *worker, struct item *item)
         learn_process(worker, seat, item->process);
         break;
     case ITEM_CLOSE:
-        close_flow(seat, item->close.time_ns, item->close.lost);
+        close_flow(seat, &item->close);
         break;
     }
 }

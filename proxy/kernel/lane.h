@@ -7,6 +7,7 @@
 
 #include "bpf/abi.h"
 #include "proxy/doors/origin.h"
+#include "proxy/kernel/stream.h"
 
 struct lane;
 struct pod;
@@ -35,8 +36,7 @@ bool lane_said(struct lane *lane, struct seat *seat, const struct abi_said *said
 void lane_ktls(struct lane *lane, struct seat *seat, const struct abi_ktls *record);
 /* Whose it is; takes process. */
 void lane_process(struct lane *lane, struct seat *seat, struct process *process);
-/* Its end, after which the seat is no more. lost: bytes at its end. Never for want of memory. */
-void lane_close(struct lane *lane, struct seat *seat, uint64_t time_ns,
-                const uint64_t lost[ABI_DIRECTIONS]);
+/* Its end, after which the seat is no more. Never fails for want of memory. */
+void lane_close(struct lane *lane, struct seat *seat, const struct stream_closing *closing);
 /* What was put in since goes on its way. */
 void lane_send(struct lane *lane);

@@ -363,10 +363,16 @@ static int on_said(void *arg, void *data, size_t len)
     return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
 }
 
-static void end(struct ring *ring, struct entry *entry, uint64_t time_ns)
+static void end(struct ring *ring, struct entry *entry)
 {
+    struct stream_closing closing = {
+        .time_ns = entry->over ? entry->over_ns : clock_read_ns(CLOCK_BOOTTIME),
+        .goes_on = !entry->over,
+    };
+
+    memcpy(closing.lost, entry->lost, sizeof(closing.lost));
     pass_keys(entry, UINT64_MAX);
-    lane_close(entry->lane, entry->seat, time_ns, entry->lost);
+    lane_close(entry->lane, entry->seat, &closing);
     forget(ring, entry);
 }
 
@@ -376,7 +382,7 @@ static void end_those_over(struct ring *ring)
         struct entry *entry = ring->over;
 
         ring->over = entry->next_over;
-        end(ring, entry, entry->over_ns);
+        end(ring, entry);
     }
 }
 
@@ -462,7 +468,7 @@ void ring_stop(struct ring *ring)
     ring_release(ring);
     for (size_t i = 0; i < ring->rows_len; i++)
         while (ring->rows[i])
-            end(ring, ring->rows[i], clock_read_ns(CLOCK_BOOTTIME));
+            end(ring, ring->rows[i]);
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
     ring->stopped = true;

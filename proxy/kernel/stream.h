@@ -23,6 +23,12 @@ struct stream_opening {
     uint64_t since_ns;  /* ... what was said before, boot clock, is counted already */
 };
 
+struct stream_closing {
+    uint64_t time_ns;              /* boot clock */
+    uint64_t lost[ABI_DIRECTIONS]; /* bytes at its end */
+    bool goes_on;                  /* its program has not closed it: nobody listens any more */
+};
+
 /* NULL: no memory. */
 struct stream *kernel_stream_new(const struct stream_opening *opening);
 void kernel_stream_free(struct stream **stream);
@@ -33,11 +39,12 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
                         uint64_t lost);
 /* Its program hands a direction's keys to the kernel. */
 void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record);
-/* Its program has closed it. time_ns: boot clock. lost: bytes at its end. */
-void kernel_stream_closed(struct flow *flow, uint64_t time_ns, const uint64_t lost[ABI_DIRECTIONS]);
+void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing);
 /* What was seen of its handshake, into a process_tls. */
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
 /* What is spoken, for `sessions`. */
 void kernel_stream_describe_row(const struct stream *stream, struct flow_row *row);
+/* Nobody listens any more, but its program has not closed it. NULL: not of this route. */
+bool kernel_stream_goes_on(const struct stream *stream);
 /* What is left is told; of a flow of another route: nothing. */
 void kernel_stream_end(struct flow *flow);

@@ -2,6 +2,9 @@
 
     open NAME URL     a connection; of https, one on which the kernel encrypts and decrypts (TLS 1.2)
     get NAME PATH     a request on it: the answer's code, or what went wrong
+    begin NAME PATH   ... of which the answer's body waits
+    finish NAME       ... until now: its length
+    shut NAME
     load URL          threads that ask without end, each on such a connection
     rest              ends them: how many answers, and how many of something else
 """
@@ -9,7 +12,7 @@ import http.client, ssl, sys, threading, urllib.parse
 
 OP_ENABLE_KTLS = 1 << 3
 SOL_TLS, TLS_TX, TLS_RX = 282, 1, 2
-connections, threads, counts = {}, [], []
+connections, waiting, threads, counts = {}, {}, [], []
 resting = threading.Event()
 
 
@@ -63,6 +66,14 @@ for line in sys.stdin:
             connections[words[0]] = connect(words[1])
         elif what == "get":
             said = get(connections[words[0]], words[1])
+        elif what == "begin":
+            connections[words[0]].request("GET", words[1])
+            waiting[words[0]] = connections[words[0]].getresponse()
+            said = waiting[words[0]].status
+        elif what == "finish":
+            said = len(waiting[words[0]].read())
+        elif what == "shut":
+            connections[words[0]].close()
         elif what == "load":
             load(words[0])
         elif what == "answers":

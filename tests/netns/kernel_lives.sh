@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Promise: connections on the kernel route live on, are told and judged, whatever becomes of who looks at
-# them: policies change, the agent is killed and another one comes, the pod is removed while its programs
-# say much. kernel_lives.sh [lsm|sockmap]: those that the kernel encrypts, by which back-end
+# them: policies change, the agent is killed and another one comes, or one takes its place, the pod is
+# removed while its programs say much. kernel_lives.sh [lsm|sockmap]: those that the kernel encrypts, by which back-end
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
@@ -22,6 +22,7 @@ else
 fi
 start_nginx
 for name in a b c; do echo "$name" >"$T/www/$name"; done
+head -c 4000000 /dev/zero >"$T/www/big"
 
 rules() { # PATH: what may be asked for
     cat <<YAML
@@ -34,7 +35,6 @@ YAML
 told_of() { # what was asked for so far: path, verdict
     jq -r '.process_http // empty | "\(.path) \(.verdict)"' "$EVENTS" | paste -sd ,
 }
-is_told_of() { [ "$(told_of)" = "$1" ]; }
 are_told() { [ "$(told_of | tr , '\n' | sort | paste -sd ,)" = "$1" ]; } # of several connections
 
 make_cgroup pod
@@ -56,12 +56,12 @@ for name in one two three; do expect_eq "connection $name" ok "$(ask p open "$na
 
 get "what is allowed" /a one 200
 get "what is not" /c three $NO
-wait_for 10 is_told_of "/a allow,/c deny"
-rules '/[bc]' >"$T/rules.yaml"
+wait_for 10 are_told "/a allow,/c deny"
+rules '/([bc]|big)' >"$T/rules.yaml"
 sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
 get "by the new policy" /c one 200
 get "by the new policy" /a two $NO
-wait_for 10 is_told_of "/a allow,/c deny,/c allow,/a deny"
+wait_for 10 are_told "/a allow,/a deny,/c allow,/c deny"
 echo "ok: a policy that changes, on $(uname -r)"
 
 for name in two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
@@ -75,6 +75,25 @@ get "with the next one" /c one 200
 get "with the next one" /a three $NO
 wait_for 10 are_told "/a deny,/a deny,/b allow,/c allow" # what was said meanwhile, too
 echo "ok: an agent that is killed, on $(uname -r)"
+
+agent_pid() { sallyport status --runtime-dir "$T/run" -o json | jq .pid; }
+is_another() { local pid; pid=$(agent_pid) && [ "$pid" != "$1" ]; }
+of_big() { jq -r --argjson sport "$(jq 'select(.process_http.path == "/big").process_http.socket.sport' "$EVENTS")" \
+    "to_entries[0] | select(.value.socket.sport == \$sport) | $1" "$EVENTS"; }
+is_closed() { [ "$(of_big 'select(.key == "process_close") | .key')" = process_close ]; }
+expect_eq "connection four" ok "$(ask p open four "$URL")"
+expect_eq "the head of a long answer" 200 "$(ask p begin four /big)"
+wait_for 10 grep -q '"path":"/big"' "$EVENTS"
+old=$AGENT
+agent_up --replace
+wait_for 20 is_another "$old"
+wait "$old"
+expect_eq "all of it" 4000000 "$(ask p finish four)"
+get "with the one in its place" /b four 200
+expect_eq "its end" ok "$(ask p shut four)"
+wait_for 10 is_closed
+expect_eq "what was told of it" "/big,/b,process_close" "$(of_big '.value.path // .value.error // .key' | grep -v process_connect | paste -sd ,)"
+echo "ok: an agent in another one's place, on $(uname -r)"
 
 expect_eq "load" ok "$(ask p load "$URL/b")"
 is_loud() { [ "$(ask p answers)" -ge $((answers + 8)) ]; }

@@ -227,15 +227,20 @@ static inline void hears(const struct piece *piece)
         kernel_stream_said(hearing, &said, piece->bytes, 0);
 }
 
-static inline void hearing_closes(void)
+static inline void hearing_ends(bool goes_on)
 {
-    static const uint64_t none[ABI_DIRECTIONS];
+    const struct stream_closing closing = {.time_ns = hearing_ns += 1000000, .goes_on = goes_on};
     struct flow *flow = hearing;
 
-    kernel_stream_closed(flow, hearing_ns += 1000000, none);
+    kernel_stream_closed(flow, &closing);
     assert_null(hearing);
     assert_ptr_equal(worker->dead, flow);
     assert_null(worker->flows);
     worker->dead = NULL;
     flow_free(&flow);
+}
+
+static inline void hearing_closes(void)
+{
+    hearing_ends(false);
 }

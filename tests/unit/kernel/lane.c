@@ -124,9 +124,7 @@ static bool ask(struct seat *seat, uint64_t lost, unsigned number)
 
 static void close_seat(struct seat *seat)
 {
-    static const uint64_t none[ABI_DIRECTIONS];
-
-    lane_close(lane, seat, 1, none);
+    lane_close(lane, seat, &(struct stream_closing){.time_ns = 1});
     lane_send(lane);
 }
 

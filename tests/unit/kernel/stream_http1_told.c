@@ -94,11 +94,37 @@ static void more_than_can_wait(void **state)
     assert_string_equal(heard, "closed plaintext\n");
 }
 
+/* It is no fault of a server's, nor of a program's, if nobody listens any more. */
+static void one_that_goes_on(void **state)
+{
+    static const struct {
+        struct piece pieces[3];
+        const char *want;
+    } ways[] = {
+        {.pieces = {UP("GET /a HTT")}, .want = "closed plaintext\n"},
+        {.pieces = {UP(GET("/a"))}, .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
+        {.pieces = {UP(GET("/a")), DOWN("HTTP/1.1 200 O")},
+         .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
+        {.pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
+         .want = "GET a.example /a #1 200 down 5 after 1000000 plaintext\nclosed plaintext\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        hearing_opens(false, false);
+        for (const struct piece *piece = ways[i].pieces; piece->bytes.len; piece++)
+            hears(piece);
+        hearing_ends(true);
+        assert_string_equal(heard, ways[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_are_told_with_their_requests, hearing_begin,
                                         hearing_end),
+        cmocka_unit_test_setup_teardown(one_that_goes_on, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(more_than_can_wait, hearing_begin, hearing_end),
     };
 

@@ -114,6 +114,29 @@ static void a_flow_is_waited_for_half_a_second(void **state)
     expect_told("");
 }
 
+/* An agent before us has let go of it. */
+static void one_that_goes_on_waits_for_who_listens_now(void **state)
+{
+    struct sockets_flow *before = calloc(1, sizeof(*before));
+    struct abi_socket record;
+
+    (void)state;
+    connects(1, 443);
+    accepted(1, 443);
+    assert_non_null(before);
+    *before = (struct sockets_flow){
+        .cookie = 1, .dst = to_port(443), .route = ROUTE_KERNEL, .goes_on = true};
+    sockets_flow_done(sockets, &before);
+    step();
+    record = record_of(ABI_SOCKET_CLOSE, 1, 443);
+    sockets_on_record(sockets, &record);
+    assert_in_range(step(), 1, 500);
+    expect_told("connect 1 proxy\n");
+    flow_done(1, 443, "lost");
+    assert_int_equal(step(), -1);
+    expect_told("close 1 proxy 0/0: lost\n");
+}
+
 /* The accepted connection is handled after the release was read and before it is told. */
 static void an_accept_between_collect_and_step_is_waited_for(void **state)
 {
@@ -263,6 +286,7 @@ int main(void)
         with(a_connect_that_failed_says_how),
         with(a_refused_connect_says_so_at_least),
         with(a_flow_is_waited_for_half_a_second),
+        with(one_that_goes_on_waits_for_who_listens_now),
         with(an_accept_between_collect_and_step_is_waited_for),
         with(what_is_released_after_collect_waits_for_the_next_step),
         with(a_connect_whose_record_is_read_after_its_accept_is_told_once),

@@ -20,6 +20,7 @@ static void a_flow_comes_back_as_it_went(void **state)
         .opaque = OPAQUE_STARTTLS,
         .tx = INT64_MAX,
         .rx = 1,
+        .goes_on = true,
         .error = "the server has \"gone\"",
         .refused = "unknown_ca",
     };
@@ -38,6 +39,7 @@ static void a_flow_comes_back_as_it_went(void **state)
     assert_int_equal(back.opaque, flow.opaque);
     assert_true(back.tx == flow.tx);
     assert_int_equal(back.rx, flow.rx);
+    assert_true(back.goes_on);
     assert_string_equal(back.error, flow.error);
     assert_string_equal(back.refused, flow.refused);
 }
