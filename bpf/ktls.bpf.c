@@ -367,7 +367,7 @@ int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
         return -EPERM; /* out of memory */
     hearing.from = talker;
     memory_of(&talker->memory, msg);
-    talker->side = speech->sides[ABI_TX];
+    __builtin_memcpy(&talker->side, &speech->sides[ABI_TX], SPEECH_STATE);
     talker->ties = speech->ties;
     talker->direction = ABI_TX;
     hear_begin(&talker->side, talker->memory.size);

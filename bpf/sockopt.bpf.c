@@ -73,7 +73,7 @@ static __always_inline void key_speech(struct speech *speech, enum abi_direction
     found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
     if (!found)
         return;
-    __builtin_memset(&found->sides[direction], 0, sizeof(found->sides[direction]));
+    __builtin_memset(&found->sides[direction], 0, SPEECH_STATE);
     found->sides[direction].keyed = true;
 }
 

@@ -18,24 +18,27 @@ enum { LEAVING = ABI_DIRECTIONS, SPEECH_SIDES };
 
 struct speech_side { /* one direction of it */
     struct spell spell;
-    struct spell_piece piece; /* what is looked at just now (hear.h), and where that is: */
-    __u32 at, size;           /* in what is heard in this go */
-    __u32 since;              /* from here up to `at`, it shall be told, and was not yet */
-    __u32 end;                /* of the memory that `at` is in */
-    __u32 element;            /* which that is; of a packet: where its bytes begin */
-    __u32 next;               /* the sequence number that comes next */
-    __u32 pid;                /* who says it; 0: received */
-    __u8 flags;               /* enum abi_said_flags, of what was not told yet */
-    __u8 refusal;             /* enum hear_refusal */
-    __u8 sealed;              /* how many records came that nobody can read */
-    __u8 keyed;               /* the kernel encrypts it */
-    __u32 records;            /* bytes of TLS handshakes that were told */
-    __u32 body;               /* so many of the last bytes that were heard are of a body */
-    __u8 finished;            /* what looked like the end of a handshake was passed over */
-    __u8 keying;              /* keys were handed over, and perhaps not taken */
+    __u32 at, size; /* where what is looked at just now is, in what is heard in this go */
+    __u32 since;    /* from here up to `at`, it shall be told, and was not yet */
+    __u32 end;      /* of the memory that `at` is in */
+    __u32 element;  /* which that is; of a packet: where its bytes begin */
+    __u32 next;     /* the sequence number that comes next */
+    __u32 pid;      /* who says it; 0: received */
+    __u8 flags;     /* enum abi_said_flags, of what was not told yet */
+    __u8 refusal;   /* enum hear_refusal */
+    __u8 sealed;    /* how many records came that nobody can read */
+    __u8 keyed;     /* the kernel encrypts it */
+    __u32 records;  /* bytes of TLS handshakes that were told */
+    __u32 body;     /* so many of the last bytes that were heard are of a body */
+    __u8 finished;  /* what looked like the end of a handshake was passed over */
+    __u8 keying;    /* keys were handed over, and perhaps not taken */
     __u8 pad[6];
-    __u64 skipped, lost; /* bytes that were not told, and for which reason: struct abi_said */
+    __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
+    struct spell_piece piece; /* what is looked at just now (hear.h); last: see below */
 };
+
+/* All of it but the piece, which is large, and true of whichever side it is. */
+enum { SPEECH_STATE = __builtin_offsetof(struct speech_side, piece) };
 
 struct speech {
     struct abi_origin origin;

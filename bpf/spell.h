@@ -23,7 +23,7 @@
 #include "bpf/abi.h"
 #include "bpf/spell_rows.h"
 
-enum { SPELL_PIECE = 256, SPELL_TAIL = 64, SPELL_STEPS = 16 };
+enum { SPELL_PIECE = 256, SPELL_TAIL = 64, SPELL_STEPS = 16, SPELL_KNOWN = 2 };
 
 enum spell_mode {
     SPELL_FIRST, /* nothing is known yet */
@@ -92,9 +92,19 @@ struct spell_ties {
     __u8 pad[6];
 };
 
+/* A piece of a head, and what reading it came to. Who keeps a connection says nearly the same in
+ * each head: what was read so before need not be read again, letter by letter. */
+struct spell_known {
+    struct spell before, after;
+    __u32 len;  /* of the bytes; 0: none are known */
+    __u32 ends; /* with the last of them the head does: 1 */
+    __u8 bytes[SPELL_PIECE];
+};
+
 struct spell_piece {
     __u8 bytes[SPELL_PIECE];
     __u8 pad[8];
+    struct spell_known known[SPELL_KNOWN]; /* of the pieces that heads begin with */
 };
 
 enum spell_what {
@@ -116,9 +126,12 @@ struct spell_told {
 #define SPELL_INLINE   static __always_inline
 /* Likewise: so often, until a step returns 1. */
 #define SPELL_LOOP(times, step, arg) bpf_loop(times, step, arg, 0)
+/* Of a loop of which the compiler would make so many steps that they take all of the stack. */
+#define SPELL_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define SPELL_FUNCTION static inline
 #define SPELL_INLINE   static inline
+#define SPELL_ROLLED
 #define SPELL_LOOP(times, step, arg)                                                               \
     for (__u32 round_ = 0; round_ < (times) && !step(round_, arg); round_++)                       \
         ;
@@ -128,11 +141,16 @@ struct spell_told {
 #include "bpf/spell_hello.h"
 
 /* Eight bytes, the first one lowest; behind the last of a piece there is room for them. */
-SPELL_INLINE __u64 spell_word(const struct spell_piece *piece, __u32 at)
+SPELL_INLINE __u64 spell_word(const __u8 *bytes, __u32 at)
 {
+    const __u8 *from = bytes + (at & (SPELL_PIECE - 1));
     __u64 word;
 
-    __builtin_memcpy(&word, piece->bytes + (at & (SPELL_PIECE - 1)), sizeof(word));
+#ifdef __bpf__ /* the compiler would load them one by one */
+    asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(word) : "r"(from));
+#else
+    __builtin_memcpy(&word, from, sizeof(word));
+#endif
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     word = __builtin_bswap64(word);
 #endif
@@ -316,7 +334,7 @@ SPELL_FUNCTION __u32 spell_text(const struct spell_piece *piece, __u32 from, __u
     if (!piece || len > SPELL_PIECE)
         return 0;
     for (__u32 i = 0; i < SPELL_PIECE / 8 && at < len; i++) {
-        __u64 word = spell_word(piece, at), del = word ^ 0x7f * ones, hits;
+        __u64 word = spell_word(piece->bytes, at), del = word ^ 0x7f * ones, hits;
 
         hits = (((word - ' ' * ones) & ~word) | ((del - ones) & ~del)) & tops;
         if (hits) { /* the lowest is a true one: count the bytes below it */
@@ -330,7 +348,6 @@ SPELL_FUNCTION __u32 spell_text(const struct spell_piece *piece, __u32 from, __u
 
 struct spell_walk {
     struct spell *spell;
-    struct spell_ties *ties;
     const struct spell_piece *piece;
     struct spell_told *told;
     const struct spell_rows *rows;
@@ -358,7 +375,7 @@ SPELL_INLINE bool spell_walk_marked(struct spell_walk *walk, __u32 last, __u32 r
     spell->at = walk->at + walk->i;
     spell->hash = walk->hash;
     spell->row = row;
-    walk->stopped = spell_act(spell, walk->ties, walk->told, last, byte);
+    walk->stopped = spell_act(spell, walk->told, last, byte);
     walk->row = spell->row;
     walk->hash = spell->hash;
     return !walk->stopped;
@@ -399,13 +416,13 @@ static long spell_walk_on(__u32 round, struct spell_walk *walk)
 }
 
 /* Walks over rows from byte to byte. */
-SPELL_FUNCTION __u32 spell_walk(struct spell *spell, struct spell_ties *ties,
-                                const struct spell_piece *piece, __u32 len, struct spell_told *told)
+SPELL_FUNCTION __u32 spell_walk(struct spell *spell, const struct spell_piece *piece, __u32 len,
+                                struct spell_told *told)
 {
     struct spell_walk walk = {
-        .spell = spell, .ties = ties, .piece = piece, .told = told, .rows = spell_rows_find()};
+        .spell = spell, .piece = piece, .told = told, .rows = spell_rows_find()};
 
-    if (!spell || !ties || !piece || !told || !walk.rows || len > SPELL_PIECE)
+    if (!spell || !piece || !told || !walk.rows || len > SPELL_PIECE)
         return 0;
     walk.len = len;
     walk.row = spell->row;
@@ -426,10 +443,113 @@ SPELL_FUNCTION __u32 spell_walk(struct spell *spell, struct spell_ties *ties,
     return walk.i;
 }
 
+/* ---- what was read before ---- */
+
+/* Which of `known` is about what comes next; SPELL_KNOWN: none, also where rows are being written.
+ */
+SPELL_INLINE __u32 spell_which(const struct spell *spell)
+{
+    __u32 which = spell->at / SPELL_PIECE;
+
+    return spell->mode <= SPELL_HEAD && spell->made && which < SPELL_KNOWN ? which : SPELL_KNOWN;
+}
+
+SPELL_INLINE struct spell_known *spell_known_at(struct spell_piece *piece, __u64 which)
+{
+#ifdef __bpf__ /* the compiler knows that it is in bounds, the verifier does not */
+    asm volatile("%0 &= %1" : "+r"(which) : "i"(SPELL_KNOWN - 1));
+#endif
+    return &piece->known[which];
+}
+
+SPELL_INLINE bool spell_equals(const struct spell *a, const struct spell *b)
+{
+    typedef __u64 __attribute__((may_alias)) word;
+    const word *one = (const void *)a, *other = (const void *)b;
+    __u64 differs = 0;
+
+    for (__u32 i = 0; i < sizeof(*a) / sizeof(word); i++)
+        differs |= one[i] ^ other[i];
+    return !differs;
+}
+
+/* How many of the piece's bytes are known from where the spell is, which then is behind them; 0:
+ * they are to be read. All that reading depends on is compared, and every byte: nothing is known by
+ * resemblance. */
+SPELL_FUNCTION __u32 spell_recall(struct spell *spell, struct spell_piece *piece, __u32 which,
+                                  __u32 len, struct spell_told *told)
+{
+    const struct spell_known *known;
+    __u64 differs = 0;
+    __u32 size;
+
+    if (!spell || !piece || !told || which >= SPELL_KNOWN)
+        return 0;
+    known = spell_known_at(piece, which);
+    size = known->len;
+    if (!size || size > len || (!known->ends && size != len) ||
+        !spell_equals(&known->before, spell))
+        return 0;
+    SPELL_ROLLED
+    for (__u32 i = 0; i < SPELL_PIECE / 8 && i * 8 < size && !differs; i++) {
+        differs = spell_word(piece->bytes, i * 8) ^ spell_word(known->bytes, i * 8);
+        if (size - i * 8 < 8) /* and of what is behind them nothing is known */
+            differs <<= 64 - 8 * (size - i * 8);
+    }
+    if (differs)
+        return 0;
+    *spell = known->after;
+    told->what |= known->ends ? SPELL_ENDS : 0;
+    return size;
+}
+
+/* From here on the piece is read. */
+SPELL_INLINE void spell_note(struct spell_piece *piece, __u32 which, const struct spell *spell)
+{
+    struct spell_known *known = spell_known_at(piece, which);
+
+    known->len = 0;
+    known->before = *spell;
+}
+
+/* So many bytes of it led to where the spell is: to the end of a head, from which nothing followed
+ * yet, or on in it. */
+SPELL_INLINE void spell_remember(struct spell_piece *piece, __u32 which, const struct spell *spell,
+                                 __u32 n, __u32 what)
+{
+    struct spell_known *known = spell_known_at(piece, which);
+    bool ends = what & SPELL_ENDS;
+
+    if (!ends && (n != SPELL_PIECE || spell->mode > SPELL_HEAD || what & SPELL_DONE))
+        return;
+    known->after = *spell;
+    known->ends = ends;
+    known->len = n;
+    __builtin_memcpy(known->bytes, piece->bytes, sizeof(known->bytes));
+}
+
+/* A part of a head, or what follows one in lines. */
+SPELL_INLINE __u32 spell_take_lines(struct spell *spell, struct spell_ties *ties,
+                                    struct spell_piece *piece, __u32 len, struct spell_told *told)
+{
+    __u32 which = spell_which(spell), n = spell_recall(spell, piece, which, len, told);
+
+    if (!n) {
+        if (which < SPELL_KNOWN)
+            spell_note(piece, which, spell);
+        n = spell_walk(spell, piece, len, told);
+        if (which < SPELL_KNOWN)
+            spell_remember(piece, which, spell, n, told->what);
+    }
+    if (told->what & SPELL_ENDS)
+        spell_head_ends(spell, ties, told);
+    return n;
+}
+
 /* Takes up to len (at least one, if there is one) of the piece's bytes: those of one span. Returns
  * how many. */
 SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
-                                const struct spell_piece *piece, __u32 len, struct spell_told *told)
+                                struct spell_piece *piece, __u32 len, struct spell_told *told)
 {
     if (!spell || !ties || !piece || !told)
         return 0;
@@ -467,7 +587,7 @@ SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
         spell_message_begins(spell);
         told->what |= SPELL_BEGINS;
     }
-    return spell_walk(spell, ties, piece, len, told);
+    return spell_take_lines(spell, ties, piece, len, told);
 }
 
 /* Bytes that nobody could read: how many of `len` are of a body, so that it does not matter what

@@ -252,14 +252,13 @@ SPELL_INLINE bool spell_act_on_field(struct spell *spell, __u32 action, __u32 wh
 }
 
 /* At a byte that led from row `last` to spell->row, spell->at counting it. */
-SPELL_FUNCTION __u32 spell_act(struct spell *spell, struct spell_ties *ties,
-                               struct spell_told *told, __u32 last, __u32 byte)
+SPELL_FUNCTION __u32 spell_act(struct spell *spell, struct spell_told *told, __u32 last, __u32 byte)
 {
     const struct spell_about *about, *before;
     __u32 action;
     bool fine;
 
-    if (!spell || !ties || !told)
+    if (!spell || !told)
         return SPELL_STOP;
     about = spell_about_find(spell->row);
     before = spell_about_find(last & SPELL_ROW);
@@ -270,7 +269,7 @@ SPELL_FUNCTION __u32 spell_act(struct spell *spell, struct spell_ties *ties,
         if (spell->flags & SPELL_TRAILER)
             spell_message_ends(spell, told);
         else
-            spell_head_ends(spell, ties, told);
+            told->what |= SPELL_ENDS; /* spell_head_ends() follows */
         return SPELL_STOP;
     }
     if (action == SPELL_ACT_DATA_ENDS) {

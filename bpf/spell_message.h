@@ -183,6 +183,7 @@ SPELL_INLINE void spell_head_ends(struct spell *spell, struct spell_ties *ties,
 {
     bool answers = spell->flags & SPELL_ANSWERS, bodiless = false;
 
+    told->what &= ~SPELL_ENDS;
     if (answers) {
         if (ties->over) {
             spell_turn(spell, told);

@@ -40,6 +40,10 @@ static void tell(struct telling *telling, const struct spell_told *told, uint32_
 static const char *const modes[] = {"first",    "head", "length", "chunk",  "chunks", "rest",
                                     "settling", "raw",  "last",   "frames", "tls",    "other"};
 
+/* What was read before is known in all that is read later, and changes nothing of what it comes to.
+ */
+static struct spell_piece piece;
+
 /* pieces: of at most so many bytes. */
 static void spell_out(struct span bytes, size_t pieces, struct spell *spell,
                       struct spell_ties *ties, struct telling *telling)
@@ -48,7 +52,6 @@ static void spell_out(struct span bytes, size_t pieces, struct spell *spell,
 
     *telling = (struct telling){0};
     while (at < bytes.len) {
-        struct spell_piece piece = {0};
         struct spell_told told = {0};
         size_t len = bytes.len - at < pieces ? bytes.len - at : pieces;
         uint32_t n = (uint32_t)spell_skip(spell, len);
@@ -261,6 +264,86 @@ static void bounds_heads(void **state)
     assert_string_equal(telling.text, "2)2.head");
 }
 
+/* ---- what is known ---- */
+
+#define LONG_GET "GET /" BODY100 BODY100 BODY100 " HTTP/1.1\r\n" HOST "\r\n"
+
+static const struct {
+    const char *name, *first, *then;
+    bool known; /* ... is all of the piece that it begins with */
+} repeated[] = {
+    {"the same", GET "\r\n", GET "\r\n", true},
+    {"with more behind it", GET "\r\n", GET "\r\nGET", true},
+    {"a longer one", LONG_GET, LONG_GET, true},
+    {"a shorter one", GET "A: b\r\n\r\n", GET "\r\n", false},
+    {"another", GET "A: b\r\n\r\n", GET "A: c\r\n\r\n", false},
+    {"that differs in its last byte", GET "A: b\r\n\r\n", GET "A: b\r\n\r\t", false},
+    {"that is not whole", GET "A: b\r\n\r\n", GET "A: b\r\n\r", false},
+    {"what is no head", "\x17\x03\x03", "\x17\x03\x03", false},
+    {"one that may not be", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", true},
+};
+
+/* Of a connection whose second head this is. */
+static uint32_t take_second(const char *text, struct spell *spell, struct spell_ties *ties,
+                            struct spell_told *told, bool recall)
+{
+    size_t len = strlen(text);
+
+    *spell = (struct spell){.mode = SPELL_HEAD};
+    *ties = (struct spell_ties){0};
+    *told = (struct spell_told){0};
+    len = len < SPELL_PIECE ? len : SPELL_PIECE;
+    memcpy(piece.bytes, text, len);
+    if (!recall)
+        return spell_take(spell, ties, &piece, (uint32_t)len, told);
+    spell_message_begins(spell);
+    return spell_recall(spell, &piece, 0, (uint32_t)len, told);
+}
+
+static void knows_what_was_said(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(repeated); i++) {
+        struct spell spell, read;
+        struct spell_ties ties, read_ties;
+        struct spell_told told, read_told;
+        uint32_t n, read_n;
+
+        memset(&piece, 0, sizeof(piece));
+        take_second(repeated[i].first, &spell, &ties, &told, false);
+        n = take_second(repeated[i].then, &spell, &ties, &told, true);
+        if (!n != !repeated[i].known)
+            fail_msg("%s: %u bytes known", repeated[i].name, n);
+        n = take_second(repeated[i].then, &spell, &ties, &told, false);
+        memset(&piece, 0, sizeof(piece));
+        read_n = take_second(repeated[i].then, &read, &read_ties, &read_told, false);
+        if (n != read_n || memcmp(&spell, &read, sizeof(spell)) != 0 ||
+            memcmp(&ties, &read_ties, sizeof(ties)) != 0 || told.what != read_told.what)
+            fail_msg("%s: not as if it had been read", repeated[i].name);
+    }
+}
+
+/* Each head by the rows as they are when it begins, and none while they are written. */
+static void forgets_with_the_rows(void **state)
+{
+    static const uint32_t made[] = {0, 7};
+    struct spell_about *entry = (void *)&spell_abouts_here[SPELL_ROW_ENTRY];
+    const uint32_t before = entry->made;
+    struct spell spell;
+    struct spell_ties ties;
+    struct spell_told told;
+
+    (void)state;
+    take_second(GET "\r\n", &spell, &ties, &told, false);
+    assert_int_not_equal(take_second(GET "\r\n", &spell, &ties, &told, true), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
+        entry->made = made[i];
+        take_second(GET "\r\n", &spell, &ties, &told, false);
+        entry->made = before;
+        assert_int_equal(take_second(GET "\r\n", &spell, &ties, &told, true), made[i] ? 0 : 27);
+    }
+}
+
 static struct rows grammar;
 
 static int make_rows(void **state)
@@ -290,9 +373,9 @@ static int free_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_what_is_said),
-        cmocka_unit_test(leaves_bodies_alone),
-        cmocka_unit_test(bounds_heads),
+        cmocka_unit_test(tells_what_is_said),    cmocka_unit_test(leaves_bodies_alone),
+        cmocka_unit_test(bounds_heads),          cmocka_unit_test(knows_what_was_said),
+        cmocka_unit_test(forgets_with_the_rows),
     };
 
     return cmocka_run_group_tests(tests, make_rows, free_rows);
