@@ -176,7 +176,7 @@ CONF
 user root; worker_processes 2; daemon off; pid $T/nginx.pid; error_log $T/nginx.log;
 worker_rlimit_nofile 20000; events { worker_connections ${NGINX_CONNECTIONS:-2048}; }
 http {
-    default_type application/octet-stream; sendfile on; keepalive_requests 100000;
+    default_type application/octet-stream; sendfile on; keepalive_requests 100000; keepalive_timeout 1h;
     client_body_temp_path $T/nginx.tmp/body; proxy_temp_path $T/nginx.tmp/proxy;
     fastcgi_temp_path $T/nginx.tmp/fastcgi; uwsgi_temp_path $T/nginx.tmp/uwsgi;
     scgi_temp_path $T/nginx.tmp/scgi;
