@@ -53,7 +53,7 @@ void report_done(struct flow *flow)
         .opaque = flow->facts.opaque,
         .tx = flow->pod.rx,
         .rx = flow->pod.tx,
-        .goes_on = kernel_stream_goes_on(flow->stream),
+        .goes_on = flow->goes_on,
     };
 
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */

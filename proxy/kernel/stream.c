@@ -318,16 +318,11 @@ static void tell_lost(struct flow *flow)
 void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing)
 {
     flow->said_ns = closing->time_ns;
-    flow->stream->goes_on = closing->goes_on;
+    flow->goes_on = closing->goes_on;
     for (unsigned i = 0; i < ABI_DIRECTIONS; i++)
         if (closing->lost[i])
             lose(flow, (i == ABI_TX) != flow->stream->opening.accepted, closing->lost[i]);
     flow_watched(flow);
-}
-
-bool kernel_stream_goes_on(const struct stream *stream)
-{
-    return stream && stream->goes_on;
 }
 
 void kernel_stream_end(struct flow *flow)
@@ -341,7 +336,7 @@ void kernel_stream_end(struct flow *flow)
     tell_lost(flow);
     tell_missed(flow);
     stream_tls_tell(flow);
-    if (stream->kind == STREAM_HTTP1 && !stream->goes_on) /* else what is under way is not cut */
+    if (stream->kind == STREAM_HTTP1 && !flow->goes_on) /* else what is under way is not cut */
         stream_http1_end(flow);
     stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);
 }

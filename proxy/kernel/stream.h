@@ -44,7 +44,5 @@ void kernel_stream_closed(struct flow *flow, const struct stream_closing *closin
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
 /* What is spoken, for `sessions`. */
 void kernel_stream_describe_row(const struct stream *stream, struct flow_row *row);
-/* Nobody listens any more, but its program has not closed it. NULL: not of this route. */
-bool kernel_stream_goes_on(const struct stream *stream);
 /* What is left is told; of a flow of another route: nothing. */
 void kernel_stream_end(struct flow *flow);
