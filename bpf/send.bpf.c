@@ -100,8 +100,9 @@ static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_sid
 }
 
 /* What the program has the kernel encrypt as a record of another type comes here, too, a record at
- * a time, and nothing says so: known by its shape (RFC 8446 section 4, 6), and only where a head
- * cannot have such bytes. Of those with room for secrets, there can be but one. */
+ * a time, and nothing says so: known by its shape (RFC 8446 section 4, 6), and only where a head,
+ * or nothing, could come, and a head cannot have such bytes. Of those with room for secrets, there
+ * can be but one. */
 static __always_inline bool is_control(struct hearing *hearing, struct speech_side *side)
 {
     enum {
@@ -113,10 +114,10 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
         FINISHED = 20,
         UPDATE = 24
     };
-    __u8 head[4] = {};
+    __u8 head[4] = {}, mode = side->spell.mode;
     __u32 len;
 
-    if (!side->keyed || (side->spell.mode > SPELL_HEAD && side->spell.mode != SPELL_FRAMES) ||
+    if (!side->keyed || (mode > SPELL_HEAD && mode != SPELL_FRAMES && mode != SPELL_LAST) ||
         side->size < ALERT || side->spell.at || !show(hearing, 0, side->size < 4 ? ALERT : 4) ||
         bpf_probe_read_kernel(head, side->size < 4 ? ALERT : 4, data_of(hearing->from)))
         return false;

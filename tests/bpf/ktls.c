@@ -236,6 +236,29 @@ static void a_key_update_is_no_request(void **state)
     assert_memory_equal(spoken[ABI_RX].bytes + sizeof(hello), answer, strlen(answer));
 }
 
+#define LAST "GET /a HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n"
+
+static int say_goodbye(int fd, const void *arg)
+{
+    int code = start_tls(fd);
+
+    (void)arg;
+    if (code == 0)
+        code = send_all(fd, LAST, sizeof(LAST) - 1, SIZE_MAX);
+    return code == 0 ? send_close_notify(fd) : code;
+}
+
+static void an_alert_is_nothing_behind_the_last_request(void **state)
+{
+    struct report report;
+
+    (void)state;
+    spoken_prepare = answer_tls;
+    report = speak(say_goodbye, NULL, (struct span){0});
+    assert_int_equal(report.code, 0);
+    assert_said(LAST, sizeof(LAST) - 1, report.pid);
+}
+
 static int answer_by_other_keys(int fd)
 {
     int code;
@@ -401,6 +424,7 @@ int main(void)
         spoken_test(every_suite_is_heard_both_ways),
         spoken_test(every_way_to_send_is_heard),
         spoken_test(a_key_update_is_no_request),
+        spoken_test(an_alert_is_nothing_behind_the_last_request),
         spoken_test(what_the_kernel_cannot_decrypt_is_not_heard),
         spoken_test(whose_keys_are_refused_is_heard_in_the_clear),
         spoken_test(rules_that_change_hold_for_the_next_request),

@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 
-enum { HANDSHAKE = 22 }; /* RFC 8446, 5.1 */
+enum { ALERT = 21, HANDSHAKE = 22 }; /* RFC 8446, 5.1 */
 
 const struct suite suites[SUITES] = {
     {"TLS 1.2, AES-128-GCM", TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128},
@@ -98,13 +98,10 @@ int answer_tls(int fd)
     return 0;
 }
 
-/* RFC 8446, 4.6.3: update_not_requested */
-static const char key_update[] = {24, 0, 0, 1, 0};
-
-int send_key_update(int fd)
+static int send_record(int fd, unsigned char of_type, const char *bytes, size_t len)
 {
     char space[CMSG_SPACE(1)] = {0};
-    struct iovec part = {(void *)key_update, sizeof(key_update)};
+    struct iovec part = {(void *)bytes, len};
     const struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
     struct cmsghdr *type = CMSG_FIRSTHDR(&message);
@@ -112,8 +109,23 @@ int send_key_update(int fd)
     type->cmsg_level = SOL_TLS;
     type->cmsg_type = TLS_SET_RECORD_TYPE;
     type->cmsg_len = CMSG_LEN(1);
-    *CMSG_DATA(type) = HANDSHAKE;
-    return sendmsg(fd, &message, MSG_NOSIGNAL) == sizeof(key_update) ? 0 : -errno;
+    *CMSG_DATA(type) = of_type;
+    return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -errno;
+}
+
+/* RFC 8446, 4.6.3: update_not_requested */
+static const char key_update[] = {24, 0, 0, 1, 0};
+
+int send_key_update(int fd)
+{
+    return send_record(fd, HANDSHAKE, key_update, sizeof(key_update));
+}
+
+int send_close_notify(int fd)
+{
+    static const char close_notify[] = {1, 0}; /* RFC 8446, 6 */
+
+    return send_record(fd, ALERT, close_notify, sizeof(close_notify));
 }
 
 int receive_key_update(int fd)

@@ -29,4 +29,5 @@ int hand_over(int fd, int direction);
 
 /* A record of this kind, of nothing else; 0 or a negative errno. */
 int send_key_update(int fd);
+int send_close_notify(int fd);
 int receive_key_update(int fd);
