@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/abi.h"
@@ -77,4 +78,19 @@ __weak __noinline bool find_where(__u32 id, const struct abi_origin *origin, __u
     where.port[1] = origin->port;
     *out = where;
     return true;
+}
+
+/* Whether rules have a say in what is said there. */
+static __always_inline bool is_to_be_heard(const struct abi_origin *origin)
+{
+    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &origin->pod);
+    const struct abi_spelling *spelling;
+    struct abi_where where = {};
+
+    if (!pod || !pod->rules)
+        return false;
+    if (!find_where(pod->rules, origin, IPPROTO_TCP, &where))
+        return true;
+    spelling = bpf_map_lookup_elem(&spells, &where);
+    return spelling && spelling->flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
 }

@@ -214,21 +214,6 @@ static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
     return true;
 }
 
-/* Whether rules have a say in what is said there. */
-static __always_inline bool is_to_be_heard(const struct connection *connection)
-{
-    const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &connection->origin.pod);
-    const struct abi_spelling *spelling;
-    struct abi_where where = {};
-
-    if (!pod || !pod->rules)
-        return false;
-    if (!find_where(pod->rules, &connection->origin, IPPROTO_TCP, &where))
-        return true;
-    spelling = bpf_map_lookup_elem(&spells, &where);
-    return spelling && spelling->flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
-}
-
 /* It has written with its SYN, before anybody was to hear it. */
 static __always_inline bool is_ahead(struct bpf_sock *sk, const struct connection *connection)
 {
@@ -251,7 +236,7 @@ __weak __noinline bool is_unheard(struct __sk_buff *skb)
     if (!connection || !connection->bypassed)
         return false;
     if (!connection->unheard && connection->judged && connection->told && !connection->accepted &&
-        is_ahead(sk, connection) && is_to_be_heard(connection)) {
+        is_ahead(sk, connection) && is_to_be_heard(&connection->origin)) {
         connection->unheard = true;
         count_route(ABI_ROUTE_UNHEARD, 1);
         tell_denied(&connection->origin, IPPROTO_TCP, EPERM, ABI_SOCKET_UNSEEN);
@@ -430,7 +415,8 @@ int tell_release(struct bpf_sock *ctx)
 
     if (speech)
         bpf_map_delete_elem(&keyed, &speech->origin.cookie);
-    if (speech && speech->asks && connection && !connection->closed && is_to_be_heard(connection))
+    if (speech && speech->asks && connection && !connection->closed &&
+        is_to_be_heard(&connection->origin))
         end_left(&connection->origin);
     if (connection && connection->told) {
         count_connection(connection, ctx);

@@ -17,6 +17,7 @@
 #include "bpf/bypass.h"
 #include "bpf/ending.h"
 #include "bpf/hold.h"
+#include "bpf/judge.h"
 #include "bpf/pod.h"
 #include "bpf/speech.h"
 #include "bpf/socket.h"
@@ -137,15 +138,18 @@ static __always_inline void end_soon(struct bpf_sock_ops *ctx, int ms)
 }
 
 /* Nobody would see what it says. Where that is not to be, nothing of it leaves (sockets.bpf.c), and
- * it ends soon. */
+ * it ends soon. With rules about what is said, that is nowhere: it is the program's socket that has
+ * no room for us, while the agent may well be there. */
 static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection *connection)
 {
     const struct abi_pod *pod = bpf_map_lookup_elem(&pods, &connection->origin.pod);
 
     count_route(ABI_ROUTE_UNHEARD, 1);
-    if (connection->accepted || (pod && pod->flags & ABI_POD_OPEN))
+    if (connection->accepted ||
+        (pod && pod->flags & ABI_POD_OPEN && !is_to_be_heard(&connection->origin)))
         return;
     connection->unheard = true;
+    tell_denied(&connection->origin, IPPROTO_TCP, EPERM, ABI_SOCKET_UNSEEN);
     end_soon(ctx, 1000);
     end_held(&connection->origin);
 }

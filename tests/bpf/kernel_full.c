@@ -146,18 +146,32 @@ static void who_finds_no_place_goes_to_the_proxy(void **state)
  * in all: the kernel looks for each place by walking over a socket's. */
 enum { SOCKETS = 256 };
 
-static void fill_places(int sockets[SOCKETS][2])
+static uint64_t place_of(uint64_t i)
 {
-    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.enrolled), code = 0;
-    uint64_t value;
+    return 1ull << 63 | i;
+}
 
-    for (uint64_t i = 0; code == 0; i++) {
-        uint64_t key = 1ull << 63 | i;
+/* How many there are. */
+static uint64_t fill_places(int sockets[SOCKETS][2])
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.enrolled), code;
+    uint64_t i = 0, value;
 
+    do {
         value = (uint64_t)sockets[i % SOCKETS][0];
-        code = bpf_map_update_elem(map, &key, &value, BPF_NOEXIST);
-    }
+        code = bpf_map_update_elem(map, &(uint64_t){place_of(i)}, &value, BPF_NOEXIST);
+        i += code == 0;
+    } while (code == 0);
     assert_int_equal(code, -E2BIG);
+    return i;
+}
+
+static void free_places(uint64_t places)
+{
+    int map = bpf_map__fd(keeper_bpf(fx.keeper)->maps.enrolled);
+
+    while (places--)
+        assert_int_equal(bpf_map_delete_elem(map, &(uint64_t){place_of(places)}), 0);
 }
 
 /* It is over soon. */
@@ -168,28 +182,83 @@ static int say_and_wait(int fd, const void *arg)
 
     if (code < 0)
         return code;
+    shutdown(fd, SHUT_WR);
     return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
 }
 
-static void who_cannot_be_heard_says_nothing(void **state)
+static struct report speak_without_place(void)
 {
+    uint64_t before = count_of(ABI_ROUTE_UNHEARD), places;
     int sockets[SOCKETS][2];
     struct report report;
 
-    (void)state;
     for (int i = 0; i < SOCKETS; i++)
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets[i]), 0);
     backend_free(&backend);
-    fill_places(sockets);
+    places = fill_places(sockets);
     assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, true, &fx.err));
     report = speak(say_and_wait, NULL, (struct span){0});
-    assert_int_equal(report.code, -ETIMEDOUT);
-    assert_int_equal(arrived.len, 0);
-    assert_int_equal(backend_unheard(backend), 1);
+    assert_int_equal(backend_unheard(backend), before + 1);
+    free_places(places);
     for (int i = 0; i < SOCKETS; i++) {
         close(sockets[i][0]);
         close(sockets[i][1]);
     }
+    return report;
+}
+
+static void assert_said_nothing(const struct report *report)
+{
+    const struct abi_socket *record;
+
+    assert_int_equal(report->code, -ETIMEDOUT);
+    assert_int_equal(arrived.len, 0);
+    record = heard_one(ABI_SOCKET_DENIED, report->cookie);
+    assert_int_equal(record->flags, ABI_SOCKET_UNSEEN);
+}
+
+static void who_cannot_be_heard_says_nothing(void **state)
+{
+    struct report report = speak_without_place();
+
+    (void)state;
+    assert_said_nothing(&report);
+}
+
+/* What may go while there is no agent. */
+static void open_pod(void)
+{
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods);
+    struct abi_pod pod;
+
+    assert_int_equal(bpf_map_lookup_elem(fd, &id, &pod), 0);
+    pod.flags |= ABI_POD_OPEN;
+    assert_int_equal(bpf_map_update_elem(fd, &id, &pod, BPF_ANY), 0);
+}
+
+static void of_an_open_pod_it_speaks(void **state)
+{
+    struct report report;
+
+    (void)state;
+    open_pod();
+    report = speak_without_place();
+    assert_int_equal(arrived.len, strlen(get));
+    assert_int_equal(heard_count(ABI_SOCKET_DENIED, report.cookie), 0);
+}
+
+/* For it is the pod that says what room there is on its sockets. */
+static void but_not_where_rules_judge_it(void **state)
+{
+    const struct abi_spelling spelling = {.flags = ABI_SPELL_JUDGED};
+    struct report report;
+
+    (void)state;
+    open_pod();
+    spoken_spell(&spelling);
+    report = speak_without_place();
+    assert_said_nothing(&report);
 }
 
 int main(void)
@@ -199,6 +268,8 @@ int main(void)
         spoken_test(who_was_heard_is_not_counted_any_more),
         spoken_test(who_finds_no_place_goes_to_the_proxy),
         spoken_test(who_cannot_be_heard_says_nothing),
+        spoken_test(of_an_open_pod_it_speaks),
+        spoken_test(but_not_where_rules_judge_it),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
