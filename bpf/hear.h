@@ -78,14 +78,16 @@ static __always_inline bool wants_bodies(const struct speech *speech, __u32 dire
 }
 
 /* A record that somebody else encrypted begins. All are alike but the one by which a client of TLS
- * 1.3 ends its handshake, before it can hand its keys to the kernel. */
+ * 1.3 ends its handshake, before it can hand its keys to the kernel: known by its length, where no
+ * other can be the first. */
 static __always_inline bool is_sealed(struct speech_side *side)
 {
     __u64 len = side->spell.left;
 
     if (side->sealed < 255)
         side->sealed++;
-    return side->sealed > 1 || (len != FINISHED_SHA256 && len != FINISHED_SHA384);
+    return side->sealed > 1 || side->spell.lines != SPELL_HELLO_WHOLE ||
+           (len != FINISHED_SHA256 && len != FINISHED_SHA384);
 }
 
 /* Whether rules have a say in what is sent there. */

@@ -63,7 +63,7 @@ struct spell {
     __u64 left;  /* of a body, chunk, frame or record: bytes to come. In a head: its length */
     __u64 fits;  /* rules that fit so far; once a head has ended: that fit it */
     __u64 hash;  /* of Host, or of the target's host: what policy_spoken knows names by */
-    __u64 asked; /* the target's, while Host is read */
+    __u64 asked; /* the target's, while Host is read; of records: the ClientHello's random bytes */
     __u32 at;    /* bytes of the head or line so far */
     __u32 since; /* where what is measured began */
     __u32 seen;  /* conditions on fields that hold */
@@ -74,7 +74,7 @@ struct spell {
     __u16 flags;      /* enum spell_flags */
     __u16 port;       /* of Host, 0: none; of an answer: its status */
     __u16 asked_port; /* the target's */
-    __u16 lines;      /* of a head; of records: bytes of the first one that were looked at */
+    __u16 lines;      /* of a head; of records: enum spell_hello, whose alone is more there */
     __u8 mode;        /* enum spell_mode */
     __u8 method;      /* enum spell_method; of frames and records: their type */
 };
@@ -299,7 +299,7 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
     if (spell->at < header) {
         n = spell_take_header(spell, piece, told, len, header);
         data = tls && spell->method == SPELL_RECORD_DATA;
-        if (tls && spell->at >= header && !spell->lines &&
+        if (tls && spell->at >= header && spell->lines == SPELL_HELLO_NONE &&
             (spell->method != SPELL_RECORD_HELLO || spell->left < SPELL_HELLO_MIN))
             spell->flags |= SPELL_NO_HELLO;
         spell->since = spell->at >= header && !tls ? SPELL_TAIL : 0;
@@ -309,7 +309,7 @@ SPELL_INLINE __u32 spell_take_framed(struct spell *spell, const struct spell_pie
             n = spell_data_piece(spell, n);
         if (n > spell->left)
             n = spell->left;
-        if (tls)
+        if (tls && spell->method == SPELL_RECORD_HELLO)
             spell_look_at_hello(spell, piece, n);
         data = data && !spell->since && (tls || spell->left > SPELL_TAIL);
         spell->since -= n < spell->since ? n : spell->since;

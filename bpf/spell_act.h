@@ -151,7 +151,8 @@ SPELL_INLINE bool spell_act_on_start(struct spell *spell, struct spell_told *tol
     case SPELL_ACT_TLS:
         spell->mode = SPELL_TLS;
         spell->method = SPELL_RECORD_HELLO;
-        spell->lines = 0;
+        spell->port = spell->lines = 0;
+        spell->hash = spell->asked = 0;
         told->what = SPELL_WANTED;
         return true;
     case SPELL_ACT_FRAMES:

@@ -121,8 +121,7 @@ enum {
     SPELL_RECORD_FIRST = 20,
     SPELL_RECORD_HELLO = 22,
     SPELL_RECORD_DATA = 23,
-    SPELL_HELLO_BYTES = 5, /* of a ClientHello are looked at; so long it is at least: */
-    SPELL_HELLO_MIN = 45,
+    SPELL_HELLO_MIN = 45, /* bytes of a ClientHello, at least */
     SPELL_RECORD_LAST = 24,
 };
 

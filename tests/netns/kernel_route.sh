@@ -77,6 +77,13 @@ expect_grep "how it is told" '"verdict":"deny"' "$EVENTS"
 expect_grep "the origin saw one" ' GET /a ' "$T/access"
 expect_no_grep "... and not the other" 'GET /admin' "$T/access"
 expect_grep "what that does not keep" 'policy c: route: kernel with http rules: .*several threads' "$T/said"
+policy d "route: kernel" \
+    'egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "443"}], rules: {http: [{path: /a}]}}]}]' >"$T/sealed.yaml"
+: >"$T/access"
+expect_eq "what it encrypts itself" "" "$(routed --policy "$T/sealed.yaml" -- /usr/bin/python3 "$HERE/kernel_sealed.py" 203.0.113.10 443 /admin/b)"
+expect_eq "... and looks like a handshake's end" "37 no answer, 53 no answer, 29 no answer, 45 no answer" "$(paste -sd, "$T/out" | sed 's/,/, /g')"
+expect_eq "... the origin did not see" "" "$(cat "$T/access")"
+expect_eq "... and was told" "4" "$(events '[.[].process_policy // empty | select(.verdict == "deny" and .point == "visibility")] | length')"
 echo "ok: by policies"
 
 # ---- of an agent's pods
