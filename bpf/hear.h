@@ -169,6 +169,49 @@ static __always_inline long hear_span(struct hearing *hearing, struct speech_sid
     return 0;
 }
 
+/* Answers are counted where they come in. */
+static __always_inline struct spell_ties *ties_of(struct speech *speech, __u32 direction)
+{
+    if (direction != LEAVING)
+        return &speech->ties;
+    speech->leaving_ties.answered = speech->ties.answered;
+    speech->leaving_ties.raw = speech->ties.raw;
+    return &speech->leaving_ties;
+}
+
+/* Rules judge what is sent from here on, where a head begins, and did not before: from here on it
+ * is read again as it leaves. False: nobody knows what was said before. */
+static __always_inline bool begin_leaving(struct speech *speech, const struct speech_side *side)
+{
+    struct speech_side *leaving = &speech->sides[LEAVING];
+
+    if (speech->doubted)
+        return false;
+    leaving->spell = side->spell;
+    leaving->next = side->next - side->size + side->at;
+    speech->leaving_ties = speech->ties;
+    return true;
+}
+
+/* A head begins. False: it is not to be heard. */
+static __always_inline bool hear_head(struct speech *speech, struct speech_side *side,
+                                      __u32 direction)
+{
+    bool judged = is_judged_speech(speech);
+
+    if (!spelling_is_fresh(speech, direction)) {
+        speech->over = true;
+        return false;
+    }
+    side->spell.start = speech->spelling.row;
+    if (direction == ABI_TX && HEAR_JUDGES(direction) && !judged && is_judged_speech(speech) &&
+        !begin_leaving(speech, side)) {
+        side->at += hear_odd(side);
+        side->refusal = HEAR_UNSEEN;
+    }
+    return !side->refusal;
+}
+
 static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
 {
     struct speech *speech = hearing->speech;
@@ -191,20 +234,14 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
         hear_pass(hearing, side, n, bodies && side->spell.mode != SPELL_OTHER);
         return side->at >= side->size;
     }
-    if (!header && side->spell.mode <= SPELL_HEAD) {
-        if (!spelling_is_fresh(speech, direction)) {
-            speech->over = true;
-            return 1;
-        }
-        side->spell.start = speech->spelling.row;
-    }
+    if (!header && side->spell.mode <= SPELL_HEAD && !hear_head(speech, side, direction))
+        return 1;
     if (left > side->end - side->at)
         left = side->end - side->at;
     if (left > SPELL_PIECE)
         left = SPELL_PIECE;
     n = spell_is_counted(&side->spell) || hear_fetch(hearing, side, left)
-            ? spell_take(&side->spell, direction == LEAVING ? &speech->leaving_ties : &speech->ties,
-                         &side->piece, left, &told)
+            ? spell_take(&side->spell, ties_of(speech, direction), &side->piece, left, &told)
             : 0;
     if (!n || n > left) { /* it could not be read */
         side->lost += side->size - side->at;

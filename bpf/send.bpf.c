@@ -154,11 +154,16 @@ static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *sp
         speech->sent -= again;
         again = 0;
     }
-    if ((__u32)again > side->body && is_judged_speech(speech))
-        side->refusal = HEAR_UNSEEN;
+    if ((__u32)again > side->body) {
+        speech->doubted = true;
+        spelling_is_fresh(speech, ABI_TX); /* perhaps no head begins for long */
+        if (is_judged_speech(speech))
+            side->refusal = HEAR_UNSEEN;
+    }
     if ((__u32)again > size)
         again = size;
     speech->sent += size - again;
+    side->next = speech->sent;
     return again;
 }
 
@@ -197,7 +202,8 @@ int hear_sent(struct sk_msg_md *msg)
         bpf_loop(STEPS_MAX, step, &hearing, 0);
     }
     hear_end(&hearing, side);
-    side->next = side->keyed ? side->next + msg->size : hearing.speech->sent;
+    if (side->keyed)
+        side->next += msg->size;
     if (side->spell.mode == SPELL_TLS && route_can() & ABI_ROUTE_LEAVE)
         hearing.speech->leaves = true;
     return side->refusal ? SK_DROP : SK_PASS;

@@ -52,7 +52,8 @@ struct speech {
     __u32 sent;   /* the sequence number behind what was heard of what is sent; of plain bytes */
     __u8 counted; /* `sent` is known */
     __u8 whole;   /* heard from its beginning */
-    __u8 pad[2];
+    __u8 doubted; /* while no rules judged it, more than a body was heard that may not have left */
+    __u8 pad;
     /* the sequence number from which on the kernel encrypts, if it took the keys */
     __u32 keyed_from;
     struct spell_ties ties;

@@ -35,6 +35,7 @@ YAML
 }
 rules /ok >"$T/policy.yaml"
 rules /other >"$T/other.yaml"
+{ rules /ok | sed '/egress:/,$d'; echo '  egress: [{toEntities: [all]}]'; } >"$T/none.yaml"
 
 make_cgroup cart
 agent_up --ports all
@@ -126,14 +127,19 @@ echo "ok: none gets out"
 
 mkfifo "$T/changed"
 exec {changed}<>"$T/changed"
-"${IN_CART[@]}" swapped <"$T/changed" >"$T/swapped" &
-PIDS+=("$!")
-wait_for 20 grep -qx open "$T/swapped"
-apply "$T/other.yaml"
-echo >&"$changed"
-wait "$!"
-expect_eq "a connection whose rules were changed" "swapped 200_EACCES whole told" "$(tail -n 1 "$T/swapped")"
-apply "$T/policy.yaml"
+changes() { # WAY POLICY WANTED
+    "${IN_CART[@]}" "$1" <"$T/changed" >"$T/$1" &
+    PIDS+=("$!")
+    wait_for 20 grep -qx open "$T/$1"
+    apply "$T/$2.yaml"
+    echo >&"$changed"
+    wait "$!"
+    expect_eq "a connection whose rules were changed" "$1 $3" "$(tail -n 1 "$T/$1")"
+}
+changes swapped other "200_EACCES whole told"
+apply "$T/none.yaml"
+changes ruled policy "200_EACCES_EACCES whole told"
+nothing_denied_arrived "while the rules change"
 echo "ok: while the rules change"
 
 # ---- after its end ------------------------------------------------------------------------------------

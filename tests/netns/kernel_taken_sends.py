@@ -312,10 +312,13 @@ def mapped_file():
 # ---- what becomes another protocol --------------------------------------------------------------------
 
 
-def upgrade(port, to, then):
+def upgrade(port, to, then, between=b""):
     sock = dial(port)
     status = sock.ask(ALLOWED[:-2] + b"Connection: upgrade\r\nUpgrade: " + to + b"\r\n\r\n")
     try:
+        if between:
+            sock.say(between)
+            sock.arrives()
         sock.sendall(then)
     except OSError as error:
         return status + "_" + errno.errorcode[error.errno]
@@ -335,4 +338,4 @@ def upgrade_websocket():
 
 
 def upgrade_not_granted():
-    return upgrade(80, b"h2c", denied())
+    return upgrade(80, b"h2c", denied(), ALLOWED * 2)

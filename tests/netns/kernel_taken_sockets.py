@@ -196,6 +196,30 @@ def swapped():
     return status
 
 
+def ruled():
+    """A line of stdin says that there are rules: /ok is allowed. One of two said something before of which a part was taken,
+    and then something else."""
+    before, odd = dial(), narrow()
+    status = before.ask()
+    taken = odd.send(LONG, socket.MSG_DONTWAIT)
+    odd.origin_reads()
+    odd.allowed = LONG[:taken]
+    odd.arrives()
+    for text in b"\r\n\r\n", ALLOWED, ALLOWED:
+        odd.say(text)
+    print("open", flush=True)
+    sys.stdin.readline()
+    for _ in range(2):
+        before.say(ALLOWED)
+        before.arrives()
+    for sock in before, odd:
+        try:
+            sock.sendall(denied())
+        except PermissionError:
+            status += "_EACCES"
+    return status
+
+
 # ---- and are gone -------------------------------------------------------------------------------------
 
 
