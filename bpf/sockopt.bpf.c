@@ -3,7 +3,10 @@
  *
  * This runs before the kernel looks at the keys, so it is an attempt: of a socket it may refuse
  * them, and the program goes on by itself, as OpenSSL does without a word. Of struct
- * tls_crypto_info, version and cipher are read; the keys lie behind them. */
+ * tls_crypto_info, version and cipher are read; the keys lie behind them.
+ *
+ * Attached to pods, one by one, and not to the cgroup that all others are attached to:
+ * proxy/kernel/options.h. */
 #include <linux/bpf.h>
 #include <linux/tcp.h>
 #include <linux/tls.h>

@@ -13,6 +13,7 @@
 #include "proxy/enforce/kernel_rules.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/identity/identity.h"
+#include "proxy/kernel/options.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
@@ -234,6 +235,7 @@ static int follow_pods(struct agent *agent, int cgroup_fd, struct err *err)
         .pods = agent->pods,
         .policies = agent->policies,
         .act = agent->act,
+        .options = agent->options,
         .cgroup_fd = cgroup_fd,
         .doors = agent->doors,
         .existing = agent->existing,
@@ -325,6 +327,8 @@ static int take_kernel_route(struct agent *agent, const struct agent_settings *s
     int result = backend_new(&agent->backend, agent->keeper, settings->cgroup_fd,
                              !settings->names_no_route, err);
 
+    if (result == 0)
+        result = options_new(&agent->options, agent->keeper, agent->backend, err);
     if (result == 0)
         result = ends_new(&agent->ends, agent->base, agent->keeper, err);
     parts.said_fd = agent->backend ? backend_said(agent->backend) : -1;

@@ -13,6 +13,7 @@
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
 #include "proxy/kernel/ends.h"
+#include "proxy/kernel/options.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
@@ -90,6 +91,7 @@ void agent_free(struct agent **agent)
         ends_finish(gone->ends);
     backend_free(&gone->backend);
     lifecycle_free(&gone->lifecycle);
+    options_free(&gone->options);
     ends_free(&gone->ends);
     existing_free(&gone->existing);
     doors_free(&gone->doors);

@@ -30,6 +30,7 @@ struct agent {
     struct worker **workers;
     unsigned workers_len;
     struct backend *backend;
+    struct options *options;
     struct ring *ring; /* NULL: there is no kernel route */
     struct ends *ends;
     struct attempts *attempts;

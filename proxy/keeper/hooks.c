@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct hooks {
     struct sallyport_bpf *bpf;
     struct bpf_link *links[LINKS_MAX];
     size_t links_len;
+    int options;   /* the program that pods are given one by one; -1: it is not loaded */
     char *pin_dir; /* of a set that outlives us; NULL: links are pinned, if at all, by themselves */
     char name[PINS_NAME_MAX];
     bool leaving;
@@ -55,6 +57,10 @@ static int attach(struct hooks *hooks, struct bpf_program *program, int cgroup_f
 {
     struct bpf_link *link;
 
+    if (!pins_has_link(program)) {
+        hooks->options = fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0);
+        return hooks->options < 0 ? err_sys(err, -errno, "BPF programs") : 0;
+    }
     if (hooks->links_len == LINKS_MAX)
         return err_set(err, -E2BIG, "more than %d BPF programs", LINKS_MAX);
     link = traces(program) ? bpf_program__attach(program)
@@ -89,6 +95,7 @@ int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err
 
     if (!hooks)
         return err_set(err, -ENOMEM, "BPF programs");
+    hooks->options = -1;
     code = open_object(hooks, err);
     if (code == 0)
         code = load(hooks, err);
@@ -97,7 +104,7 @@ int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err
     bpf_object__for_each_program(program, hooks->bpf->obj)
     {
         code = attach(hooks, program, cgroup_fd, err);
-        if (code == 0 && !traces(program))
+        if (code == 0 && pins_has_link(program) && !traces(program))
             code = pin(hooks->links[hooks->links_len - 1], pin_dir, pins_link_name(program), err);
         if (code < 0)
             return code;
@@ -114,7 +121,7 @@ static struct pins pins_of(struct hooks *hooks)
                          .links = hooks->links,
                          .links_len = hooks->links_len,
                          .links_max = LINKS_MAX,
-                         .sk_msg = -1};
+                         .unlinked = hooks->options};
 }
 
 static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
@@ -125,6 +132,7 @@ static int adopt(struct hooks *hooks, uint64_t cgroup_id, struct err *err)
 
     voice_leave(before);
     hooks->links_len = pins.links_len;
+    hooks->options = pins.unlinked;
     return code;
 }
 
@@ -178,6 +186,7 @@ int hooks_new_kept(struct hooks **out, int cgroup_fd, const char *pin_dir, struc
 
     if (!hooks)
         return err_set(err, -ENOMEM, "BPF programs");
+    hooks->options = -1;
     hooks->leaving = true; /* a start that fails takes nothing away */
     code = name_set(hooks, cgroup_fd, pin_dir, &cgroup_id, err);
     if (code == 0)
@@ -275,6 +284,7 @@ void hooks_free(struct hooks **hooks)
     take_away(gone);
     for (size_t i = 0; i < gone->links_len; i++)
         bpf_link__destroy(gone->links[i]);
+    fd_close(&gone->options);
     for (size_t i = 0; i < gone->older_len; i++)
         pins_older_fini(&gone->older[i]);
     sallyport_bpf__destroy(gone->bpf);
@@ -291,6 +301,11 @@ bool hooks_set_dir(const struct hooks *hooks, char out[PATH_MAX])
 {
     return hooks->pin_dir &&
            snprintf(out, PATH_MAX, "%s/%s", hooks->pin_dir, hooks->name) < PATH_MAX;
+}
+
+int hooks_options_program(const struct hooks *hooks)
+{
+    return hooks->options;
 }
 
 struct sallyport_bpf *hooks_bpf(struct hooks *hooks)

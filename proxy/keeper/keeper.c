@@ -65,6 +65,11 @@ struct sallyport_bpf *keeper_bpf(struct keeper *keeper)
     return hooks_bpf(keeper->hooks);
 }
 
+int keeper_options_program(const struct keeper *keeper)
+{
+    return hooks_options_program(keeper->hooks);
+}
+
 static void net_free(struct keeper_net **net)
 {
     if (!*net)

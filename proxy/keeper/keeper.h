@@ -54,6 +54,7 @@ const struct pins_older *keeper_older(const struct keeper *keeper, size_t i);
 bool keeper_set_dir(const struct keeper *keeper, char out[PATH_MAX]);
 
 struct sallyport_bpf *keeper_bpf(struct keeper *keeper); /* for the maps; borrowed */
+int keeper_options_program(const struct keeper *keeper); /* as hooks_options_program() */
 
 /* Listens in the namespace that netns_fd names (borrowed; /proc/PID/ns/net) and tells the kernel
  * programs. A namespace that is known already is returned again. Where wanted_cookie is not 0 and

@@ -161,7 +161,7 @@ static int adopt_link(struct pins *pins, const struct bpf_program *program, cons
     return 0;
 }
 
-static int adopt_sk_msg(struct pins *pins, const char *path, struct err *err)
+static int adopt_unlinked(struct pins *pins, const char *path, struct err *err)
 {
     CLEANUP(fd_close) int fd = bpf_obj_get(path);
 
@@ -169,13 +169,14 @@ static int adopt_sk_msg(struct pins *pins, const char *path, struct err *err)
         return err_sys(err, -errno, "%s", path);
     if (!is_a(fd, "bpf-prog"))
         return err_set(err, -EINVAL, "%s is no program of ours", path);
-    pins->sk_msg = fd_take(&fd);
+    pins->unlinked = fd_take(&fd);
     return 0;
 }
 
-static bool is_sk_msg(const struct bpf_program *program)
+bool pins_has_link(const struct bpf_program *program)
 {
-    return bpf_program__type(program) == BPF_PROG_TYPE_SK_MSG;
+    return bpf_program__type(program) != BPF_PROG_TYPE_SK_MSG &&
+           bpf_program__type(program) != BPF_PROG_TYPE_CGROUP_SOCKOPT;
 }
 
 static bool is_of_set(const struct pins *pins, const struct bpf_map *map)
@@ -208,15 +209,15 @@ static int adopt_all(struct pins *pins, const char *pin_dir, const char *name, u
             continue;
         code = path_of(path, pin_dir, name, pins_link_name(program), err);
         if (code == 0)
-            code = is_sk_msg(program) ? adopt_sk_msg(pins, path, err)
-                                      : adopt_link(pins, program, path, cgroup_id, err);
+            code = pins_has_link(program) ? adopt_link(pins, program, path, cgroup_id, err)
+                                          : adopt_unlinked(pins, path, err);
     }
     return code;
 }
 
 static void let_go(struct pins *pins)
 {
-    fd_close(&pins->sk_msg);
+    fd_close(&pins->unlinked);
     while (pins->links_len)
         bpf_link__destroy(pins->links[--pins->links_len]);
 }
@@ -277,7 +278,7 @@ static int pin_all(const struct pins *pins, const char *pin_dir, struct err *err
             continue;
         code = path_of(path, pin_dir, unfinished, pins_link_name(program), err);
         if (code == 0 &&
-            bpf_obj_pin(is_sk_msg(program) ? pins->sk_msg : bpf_link__fd(pins->links[len++]),
+            bpf_obj_pin(pins_has_link(program) ? bpf_link__fd(pins->links[len++]) : pins->unlinked,
                         path) < 0)
             code = err_sys(err, -errno, "pinning a BPF link at %s", path);
     }

@@ -9,6 +9,7 @@
 
 #include <bpf/libbpf.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,7 +22,7 @@ struct pins {                  /* a set in use */
         *base; /* whose maps are not of this set, though the object has them; or NULL */
     struct bpf_link **links; /* owned, links_max of them at most */
     size_t links_len, links_max;
-    int sk_msg; /* the program that is attached to a map, and so has no link; owned; -1: none */
+    int unlinked; /* the program that has no link here (pins_has_link()); owned; -1: none */
 };
 
 /* What a set of this object's programs, whose file is given, is called. */
@@ -39,6 +40,8 @@ int pins_keep(const struct pins *pins, const char *pin_dir, const char *name, st
 /* Removes whatever has that name. */
 void pins_remove(const char *pin_dir, const char *name);
 
+/* Of each set one program has none: its own attach it, to a map or to each pod. */
+bool pins_has_link(const struct bpf_program *program);
 /* How a link is called: by its hook, "connect4"; one that traces by its program. */
 const char *pins_link_name(const struct bpf_program *program);
 

@@ -159,7 +159,7 @@ static struct pins pins_of(struct backend *backend)
                          .links = backend->links,
                          .links_len = backend->links_len,
                          .links_max = LINKS_MAX,
-                         .sk_msg = backend->sk_msg};
+                         .unlinked = backend->sk_msg};
 }
 
 static int adopt(struct backend *backend, uint64_t cgroup_id, struct err *err)
@@ -170,7 +170,7 @@ static int adopt(struct backend *backend, uint64_t cgroup_id, struct err *err)
 
     voice_leave(before);
     backend->links_len = pins.links_len;
-    backend->sk_msg = pins.sk_msg;
+    backend->sk_msg = pins.unlinked;
     return code < 0 ? code : attach_sk_msg(backend, err);
 }
 

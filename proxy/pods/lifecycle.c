@@ -12,6 +12,7 @@
 #include "proxy/identity/identity.h"
 #include "proxy/identity/snapshot.h"
 #include "proxy/kernel/ends.h"
+#include "proxy/kernel/options.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
@@ -104,6 +105,7 @@ static void find_resolving(struct lifecycle *lifecycle, const struct agent_pod *
 static void let_go(const struct lifecycle_parts *parts, uint64_t cgroup_id)
 {
     policies_remove_pod(parts->policies, cgroup_id);
+    options_forget(parts->options, cgroup_id);
     act_remove_pod(parts->act, cgroup_id);
     resolving_forget(parts->resolving, cgroup_id);
 }
@@ -121,6 +123,8 @@ static int steer(struct lifecycle *lifecycle, const struct agent_pod *wanted, st
         return pods_add(parts->pods, pod, wanted->settings, NULL, err);
     find_resolving(lifecycle, wanted);
     result = act_add_pod(parts->act, pod, fd, err);
+    if (result == 0)
+        result = options_follow(parts->options, pod->cgroup_id, fd, err);
     if (result == 0)
         result = policies_add_pod(parts->policies, pod, err);
     if (result == 0) {
@@ -182,6 +186,9 @@ int lifecycle_add(struct lifecycle *lifecycle, const struct agent_pod *wanted, s
 
 void lifecycle_restored(struct lifecycle *lifecycle)
 {
+    struct members members = {.lifecycle = lifecycle};
+
+    options_sweep(lifecycle->parts.options, is_registered, &members);
     lifecycle->restored = true;
 }
 

@@ -20,6 +20,7 @@ struct identity;
 struct identity_begin;
 struct lifecycle;
 struct limits;
+struct options;
 struct pods;
 struct policies;
 struct policy_view;
@@ -33,6 +34,7 @@ struct lifecycle_parts { /* all borrowed, all outlive it */
     struct pods *pods;
     struct policies *policies;
     struct act *act;
+    struct options *options;
     struct doors *doors;
     struct identity *identity;
     struct programs *programs;

@@ -252,11 +252,21 @@ int register_open(void **state)
     return 0;
 }
 
+static int follow_options(void)
+{
+    CLEANUP(fd_close)
+    int pod = openat(fx.bed.cgroup_fd, "pod", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return bpf_link_create(keeper_options_program(fx.keeper), pod, BPF_CGROUP_SETSOCKOPT, NULL);
+}
+
 int set_up(void **state)
 {
     (void)state;
     bed_init(&fx.bed);
     assert_ok(keeper_new(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, &fx.err));
+    fx.options = follow_options();
+    assert_true(fx.options >= 0);
     assert_ok(pods_new(&fx.pods, keeper_bpf(fx.keeper), &fx.err));
     assert_ok(keeper_net_add(fx.keeper, &fx.net, fx.bed.pod, 0, &fx.err));
     return 0;
@@ -274,6 +284,7 @@ int take_down(void **state)
     snprintf(pin, sizeof(pin), "%s/connect4", fx.bed.pins);
     assert_int_equal(access(pin, F_OK), 0);
     pods_free(&fx.pods);
+    fd_close(&fx.options);
     keeper_net_remove(fx.keeper, &fx.net);
     keeper_free(&fx.keeper);
     assert_int_equal(access(pin, F_OK), -1);

@@ -19,6 +19,7 @@ struct fixture {
     struct keeper *keeper;
     struct pods *pods;
     struct keeper_net *net; /* the namespace "pod" */
+    int options;            /* the link by which the cgroup "pod" is followed */
     struct err err;
 };
 extern struct fixture fx;

@@ -1,0 +1,152 @@
+/* options: a pod's setsockopt() is followed from when it comes until it goes, also by the next
+ * agent; nobody else's is. Where it is, the kernel copies what it is given first: a NULL with a
+ * length is EFAULT there, and elsewhere what the option says. */
+#include "proxy/kernel/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "fixture.h"
+#include "proxy/command/command.h"
+#include "proxy/kernel/backend.h"
+
+enum { NO_OPTION = 9999 };
+static char runtime_dir[] = "/mnt/run";
+static struct backend *backend;
+static struct options *options;
+
+static void do_option(const void *arg, struct report *report)
+{
+    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)arg;
+    report->code = setsockopt(fd, IPPROTO_IPV6, NO_OPTION, NULL, 16) < 0 ? -errno : 0;
+}
+
+static void assert_followed(const char *cgroup, bool followed)
+{
+    struct report report;
+
+    bed_run(&fx.bed, cgroup, fx.bed.pod, do_option, NULL, &report);
+    assert_int_equal(report.code, followed ? -EFAULT : -ENOPROTOOPT);
+}
+
+static int follow(const char *cgroup)
+{
+    CLEANUP(fd_close)
+    int fd = openat(fx.bed.cgroup_fd, cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    return options_follow(options, bed_cgroup_id(&fx.bed, cgroup), fd, &fx.err);
+}
+
+static void begin(void)
+{
+    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, true, &fx.err));
+    assert_ok(options_new(&options, fx.keeper, backend, &fx.err));
+}
+
+static void end(bool leaves)
+{
+    if (leaves)
+        backend_leave(backend);
+    options_free(&options);
+    backend_free(&backend);
+    keeper_free(&fx.keeper);
+}
+
+static void pods_are_followed_while_they_are_there(void **state)
+{
+    (void)state;
+    assert_ok(keeper_new(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, &fx.err));
+    begin();
+    assert_followed("pod", false);
+    assert_ok(follow("pod"));
+    assert_followed("pod", true);
+    assert_followed("pod/ctr/deep", true);
+    assert_followed("stranger", false);
+    assert_ok(follow("stranger"));
+    options_forget(options, bed_cgroup_id(&fx.bed, "pod"));
+    assert_followed("pod", false);
+    assert_followed("stranger", true);
+    end(false);
+    assert_followed("stranger", false);
+}
+
+static void nobody_is_where_nothing_hears(void **state)
+{
+    (void)state;
+    assert_ok(keeper_new(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, &fx.err));
+    assert_ok(backend_new(&backend, fx.keeper, fx.bed.cgroup_fd, false, &fx.err));
+    assert_ok(options_new(&options, fx.keeper, backend, &fx.err));
+    assert_ok(follow("pod"));
+    assert_followed("pod", backend_said(backend) >= 0); /* this kernel may have kTLS */
+    end(false);
+}
+
+static bool is_there(void *arg, uint64_t pod)
+{
+    return pod == *(const uint64_t *)arg;
+}
+
+static void begin_kept(void)
+{
+    assert_ok(keeper_new_kept(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, runtime_dir, &fx.err));
+    begin();
+}
+
+static void the_next_agent_goes_on(void **state)
+{
+    uint64_t pod = bed_cgroup_id(&fx.bed, "pod");
+
+    (void)state;
+    begin_kept();
+    assert_ok(follow("pod"));
+    assert_ok(follow("stranger"));
+    assert_true(keeper_leave(fx.keeper, true));
+    end(true);
+    assert_followed("pod", true);
+    begin_kept();
+    assert_ok(follow("pod"));
+    options_sweep(options, is_there, &pod);
+    assert_followed("pod", true);
+    assert_followed("stranger", false);
+    options_forget(options, pod);
+    assert_followed("pod", false);
+    assert_ok(follow("pod")); /* by the program that the agent before loaded */
+    assert_followed("pod", true);
+    end(false);
+    assert_followed("pod", false);
+}
+
+static int set_up_bed(void **state)
+{
+    (void)state;
+    bed_init(&fx.bed);
+    return mkdir(runtime_dir, 0700);
+}
+
+static int take_down_bed(void **state)
+{
+    (void)state;
+    bed_fini(&fx.bed);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pods_are_followed_while_they_are_there),
+        cmocka_unit_test(nobody_is_where_nothing_hears),
+        cmocka_unit_test(the_next_agent_goes_on),
+    };
+
+    /* the agent starts the keeper as what it is itself */
+    if (argc == 3 && strcmp(argv[1], "keeper") == 0)
+        return command_keeper(argc - 1, argv + 1);
+    return cmocka_run_group_tests(tests, set_up_bed, take_down_bed);
+}
