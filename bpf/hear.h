@@ -32,13 +32,13 @@ enum {
 struct hearing {
     void *from; /* the program's context, or what it keeps in its place */
     struct speech *speech;
+    __u32 side; /* which of the speech's this is about */
 };
 
 static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side);
 static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side,
                                        __u32 len);
-static __noinline void hear_tell(struct hearing *hearing, struct speech_side *side,
-                                 enum abi_said_kind kind);
+static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind);
 
 static __always_inline void hear_begin(struct speech_side *side, __u32 size)
 {

@@ -14,7 +14,9 @@ struct {
     __uint(max_entries, 8 << 20);
 } said SEC(".maps") __weak;
 
-enum { SAID_SMALL = 256, SAID_MIDDLE = 1024, SAID_LARGE = 4096 };
+/* The first is for the end of a body, the next for most requests: what the ring buffer goes on by
+ * is what the processor has to fetch. */
+enum { SAID_TINY = 64, SAID_LITTLE = 128, SAID_SMALL = 256, SAID_MIDDLE = 1024, SAID_LARGE = 4096 };
 
 /* How much room a record takes must be known to the compiler. */
 #define SAID_RESERVE(room)                                                                         \
@@ -62,7 +64,9 @@ static __always_inline void fill_said(struct abi_said *record, const struct spee
         said_;                                                                                     \
     })
 #define SAY(speech, side, direction, kind, len, load)                                              \
-    ((len) <= SAID_SMALL    ? SAY_IN(SAID_SMALL, speech, side, direction, kind, len, load)         \
+    ((len) <= SAID_TINY     ? SAY_IN(SAID_TINY, speech, side, direction, kind, len, load)          \
+     : (len) <= SAID_LITTLE ? SAY_IN(SAID_LITTLE, speech, side, direction, kind, len, load)        \
+     : (len) <= SAID_SMALL  ? SAY_IN(SAID_SMALL, speech, side, direction, kind, len, load)         \
      : (len) <= SAID_MIDDLE ? SAY_IN(SAID_MIDDLE, speech, side, direction, kind, len, load)        \
      : (len) <= SAID_LARGE  ? SAY_IN(SAID_LARGE, speech, side, direction, kind, len, load)         \
                             : SAY_IN(ABI_SAID_MAX, speech, side, direction, kind, len, load))

@@ -32,7 +32,9 @@ struct speech_side { /* one direction of it */
     __u32 body;     /* so many of the last bytes that were heard are of a body */
     __u8 finished;  /* what looked like the end of a handshake was passed over */
     __u8 keying;    /* keys were handed over, and perhaps not taken */
-    __u8 pad[6];
+    __u8 pad[2];
+    __u32 shown;              /* send.bpf.c: so much of the message is shown as it is ... */
+    __u64 from;               /* ... and where what is shown now lies */
     __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
     struct spell_piece piece; /* what is looked at just now (hear.h); last: see below */
 };
