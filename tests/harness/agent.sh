@@ -76,21 +76,22 @@ pods_are() { [ "$(pods_listed)" = "$*" ]; }
 # in_cgroup NAME PROGRAM ARGS...: by exec, so that a background one's pid is the program's.
 IN_CGROUP=(bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"')
 
-# start_program NAME CGROUP PROGRAM...: tests/netns/pod_program.py, in a cgroup below $CGROUPS, started
-# by PROGRAM (nsenter). ask NAME WORDS...: tells it to do something; its answer is on stdout.
+# start_asked NAME CGROUP PROGRAM ARGS...: one that answers each line with a line, in a cgroup below $CGROUPS.
+# start_program NAME CGROUP [PROGRAM...]: tests/netns/pod_program.py as such a one, started by PROGRAM (nsenter).
+# ask NAME WORDS...: tells it to do something; its answer is on stdout.
 declare -A PROGRAM_IN PROGRAM_OUT PROGRAM_PID
-start_program() {
+start_asked() {
     local name=$1 cgroup=$2 in out
     shift 2
     mkfifo "$T/$name.in" "$T/$name.out"
     exec {in}<>"$T/$name.in" {out}<>"$T/$name.out"
     PROGRAM_IN[$name]=$in PROGRAM_OUT[$name]=$out
-    "${IN_CGROUP[@]}" "$CGROUPS/$cgroup" "$@" "${CLEAN[@]}" /usr/bin/python3 "$HERE/pod_program.py" \
-        "$T/trusted.pem" <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
+    "${IN_CGROUP[@]}" "$CGROUPS/$cgroup" "$@" <"$T/$name.in" >"$T/$name.out" 2>"$T/$name.err" &
     PROGRAM_PID[$name]=$!
     PIDS+=("$!")
     expect_eq "$name is there" ready "$(ask "$name" ready)"
 }
+start_program() { start_asked "$1" "$2" "${@:3}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/pod_program.py" "$T/trusted.pem"; }
 ask() {
     local name=$1 answer
     shift

@@ -43,14 +43,7 @@ expect_eq "the back-end" "${1:-sockmap}" "$(sallyport status --runtime-dir "$T/r
 pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name pod --ports all --loopback
 rules '/[ab]' >"$T/rules.yaml"
 sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
-mkfifo "$T/p.in" "$T/p.out"
-exec {in}<>"$T/p.in" {out}<>"$T/p.out"
-PROGRAM_IN[p]=$in PROGRAM_OUT[p]=$out
-"${IN_CGROUP[@]}" "$CGROUPS/pod" "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_lives.py" "$T/ca.pem" \
-    <"$T/p.in" >"$T/p.out" 2>"$T/p.err" &
-PROGRAM_PID[p]=$!
-PIDS+=("$!")
-expect_eq "the program is there" ready "$(ask p ready)"
+start_asked p pod "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_lives.py" "$T/ca.pem"
 get() { expect_eq "$1: $2 on $3" "$4" "$(ask p get "$3" "$2")"; }
 for name in one two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
 

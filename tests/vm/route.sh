@@ -51,6 +51,9 @@ for part in ktls golden auto taken; do
     # shellcheck source=/dev/null
     . "$HERE/route/$part.sh"
 done
+# a socket of a sockhash that has kTLS cannot come back into it
+# shellcheck source=/dev/null
+[ "$backend" = lsm ] || . "$HERE/route/restart.sh"
 agent_down
 kill "${PROGRAM_PID[@]}"
 wait "${PROGRAM_PID[@]}" 2>/dev/null || true # else bash tells of each

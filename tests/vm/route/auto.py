@@ -7,9 +7,9 @@ TCP_ULP = 31
 
 print("ready", flush=True)
 for line in sys.stdin:
-    how, url = line.split()
-    if how == "ready":
+    if line == "ready\n":
         continue
+    how, url = line.split()
     parts = urllib.parse.urlsplit(url)
     context = ssl.create_default_context(cafile=sys.argv[1])
     context.options = context.options | OP_ENABLE_KTLS if how == "on" else context.options & ~OP_ENABLE_KTLS

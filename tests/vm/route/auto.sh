@@ -2,20 +2,12 @@
 # connections bypass the proxy, and are read in the kernel. If it encrypts by itself after all, it is back
 # on the proxy after three of them. What must be denied stays on the proxy where a denial in the kernel
 # could be raced.
-# shellcheck shell=bash disable=SC2154,SC2034 # a part of route.sh
+# shellcheck shell=bash disable=SC2154 # a part of route.sh
 
 URL=https://127.0.0.1:$aes256/a
 PYTHON=$(realpath /usr/bin/python3)
 
-# One program for all: PROGRAM_IN and PROGRAM_OUT are ask's.
-mkfifo "$T/p.in" "$T/p.out"
-exec {in}<>"$T/p.in" {out}<>"$T/p.out"
-PROGRAM_IN[p]=$in PROGRAM_OUT[p]=$out
-"${IN_CGROUP[@]}" "$CGROUPS/auto" "${CLEAN[@]}" /usr/bin/python3 "$HERE/route/auto.py" "$T/trusted.pem" \
-    <"$T/p.in" >"$T/p.out" 2>"$T/p.err" &
-PROGRAM_PID[p]=$!
-PIDS+=("$!")
-expect_eq "the program is there" ready "$(ask p ready -)"
+start_asked p auto "${CLEAN[@]}" /usr/bin/python3 "$HERE/route/auto.py" "$T/trusted.pem"
 
 goes() { status | jq -r --arg p "$PYTHON" '.programs[] | select(.pod == "auto" and .program == $p) | .route'; }
 goes_by() { [ "$(goes)" = "$1" ]; }
@@ -56,5 +48,4 @@ go "... twice" off "200 itself" "kernel opaque"
 go "... three times" off "200 itself" "kernel opaque"
 wait_for 30 goes_by proxy
 go "then it is back" off "200 itself" "proxy terminated"
-exec {in}>&- {out}>&-
 echo "ok: auto, there and back, $backend on $(uname -r)"
