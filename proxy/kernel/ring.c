@@ -226,7 +226,7 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
 }
 
 /* When all that it said before was read. */
-static void is_over(struct ring *ring, struct entry *entry, uint64_t time_ns)
+static void note_over(struct ring *ring, struct entry *entry, uint64_t time_ns)
 {
     if (entry->over)
         return;
@@ -253,7 +253,7 @@ static void begin(struct ring *ring, const struct abi_socket *record, bool midwa
     if (!pod || (before && (midway || (!before->over && is_same(before, record)))))
         return;
     if (before)
-        is_over(ring, before, record->time_ns);
+        note_over(ring, before, record->time_ns);
     if (record->pid)
         process =
             identity_flow_begin(ring->parts.identity, record->pid, record->start_ns, record->pod);
@@ -279,7 +279,7 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         return;
     entry = find(ring, record->cookie, record->time_ns);
     if (entry)
-        is_over(ring, entry, record->time_ns);
+        note_over(ring, entry, record->time_ns);
 }
 
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record)

@@ -223,20 +223,32 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len)
     flow->stream->skipping = false;
 }
 
+static const char bytes_lost[] = "bytes of it were lost on their way to the agent";
+
+/* Bytes of its body are missing, of which nobody knows how many. Its answer may come all the same.
+ */
+static void tear(struct flow *flow, struct exchange *exchange)
+{
+    exchange_skipped(flow, exchange, true, 0);
+    if (!exchange->event)
+        return;
+    exchange->event->http.request_bytes = http1_body_bytes(flow->relay.request);
+    exchange->event->error = bytes_lost;
+}
+
 void stream_http1_lost(struct flow *flow, bool up)
 {
-    static const char why[] = "bytes of it were lost on their way to the agent";
     struct relay *relay = &flow->relay;
 
     if (up) {
-        if (!relay->up.in_head && relay->pending_len) /* its answer may come all the same */
-            exchange_skipped(flow, &stream_newest(relay)->exchange, true, 0);
+        if (!relay->up.in_head && relay->pending_len)
+            tear(flow, &stream_newest(relay)->exchange);
         relay->settling = false;
     } else {
-        exchange_end(flow, &relay->answering, why);
+        exchange_end(flow, &relay->answering, bytes_lost);
         /* who waits for each answer, as most do, has but one to wait for */
         for (; relay->pending_len > 1; stream_drop_oldest(relay))
-            exchange_end(flow, &stream_oldest(relay)->exchange, why);
+            exchange_end(flow, &stream_oldest(relay)->exchange, bytes_lost);
         flow->stream->unowed = 0;
     }
     give_up(flow, up);

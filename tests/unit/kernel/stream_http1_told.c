@@ -1,8 +1,10 @@
-/* Which request an answer of HTTP/1 is told with, on the kernel route. */
+/* Which request an answer of HTTP/1 is told with, on the kernel route, and what of one that is not
+ * whole. */
 #include "tests/unit/kernel/hearing.h"
 
 #define TWO_HOSTS(path) "GET " path " " KEEPS "Host: b\r\n\r\n"
 #define CHUNKED         "Transfer-Encoding: chunked\r\n\r\n"
+#define LOST            "bytes of it were lost on their way to the agent"
 #define MANY            "too many requests without an answer"
 
 static const struct row {
@@ -32,6 +34,16 @@ static const struct row {
      .want = "POST a.example /a #1 plaintext error: an invalid chunk size\n"
              "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
              "closed plaintext\n"},
+    {"a body of which bytes were lost",
+     .pieces = {UP("PUT /a " KEEPS CHUNKED "3\r\nabc\r\n"),
+                {ABI_TX, .lost = 9},
+                {ABI_TX, BYTES("0\r\n\r\n"), .skipped = 30},
+                DOWN(FINE("0", "")),
+                {ABI_TX, BYTES(GET("/b")), ABI_SAID_BEGINS},
+                DOWN(FINE("1", "b"))},
+     .want = "PUT a.example /a #1 200 up 3 after 3000000 plaintext error: " LOST "\n"
+             "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
+             "closed plaintext error: 9 " LOST "\n"},
     {"... that is refused, behind one that waits",
      .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]",
      .pieces = {UP(GET("/fine")),
@@ -54,7 +66,7 @@ static void answers_are_told_with_their_requests(void **state)
         snprintf(text, sizeof(text), POLICY("p", "  %s\n"), rows[i].policy ? rows[i].policy : "");
         policed_use(rows[i].policy ? text : NULL);
         hearing_opens(false, false);
-        for (const struct piece *piece = rows[i].pieces; piece->bytes.len; piece++)
+        for (const struct piece *piece = rows[i].pieces; piece->bytes.len || piece->lost; piece++)
             hears(piece);
         hearing_closes();
         assert_string_equal(heard, rows[i].want);
