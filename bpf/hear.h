@@ -3,9 +3,10 @@
  *
  * Who includes this has defined before what differs between what is sent and what was received:
  *
- *   hear_turn()   goes on to the next element of memory, behind side->end: false, there is none
- *   hear_fetch()  len bytes (SPELL_PIECE at most) from side->at on into side->piece
- *   hear_tell()   what shall be told and was not, from side->since up to side->at
+ *   hear_turn()       goes on to the next element of memory, behind side->end: false, there is none
+ *   hear_fetch()      len bytes (SPELL_PIECE at most) from side->at on into side->piece
+ *   hear_direction()  which way it goes
+ *   hear_tell()       what shall be told and was not, from side->since up to side->at
  *
  * What changes is kept with the side, not on the stack: the verifier follows a loop until it learns
  * nothing new of the stack, and of a map's value it never knows anything. */
@@ -38,6 +39,7 @@ struct hearing {
 static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side);
 static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_side *side,
                                        __u32 len);
+static __always_inline enum abi_direction hear_direction(const struct hearing *hearing);
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind);
 
 static __always_inline void hear_begin(struct speech_side *side, __u32 size)
@@ -273,13 +275,26 @@ static __always_inline bool hear_missing(const struct speech *speech, struct spe
     return false;
 }
 
+/* That something is missing is told at once: what follows may be of no interest, or the last. */
+static __always_inline void hear_tell_lost(struct hearing *hearing, struct speech_side *side)
+{
+    struct abi_said *record = side->lost ? SAID_RESERVE(0) : NULL;
+
+    if (!record)
+        return;
+    fill_said(record, hearing->speech, side, hear_direction(hearing), ABI_SAID_BYTES, 0);
+    bpf_ringbuf_submit(record, 0);
+}
+
 /* All steps were taken. */
 static __always_inline void hear_end(struct hearing *hearing, struct speech_side *side)
 {
     if (side->refusal == HEAR_UNSEEN)
         side->flags |= ABI_SAID_UNSEEN;
-    if (side->refusal)
+    if (side->refusal) {
         hear_tell(hearing, side, ABI_SAID_DENIED);
-    else
-        hear_tell_rest(hearing, side);
+        return;
+    }
+    hear_tell_rest(hearing, side);
+    hear_tell_lost(hearing, side);
 }

@@ -61,6 +61,13 @@ static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_si
     return MEMORY_READ(&talker->memory, side->piece.bytes, SAID_BOUND(len, SPELL_PIECE), side->at);
 }
 
+static __always_inline enum abi_direction hear_direction(const struct hearing *hearing)
+{
+    const struct talker *talker = hearing->from;
+
+    return talker->direction;
+}
+
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
 {
     struct talker *talker = hearing->from;

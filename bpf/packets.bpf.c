@@ -38,6 +38,11 @@ static __always_inline bool hear_fetch(struct hearing *hearing, struct speech_si
                                SAID_BOUND(len, SPELL_PIECE));
 }
 
+static __always_inline enum abi_direction hear_direction(const struct hearing *hearing)
+{
+    return hearing->side == ABI_RX ? ABI_RX : ABI_TX;
+}
+
 /* For the verifier a function of its own, as find_place() is. */
 __weak __noinline int tell_packet(struct __sk_buff *skb, struct speech *speech, __u32 number,
                                   __u32 kind)

@@ -115,6 +115,11 @@ __weak __noinline int tell_sent(struct sk_msg_md *msg, struct speech *speech, __
     return 0;
 }
 
+static __always_inline enum abi_direction hear_direction(const struct hearing *hearing)
+{
+    return ABI_TX;
+}
+
 static void hear_tell(struct hearing *hearing, struct speech_side *side, enum abi_said_kind kind)
 {
     tell_sent(hearing->from, hearing->speech, kind);

@@ -18,10 +18,12 @@
 #include "sallyport.skel.h"
 
 static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
+static const char post[] =
+    "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: 500000\r\n\r\n";
 
 /* ---- the ring ---- */
 
-enum { HEADS = 12 };
+enum { HEADS = 12, SMALL = 100 };
 
 static uint8_t large[1 << 20];
 static size_t large_len;
@@ -41,18 +43,22 @@ static void write_head(void)
     large_len += 2;
 }
 
-/* More than the ring takes; and once it was read, another one. */
-static int fill_ring(int fd, const void *arg)
+/* More than the ring takes; and once it was read, another one. With a body: of which the head finds
+ * not even the room that is left by what is larger. */
+static int fill_ring(int fd, const void *body)
 {
+    const char *then = body ? body : get;
     int code = 0;
     char byte = 'x';
 
-    (void)arg;
     for (int i = 0; i < HEADS && code == 0; i++)
         code = send_all(fd, large, large_len, large_len);
+    for (int i = 0; i < SMALL && body && code == 0; i++)
+        code =
+            send_all(fd, i < SMALL - 1 ? get : post, strlen(i < SMALL - 1 ? get : post), SIZE_MAX);
     if (write(full_pipe[1], &byte, 1) != 1 || read(read_pipe[0], &byte, 1) != 1)
         return -EPIPE;
-    return code == 0 ? send_all(fd, get, strlen(get), SIZE_MAX) : code;
+    return code == 0 ? send_all(fd, then, strlen(then), SIZE_MAX) : code;
 }
 
 static void *read_ring(void *arg)
@@ -68,19 +74,28 @@ static void *read_ring(void *arg)
     return write(read_pipe[1], &byte, 1) == 1 ? arg : NULL;
 }
 
-static void what_finds_the_ring_full_is_counted(void **state)
+static void fills_ring(const char *body)
 {
     struct report report;
     pthread_t thread;
 
-    (void)state;
     write_head();
     assert_int_equal(pipe(full_pipe), 0);
     assert_int_equal(pipe(read_pipe), 0);
     assert_int_equal(pthread_create(&thread, NULL, read_ring, NULL), 0);
-    report = speak(fill_ring, NULL, (struct span){0});
+    report = speak(fill_ring, body, (struct span){0});
     pthread_join(thread, NULL);
     assert_int_equal(report.code, 0);
+    for (int i = 0; i < 2; i++) {
+        close(full_pipe[i]);
+        close(read_pipe[i]);
+    }
+}
+
+static void what_finds_the_ring_full_is_counted(void **state)
+{
+    (void)state;
+    fills_ring(NULL);
     assert_int_equal(arrived.len, HEADS * large_len + strlen(get));
     assert_in_range(first.len, 4 << 20, 8 << 20);
     assert_true(first.lost + spoken[ABI_TX].lost > 0); /* a small piece may have told it */
@@ -88,10 +103,16 @@ static void what_finds_the_ring_full_is_counted(void **state)
     assert_memory_equal(spoken[ABI_TX].bytes, get, strlen(get));
     assert_int_equal(first.len + first.lost + spoken[ABI_TX].len + spoken[ABI_TX].lost,
                      arrived.len);
-    for (int i = 0; i < 2; i++) {
-        close(full_pipe[i]);
-        close(read_pipe[i]);
-    }
+}
+
+static void nor_is_its_body_of_interest(void **state)
+{
+    (void)state;
+    fills_ring("hello");
+    assert_int_equal(spoken[ABI_TX].len, 0);
+    assert_int_equal(spoken[ABI_TX].skipped, strlen("hello"));
+    assert_in_range(spoken[ABI_TX].lost, strlen(post), 8 << 20);
+    assert_int_equal(first.len + first.lost + spoken[ABI_TX].lost + strlen("hello"), arrived.len);
 }
 
 /* ---- the sockhash ---- */
@@ -265,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         spoken_test(what_finds_the_ring_full_is_counted),
+        spoken_test(nor_is_its_body_of_interest),
         spoken_test(who_was_heard_is_not_counted_any_more),
         spoken_test(who_finds_no_place_goes_to_the_proxy),
         spoken_test(who_cannot_be_heard_says_nothing),
