@@ -231,33 +231,35 @@ int hear_received(struct __sk_buff *skb)
     return ALLOW;
 }
 
-/* Whether it may leave. What was refused does not, and waits in the socket, which ends. */
-static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_sock *sk,
-                                           struct speech *speech)
+/* Up to where the bytes in the packet are the program's own: what waited to be sent when the kernel
+ * was given the keys still is, what lies behind it the kernel encrypted. */
+static __always_inline __u32 own_end(struct bpf_sock *sk, const struct speech *speech,
+                                     const struct tcphdr *tcp, __u32 at, __u32 end)
+{
+    const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
+    __s32 before;
+
+    if (!sock || !is_encrypted(sock))
+        return end;
+    before = speech->keyed_from - bpf_ntohl(tcp->seq);
+    if (before <= 0)
+        return at;
+    return (__u32)before < end - at ? at + before : end;
+}
+
+/* Whether it may leave, of a connection that is not in the sockhash any more: what was not heard
+ * there is, and told. What was refused does not leave, and waits in the socket, which ends. */
+static __always_inline bool hear_departing(struct __sk_buff *skb, const struct tcphdr *tcp,
+                                           __u32 at, __u32 end, struct speech *speech)
 {
     struct hearing hearing = {.from = skb, .speech = speech, .side = ABI_TX};
     struct speech_side *side = &speech->sides[ABI_TX];
-    const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
-    struct tcphdr tcp;
-    __u32 at = find_bytes(skb, &tcp), end = skb->len;
 
-    if (!at || side->keyed || !sock)
-        return true;
-    if (side->refusal)
-        return false;
-    if (is_encrypted(sock)) { /* but not what was sent before, and waited */
-        __s32 before = speech->keyed_from - bpf_ntohl(tcp.seq);
-
-        if (before <= 0) {
-            side->keyed = true; /* who reads that is ktls.bpf.c */
-            return true;
-        }
-        if ((__u32)before < end - at)
-            end = at + before;
-    }
-    if (find_new(&tcp, at, end, side)) {
+    if (find_new(tcp, at, end, side)) {
         bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
-        if (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech))
+        /* what is urgent, servers take out of its place, or not */
+        if ((tcp->urg && is_judged_speech(speech)) ||
+            (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
             side->refusal = HEAR_UNSEEN; /* also for what was missed */
         hear_end(&hearing, side);
         if (side->refusal)
@@ -268,22 +270,16 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, struct bpf_soc
 
 /* Whether it may leave, of a connection that rules judge: read as the other side will, whatever
  * came in between what the program said: a send of another thread, or one for which send.bpf.c was
- * not asked. */
-static __always_inline bool hear_leaving(struct __sk_buff *skb, struct speech *speech)
+ * not asked, or the rest of one that was taken in part. */
+static __always_inline bool hear_leaving(struct __sk_buff *skb, const struct tcphdr *tcp, __u32 at,
+                                         __u32 end, struct speech *speech)
 {
     struct hearing hearing = {.from = skb, .speech = speech, .side = LEAVING};
     struct speech_side *side = &speech->sides[LEAVING];
-    struct tcphdr tcp;
-    __u32 at = find_bytes(skb, &tcp);
 
-    if (!at || speech->sides[ABI_TX].keyed)
-        return true;
-    if (side->refusal)
-        return false;
-    if (find_new(&tcp, at, skb->len, side)) {
+    if (find_new(tcp, at, end, side)) {
         bpf_loop(STEPS_MAX, step_leaving, &hearing, 0);
-        /* what is urgent, servers take out of its place, or not */
-        if (tcp.urg || (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
+        if (tcp->urg || (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
             side->refusal = HEAR_UNSEEN;
         if (side->refusal) {
             hear_end(&hearing, side);
@@ -302,6 +298,28 @@ static __always_inline bool is_judged_now(struct speech *speech)
     return is_judged_speech(speech);
 }
 
+/* refused: once and for all. */
+static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk,
+                                      struct speech *speech, bool refused)
+{
+    struct tcphdr tcp;
+    __u32 at = find_bytes(skb, &tcp), end = skb->len;
+
+    if (!at || speech->sides[ABI_TX].keyed)
+        return true;
+    if (refused)
+        return false;
+    if (speech->leaves) {
+        end = own_end(sk, speech, &tcp, at, end);
+        speech->sides[ABI_TX].keyed = end == at; /* who reads that is ktls.bpf.c */
+        if (end == at)
+            return true;
+        if (!hear_departing(skb, &tcp, at, end, speech))
+            return false;
+    }
+    return !is_judged_now(speech) || hear_leaving(skb, &tcp, at, end, speech);
+}
+
 SEC("cgroup_skb/egress")
 int hear_sealed(struct __sk_buff *skb)
 {
@@ -313,12 +331,10 @@ int hear_sealed(struct __sk_buff *skb)
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
     if (!speech)
         return ALLOW;
-    refused = speech->sides[speech->leaves ? ABI_TX : LEAVING].refusal; /* once and for all */
-    if (speech->over && !refused)
+    refused = speech->sides[LEAVING].refusal || (speech->leaves && speech->sides[ABI_TX].refusal);
+    if (!refused && (speech->over || (!speech->leaves && !is_judged_now(speech))))
         return ALLOW;
-    if (speech->leaves)
-        return hear_departing(skb, sk, speech) ? ALLOW : REFUSE;
-    return (!refused && !is_judged_now(speech)) || hear_leaving(skb, speech) ? ALLOW : REFUSE;
+    return may_leave(skb, sk, speech, refused) ? ALLOW : REFUSE;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

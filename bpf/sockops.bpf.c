@@ -196,7 +196,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock 
 
     if (speech && speech->leaves)
         leave(connection);
-    if (speech && speech->sides[ABI_TX].refusal)
+    if (speech && (speech->sides[ABI_TX].refusal || speech->sides[LEAVING].refusal))
         end_soon(ctx, 1);
     else if (speech && !speech->sides[ABI_TX].keyed &&
              (speech->leaves || speech->sides[ABI_TX].spell.mode == SPELL_FIRST))

@@ -65,6 +65,14 @@ static __always_inline const struct sock *sock_of(struct bpf_sockopt *ctx)
     return (const void *)BPF_CORE_READ(kernels, sk);
 }
 
+/* Another thread is in the midst of a send, which waits for room: what is still to come of that
+ * would lie among what the kernel encrypts, and nobody read it. It takes no keys meanwhile. */
+static __always_inline bool is_amid_send(struct bpf_sockopt *ctx)
+{
+    return ctx->optname == TLS_TX && BPF_CORE_READ(sock_of(ctx), sk_write_pending) &&
+           bpf_sk_storage_get(&speeches, ctx->sk, NULL, 0);
+}
+
 /* A connection of the kernel route; what it says begins anew in this direction. */
 static __always_inline void key_speech(struct speech *speech, enum abi_direction direction)
 {
@@ -133,8 +141,11 @@ int follow_options(struct bpf_sockopt *ctx)
     if (ctx->optlen > end - (void *)info)
         ctx->optlen = 0; /* longer than what we are shown: the kernel is to take the program's */
     if (ctx->level == SOL_TLS && (optname == TLS_TX || optname == TLS_RX) &&
-        (void *)(info + 1) <= end && ctx->sk && pod_of_current(&pod))
+        (void *)(info + 1) <= end && ctx->sk && pod_of_current(&pod)) {
+        if (is_amid_send(ctx))
+            return REFUSE;
         note_keys(ctx, info, pod);
+    }
     if (ctx->level == IPPROTO_TCP && optname == TCP_DEFER_ACCEPT)
         take_at_once(ctx);
     return ALLOW;

@@ -26,6 +26,8 @@
 #define TCP_ULP 31
 #endif
 
+enum { RECORD_HEADER = 5 };
+
 #define SEALED "\x17\x03\x03\x00\x0a"
 #define HELLO  CLIENT_HELLO
 #define GET    "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n"
@@ -185,6 +187,98 @@ static void what_nobody_can_read_does_not_leave(void **state)
     assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
 }
 
+/* Servers take the urgent byte out: then it is no long record of another type, in which all that
+ * follows lies. */
+static int say_urgently(int fd, const void *arg)
+{
+    static const char changes[] = "\x14\x03\x03", sealed[] = "\x00\x01\x01" SEALED "0123456789";
+    int code = say(fd, HELLO, sizeof(HELLO) - 1);
+    char byte;
+
+    (void)arg;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (code == 0)
+        code = say(fd, changes, sizeof(changes) - 1);
+    if (code == 0 && send(fd, "\x10", 1, MSG_OOB | MSG_NOSIGNAL) < 0)
+        code = -errno;
+    if (code == 0)
+        code = say(fd, sealed, sizeof(sealed) - 1);
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void nothing_urgent_leaves(void **state)
+{
+    const struct abi_spelling spelling = {.flags = ABI_SPELL_UNSEEN};
+    struct report report;
+
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    spoken_spell(&spelling);
+    report = speak(say_urgently, NULL, (struct span){0});
+    assert_int_equal(report.code, -ETIMEDOUT);
+    assert_int_equal(arrived.len, sizeof(HELLO) - 1 + 3);
+    assert_true(spoken[ABI_TX].denied);
+    assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
+}
+
+/* A ClientHello of its own length, and another record, which was heard and not taken: something
+ * else leaves in its place. */
+enum { LONG_HELLO = 14000, ANOTHER = 2000 };
+
+static uint8_t twofold[2 * RECORD_HEADER + LONG_HELLO + ANOTHER];
+
+static void put_record(uint8_t *to, size_t len)
+{
+    const uint8_t header[RECORD_HEADER] = {0x16, 3, 1, (uint8_t)(len >> 8), (uint8_t)len};
+
+    memcpy(to, header, sizeof(header));
+}
+
+static int say_other_than_was_heard(int fd, const void *arg)
+{
+    static const char sealed[] = SEALED "0123456789";
+    size_t hello = RECORD_HEADER + LONG_HELLO;
+    ssize_t taken;
+    char byte;
+    int code;
+
+    (void)arg;
+    memcpy(twofold, HELLO, sizeof(HELLO) - 1);
+    put_record(twofold, LONG_HELLO);
+    put_record(twofold + hello, ANOTHER);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int));
+    taken = send(fd, twofold, sizeof(twofold), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (taken <= 0 || (size_t)taken >= hello)
+        return taken < 0 ? -errno : -EMSGSIZE;
+    code = say(fd, (const char *)twofold + taken, hello - (size_t)taken);
+    if (code == 0)
+        code = say(fd, sealed, sizeof(sealed) - 1);
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void what_was_heard_and_not_taken_does_not_help(void **state)
+{
+    const struct abi_spelling spelling = {.flags = ABI_SPELL_UNSEEN};
+    struct report report;
+
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    spoken_spell(&spelling);
+    spoken_room = 1;
+    report = speak(say_other_than_was_heard, NULL, (struct span){0});
+    spoken_room = 0;
+    assert_int_equal(report.code, -ETIMEDOUT);
+    assert_in_range(arrived.len, 1, RECORD_HEADER + LONG_HELLO);
+    assert_true(spoken[ABI_TX].denied);
+    assert_true(spoken[ABI_TX].flags & ABI_SAID_AGAIN);
+}
+
 /* It waits in the socket until the kernel was given the keys. */
 static int encrypt_by_itself_before(int fd, const void *arg)
 {
@@ -254,6 +348,69 @@ static void what_waited_for_the_keys_does_not_leave(void **state)
     assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
 }
 
+/* ---- keys while another thread sends ---- */
+
+static int goes_on[2]; /* a pipe: the other end may read */
+
+static int wait_to_read(int fd)
+{
+    char byte;
+
+    (void)fd;
+    return read(goes_on[0], &byte, 1) == 1 ? 0 : -errno;
+}
+
+static void *send_much(void *arg)
+{
+    static const char much[1 << 20];
+
+    return say(*(int *)arg, much, sizeof(much)) == 0 ? arg : NULL;
+}
+
+/* There is no TLS on the socket, so the kernel says no, too, but in other words. */
+static int hand_over_keys(int fd)
+{
+    struct tls12_crypto_info_aes_gcm_128 keys = {
+        .info = {.version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128}};
+
+    return setsockopt(fd, SOL_TLS, TLS_TX, &keys, sizeof(keys)) < 0 ? -errno : 0;
+}
+
+static int hand_over_keys_amid_a_send(int fd, const void *arg)
+{
+    int code = say(fd, HELLO, sizeof(HELLO) - 1);
+    pthread_t thread;
+    void *all;
+
+    (void)arg;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int));
+    if (code < 0 || hand_over_keys(fd) == -EPERM || pthread_create(&thread, NULL, send_much, &fd))
+        return -EBUSY;
+    for (int i = 0; i < SOON_MS && hand_over_keys(fd) != -EPERM; i++)
+        poll(NULL, 0, 1);
+    code = hand_over_keys(fd);
+    if (write(goes_on[1], "x", 1) != 1 || pthread_join(thread, &all) || !all)
+        return -EPIPE;
+    return code == -EPERM && hand_over_keys(fd) != -EPERM ? 0 : -EBUSY;
+}
+
+static void keys_are_not_taken_amid_a_send(void **state)
+{
+    struct report report;
+
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    assert_int_equal(pipe(goes_on), 0);
+    spoken_prepare = wait_to_read;
+    spoken_room = 1 << 15;
+    report = speak(hand_over_keys_amid_a_send, NULL, (struct span){0});
+    spoken_prepare = NULL;
+    spoken_room = 0;
+    assert_int_equal(report.code, 0);
+    for (int i = 0; i < 2; i++)
+        close(goes_on[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,7 +419,10 @@ int main(void)
         spoken_test(who_stays_is_seen_through),
         spoken_test(what_nobody_can_read_is_told),
         spoken_test(what_nobody_can_read_does_not_leave),
+        spoken_test(nothing_urgent_leaves),
+        spoken_test(what_was_heard_and_not_taken_does_not_help),
         spoken_test(what_waited_for_the_keys_does_not_leave),
+        spoken_test(keys_are_not_taken_amid_a_send),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);

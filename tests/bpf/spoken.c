@@ -18,6 +18,7 @@
 struct spoken spoken[ABI_DIRECTIONS];
 struct spoken_arrived arrived;
 int (*spoken_prepare)(int fd);
+int spoken_room;
 struct backend *backend;
 static struct ring_buffer *ring;
 static uint64_t wanted;
@@ -121,6 +122,8 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
     struct report report;
     pthread_t thread;
 
+    if (spoken_room)
+        setsockopt(server, SOL_SOCKET, SO_RCVBUF, &spoken_room, sizeof(spoken_room));
     assert_int_equal(pthread_create(&thread, NULL, listen_to_it, &listening), 0);
     bed_run(&fx.bed, "pod", fx.bed.pod, do_speak, &speaking, &report);
     if (report.code == -ETIMEDOUT)

@@ -35,6 +35,9 @@ extern struct spoken spoken[ABI_DIRECTIONS];
 /* What the other end does with its socket before all else, or NULL. */
 extern int (*spoken_prepare)(int fd);
 
+/* How little room the other end has for what comes (SO_RCVBUF); 0: as usual. */
+extern int spoken_room;
+
 /* What arrived at the other end. */
 extern struct spoken_arrived {
     uint8_t bytes[SPOKEN_MAX];

@@ -30,6 +30,8 @@ expect_eq "the client's requests" \
 expect_eq "the server's answers, and the requests that the kernel decrypted" \
     "$(printf -- '- - 200 ktls kernel\n%.0s' 1 2 3; printf 'GET /of12 200 ktls kernel\n%.0s' 1 2 3)" \
     "$(said served | sed 's/ [^ ]*$//')" # its pod's rules are not about these
+in_pod kernel /usr/bin/python3 "$HERE/route/urgent.py" "$aes128" >"$T/out" 2>"$T/client.err" || fail "who encrypts itself: $(cat "$T/client.err")"
+expect_eq "who encrypts itself, and hides it" "plain no answer, urgent no answer" "$(paste -sd, "$T/out" | sed 's/,/, /g')"
 expect_no_grep "what was denied came" '/admin' "$T/access"
 remove ktls
 echo "ok: kTLS, $backend on $(uname -r)"
