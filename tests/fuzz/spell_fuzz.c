@@ -198,6 +198,29 @@ static void check_first(struct span all)
     CHECK(spell.mode != SPELL_OTHER || spell.flags & SPELL_SPOKE);
 }
 
+static void read_records(struct span all, unsigned most, struct spell *spell)
+{
+    struct spell_ties ties = {0};
+
+    *spell = (struct spell){.mode = SPELL_TLS, .method = SPELL_RECORD_HELLO};
+    for (size_t at = 0; at < all.len && spell->mode == SPELL_TLS;) {
+        struct spell_told told;
+        size_t len = all.len - at < most ? all.len - at : most;
+
+        at += take(spell, &ties, span_of(all.data + at, len), &told);
+    }
+}
+
+/* As records of TLS, too, all says the same wherever it is cut. */
+static void check_records(struct span all, unsigned most)
+{
+    struct spell whole, cut;
+
+    read_records(all, SPELL_PIECE, &whole);
+    read_records(all, most, &cut);
+    CHECK(whole.mode == cut.mode && whole.lines == cut.lines && whole.flags == cut.flags);
+}
+
 static void make_rows(void)
 {
     struct spell_rows *rows = calloc(1, sizeof(*rows));
@@ -229,5 +252,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     compare(all, data[0], &http1, &whole);
     compare(all, data[0], &http1, &cut);
     check_first(all);
+    check_records(all, 1 + data[1]);
     return 0;
 }
