@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "proxy/keeper/pins.h"
@@ -20,7 +21,8 @@ struct hooks {
     struct sallyport_bpf *bpf;
     struct bpf_link *links[LINKS_MAX];
     size_t links_len;
-    int options;   /* the program that pods are given one by one; -1: it is not loaded */
+    int options;       /* the program that pods are given one by one; -1: it is not loaded */
+    char *options_pin; /* where that is pinned by itself; NULL */
     char *pin_dir; /* of a set that outlives us; NULL: links are pinned, if at all, by themselves */
     char name[PINS_NAME_MAX];
     bool leaving;
@@ -87,6 +89,21 @@ static int pin(struct bpf_link *link, const char *dir, const char *name, struct 
     return 0;
 }
 
+/* By which it is known as one of ours. */
+static int pin_options(struct hooks *hooks, const char *dir, const char *name, struct err *err)
+{
+    CLEANUP(text_free) char *path = NULL;
+
+    if (asprintf(&path, "%s/%s", dir, name) < 0) {
+        path = NULL;
+        return err_set(err, -ENOMEM, "pinning %s", name);
+    }
+    if (bpf_obj_pin(hooks->options, path) < 0)
+        return err_sys(err, -errno, "pinning a BPF program at %s (a directory of a bpffs?)", path);
+    hooks->options_pin = TAKE(path);
+    return 0;
+}
+
 int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err *err)
 {
     CLEANUP(hooks_free) struct hooks *hooks = calloc(1, sizeof(*hooks));
@@ -104,7 +121,9 @@ int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err
     bpf_object__for_each_program(program, hooks->bpf->obj)
     {
         code = attach(hooks, program, cgroup_fd, err);
-        if (code == 0 && pins_has_link(program) && !traces(program))
+        if (code == 0 && !pins_has_link(program))
+            code = pin_options(hooks, pin_dir, pins_link_name(program), err);
+        else if (code == 0 && !traces(program))
             code = pin(hooks->links[hooks->links_len - 1], pin_dir, pins_link_name(program), err);
         if (code < 0)
             return code;
@@ -273,6 +292,8 @@ static void take_away(struct hooks *hooks)
     for (size_t i = 0; i < hooks->links_len; i++)
         if (bpf_link__pin_path(hooks->links[i]))
             bpf_link__unpin(hooks->links[i]);
+    if (hooks->options_pin)
+        unlink(hooks->options_pin);
 }
 
 void hooks_free(struct hooks **hooks)
@@ -288,6 +309,7 @@ void hooks_free(struct hooks **hooks)
     for (size_t i = 0; i < gone->older_len; i++)
         pins_older_fini(&gone->older[i]);
     sallyport_bpf__destroy(gone->bpf);
+    free(gone->options_pin);
     free(gone->pin_dir);
     free(gone);
 }

@@ -15,6 +15,8 @@
 #include "base/err.h"
 
 enum { PINS_NAME_MAX = 64 };
+/* In the main set: the links of pods, proxy/kernel/options.h's. */
+#define PINS_OPTIONS "options"
 
 struct pins {                  /* a set in use */
     struct bpf_object *object; /* borrowed */

@@ -17,8 +17,6 @@
 #include "proxy/keeper/pins.h"
 #include "proxy/kernel/backend.h"
 
-static const char folder[] = "options"; /* of the set */
-
 struct followed { /* a pod whose link is not pinned */
     struct followed *next;
     uint64_t pod;
@@ -33,11 +31,11 @@ struct options {
 
 static int keep_in(struct options *options, const char *set, struct err *err)
 {
-    if (snprintf(options->dir, sizeof(options->dir), "%s/%s", set, folder) >=
+    if (snprintf(options->dir, sizeof(options->dir), "%s/%s", set, PINS_OPTIONS) >=
         (int)sizeof(options->dir))
         return err_set(err, -ENAMETOOLONG, "%s", set);
     if (options->program < 0)
-        pins_remove(set, folder); /* of an agent that had a kernel route */
+        pins_remove(set, PINS_OPTIONS); /* of an agent that had a kernel route */
     else if (mkdir(options->dir, 0700) < 0 && errno != EEXIST)
         return err_sys(err, -errno, "%s", options->dir);
     return 0;

@@ -12,8 +12,9 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "proxy/keeper/pins.h"
 
-enum { IDS_MAX = 64, OURS_MAX = 256 };
+enum { IDS_MAX = 64 };
 
 static const struct {
     const char *name;
@@ -52,13 +53,7 @@ static const struct {
     {"sockops", BPF_CGROUP_SOCK_OPS, ALIKE("may switch off callbacks that ours asked for")},
 };
 
-/* The ids of our own programs. */
-struct ours {
-    uint32_t ids[OURS_MAX];
-    size_t len;
-};
-
-static bool is_ours(const struct ours *ours, uint32_t id)
+static bool is_ours(const struct foreign_ours *ours, uint32_t id)
 {
     for (size_t i = 0; ours && i < ours->len; i++)
         if (ours->ids[i] == id)
@@ -99,7 +94,7 @@ static void note(struct probe_report *report, const char *hook, const char *cons
 
 /* before: whether all that stand there run before ours; else those listed ahead of ours do. */
 static void look_at_hook(struct probe_report *report, size_t hook, const char *cgroup, int fd,
-                         const struct ours *ours, bool before)
+                         const struct foreign_ours *ours, bool before)
 {
     const char *instead = NULL;
     uint32_t flags = 0, ids[IDS_MAX], len = IDS_MAX;
@@ -148,7 +143,7 @@ static bool is_cgroup2(int fd)
 
 /* From the cgroup `path` upwards, to below `end`; end "": to the root of cgroup v2. Cuts path. */
 static void look_upwards(struct probe_report *report, char *path, const char *end,
-                         const struct ours *ours, bool before)
+                         const struct foreign_ours *ours, bool before)
 {
     while (path[0] && strcmp(path, end) != 0) {
         CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -174,8 +169,8 @@ void foreign_find(struct probe_report *report, const char *own_cgroup, int netns
         look_at_netns(report, netns_fd);
 }
 
-/* Of pinned objects only links are of programs that are attached; what one is, its name says. */
-static bool is_link(int fd)
+/* What a pinned object is, its name says, as kernels have it: "bpf-link", "bpf_link". */
+static bool is_a(int fd, const char *kind)
 {
     char path[64], name[64];
     ssize_t len;
@@ -183,51 +178,60 @@ static bool is_link(int fd)
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     len = readlink(path, name, sizeof(name) - 1);
     name[len > 0 ? len : 0] = 0;
-    return strstr(name, "bpf-link") || strstr(name, "bpf_link"); /* as kernels have it */
+    return strstr(name, "bpf") && strstr(name, kind);
 }
 
-static void note_ours(struct ours *ours, const char *path)
+static void note_ours(struct foreign_ours *ours, const char *path)
 {
     CLEANUP(fd_close) int fd = bpf_obj_get(path);
-    struct bpf_link_info info = {0};
-    uint32_t len = sizeof(info);
+    struct bpf_link_info link = {0};
+    struct bpf_prog_info program = {0};
+    uint32_t len = sizeof(link), program_len = sizeof(program);
 
-    if (fd >= 0 && is_link(fd) && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-        ours->ids[ours->len++] = info.prog_id;
+    if (fd >= 0 && is_a(fd, "link") && bpf_obj_get_info_by_fd(fd, &link, &len) == 0)
+        ours->ids[ours->len++] = link.prog_id;
+    else if (fd >= 0 && is_a(fd, "prog") && bpf_obj_get_info_by_fd(fd, &program, &program_len) == 0)
+        ours->ids[ours->len++] = program.id;
 }
 
-/* Links lie in the directory itself, or in those below it: sets of them, and in those the set of
- * the kernel route. */
-static void find_ours(struct ours *ours, const char *pin_dir, unsigned depth)
+/* They lie in the directory itself, or in those below it: sets of them, and in those the set of the
+ * kernel route. The links of pods are all of one program. */
+static void find_ours(struct foreign_ours *ours, const char *pin_dir, unsigned depth)
 {
     DIR *dir = opendir(pin_dir);
     struct dirent *entry;
     char path[PATH_MAX];
 
-    while (dir && (entry = readdir(dir)) && ours->len < OURS_MAX) {
+    while (dir && (entry = readdir(dir)) && ours->len < ARRAY_SIZE(ours->ids)) {
         if (entry->d_name[0] == '.' ||
             snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name) >= (int)sizeof(path))
             continue;
         if (entry->d_type != DT_DIR)
             note_ours(ours, path);
-        else if (depth)
+        else if (depth && strcmp(entry->d_name, PINS_OPTIONS) != 0)
             find_ours(ours, path, depth - 1);
     }
     if (dir)
         closedir(dir);
 }
 
-void foreign_find_beside(struct probe_report *report, const char *root, const char *pin_dir)
+void foreign_find_ours(struct foreign_ours *ours, const char *pin_dir)
 {
-    struct ours ours = {0};
-    char path[PATH_MAX];
-
-    find_ours(&ours, pin_dir, 2);
-    snprintf(path, sizeof(path), "%s", root);
-    look_upwards(report, path, "", &ours, false);
+    ours->len = 0;
+    find_ours(ours, pin_dir, 2);
 }
 
-void foreign_find_before(struct probe_report *report, const char *pod, const char *root)
+void foreign_find_beside(struct probe_report *report, const char *root,
+                         const struct foreign_ours *ours)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s", root);
+    look_upwards(report, path, "", ours, false);
+}
+
+void foreign_find_before(struct probe_report *report, const char *pod, const char *root,
+                         const struct foreign_ours *ours)
 {
     size_t len = strlen(root);
     char path[PATH_MAX];
@@ -235,5 +239,5 @@ void foreign_find_before(struct probe_report *report, const char *pod, const cha
     if (strncmp(pod, root, len) != 0 || pod[len] != '/')
         return;
     snprintf(path, sizeof(path), "%s", pod);
-    look_upwards(report, path, root, NULL, true);
+    look_upwards(report, path, root, ours, true);
 }

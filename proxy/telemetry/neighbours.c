@@ -11,6 +11,7 @@
 
 struct search {
     struct probe_report report;
+    struct foreign_ours ours;
     char root[PATH_MAX];
 };
 
@@ -31,7 +32,7 @@ static void look_before(void *arg, int cgroup_fd)
     char path[PATH_MAX];
 
     path_of(cgroup_fd, path);
-    foreign_find_before(&search->report, path, search->root);
+    foreign_find_before(&search->report, path, search->root, &search->ours);
 }
 
 static json_t *describe(const struct probe_foreign *foreign)
@@ -57,7 +58,8 @@ void neighbours_tell(void *arg, json_t *answer)
 
     if (search && list) {
         path_of(neighbours->cgroup_fd, search->root);
-        foreign_find_beside(&search->report, search->root, neighbours->pin_dir);
+        foreign_find_ours(&search->ours, neighbours->pin_dir);
+        foreign_find_beside(&search->report, search->root, &search->ours);
         lifecycle_each_cgroup(neighbours->lifecycle, look_before, search);
         for (size_t i = 0; i < search->report.foreign_len; i++)
             json_array_append_new(list, describe(&search->report.foreign[i]));
