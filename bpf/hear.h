@@ -111,7 +111,7 @@ objection(const struct speech *speech, const struct speech_side *side, __u32 wha
 
     if (!is_judged_speech(speech))
         return HEAR_GOES;
-    if (spell->mode == SPELL_RAW && spell_is_upgraded(spell))
+    if (spell->mode == SPELL_RAW)
         return flags & ABI_SPELL_UNSEEN ? HEAR_UNSEEN : HEAR_GOES;
     if (what & SPELL_TURNED && flags & ABI_SPELL_JUDGED && spell->flags & SPELL_SPOKE)
         return HEAR_UNSEEN; /* of what is meant to be HTTP, odd heads do not go either */

@@ -237,6 +237,83 @@ static void who_connects_again_begins_anew(void **state)
     assert_int_equal(speak(connect_after_refusal, NULL, (struct span){0}).code, 0);
 }
 
+/* ---- what follows an answer ---- */
+
+#define UPGRADE  "GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+#define UPGRADED "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+#define TUNNEL   "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"
+#define ODD      "\x81\x05hello"
+
+struct asking {
+    const char *name;
+    struct abi_spelling spelling;
+    struct span request, answer, then;
+    bool goes;
+};
+
+static const struct asking askings[] = {
+    {"not granted", {JUDGED, .rules = 1}, BYTES(UPGRADE), BYTES(ANSWER), BYTES(GET GET), true},
+    {"not granted, denied",
+     {JUDGED, .rules = 1},
+     BYTES(UPGRADE),
+     BYTES(ANSWER),
+     BYTES("\r\n" ODD),
+     false},
+    {"granted", {JUDGED, .rules = 1}, BYTES(UPGRADE), BYTES(UPGRADED), BYTES(ODD), false},
+    {"granted, and may go unseen",
+     {.flags = ABI_SPELL_JUDGED, .rules = 1},
+     BYTES(UPGRADE),
+     BYTES(UPGRADED),
+     BYTES(ODD),
+     true},
+    {"a tunnel", {0}, BYTES(TUNNEL), BYTES(ANSWER), BYTES(ODD), true},
+    {"a tunnel that nobody sees into",
+     {.flags = ABI_SPELL_UNSEEN},
+     BYTES(TUNNEL),
+     BYTES(ANSWER),
+     BYTES(ODD),
+     false},
+};
+
+static const struct asking *asked;
+
+static int answer_when_asked(int fd)
+{
+    char byte;
+
+    if (recv(fd, &byte, 1, MSG_PEEK) != 1)
+        return -1;
+    return send_all(fd, asked->answer.data, asked->answer.len, SIZE_MAX);
+}
+
+static int ask_and_go_on(int fd, const void *arg)
+{
+    const struct asking *asking = arg;
+    char answer[1024];
+    int code = send_all(fd, asking->request.data, asking->request.len, SIZE_MAX);
+
+    if (code < 0 || recv(fd, answer, sizeof(answer), 0) != (ssize_t)asking->answer.len)
+        return code < 0 ? code : -EPROTO;
+    return send_all(fd, asking->then.data, asking->then.len, SIZE_MAX);
+}
+
+static void what_follows_is_what_the_answer_says(void **state)
+{
+    (void)state;
+    spoken_prepare = answer_when_asked;
+    for (size_t i = 0; i < ARRAY_SIZE(askings); i++) {
+        struct report report;
+
+        asked = &askings[i];
+        print_message("  %s\n", asked->name);
+        spoken_spell(&asked->spelling);
+        report = speak(ask_and_go_on, asked, (struct span){0});
+        assert_int_equal(report.code, asked->goes ? 0 : -EACCES);
+        assert_int_equal(arrived.len, asked->request.len + (asked->goes ? asked->then.len : 0));
+    }
+    spoken_prepare = NULL;
+}
+
 /* ---- a program that changes what it sends while it sends it ---- */
 
 enum { RACES = 40, SENDS = 50 };
@@ -331,6 +408,7 @@ int main(void)
         spoken_test(what_may_not_go_does_not),
         spoken_test(what_else_did_not_go_is_counted),
         spoken_test(who_connects_again_begins_anew),
+        spoken_test(what_follows_is_what_the_answer_says),
         spoken_test(what_is_changed_meanwhile_does_not_leave_either),
     };
 
