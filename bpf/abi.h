@@ -424,7 +424,8 @@ struct abi_ktls {
     __u32 device;          /* likewise */
     __u16 version, cipher; /* of struct tls_crypto_info; nothing of the keys behind it is read */
     __u8 direction;        /* enum abi_direction */
-    __u8 pad[7];
+    __u8 unread;           /* of the kernel route, and what is encrypted by them cannot be read */
+    __u8 pad[6];
 };
 _Static_assert(sizeof(struct abi_ktls) == 72, "abi_ktls: see proxy/kernel/");
 

@@ -4,7 +4,8 @@
  * tls module know them by their cookies alone, for bpf_sk_storage_get() there is what brings stock
  * kernels down (a NULL in bpf_sk_storage_tracing_allowed(), met while such a program is loaded).
  * Made by sockopt.bpf.c, whether the kernel then takes the keys or not; gone with the connection.
- * Without room for one nothing is read, and where rules judge, nothing is sent: ktls.bpf.c. */
+ * Without room for one nothing is read, and where rules judge, nothing is sent: ktls.bpf.c; else
+ * its records are told as they leave. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -20,7 +21,8 @@ struct {
     __type(value, struct speech);
 } keyed SEC(".maps") __weak;
 
-/* Which directions of a socket were told to be handed over. sockopt.bpf.c's. */
+/* Which directions of a socket were told to be handed over, of other routes (struct speech).
+ * sockopt.bpf.c's. */
 struct keys {
     __u8 told[ABI_DIRECTIONS];
 };

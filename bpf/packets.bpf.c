@@ -1,8 +1,9 @@
 /* packets: what a pod's programs are sent by the kernel route, in plain text: seen as the packets
  * come in, and never refused. What they send, once more, where rules judge it: send.bpf.c is not
  * asked of every message (sk_psock.eval), and threads come between one another. And what they send
- * as TLS after the socket has left the sockhash (sockops.bpf.c), as long as the kernel does not
- * encrypt it: a record that nobody can read is told, and does not leave where that is not to be.
+ * as TLS after the socket has left the sockhash (sockops.bpf.c), as long as nobody
+ * reads it before the kernel encrypts it (ktls.bpf.c): a record that nobody can read is told, and
+ * does not leave where that is not to be.
  *
  * By sequence numbers: what comes twice is skipped, and what did not come yet when something behind
  * it did is lost to us, for the kernel will have it from elsewhere. Within a body, that is all the
@@ -231,15 +232,15 @@ int hear_received(struct __sk_buff *skb)
     return ALLOW;
 }
 
-/* Up to where the bytes in the packet are the program's own: what waited to be sent when the kernel
- * was given the keys still is, what lies behind it the kernel encrypted. */
+/* Up to where the bytes in the packet are to be read here: what waited to be sent when the kernel
+ * was given the keys still is, what lies behind it the kernel encrypted, and ktls.bpf.c reads. */
 static __always_inline __u32 own_end(struct bpf_sock *sk, const struct speech *speech,
                                      const struct tcphdr *tcp, __u32 at, __u32 end)
 {
     const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
     __s32 before;
 
-    if (!sock || !is_encrypted(sock))
+    if (!sock || !speech->sides[ABI_TX].keying || !is_encrypted(sock))
         return end;
     before = speech->keyed_from - bpf_ntohl(tcp->seq);
     if (before <= 0)

@@ -20,7 +20,8 @@
 enum { SOL_TLS = 282 }; /* <sys/socket.h> needs a libc for the target */
 
 static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
-                                      __u64 pod, __u64 cookie, enum abi_direction direction)
+                                      __u64 pod, __u64 cookie, enum abi_direction direction,
+                                      bool unread)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
     struct abi_ktls *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
@@ -43,6 +44,7 @@ static __always_inline void tell_keys(struct bpf_sockopt *ctx, const struct tls_
     record->version = info->version;
     record->cipher = info->cipher_type;
     record->direction = direction;
+    record->unread = unread;
     bpf_ringbuf_submit(record, 0);
 }
 
@@ -73,19 +75,44 @@ static __always_inline bool is_amid_send(struct bpf_sockopt *ctx)
            bpf_sk_storage_get(&speeches, ctx->sk, NULL, 0);
 }
 
-/* A connection of the kernel route; what it says begins anew in this direction. */
-static __always_inline void key_speech(struct speech *speech, enum abi_direction direction)
+/* A connection of the kernel route; what it says begins anew in this direction. False: nobody can
+ * follow it there, so packets.bpf.c goes on with what there is to see, records. */
+static __always_inline bool key_speech(struct speech *speech, enum abi_direction direction)
 {
     struct speech *found;
 
-    if (direction == ABI_RX)
-        speech->sides[ABI_RX].keying = true; /* then packets.bpf.c has nothing to read any more */
+    if (!(route_can() & ABI_ROUTE_KTLS))
+        return false;
     bpf_map_update_elem(&keyed, &speech->origin.cookie, speech, BPF_NOEXIST);
     found = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
-    if (!found)
-        return;
+    if (!found) {
+        count_route(ABI_ROUTE_UNHEARD, 1);
+        return false;
+    }
     __builtin_memset(&found->sides[direction], 0, SPEECH_STATE);
     found->sides[direction].keyed = true;
+    speech->sides[direction].keying = true;
+    return true;
+}
+
+/* Of this connection before; or there is no room to note it. */
+static __always_inline bool was_told(struct bpf_sock *sk, struct speech *speech,
+                                     enum abi_direction direction)
+{
+    struct keys *noted;
+    bool was;
+
+    if (speech) { /* which asks for no room that its program could have taken up */
+        was = speech->told[direction];
+        speech->told[direction] = true;
+        return was;
+    }
+    noted = bpf_sk_storage_get(&keys, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!noted)
+        return true;
+    was = noted->told[direction];
+    noted->told[direction] = true;
+    return was;
 }
 
 static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_crypto_info *info,
@@ -95,24 +122,22 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     enum abi_direction direction = ctx->optname == TLS_TX ? ABI_TX : ABI_RX;
     const struct connection *connection;
     struct speech *speech;
-    struct keys *noted;
+    bool unread = false;
     __u64 cookie = 0;
 
     speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
     if (speech && direction == ABI_TX && !is_encrypted(sock_of(ctx)))
         speech->keyed_from = written(ctx); /* the attempts before may have failed */
-    noted = bpf_sk_storage_get(&keys, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-    if (!noted || noted->told[direction])
+    if (was_told(sk, speech, direction))
         return;
-    noted->told[direction] = true;
     connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
     if (connection)
         cookie = connection->origin.cookie;
     if (speech) {
         cookie = speech->origin.cookie;
-        key_speech(speech, direction);
+        unread = !key_speech(speech, direction);
     }
-    tell_keys(ctx, info, pod, cookie, direction);
+    tell_keys(ctx, info, pod, cookie, direction, unread);
 }
 
 /* A server that lets the kernel wait for the first bytes (nginx's `deferred`, Apache as it comes):

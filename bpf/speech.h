@@ -31,7 +31,8 @@ struct speech_side { /* one direction of it */
     __u32 records;  /* bytes of TLS handshakes that were told */
     __u32 body;     /* so many of the last bytes that were heard are of a body */
     __u8 finished;  /* what looked like the end of a handshake was passed over */
-    __u8 keying;    /* keys were handed over, and perhaps not taken */
+    __u8 keying;    /* keys were handed over, and perhaps not taken: then the kernel encrypts it,
+                       and `keyed` (keyed.h) goes on with it */
     __u8 pad[2];
     __u32 shown;              /* send.bpf.c: so much of the message is shown as it is ... */
     __u64 from;               /* ... and where what is shown now lies */
@@ -55,7 +56,8 @@ struct speech {
     __u8 counted; /* `sent` is known */
     __u8 whole;   /* heard from its beginning */
     __u8 doubted; /* while no rules judged it, more than a body was heard that may not have left */
-    __u8 pad;
+    __u8 told[ABI_DIRECTIONS]; /* that keys were handed over */
+    __u8 pad[3];
     /* the sequence number from which on the kernel encrypts, if it took the keys */
     __u32 keyed_from;
     struct spell_ties ties;

@@ -74,7 +74,8 @@ static void warn_of_no_kernel_route(const struct agent *agent)
     agent_stats(agent, &stats);
     if (strcmp(stats.kernel.backend, "none") == 0)
         log_warn("this kernel has no back-end for all of the kernel route ('sallyport probe' tells "
-                 "why), so what cannot be read there takes the proxy route%s%s",
+                 "why): what programs have the kernel encrypt is opaque there, as if they did it "
+                 "themselves; what it cannot take at all takes the proxy route%s%s",
                  *stats.kernel.backend_why ? ": " : "", stats.kernel.backend_why);
 }
 

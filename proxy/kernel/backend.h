@@ -28,7 +28,8 @@ void backend_leave(struct backend *backend);
 void backend_free(struct backend **backend);
 
 /* "sockmap": what is sent is seen by an sk_msg program, also what the kernel encrypts, if it does
- * at all; "lsm": what it encrypts, by an LSM program; "none": that is not seen, or nothing is. */
+ * at all; "lsm": what it encrypts, by an LSM program; "none": that is told and judged as what
+ * programs encrypt by themselves, or nothing is read. */
 const char *backend_name(const struct backend *backend);
 /* Why it is not more, in words; "" where there is nothing to say. */
 const char *backend_why(const struct backend *backend);

@@ -268,6 +268,8 @@ void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record)
     bool up = (record->direction == ABI_TX) != stream->opening.accepted;
 
     flow->said_ns = record->time_ns;
+    if (record->unread)
+        return; /* its records come, as of who encrypts by itself */
     (up ? &stream->up : &stream->down)->ktls = true;
     stream_tls_keys(flow, record);
 }

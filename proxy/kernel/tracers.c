@@ -20,8 +20,9 @@ static bool has_sendpage(void)
 
 void tracers_choose(struct route_bpf *bpf, const struct kernel_means *means)
 {
-    bool received = means->ktls && means->fentry;
-    bool sent = kernel_route_choose(means) == KERNEL_ROUTE_LSM;
+    enum kernel_route route = kernel_route_choose(means);
+    bool received = means->ktls && means->fentry && route != KERNEL_ROUTE_NONE;
+    bool sent = route == KERNEL_ROUTE_LSM;
     bool pages = sent && has_sendpage();
 
     bpf_program__set_autoload(bpf->progs.begin_receive, received);

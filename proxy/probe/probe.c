@@ -82,7 +82,9 @@ static const struct trial trials[] = {
      try_ktls, NULL, 0},
     {"kTLS in a sockhash", "sockmap would switch kTLS off, and is not for sockets with TLS",
      OPTIONAL, try_ktls_in_hash, NULL, 0},
-    {"BPF LSM", "the kernel denies kTLS by sockmap only, or not: then it stays on the proxy",
+    {"BPF LSM",
+     "the kernel denies kTLS by sockmap only, or not: then it stays on the proxy, or is opaque by "
+     "'route: kernel'",
      OPTIONAL, try_lsm, NULL, 0},
     {"fentry", "what comes in by kTLS cannot be read", OPTIONAL, try_fentry, NULL, 0},
 };

@@ -51,7 +51,7 @@ const char *kernel_route_words(const struct kernel_means *means)
     }
     if (means->sk_msg)
         return "sk_msg programs can read and deny plain HTTP; nothing in this kernel can read and "
-               "deny kTLS: it stays on the proxy";
+               "deny kTLS: it stays on the proxy, or is opaque by 'route: kernel'";
     return "nothing in this kernel can read and deny what bypasses the proxy: all stays on the "
            "proxy";
 }

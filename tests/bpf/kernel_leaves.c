@@ -77,7 +77,7 @@ static void who_begins_with_tls_leaves(void **state)
     struct report report;
 
     (void)state;
-    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_KTLS | ABI_ROUTE_LEAVE);
     for (int i = 0; i < 20; i++) {
         report = speak(turn_ktls_on, NULL, (struct span){0});
         if (report.code < 0)

@@ -2,6 +2,9 @@
  * refused is told EPERM by an LSM program, and the next request may go; where an sk_msg program
  * sees it, EACCES, for good.
  *
+ * Nor does it where nobody can read it before it is encrypted, the back-end `none`: as if this
+ * kernel had less than it has.
+ *
  * Skipped where the kernel has no TLS. */
 #include "spoken.h"
 
@@ -22,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "ktls_keys.h"
+#include "proxy/probe/means.h"
 #include "sallyport.skel.h"
 
 #ifndef SOL_TLS
@@ -32,6 +36,20 @@
 #define POST "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 /* no rule can be made that this fits */
 #define ODD "POST /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
+
+/* What backend.c finds, or less; the linker puts this in its place. */
+static bool blind;
+struct kernel_means __real_means_find(void);
+struct kernel_means __wrap_means_find(void);
+
+struct kernel_means __wrap_means_find(void)
+{
+    struct kernel_means means = __real_means_find();
+
+    if (blind)
+        means.lsm = means.ktls_in_hash = false;
+    return means;
+}
 
 static bool by_lsm(void)
 {
@@ -289,6 +307,56 @@ static void what_nobody_can_follow_does_not_go(void **state)
     }
 }
 
+/* ---- where nobody can read it ---- */
+
+static int say_and_wait(int fd, const void *arg)
+{
+    int code = start_tls(fd);
+    char byte;
+
+    (void)arg;
+    if (code == 0)
+        code = by_send(fd, BYTES(GET));
+    if (code < 0)
+        return code;
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
+static void blind_what_must_be_seen_does_not_leave(void **state)
+{
+    static const struct abi_spelling lenient = {.flags = ABI_SPELL_JUDGED, .rules = 1},
+                                     strict = {JUDGED, .rules = 1};
+    const struct spoken *tx = &spoken[ABI_TX];
+
+    (void)state;
+    assert_string_equal(backend_name(backend), "none");
+    for (suite = suites; suite < suites + SUITES; suite++)
+        for (int seen = 0; seen < 2; seen++) {
+            struct report report;
+
+            print_message("  %s, %s\n", suite->name, seen ? "must be seen" : "need not be seen");
+            spoken_spell(seen ? &strict : &lenient);
+            spoken_prepare = answer_tls;
+            report = speak(say_and_wait, NULL, (struct span){0});
+            assert_int_equal(report.code, seen ? -ETIMEDOUT : 0);
+            assert_int_equal(arrived.len, seen ? 0 : sizeof(GET) - 1);
+            assert_int_equal(tx->denied, seen);
+            assert_int_equal(tx->flags & ~ABI_SAID_BEGINS,
+                             ABI_SAID_RECORDS | (seen ? ABI_SAID_UNSEEN : 0));
+            assert_true(tx->len > sizeof(hello));
+        }
+    suite = suites;
+}
+
+static int begin_blind(void **state)
+{
+    blind = true;
+    spoken_end();
+    spoken_begin();
+    return register_spoken(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +364,8 @@ int main(void)
         spoken_test(what_did_not_go_is_told),
         spoken_test(who_says_it_is_killed),
         spoken_test(what_nobody_can_follow_does_not_go),
+        cmocka_unit_test_setup_teardown(blind_what_must_be_seen_does_not_leave, begin_blind,
+                                        unregister),
     };
 
     if (!kernel_has_tls()) {

@@ -24,6 +24,7 @@ struct piece {
     uint64_t skipped, lost;
     uint32_t before; /* denied: so many before these, too */
     uint16_t keys;   /* instead: the program hands over keys of this version */
+    bool unread;     /* ... by which nothing is read */
 };
 
 #define UP(text)                                                                                   \
@@ -219,6 +220,7 @@ static inline void hears(const struct piece *piece)
         .time_ns = said.time_ns,
         .version = piece->keys,
         .cipher = 51,
+        .unread = piece->unread,
     };
 
     if (piece->keys)
