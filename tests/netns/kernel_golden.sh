@@ -95,6 +95,7 @@ exchanges "$T/said" >"$T/said.requests"
 grep -q PUT "$T/said.requests" || fail "nothing was said to Apache"
 exchanges "$T/heard" | diff "$T/said.requests" - | cut -c 1-1500 >&9 || fail "Apache heard other requests than were said"
 expect_grep "what Apache's pod is told as" '"binary":"/usr/sbin/apache2".*"route":"kernel"' "$T/heard"
+expect_no_grep "what is accepted is told by its requests alone" 'process_(connect|close)' "$T/heard"
 echo "ok: Apache's pod heard what its clients said: $(wc -l <"$T/said") requests"
 
 # ---- whatever the cuts ------------------------------------------------------------
