@@ -12,6 +12,9 @@
  * nothing new of the stack, and of a map's value it never knows anything. */
 #pragma once
 
+#include <bpf/bpf_core_read.h>
+
+#include "bpf/kernel.h"
 #include "bpf/say.h"
 #include "bpf/spelling.h"
 
@@ -254,6 +257,19 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
         return 1;
     }
     return hear_span(hearing, side, direction, n, told.what, header) || side->at >= side->size;
+}
+
+/* Of what was taken since, or waits to leave, so much was not shown to us; 0: nothing, or we were
+ * shown more than was taken. */
+static __always_inline __u32 unheard(struct bpf_sock *sk, const struct speech *speech)
+{
+    const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    __s32 behind;
+
+    if (!tcp || !speech->counted || speech->sides[ABI_TX].keyed)
+        return 0;
+    behind = BPF_CORE_READ(tcp, write_seq) - speech->sent;
+    return behind < 0 ? 0 : behind;
 }
 
 /* Bytes that went by and that we were not shown: of a body it is enough that they were there.

@@ -248,8 +248,9 @@ static __always_inline __u32 own_end(struct bpf_sock *sk, const struct speech *s
     return (__u32)before < end - at ? at + before : end;
 }
 
-/* Whether it may leave, of a connection that is not in the sockhash any more: what was not heard
- * there is, and told. What was refused does not leave, and waits in the socket, which ends. */
+/* Whether it may leave: what send.bpf.c did not hear is, and told, of a connection that is not in
+ * the sockhash any more, or because it was not asked. What was refused does not leave, and waits in
+ * the socket, which ends. */
 static __always_inline bool hear_departing(struct __sk_buff *skb, const struct tcphdr *tcp,
                                            __u32 at, __u32 end, struct speech *speech)
 {
@@ -263,6 +264,8 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, const struct t
             (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
             side->refusal = HEAR_UNSEEN; /* also for what was missed */
         hear_end(&hearing, side);
+        speech->sent = side->next;
+        speech->sides[LEAVING].refusal = side->refusal; /* no later packet may, either */
         if (side->refusal)
             end_held(&speech->origin);
     }
@@ -299,9 +302,9 @@ static __always_inline bool is_judged_now(struct speech *speech)
     return is_judged_speech(speech);
 }
 
-/* refused: once and for all. */
+/* refused: once and for all. heard: by send.bpf.c. */
 static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk,
-                                      struct speech *speech, bool refused)
+                                      struct speech *speech, bool refused, bool heard)
 {
     struct tcphdr tcp;
     __u32 at = find_bytes(skb, &tcp), end = skb->len;
@@ -310,11 +313,12 @@ static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk
         return true;
     if (refused)
         return false;
-    if (speech->leaves) {
+    if (!heard) {
         end = own_end(sk, speech, &tcp, at, end);
-        speech->sides[ABI_TX].keyed = end == at; /* who reads that is ktls.bpf.c */
+        speech->sides[ABI_TX].keyed = speech->leaves && end == at; /* ktls.bpf.c reads that */
         if (end == at)
             return true;
+        speech->doubted |= speech->mixed;
         if (!hear_departing(skb, &tcp, at, end, speech))
             return false;
     }
@@ -326,16 +330,17 @@ int hear_sealed(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
     struct speech *speech;
-    bool refused;
+    bool refused, heard;
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
     if (!speech)
         return ALLOW;
+    heard = !speech->leaves && !unheard(sk, speech);
     refused = speech->sides[LEAVING].refusal || (speech->leaves && speech->sides[ABI_TX].refusal);
-    if (!refused && (speech->over || (!speech->leaves && !is_judged_now(speech))))
+    if (!refused && (speech->over || (heard && !is_judged_now(speech))))
         return ALLOW;
-    return may_leave(skb, sk, speech, refused) ? ALLOW : REFUSE;
+    return may_leave(skb, sk, speech, refused, heard) ? ALLOW : REFUSE;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -171,11 +171,20 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
            (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
 }
 
+/* Whether what was not shown to us is but of a body that nobody looks into. */
+static __always_inline bool is_of_body(const struct speech *speech, const struct speech_side *side,
+                                       __u32 len)
+{
+    return spell_is_counted(&side->spell) && len <= side->spell.left &&
+           !wants_bodies(speech, ABI_TX);
+}
+
 /* Who does not wait has a part of a message taken, and sends the rest again, which was heard; and
  * for that the kernel keeps the verdict on the first part (sk_psock.eval), and does not ask. So the
  * sequence number says how much left: less than was heard, then so many bytes of this message were
- * heard before; or more. Within a body it is all the same what they are. Elsewhere nobody may say
- * one thing to us and then another. */
+ * heard before; or more, which is heard as it leaves, and this message behind it (packets.bpf.c).
+ * Within a body it is all the same what they are. Elsewhere nobody may say one thing to us and then
+ * another. */
 static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *speech,
                                           struct speech_side *side, __u32 size)
 {
@@ -188,9 +197,8 @@ static __always_inline __u32 heard_before(struct bpf_sock *sk, struct speech *sp
         speech->sent = tcp->write_seq;
     speech->counted = true;
     again = speech->sent - tcp->write_seq;
-    if (again < 0) {
-        if (!hear_missing(speech, side, ABI_TX, -again) && is_judged_speech(speech))
-            side->refusal = HEAR_UNSEEN;
+    if (again < 0) { /* of a body: is_of_body() */
+        hear_missing(speech, side, ABI_TX, -again);
         speech->sent -= again;
         again = 0;
     }
@@ -218,6 +226,7 @@ int hear_sent(struct sk_msg_md *msg)
     struct hearing hearing = {.from = msg, .side = ABI_TX};
     struct bpf_sock *sk = msg->sk;
     struct speech_side *side;
+    __u32 missed;
 
     hearing.speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
     if (sk && !hearing.speech)
@@ -232,6 +241,9 @@ int hear_sent(struct sk_msg_md *msg)
     side->shown = first_shown(msg);
     if (is_control(&hearing, side))
         return SK_PASS;
+    missed = unheard(sk, hearing.speech);
+    if (missed && !is_of_body(hearing.speech, side, missed))
+        return SK_PASS;
     side->end = side->shown;
     side->element = side->shown ? 1 : 0;
     side->pid = bpf_get_current_pid_tgid() >> 32;
@@ -244,6 +256,7 @@ int hear_sent(struct sk_msg_md *msg)
         bpf_loop(STEPS_MAX, step, &hearing, 0);
     }
     hear_end(&hearing, side);
+    hearing.speech->mixed = side->body < msg->size;
     if (side->keyed)
         side->next += msg->size;
     if (side->spell.mode == SPELL_TLS && route_can() & ABI_ROUTE_LEAVE)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,27 @@ static int by_splice(int fd, const void *arg)
     return 0;
 }
 
+/* As who does not wait: a part is taken, and the rest sent when there is room. */
+static int by_parts(int fd, const void *arg)
+{
+    const struct sending *sending = arg;
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    size_t parts = 0;
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){20000}, sizeof(int));
+    for (size_t at = 0; at < sending->bytes.len; parts++) {
+        ssize_t n = send(fd, sending->bytes.data + at, sending->bytes.len - at,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno != EAGAIN)
+            return -errno;
+        at += n < 0 ? 0 : (size_t)n;
+        if (poll(&room, 1, 10 * SOON_MS) != 1)
+            return -ETIMEDOUT;
+    }
+    return parts > 1 ? 0 : -ENOENT;
+}
+
 static const struct {
     const char *name;
     int (*send)(int fd, const void *arg);
@@ -245,6 +267,29 @@ static void large_heads_come_up_whole(void **state)
     }
 }
 
+/* More than the kernel shows us at a time, of which we are not asked again. */
+static void what_is_taken_in_parts_comes_up_whole(void **state)
+{
+    static const struct abi_spelling spellings[] = {
+        {0}, {.flags = ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN, .rules = 1}};
+    struct sending sending = {.bytes = {large, write_large_head()}};
+
+    (void)state;
+    memcpy(large + sending.bytes.len, get, strlen(get));
+    sending.bytes.len += strlen(get);
+    for (size_t i = 0; i < ARRAY_SIZE(spellings); i++) {
+        struct report report;
+
+        print_message("  %s\n", i ? "judged" : "not judged");
+        spoken_spell(&spellings[i]);
+        report = speak(by_parts, &sending, (struct span){0});
+        assert_told(&sending, &report);
+        assert_int_equal(spoken[ABI_TX].len, sending.bytes.len);
+        assert_memory_equal(spoken[ABI_TX].bytes, large, sending.bytes.len);
+        assert_int_equal(spoken[ABI_TX].begins, 2);
+    }
+}
+
 static void bodies_are_only_counted(void **state)
 {
     size_t len = write_post(1500000);
@@ -266,6 +311,7 @@ int main(void)
         spoken_test(what_is_sent_comes_up),
         spoken_test(heads_come_up_whole_however_they_are_sent),
         spoken_test(large_heads_come_up_whole),
+        spoken_test(what_is_taken_in_parts_comes_up_whole),
         spoken_test(bodies_are_only_counted),
     };
 
