@@ -112,19 +112,51 @@ static __always_inline void hear(struct talker *talker, struct speech *speech,
 
 /* ---- sent ---- */
 
+/* How much of a message's head is in the first element of memory, which is in turn then; 0: not
+ * enough to tell what it is. */
+static __always_inline __u32 find_head(struct memory *memory)
+{
+    __u32 n = memory->size < MESSAGE_HEAD ? memory->size : MESSAGE_HEAD;
+
+    if (!memory->end)
+        memory_turn(memory);
+    return n <= memory->end ? n : 0;
+}
+
+/* Records of another type than data: TLS's own affair, if they are what they pretend to be. Those
+ * of a server are nobody's request. */
+static __always_inline bool is_control(struct memory *memory, const struct speech *speech,
+                                       __u8 type)
+{
+    const struct spell *spell = &speech->sides[ABI_TX].spell;
+    __u8 head[MESSAGE_HEAD] = {};
+    __u32 n = find_head(memory);
+
+    if (type && !speech->asks)
+        return true;
+    if (!type || !n || !MEMORY_READ(memory, head, SAID_BOUND(n, MESSAGE_HEAD), 0))
+        return false;
+    return (type == HANDSHAKE_RECORD && is_whole_message(head, memory->size)) ||
+           type == control_type(head, memory->size, spell->mode == SPELL_FIRST && !spell->at);
+}
+
 SEC("?fentry/tls_sw_sendmsg")
 int BPF_PROG(begin_send, struct sock *sk, struct msghdr *msg)
 {
     __u64 cookie = bpf_get_socket_cookie(sk);
+    const struct speech *speech = bpf_map_lookup_elem(&keyed, &cookie);
     struct talker *talker;
+    __u8 type;
 
-    if (!bpf_map_lookup_elem(&keyed, &cookie) || !sends_data(msg))
-        return 0;
-    talker = talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+    talker = speech ? talker_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE) : NULL;
     if (!talker)
         return 0;
-    talker->cookie = cookie;
+    type = sent_type(msg);
     memory_of(&talker->memory, msg);
+    if (type != DATA_RECORD && is_control(&talker->memory, speech, type))
+        return 0;
+    memory_of(&talker->memory, msg); /* from its beginning */
+    talker->cookie = cookie;
     return 0;
 }
 
@@ -268,6 +300,22 @@ static __always_inline bool read_now(const struct talker *talker, struct speech_
     return !bpf_probe_read_kernel(side->piece.bytes, SAID_BOUND(len, SPELL_PIECE), from);
 }
 
+/* Of records of another type only those that TLS cannot do without: who has a false key encrypt
+ * them could have the other end find a request in what nobody was to read. */
+static __always_inline void judge_control(struct talker *talker, __u8 type)
+{
+    struct speech_side *side = &talker->side;
+    const struct spell *spell = &side->spell;
+    __u32 n = find_head(&talker->memory);
+    bool begins = spell->mode == SPELL_FIRST && !spell->at;
+
+    if (type && n && read_now(talker, side, n) &&
+        type == control_type(side->piece.bytes, side->size, begins))
+        return;
+    side->refusal = HEAR_UNSEEN;
+    side->at = side->size < ODD_MAX ? side->size : ODD_MAX;
+}
+
 /* As hear_step() does it, but nothing is told, and only a copy of what is known changes. */
 static long judge_step(__u32 turn, struct hearing *hearing)
 {
@@ -362,8 +410,9 @@ int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
     struct speech *before = find_encrypted(socket), *speech = before ? find_keyed(before) : NULL;
     struct hearing hearing = {.speech = speech};
     struct talker *talker;
+    __u8 type;
 
-    if (!before || !sends_data(msg))
+    if (!before)
         return 0;
     if (!speech)
         return refuse_unheard(before);
@@ -379,7 +428,11 @@ int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
     talker->direction = ABI_TX;
     hear_begin(&talker->side, talker->memory.size);
     talker->side.end = talker->memory.end;
-    bpf_loop(STEPS_MAX, judge_step, &hearing, 0);
+    type = sent_type(msg);
+    if (type != DATA_RECORD)
+        judge_control(talker, type);
+    else
+        bpf_loop(STEPS_MAX, judge_step, &hearing, 0);
     if (!talker->side.refusal)
         return 0;
     refuse(&hearing, msg, &speech->sides[ABI_TX]);

@@ -7,6 +7,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/control.h"
 #include "bpf/encrypted.h"
 #include "bpf/kernel.h"
 #include "bpf/memory.h"
@@ -22,7 +23,7 @@ struct pt_regs___here {
 
 #pragma clang attribute pop
 
-enum { SOL_TLS = 282, APPLICATION_DATA = 23 };
+enum { SOL_TLS = 282 };
 
 /* <sys/socket.h>'s struct cmsghdr, and the one byte that TLS puts behind. */
 struct record_type {
@@ -31,20 +32,19 @@ struct record_type {
     __u8 value, pad[7];
 };
 
-/* Whether what is sent is data of the program's own: not if all that its control data say is that
- * it is a record of another type. */
-static __always_inline bool sends_data(struct msghdr *msg)
+/* The type of the records that are sent; 0: that is not clear. */
+static __always_inline __u8 sent_type(struct msghdr *msg)
 {
     struct record_type control = {};
     __u64 len = BPF_CORE_READ(msg, msg_controllen);
 
     if (!len)
-        return true;
+        return DATA_RECORD;
     if (len > sizeof(control))
-        return true; /* several, of which the last one counts: nobody does that in good faith */
+        return 0; /* several, of which the last one counts: nobody does that in good faith */
     bpf_probe_read_kernel(&control, sizeof(control), BPF_CORE_READ(msg, msg_control));
-    return control.level != SOL_TLS || control.type != TLS_SET_RECORD_TYPE ||
-           control.value == APPLICATION_DATA;
+    return control.level == SOL_TLS && control.type == TLS_SET_RECORD_TYPE ? control.value
+                                                                           : DATA_RECORD;
 }
 
 /* Whether what came is data of the other program's own: the kernel tells who asks the record's
@@ -55,6 +55,5 @@ static __always_inline bool received_data(__u64 control)
 
     if (!control || bpf_probe_read_user(&type, sizeof(type), (void *)control))
         return true;
-    return type.level != SOL_TLS || type.type != TLS_GET_RECORD_TYPE ||
-           type.value == APPLICATION_DATA;
+    return type.level != SOL_TLS || type.type != TLS_GET_RECORD_TYPE || type.value == DATA_RECORD;
 }

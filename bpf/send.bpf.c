@@ -13,6 +13,7 @@
 
 #include "bpf/adopt.h"
 #include "bpf/bypass.h"
+#include "bpf/control.h"
 #include "bpf/encrypted.h"
 #include "bpf/hear.h"
 #include "bpf/keyed.h"
@@ -139,36 +140,23 @@ static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_sid
 }
 
 /* What the program has the kernel encrypt as a record of another type comes here, too, a record at
- * a time, and nothing says so: known by its shape (RFC 8446 section 4, 6), and only where a head,
- * or nothing, could come, and a head cannot have such bytes. Of those with room for secrets, there
- * can be but one. */
+ * a time, and nothing says so: known by its shape, and only where a head cannot have such bytes. */
 static __always_inline bool is_control(struct hearing *hearing, struct speech_side *side)
 {
-    enum {
-        ALERT = 2,
-        KEY_UPDATE = 5,
-        WARNING = 1,
-        FATAL = 2,
-        TICKET = 4,
-        FINISHED = 20,
-        UPDATE = 24
-    };
-    __u8 head[4] = {}, mode = side->spell.mode;
-    __u32 len;
+    const struct spell *spell = &side->spell;
+    __u32 n = side->size < MESSAGE_HEAD ? 2 : MESSAGE_HEAD;
+    __u8 head[MESSAGE_HEAD] = {}, type;
 
-    if (!side->keyed || (mode > SPELL_HEAD && mode != SPELL_FRAMES && mode != SPELL_LAST) ||
-        side->size < ALERT || side->spell.at ||
-        !show(hearing->from, side, 0, side->size < 4 ? ALERT : 4) ||
-        bpf_probe_read_kernel(head, side->size < 4 ? ALERT : 4, (const void *)side->from))
+    if (!side->keyed ||
+        (spell->mode > SPELL_HEAD && spell->mode != SPELL_FRAMES && spell->mode != SPELL_LAST) ||
+        side->size < n || spell->at || !show(hearing->from, side, 0, n) ||
+        bpf_probe_read_kernel(head, n, (const void *)side->from))
         return false;
-    if (side->size == ALERT)
-        return head[0] == WARNING || head[0] == FATAL;
-    len = 4 + ((__u32)head[1] << 16 | (__u32)head[2] << 8 | head[3]);
-    if (side->size != len)
-        return false;
-    return (head[0] == UPDATE && len == KEY_UPDATE) ||
-           (head[0] == TICKET && !hearing->speech->asks) ||
-           (head[0] == FINISHED && side->spell.mode == SPELL_FIRST && !side->finished++);
+    type = control_type(head, side->size, spell->mode == SPELL_FIRST && !side->finished);
+    if (type == HANDSHAKE_RECORD && head[0] == MESSAGE_FINISHED)
+        side->finished = true;
+    return type || (head[0] == MESSAGE_TICKET && !hearing->speech->asks &&
+                    is_whole_message(head, side->size));
 }
 
 /* Whether what was not shown to us is but of a body that nobody looks into. */

@@ -137,7 +137,7 @@ void stream_denied(struct flow *flow)
 
 void stream_denied_unread(struct flow *flow, bool again)
 {
-    if (flow->stream->tls)
+    if (flow->stream->tls && flow->facts.visibility != VISIBILITY_KTLS)
         stream_tls_tell(flow);
     else if (again || flow->stream->kind == STREAM_HTTP1)
         judge_unread(flow, "what was to leave could not be read as it was said", NULL);
