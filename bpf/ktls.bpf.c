@@ -459,7 +459,7 @@ SEC("?lsm/file_permission")
 int BPF_PROG(guard_pages, struct file *file, int mask)
 {
     enum { MAY_WRITE = 2, S_IFMT = 0170000, S_IFSOCK = 0140000 };
-    const struct speech *speech;
+    struct speech *before, *speech;
     struct socket *socket;
     struct sock *sk;
 
@@ -467,11 +467,15 @@ int BPF_PROG(guard_pages, struct file *file, int mask)
         return 0;
     socket = bpf_sock_from_file(file);
     sk = socket ? socket->sk : NULL;
-    speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (!speech || !speech->asks || !speech->leaves ||
-        !(speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN)))
+    before = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
+    if (!before || !before->asks || !before->leaves || writes())
         return 0;
-    return writes() ? 0 : -EINVAL;
+    speech = find_keyed(before);
+    if (!speech)
+        speech = before;
+    if (!spelling_is_fresh(speech, ABI_TX))
+        speech->over = true;
+    return is_judged_speech(speech) ? -EINVAL : 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -314,6 +314,29 @@ static void a_record_of_another_type_is_told(void **state)
     assert_memory_equal(spoken[ABI_TX].bytes + sizeof(hello), GET, sizeof(GET) - 1);
 }
 
+/* Rules that come when the connection is there; before 6.5 files have another way to go by. */
+static int be_judged_then(int fd, const void *arg)
+{
+    int code = start_tls(fd);
+
+    (void)arg;
+    if (code == 0)
+        code = by_sendfile(fd, BYTES(GET));
+    if (code < 0)
+        return code;
+    spoken_spell(&(struct abi_spelling){DENIED});
+    code = by_sendfile(fd, BYTES(GET));
+    return code == -EPERM || code == -EACCES || code == -EINVAL ? 0 : code ? code : -EEXIST;
+}
+
+static void later_rules_hold_for_files(void **state)
+{
+    (void)state;
+    spoken_prepare = answer_tls;
+    assert_int_equal(speak(be_judged_then, NULL, (struct span){0}).code, 0);
+    assert_int_equal(arrived.len, sizeof(GET) - 1);
+}
+
 static int die_of_it(int fd, const void *arg)
 {
     const struct script *script = arg;
@@ -438,6 +461,7 @@ int main(void)
         spoken_test(what_may_not_go_does_not),
         spoken_test(what_did_not_go_is_told),
         spoken_test(a_record_of_another_type_is_told),
+        spoken_test(later_rules_hold_for_files),
         spoken_test(who_says_it_is_killed),
         spoken_test(what_nobody_can_follow_does_not_go),
         cmocka_unit_test_setup_teardown(blind_what_must_be_seen_does_not_leave, begin_blind,
