@@ -401,8 +401,8 @@ static void what_nobody_can_follow_does_not_go(void **state)
 
 /* ---- where nobody can read it ---- */
 
-/* Who ends what is held back is the agent: before 6.12, no BPF program can set this on a socket
- * whose kernel encrypts (bpf/sockops.bpf.c). */
+/* Who ends what is held back is the agent: on older kernels no BPF program can set this on a
+ * socket whose kernel encrypts (bpf/sockops.bpf.c). */
 static int say_and_wait(int fd, const void *arg)
 {
     const int *patience = arg;
@@ -428,7 +428,7 @@ static void blind_what_must_be_seen_does_not_leave(void **state)
 
     (void)state;
     assert_string_equal(backend_name(backend), "none");
-    for (suite = suites; suite < suites + SUITES; suite++)
+    for (suite = suites; suite < suites + SUITES; suite += 3) /* TLS 1.2 and 1.3 */
         for (int seen = 0; seen < 2; seen++) {
             int patience = seen ? 100 : 0;
             struct report report;
