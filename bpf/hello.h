@@ -15,7 +15,10 @@ enum {
      * (NET_XMIT_DROP), as if it had been lost on its way. */
     LOSE = 2,
     DNS = 53,
-    HELLO_MIN = 5, /* bytes by which one may be known */
+    HELLO_MIN = 5,      /* bytes by which one may be known */
+    WALKED_MAX = 8,     /* packets, or records, of a datagram that are looked at */
+    SEGMENTS_MAX = 128, /* the kernel's UDP_MAX_SEGMENTS */
+    HELLOS_AND_OTHERS = 1u << 31,
 };
 
 struct datagram {
@@ -24,33 +27,113 @@ struct datagram {
     __u32 at, len; /* of what is in it */
 };
 
+/* What a packet, or a record, in a datagram is. */
+enum hello_part {
+    PART_LAST,    /* no hello, and nothing behind it is read by anybody */
+    PART_HELLO,   /* may be (a part of) one */
+    PART_QUIC,    /* another one of QUIC with a long header, behind which one more may be */
+    PART_DTLS,    /* ... of DTLS */
+    PART_UNKNOWN, /* nobody could say where it ends */
+};
+
 /* For the verifier a function of its own, as find_place() is; so are those below: what is tried
  * again and again must be short. */
-__weak __noinline bool may_be_hello(struct __sk_buff *skb, __u32 at)
+__weak __noinline enum hello_part part_at(struct __sk_buff *skb, __u32 at)
 {
     enum {
         QUIC_LONG =
             0xc0, /* RFC 9000 section 17.2: the long header, and the bit that is always set */
         QUIC_TYPE = 0x30,
         QUIC_V1 = 0x00000001,
-        QUIC_V2 = 0x6b3343cf, /* RFC 9369, where an Initial is of type 1 */
+        QUIC_V2 = 0x6b3343cf, /* RFC 9369, where an Initial is of type 1, and a Retry of type 0 */
+        DTLS_FIRST = 20,
         DTLS_HANDSHAKE = 22,
+        DTLS_DATA = 23,
         DTLS_MAJOR = 0xfe,
     };
     __u8 first[HELLO_MIN];
-    __u32 version;
+    __u32 version, type;
 
     if (bpf_skb_load_bytes(skb, at, first, sizeof(first)))
-        return false;
-    if (first[0] == DTLS_HANDSHAKE) /* in the clear, which is epoch 0 */
-        return first[1] == DTLS_MAJOR && (first[2] == 0xff || first[2] == 0xfd) && !first[3] &&
-               !first[4];
+        return PART_LAST;
+    if (first[0] >= DTLS_FIRST && first[0] <= DTLS_DATA) {
+        if (first[1] != DTLS_MAJOR || (first[2] != 0xff && first[2] != 0xfd))
+            return PART_LAST;
+        return first[0] == DTLS_HANDSHAKE && !first[3] && !first[4] /* in the clear: epoch 0 */
+                   ? PART_HELLO
+                   : PART_DTLS;
+    }
+    if ((first[0] & QUIC_LONG) != QUIC_LONG)
+        return PART_LAST;
     version = (__u32)first[1] << 24 | (__u32)first[2] << 16 | (__u32)first[3] << 8 | first[4];
-    if ((first[0] & QUIC_LONG) != QUIC_LONG || !version)
-        return false;
-    if (version == QUIC_V1)
-        return !(first[0] & QUIC_TYPE);
-    return version != QUIC_V2 || (first[0] & QUIC_TYPE) == 0x10;
+    type = (first[0] & QUIC_TYPE) >> 4;
+    if (version == QUIC_V2)
+        type = (type + 3) & 3;
+    else if (version != QUIC_V1)
+        return version ? PART_HELLO : PART_UNKNOWN;
+    if (!type)
+        return PART_HELLO;
+    return type == 3 ? PART_UNKNOWN : PART_QUIC; /* a Retry says no length */
+}
+
+/* RFC 9000 section 17.2: version, both connection ids, and the length of what follows. Where the
+ * next packet begins; 0: nobody could say. */
+__weak __noinline __u32 behind_quic(struct __sk_buff *skb, __u32 at)
+{
+    enum { CID_MAX = 20, LEN_MAX = 8 };
+    __u32 size, len;
+    __u8 byte;
+
+    at += HELLO_MIN;
+    for (int ids = 0; ids < 2; ids++) {
+        if (bpf_skb_load_bytes(skb, at, &byte, sizeof(byte)) || byte > CID_MAX)
+            return 0;
+        at += 1 + byte;
+    }
+    if (bpf_skb_load_bytes(skb, at, &byte, sizeof(byte)))
+        return 0;
+    size = 1u << (byte >> 6);
+    len = byte & 0x3f;
+    for (__u32 i = 1; i < LEN_MAX && i < size; i++) {
+        if (len > 0xffff || bpf_skb_load_bytes(skb, at + i, &byte, sizeof(byte)))
+            return 0;
+        len = len << 8 | byte;
+    }
+    return len > 0xffff ? 0 : at + size + len;
+}
+
+/* RFC 6347 section 4.1: epoch and number, and the length of what follows. */
+__weak __noinline __u32 behind_dtls(struct __sk_buff *skb, __u32 at)
+{
+    enum { LENGTH_AT = 11, HEADER = 13 };
+    __u8 len[2];
+
+    if (bpf_skb_load_bytes(skb, at + LENGTH_AT, len, sizeof(len)))
+        return 0;
+    return at + HEADER + ((__u32)len[0] << 8 | len[1]);
+}
+
+/* A datagram, from at up to end. held: rules want a name, so what cannot be told is taken for one.
+ */
+__weak __noinline bool may_be_hello(struct __sk_buff *skb, __u32 at, __u32 end, bool held)
+{
+    for (int i = 0; i < WALKED_MAX; i++) {
+        enum hello_part part = part_at(skb, at);
+        __u32 next = 0;
+
+        if (part == PART_LAST || part == PART_HELLO)
+            return part == PART_HELLO;
+        if (part == PART_QUIC)
+            next = behind_quic(skb, at);
+        else if (part == PART_DTLS)
+            next = behind_dtls(skb, at);
+        if (next <= at || next > end)
+            return held;
+        if (end - next < HELLO_MIN)
+            return false;
+        at = next;
+    }
+    return held;
 }
 
 /* One packet may be several datagrams, all as long as the first but for the last (UDP_SEGMENT). */
@@ -61,22 +144,47 @@ static __always_inline __u32 segment_of(struct __sk_buff *skb, const struct data
     return size && size < datagram->len ? size : datagram->len;
 }
 
-/* How many there are, if each of them may be one; else 0. */
-__weak __noinline __u32 count_hellos(struct __sk_buff *skb, const struct datagram *datagram)
-{
-    __u32 size, found = 0;
+/* The datagrams of a packet, one after the other. */
+struct segments {
+    struct __sk_buff *skb;
+    struct peer *peer;
+    __u32 at, end, size;
+    __u32 hellos, others;
+    __u32 rules;
+    bool held;
+};
 
-    if (!datagram || datagram->dst_port == DNS)
+static __always_inline __u32 segment_end(const struct segments *all)
+{
+    return all->end - all->at < all->size ? all->end : all->at + all->size;
+}
+
+static long count_segment(__u32 number, struct segments *all)
+{
+    __u32 end = segment_end(all), hello = may_be_hello(all->skb, all->at, end, all->held);
+
+    all->hellos += hello; /* without a branch: the verifier would follow each count */
+    all->others |= !hello;
+    all->at = end;
+    return end == all->end || (all->others && !all->held) || all->hellos > ABI_HELLOS_MAX;
+}
+
+/* How many there are, if each of them may be one; else 0, or HELLOS_AND_OTHERS where rules want a
+ * name: behind what was allowed another one may come between. */
+__weak __noinline __u32 count_hellos(struct __sk_buff *skb, const struct datagram *datagram,
+                                     bool held)
+{
+    struct segments all = {.skb = skb, .held = held};
+
+    if (!datagram || datagram->dst_port == DNS || !datagram->len)
         return 0;
-    size = segment_of(skb, datagram);
-    if (!size)
-        return 0;
-    for (__u32 done = 0; found <= ABI_HELLOS_MAX && done < datagram->len; done += size) {
-        if (!may_be_hello(skb, datagram->at + done))
-            return 0;
-        found++;
-    }
-    return found;
+    all.at = datagram->at;
+    all.end = datagram->at + datagram->len;
+    all.size = segment_of(skb, datagram);
+    bpf_loop(SEGMENTS_MAX, count_segment, &all, 0);
+    if (!all.hellos || !all.others)
+        return all.hellos;
+    return held ? all.hellos | HELLOS_AND_OTHERS : 0;
 }
 
 /* Each bound by itself: the compiler would make one comparison of both, of another number, and the
@@ -130,24 +238,39 @@ __weak __noinline bool tell_hello(struct __sk_buff *skb, struct peer *peer, __u3
     return true;
 }
 
+/* Whether rules want a name before anything else leaves. */
+static __always_inline bool is_held(const struct peer *peer, __u32 rules)
+{
+    return rules && peer->flags & PEER_HELD;
+}
+
+static long tell_segment(__u32 number, struct segments *all)
+{
+    __u32 end = segment_end(all);
+
+    if (may_be_hello(all->skb, all->at, end, all->held) &&
+        !tell_hello(all->skb, all->peer, all->at, end - all->at, all->rules))
+        return 1;
+    all->at = end;
+    return end == all->end;
+}
+
 /* Whether all of them were. */
 __weak __noinline bool tell_hellos(struct __sk_buff *skb, struct peer *peer,
                                    const struct datagram *datagram, __u32 found, __u32 rules)
 {
-    __u32 size, done = 0;
+    struct segments all = {.skb = skb, .peer = peer, .rules = rules};
 
+    found &= ~HELLOS_AND_OTHERS;
     if (!peer || !datagram || !found || peer->flags & (PEER_REST | PEER_STEERED) ||
         found + peer->waiting > ABI_HELLOS_MAX)
         return false;
-    size = segment_of(skb, datagram);
-    for (int i = 0; i < ABI_HELLOS_MAX && done < datagram->len; i++) {
-        __u32 left = datagram->len - done;
-
-        if (!tell_hello(skb, peer, datagram->at + done, left < size ? left : size, rules))
-            return false;
-        done += size;
-    }
-    return true;
+    all.at = datagram->at;
+    all.end = datagram->at + datagram->len;
+    all.size = segment_of(skb, datagram);
+    all.held = is_held(peer, rules);
+    bpf_loop(SEGMENTS_MAX, tell_segment, &all, 0);
+    return all.at == all.end;
 }
 
 /* What the agent said meanwhile. */

@@ -250,22 +250,25 @@ __weak __noinline int pass_hello(struct __sk_buff *skb, struct peer *peer,
                                  const struct datagram *datagram, __u32 rules)
 {
     __u32 found;
-    bool held;
+    bool held, open;
 
     if (!peer || !datagram)
         return ALLOW;
-    held = rules && peer->flags & PEER_HELD;
+    held = is_held(peer, rules);
     take_judgement(peer);
     if (rules && peer->judgement == ABI_JUDGED_DENIED && peer->judged_rules == rules)
         return REFUSE;
-    found = count_hellos(skb, datagram);
+    open = peer->judgement == ABI_JUDGED_OPEN && peer->judged_ns == peer->looked_ns;
+    found = count_hellos(skb, datagram, held);
+    if (found & HELLOS_AND_OTHERS && !open)
+        found = 0; /* the others may not leave yet */
     if (found && !(peer->flags & PEER_TOLD))
         on_first(peer, datagram);
     if (tell_hellos(skb, peer, datagram, found, rules) || !held)
         return ALLOW;
     if (found || peer->judged_ns != peer->looked_ns)
         return LOSE;
-    if (peer->judgement == ABI_JUDGED_OPEN)
+    if (open)
         return ALLOW;
     say_denied(peer, datagram, ABI_SOCKET_UNSEEN);
     return REFUSE;

@@ -22,7 +22,8 @@ enum {
     OF_POD_MAX = 64,
     RANDOM = 32,
     NAME_MAX_LEN = 255,
-    DTLS_HANDSHAKE = 22,
+    DTLS_FIRST = 20, /* what a record of DTLS in the clear may begin with */
+    DTLS_LAST = 23,
 };
 
 struct handshake {
@@ -181,7 +182,7 @@ static enum taken take_quic(struct handshake *one, struct quic_opener *opener, s
 static enum taken take(struct handshakes *handshakes, struct handshake *one, struct span datagram,
                        struct hello *hello)
 {
-    bool dtls = datagram.len && datagram.data[0] == DTLS_HANDSHAKE;
+    bool dtls = datagram.len && datagram.data[0] >= DTLS_FIRST && datagram.data[0] <= DTLS_LAST;
 
     if (dtls ? one->quic.version != 0 : one->dtls.begun) {
         one->quic = (struct quic){0};

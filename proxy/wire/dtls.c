@@ -3,7 +3,9 @@
 #include "proxy/wire/dtls.h"
 
 enum {
+    RECORD_FIRST = 20,
     RECORD_HANDSHAKE = 22,
+    RECORD_DATA = 23,
     RECORD_MAJOR = 0xfe,
     RECORD_HEADER_REST = 8, /* epoch and sequence number */
     MESSAGE_CLIENT_HELLO = 1,
@@ -11,20 +13,20 @@ enum {
     HELLO_ROOM = GATHER_MAX - MESSAGE_HEADER,
 };
 
-/* The next record in the clear (epoch 0) of a handshake. */
+/* The next record in the clear (epoch 0) of a handshake; others are passed over. */
 static bool take_record(struct span *datagram, struct span *out)
 {
-    struct span rest = *datagram, epoch_and_number;
+    struct span epoch_and_number;
     uint32_t type, major, minor;
 
-    if (!span_take_uint(&rest, 1, &type) || type != RECORD_HANDSHAKE ||
-        !span_take_uint(&rest, 1, &major) || major != RECORD_MAJOR ||
-        !span_take_uint(&rest, 1, &minor) || (minor != 0xff && minor != 0xfd) ||
-        !span_take(&rest, RECORD_HEADER_REST, &epoch_and_number) || epoch_and_number.data[0] ||
-        epoch_and_number.data[1] || !span_take_vector(&rest, 2, out))
-        return false;
-    *datagram = rest;
-    return true;
+    while (span_take_uint(datagram, 1, &type) && type >= RECORD_FIRST && type <= RECORD_DATA &&
+           span_take_uint(datagram, 1, &major) && major == RECORD_MAJOR &&
+           span_take_uint(datagram, 1, &minor) && (minor == 0xff || minor == 0xfd) &&
+           span_take(datagram, RECORD_HEADER_REST, &epoch_and_number) &&
+           span_take_vector(datagram, 2, out))
+        if (type == RECORD_HANDSHAKE && !epoch_and_number.data[0] && !epoch_and_number.data[1])
+            return true;
+    return false;
 }
 
 /* A hello begins: of this length, in this message. */

@@ -62,26 +62,50 @@ static void judge_last(enum abi_judgement judgement)
 
 /* ---- what is sent ---- */
 
+#define EARLY_OF(length)                                                                           \
+    "\xd3\0\0\0\1\x08"                                                                             \
+    "dest-id.\0" length "ab"
+#define EARLY       EARLY_OF("\2")
+#define ALERT       "\x15\xfe\xfd\0\0\0\0\0\0\0\1\0\2\1\0"
+#define TWICE(what) what what
+
 static const struct {
     const char *name;
     struct span begins;
-    bool hello;
+    enum { DATA, HELLO, UNKNOWN } is;
 } datagrams[] = {
-    {"an Initial of QUIC 1", BYTES("\xc3\0\0\0\1\x08"), true},
-    {"... of QUIC 2", BYTES("\xd3\x6b\x33\x43\xcf\x08"), true},
-    {"what a version yet to come may begin with", BYTES("\xf0\1\2\3\4\x08"), true},
-    {"0-RTT", BYTES("\xd3\0\0\0\1\x08"), false},
-    {"a handshake's packet of QUIC 1", BYTES("\xe3\0\0\0\1\x08"), false},
+    {"an Initial of QUIC 1", BYTES("\xc3\0\0\0\1\x08"), HELLO},
+    {"... of QUIC 2", BYTES("\xd3\x6b\x33\x43\xcf\x08"), HELLO},
+    {"what a version yet to come may begin with", BYTES("\xf0\1\2\3\4\x08"), HELLO},
+    {"0-RTT", BYTES("\xd3\0\0\0\1\x08"), UNKNOWN},
+    {"a handshake's packet of QUIC 1", BYTES("\xe3\0\0\0\1\x08"), UNKNOWN},
     {"an Initial's type in QUIC 1, which is none in QUIC 2", BYTES("\xc3\x6b\x33\x43\xcf\x08"),
-     false},
-    {"a version negotiation", BYTES("\xc3\0\0\0\0\x08"), false},
-    {"a short header", BYTES("\x43\0\0\0\1\x08"), false},
-    {"a handshake record of DTLS 1.2", BYTES("\x16\xfe\xfd\0\0\0"), true},
-    {"... of DTLS 1.0", BYTES("\x16\xfe\xff\0\0\0"), true},
-    {"... that is encrypted", BYTES("\x16\xfe\xfd\0\1\0"), false},
-    {"data of DTLS", BYTES("\x17\xfe\xfd\0\0\0"), false},
-    {"TLS", BYTES("\x16\3\1\0\0\0"), false},
-    {"what is too short to tell", BYTES("\xc3\0\0\0"), false},
+     UNKNOWN},
+    {"a version negotiation", BYTES("\xc3\0\0\0\0\x08"), UNKNOWN},
+    {"a short header", BYTES("\x43\0\0\0\1\x08"), DATA},
+    {"a handshake record of DTLS 1.2", BYTES("\x16\xfe\xfd\0\0\0"), HELLO},
+    {"... of DTLS 1.0", BYTES("\x16\xfe\xff\0\0\0"), HELLO},
+    {"... that is encrypted", BYTES("\x16\xfe\xfd\0\1\0"), UNKNOWN},
+    {"data of DTLS", BYTES("\x17\xfe\xfd\0\0\0"), UNKNOWN},
+    {"TLS", BYTES("\x16\3\1\0\0\0"), DATA},
+    {"what is too short to tell", BYTES("\xc3\0\0\0"), DATA},
+    {"an Initial behind 0-RTT", BYTES(EARLY "\xc3\0\0\0\1\x08"), HELLO},
+    {"... of a length in two bytes", BYTES(EARLY_OF("\x40\2") "\xc3\0\0\0\1\x08"), HELLO},
+    {"... in eight", BYTES(EARLY_OF("\xc0\0\0\0\0\0\0\2") "\xc3\0\0\0\1\x08"), HELLO},
+    {"... of QUIC 2", BYTES("\xe3\x6b\x33\x43\xcf\0\0\2ab\xd3\x6b\x33\x43\xcf\x08"), HELLO},
+    {"... behind a handshake's packet, too", BYTES(EARLY "\xe3\0\0\0\1\1a\1b\2ab\xc3\0\0\0\1\x08"),
+     HELLO},
+    {"0-RTT, to its end", BYTES(EARLY), DATA},
+    {"0-RTT twice", BYTES(EARLY EARLY), DATA},
+    {"... and padding", BYTES(EARLY "\0\0\0\0\0\0"), DATA},
+    {"an Initial behind a short header", BYTES("\x43\0\0\0\1\xc3\0\0\0\1\x08"), DATA},
+    {"a hello of DTLS behind an alert", BYTES(ALERT "\x16\xfe\xfd\0\0\0"), HELLO},
+    {"what is encrypted behind it", BYTES(ALERT "\x16\xfe\xfd\0\1\0"), UNKNOWN},
+    {"more packets than are looked at", BYTES(TWICE(TWICE(TWICE(EARLY))) "\xc3\0\0\0\1\x08"),
+     UNKNOWN},
+    {"0-RTT that ends nowhere", BYTES(EARLY_OF("\x40\xff")), UNKNOWN},
+    {"... of which the length is missing", BYTES("\xd3\0\0\0\1\0\0"), UNKNOWN},
+    {"a Retry", BYTES("\xf3\0\0\0\1\0\0\2ab"), UNKNOWN},
 };
 
 static int send_hello(int fd)
@@ -142,14 +166,37 @@ static void tells_what_may_be_one(void **state)
         print_message("  %s, %s\n", datagrams[i].name, way->name);
         read_records();
         assert_int_equal(send(fd, begins.data, begins.len, 0), begins.len);
-        assert_int_equal(read_records(), datagrams[i].hello);
+        assert_int_equal(read_records(), datagrams[i].is == HELLO);
         assert_int_equal(come(server, 1), 1); /* no rule asks: it goes in any case */
-        if (!datagrams[i].hello)
+        if (datagrams[i].is != HELLO)
             continue;
         assert_int_equal(seen.last.len, begins.len);
         assert_memory_equal(seen.last.bytes, begins.data, begins.len);
         assert_int_equal(seen.last.flags, 0);
         assert_int_equal(seen.last.dst_port, PORT);
+    }
+}
+
+static void another_one_may_be_behind_other_packets(void **state)
+{
+    CLEANUP(fd_close) int server = serve_held(), fd = dial_held();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(datagrams); i++) {
+        struct span begins = datagrams[i].begins;
+        bool hello = datagrams[i].is != DATA; /* where rules want to know */
+
+        print_message("  %s\n", datagrams[i].name);
+        assert_int_equal(send_hello(fd), 0);
+        assert_int_equal(read_records(), 1);
+        judge_last(ABI_JUDGED_OPEN);
+        assert_int_equal(send(fd, begins.data, begins.len, 0), begins.len);
+        assert_int_equal(come(server, 2), 2);
+        assert_int_equal(send_data(fd), 0);
+        assert_int_equal(come(server, hello ? 0 : 1), hello ? 0 : 1); /* else it has to wait */
+        assert_int_equal(read_records(), hello);
+        if (hello)
+            judge_last(ABI_JUDGED_OPEN);
     }
 }
 
@@ -252,12 +299,20 @@ static void looks_at_each_segment(void **state)
     assert_int_equal(read_records(), 3);
     assert_int_equal(seen.last.len, SEGMENT - 100);
     assert_int_equal(come(server, 3), 3);
+    judge_last(ABI_JUDGED_OPEN);
+    segments[0] = segments[2L * SEGMENT] = 0x43; /* and one between others */
+    assert_int_equal(send(fd, segments, sizeof(segments), 0), sizeof(segments));
+    assert_int_equal(read_records(), 1);
+    assert_int_equal(come(server, 3), 3);
+    assert_int_equal(send_data(fd), 0); /* lost: that one was not judged */
+    assert_int_equal(come(server, 0), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         judged(tells_what_may_be_one),
+        judged(another_one_may_be_behind_other_packets),
         judged(tells_no_more_than_eight),
         judged(holds_what_follows_until_it_was_judged),
         judged(refuses_what_no_handshake_precedes),

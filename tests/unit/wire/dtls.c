@@ -238,6 +238,21 @@ static void reads_another_handshake(void **state)
     expect_name(&reader, "b.example");
 }
 
+static void reads_behind_other_records(void **state)
+{
+    struct bytes hello = hello_of("a.example", BYTES(""), BYTES("")), datagram = {.len = 0};
+    struct reader reader = {0};
+
+    (void)state;
+    put(&datagram, BYTES("\x15\xfe\xfd\0\0\0\0\0\0\0\1\0\2\1\0")); /* an alert */
+    put(&datagram, BYTES("\x16\xfe\xfd\0\1\0\0\0\0\0\1\0\1a"));    /* encrypted */
+    put_part(&datagram, &hello, 0, 0, 30);
+    put(&datagram, BYTES("\x17\xfe\xfd\0\1\0\0\0\0\0\2\0\1a"));
+    put_part(&datagram, &hello, 0, 30, hello.len);
+    assert_int_equal(take(&reader, &datagram), DTLS_HELLO);
+    expect_name(&reader, "a.example");
+}
+
 /* ---- what is none ---- */
 
 static void refuses_contradictions(void **state)
@@ -302,6 +317,7 @@ int main(void)
         cmocka_unit_test(reads_the_hello_with_a_cookie),
         cmocka_unit_test(knows_what_follows_it),
         cmocka_unit_test(reads_another_handshake),
+        cmocka_unit_test(reads_behind_other_records),
         cmocka_unit_test(refuses_contradictions),
         cmocka_unit_test(refuses_what_is_broken),
     };
