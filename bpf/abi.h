@@ -465,6 +465,7 @@ enum abi_said_flags {
     ABI_SAID_UNSEEN = 1 << 2,  /* DENIED: for it cannot be read */
     ABI_SAID_RECORDS = 1 << 3, /* TLS records as the program made them itself */
     ABI_SAID_AGAIN = 1 << 4,   /* DENIED: these, or some of them, were told when they were said */
+    ABI_SAID_HELD = 1 << 5,    /* DENIED: as they left: no send fails, the connection ends */
 };
 enum { ABI_SAID_MAX = 16384 };
 struct abi_said {

@@ -65,6 +65,8 @@ __weak __noinline int tell_packet(struct __sk_buff *skb, struct speech *speech, 
         len = ABI_SAID_MAX; /* is never more */
     if (number == LEAVING)
         side->flags |= ABI_SAID_AGAIN;
+    if (kind == ABI_SAID_DENIED)
+        side->flags |= ABI_SAID_HELD;
 #define LOAD(to, len) !bpf_skb_load_bytes(skb, from, to, len)
     if (!SAY(speech, side, number == ABI_RX ? ABI_RX : ABI_TX, kind, len, LOAD))
         side->lost += len;

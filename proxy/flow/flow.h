@@ -85,6 +85,7 @@ struct flow {
     struct stream *stream;        /* of the kernel route, which has no legs; NULL */
     uint64_t said_ns;             /* ... when what is being read was said, boot clock; 0: now */
     bool gone;                    /* ... and has gone already, whatever policies say of it */
+    bool held;                    /* ... or was held back as it left: the connection ends */
     bool goes_on;                 /* ... and its program goes on: nobody listens any more */
     struct tap *taps;             /* who asked for its bytes or keys; NULL: nobody */
     struct sockets_flow *done;    /* room to tell the end */

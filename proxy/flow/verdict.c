@@ -173,11 +173,11 @@ static struct policy_verdict as_done(const struct flow *flow, const struct polic
     struct policy_verdict done = *verdict;
     size_t len = strlen(done.reason);
 
-    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY)
+    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY ||
+        (done.action != POLICY_REJECT && done.action != POLICY_RESET))
         return done;
-    if (done.action == POLICY_REJECT)
-        done.action = POLICY_RESET;
-    if (flow->gone && done.action == POLICY_RESET) {
+    done.action = flow->held ? POLICY_RESET : POLICY_REJECT;
+    if (flow->gone) {
         done.verdict = VERDICT_ALERT;
         snprintf(done.reason + len, sizeof(done.reason) - len, "; it had gone already");
     }

@@ -193,6 +193,7 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
 
     stream->denied = true;
     flow->gone = false;
+    flow->held = said->flags & ABI_SAID_HELD;
     stream->unsent = stream->up.at > before ? stream->up.at - before : 0;
     stream_unsent(flow);
     if (said->flags & ABI_SAID_RECORDS) {

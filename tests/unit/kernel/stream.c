@@ -13,7 +13,7 @@
     }
 #define BY_RULE "denied by policy p, egress[0].toPorts[0].rules.http[0]: "
 #define ODDLY(method, line, why)                                                                   \
-    "policy deny reset visibility " method ": " why "\n" line                                      \
+    "policy deny reject visibility " method ": " why "\n" line                                     \
     " #1 plaintext deny error: " BY_RULE why "\nclosed plaintext\n"
 #define F4  "a: b\r\na: b\r\na: b\r\na: b\r\n"
 #define F16 F4 F4 F4 F4
@@ -176,14 +176,14 @@ static const struct row {
              "closed plaintext\n"},
     {"refused by the kernel", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/a")), .denied = true}},
-     .want = "policy deny reset http GET: no rule allows GET /a\n"
+     .want = "policy deny reject http GET: no rule allows GET /a\n"
              "GET a.example /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule "
              "allows GET /a\n"
              "closed plaintext\n"},
     {"refused by the kernel alone", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/fine")), .denied = true}},
-     .want = "policy deny reset http GET: " UNDECIDED(
+     .want = "policy deny reject http GET: " UNDECIDED(
          "its rules want more than is read there") "\n"
                                                    "GET a.example /fine #1 plaintext deny error: "
                                                    "denied: " UNDECIDED("its rules want more than "
@@ -194,7 +194,7 @@ static const struct row {
     {"... in a path that some read otherwise", .whole = true,
      .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /.*}]}}]}]",
      .pieces = {{ABI_TX, BYTES(GET("/%61")), .denied = true}},
-     .want = "policy deny reset http GET: " UNDECIDED(
+     .want = "policy deny reject http GET: " UNDECIDED(
          "servers could read its path in another spelling") "\n"
                                                             "GET a.example /%61 #1 plaintext deny "
                                                             "error: denied: " UNDECIDED(
@@ -205,7 +205,7 @@ static const struct row {
     {"refused beside one that is", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/fine") GET("/a")), .denied = true}},
      .want = "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
-             "policy deny reset http GET: no rule allows GET /a\n"
+             "policy deny reject http GET: no rule allows GET /a\n"
              "GET a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "closed plaintext\n"},
@@ -216,7 +216,7 @@ static const struct row {
                  .before = sizeof(GET("/fine")) - 1},
                 DOWN(FINE("0", ""))},
      .want = "GET a.example /fine #2 plaintext deny error: " TOGETHER "\n"
-             "policy deny reset http GET: no rule allows GET /a\n"
+             "policy deny reject http GET: no rule allows GET /a\n"
              "GET a.example /a #3 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "GET a.example /fine #1 200 after 3000000 plaintext\n"
@@ -226,13 +226,13 @@ static const struct row {
                 {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS, .denied = true, .skipped = 9,
                  .before = sizeof("POST /fine " KEEPS "Content-Length: 9\r\n\r\n") - 1 + 9}},
      .want = "POST a.example /fine #1 up 9 plaintext deny error: " TOGETHER "\n"
-             "policy deny reset http GET: no rule allows GET /a\n"
+             "policy deny reject http GET: no rule allows GET /a\n"
              "GET a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "closed plaintext\n"},
     {"refused by the kernel alone, with its body", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("POST /fine " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
-     .want = "policy deny reset http POST: " UNDECIDED(
+     .want = "policy deny reject http POST: " UNDECIDED(
          "its rules want more than is read there") "\n"
                                                    "POST a.example /fine #1 plaintext deny error: "
                                                    "denied: " UNDECIDED("its rules want more than "
@@ -242,19 +242,19 @@ static const struct row {
                                                                                          "\n"},
     {"refused before its head was whole", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("GET /a HTTP/1.1\r\nHo"), .denied = true}},
-     .want = "policy deny reset http GET: no rule allows GET /a\n"
+     .want = "policy deny reject http GET: no rule allows GET /a\n"
              "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "closed plaintext\n"},
     {"... of which a part has gone, and is answered", .policy = NO_RULE, .whole = true,
      .pieces = {UP("GET /a"), {ABI_TX, BYTES(" "), .denied = true}, DOWN("<html>Bad")},
-     .want = "policy deny reset http GET: no rule allows GET /a\n"
+     .want = "policy deny reject http GET: no rule allows GET /a\n"
              "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "closed plaintext\n"},
     {"... likewise, as HTTP", .policy = NO_RULE, .whole = true,
      .pieces = {UP("GET /a"), {ABI_TX, BYTES(" "), .denied = true}, DOWN(BAD)},
-     .want = "policy deny reset http GET: no rule allows GET /a\n"
+     .want = "policy deny reject http GET: no rule allows GET /a\n"
              "GET /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows GET /a\n"
              "closed plaintext\n"},
@@ -267,7 +267,7 @@ static const struct row {
     {"... behind another one", .policy = NO_RULE, .whole = true,
      .pieces = {UP(GET("/fine")), DOWN(FINE("0", "")), ODD("GET /a " KEEPS "Host: b\r\n\r\n")},
      .want = "GET a.example /fine #1 200 after 1000000 plaintext\n"
-             "policy deny reset visibility GET: two Host fields\n"
+             "policy deny reject visibility GET: two Host fields\n"
              "GET a.example /a #2 plaintext deny error: " BY_RULE "two Host fields\n"
              "closed plaintext\n"},
     {"refused, for its Host is another one's", .policy = NO_RULE, .whole = true,
@@ -284,7 +284,7 @@ static const struct row {
      .want = ODDLY("POST", "POST a.example /fine", "Content-Length with Transfer-Encoding")},
     {"refused, for it is nothing that is known", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("\1\2\3"), ABI_SAID_UNSEEN, .denied = true}},
-     .want = "policy deny reset visibility: it is neither TLS nor HTTP\n"
+     .want = "policy deny reject visibility: it is neither TLS nor HTTP\n"
              "closed plaintext error: " BY_RULE "it is neither TLS nor HTTP\n"},
     {"... encrypted by the kernel", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, .keys = 0x0304},
@@ -307,6 +307,14 @@ static const struct row {
                 {ABI_TX, BYTES(GET("/fine")), ABI_SAID_UNSEEN | ABI_SAID_AGAIN, .denied = true}},
      .want =
          "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
+         "policy deny reject visibility: what was to leave could not be read as it was said\n"
+         "closed plaintext error: " BY_RULE "what was to leave could not be read as it was said\n"},
+    {"held back as it leaves", .policy = NO_RULE, .whole = true,
+     .pieces = {UP(GET("/fine")),
+                {ABI_TX, BYTES(GET("/fine")), ABI_SAID_UNSEEN | ABI_SAID_AGAIN | ABI_SAID_HELD,
+                 .denied = true}},
+     .want =
+         "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
          "policy deny reset visibility: what was to leave could not be read as it was said\n"
          "closed plaintext error: " BY_RULE "what was to leave could not be read as it was said\n"},
     {"a head without an end", .whole = true,
@@ -321,7 +329,7 @@ static const struct row {
              "closed plaintext error: the upstream's answer was cut short\n"},
     {"refused with its body", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("POST /a " KEEPS "Content-Length: 2\r\n\r\nxy"), .denied = true}},
-     .want = "policy deny reset http POST: no rule allows POST /a\n"
+     .want = "policy deny reject http POST: no rule allows POST /a\n"
              "POST a.example /a #1 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule "
              "allows POST /a\n"

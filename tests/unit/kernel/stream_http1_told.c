@@ -49,7 +49,7 @@ static const struct row {
      .pieces = {UP(GET("/fine")),
                 {ABI_TX, BYTES("POST /a " KEEPS CHUNKED "no length"), .denied = true},
                 DOWN(FINE("0", ""))},
-     .want = "policy deny reset http POST: no rule allows POST /a\n"
+     .want = "policy deny reject http POST: no rule allows POST /a\n"
              "POST a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
              "no rule allows POST /a\n"
              "GET a.example /fine #1 200 after 2000000 plaintext\n"
