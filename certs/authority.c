@@ -173,8 +173,9 @@ static int find_files(struct paths *paths, const char *dir, struct err *err)
     }
     return err_set(err, -ENOENT,
                    "%s holds no authority: put tls.crt, tls.key and ca.crt there, or ca-cert.pem, "
-                   "ca-key.pem, cert-chain.pem and root-cert.pem",
-                   dir);
+                   "ca-key.pem, cert-chain.pem and root-cert.pem, or have one made: sallyport ca "
+                   "init %s",
+                   dir, dir);
 }
 
 /* NULL when cert may sign, with `below` other authorities between it and a leaf. */

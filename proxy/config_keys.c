@@ -293,7 +293,8 @@ const struct config_key config_keys[] = {
     {"eventsFileBackups", "events-file-backups", 0, "N", "full ones to keep: FILE.1 and so on",
      &count_type, FIELD(events_file_backups), .preset = "5", .most = 1000},
     {"ca", "ca", 0, "DIR",
-     "sign with the CA in DIR ($STATE_DIRECTORY/ca, /var/lib/sallyport/ca, made if missing)",
+     "sign with the CA in DIR; without: $STATE_DIRECTORY/ca or /var/lib/sallyport/ca, made if "
+     "missing",
      &text_type, FIELD(ca), .live = true},
     {"upstreamCa", "upstream-ca", 0, "FILE", "trust these roots, too, when verifying servers",
      &text_type, FIELD(upstream_ca), .live = true},

@@ -194,7 +194,7 @@ static void refuses_faulty_files(void **state)
     } cases[] = {
         {"no root", "ca.crt", NULL, -ENOENT, "/ca.crt"},
         {"no key", "tls.key", NULL, -ENOENT, "/tls.key"},
-        {"no certificate", "tls.crt", NULL, -ENOENT, "holds no authority"},
+        {"no certificate", "tls.crt", NULL, -ENOENT, "have one made: sallyport ca init /"},
         {"empty root", "ca.crt", "", -EINVAL, "/ca.crt holds no certificate"},
         {"text for a certificate", "tls.crt", "hello", -EINVAL, "/tls.crt holds no certificate"},
         {"half a certificate", "tls.crt", half, -EINVAL, "/tls.crt cannot be read"},
