@@ -222,7 +222,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     struct speech *speech = hearing->speech;
     struct speech_side *side = &speech->sides[direction];
     __u32 left = side->size - side->at, n, header = side->spell.at;
-    bool bodies = wants_bodies(speech, direction);
+    bool bodies = wants_bodies(speech, direction) && side->spell.mode < SPELL_TLS;
     struct spell_told told = {};
 
     if (side->at >= side->size)
@@ -236,7 +236,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     n = spell_skip(&side->spell, left);
     if (n) {
         side->body = side->body + n < n ? ~0u : side->body + n;
-        hear_pass(hearing, side, n, bodies && side->spell.mode != SPELL_OTHER);
+        hear_pass(hearing, side, n, bodies);
         return side->at >= side->size;
     }
     if (!header && side->spell.mode <= SPELL_HEAD && !hear_head(speech, side, direction))
