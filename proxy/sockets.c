@@ -159,12 +159,18 @@ static void tell_programs(const struct sockets *sockets, const struct tracked *e
                       });
 }
 
+/* Its flow, which else knows better, was of the kernel route: it only listened, to nothing. */
+static bool was_unanswered(const struct tracked *entry)
+{
+    return entry->route == ROUTE_KERNEL && !entry->tx && !entry->rx;
+}
+
 static void tell_close(struct sockets *sockets, struct tracked *entry)
 {
     tell_programs(sockets, entry);
     tdelete(entry, &sockets->tree, by_key);
     sockets->len--;
-    if (entry->failure && !entry->has_flow && !entry->error) /* else its flow knows better */
+    if (entry->failure && !entry->error && (!entry->has_flow || was_unanswered(entry)))
         sockets_set_error(entry, strerror(entry->failure));
     if (entry->protocol == PROTOCOL_UDP)
         sockets_emit(sockets, entry, FLOW_EVENT_SOCK_STATS, entry->closed_ns);
