@@ -184,11 +184,17 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
         call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);
 }
 
+/* Nothing was said, or a tunnel was asked for. */
+static __always_inline bool may_come_to_leave(const struct spell *spell)
+{
+    return spell->mode == SPELL_FIRST || spell->mode == SPELL_SETTLING;
+}
+
 /* We are inside a send, for whose packet the kernel asks whether there are options to add: after
  * send.bpf.c saw its bytes, and before the program's next call. That may be the one that hands over
- * keys, which the kernel refuses to a socket in a sockhash: so who begins with TLS leaves now.
- * Afterwards, what packets.bpf.c lets not leave is tried again and again: it ends with the next
- * time. */
+ * keys, which the kernel refuses to a socket in a sockhash: so who begins with TLS, at last, leaves
+ * now. Afterwards, what packets.bpf.c lets not leave is tried again and again: it ends with the
+ * next time. */
 static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
     struct connection *connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
@@ -199,7 +205,7 @@ static __always_inline void on_packet(struct bpf_sock_ops *ctx, struct bpf_sock 
     if (speech && (speech->sides[ABI_TX].refusal || speech->sides[LEAVING].refusal))
         end_soon(ctx, 1);
     else if (speech && !speech->sides[ABI_TX].keyed &&
-             (speech->leaves || speech->sides[ABI_TX].spell.mode == SPELL_FIRST))
+             (speech->leaves || may_come_to_leave(&speech->sides[ABI_TX].spell)))
         return; /* there is more to come */
     call_for(ctx, 0, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
 }

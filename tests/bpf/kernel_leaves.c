@@ -112,6 +112,59 @@ static void who_begins_otherwise_stays(void **state)
     assert_int_equal(spoken[ABI_TX].begins, 2);
 }
 
+/* Behind words in the clear: those of a tunnel, once it is there, or of another protocol. */
+static const struct words {
+    const char *name;
+    struct span said, answered;
+    struct abi_spelling spelling;
+    bool leaves;
+} words[] = {
+    {"in a tunnel",
+     BYTES("CONNECT a.example.com:443 HTTP/1.1\r\nHost: a.example.com:443\r\n\r\n"),
+     BYTES("HTTP/1.1 200 OK\r\n\r\n"),
+     {0},
+     true},
+    {"in none", BYTES(GET), BYTES("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), {0}, false},
+    {"behind STARTTLS", BYTES("EHLO a\r\n"), BYTES("220 go on\r\n"), {0}, true},
+    {"... where all must be seen",
+     BYTES("EHLO a\r\n"),
+     BYTES("220 go on\r\n"),
+     {.flags = ABI_SPELL_UNSEEN},
+     false},
+};
+
+static int say_words(int fd, const void *arg)
+{
+    const struct words *one = arg;
+    char answer[64];
+    int code = say(fd, (const char *)one->said.data, one->said.len);
+
+    if (one->spelling.flags)
+        return code == -EACCES ? 0 : -EPROTO;
+    if (code == 0 && recv(fd, answer, one->answered.len, MSG_WAITALL) != (ssize_t)one->answered.len)
+        return -EPROTO;
+    code = code ? code : say(fd, HELLO, sizeof(HELLO) - 1);
+    if (code == 0 && (enrolled() == 0) != one->leaves)
+        return -EBUSY;
+    code = code == 0 && one->leaves ? encrypt(fd) : code;
+    return code < 0 ? code : 0;
+}
+
+static void who_turns_to_tls_leaves(void **state)
+{
+    (void)state;
+    spoken_route(ABI_ROUTE_PLAIN | ABI_ROUTE_LEAVE);
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        struct report report;
+
+        print_message("  %s\n", words[i].name);
+        spoken_spell(&words[i].spelling);
+        report = speak(say_words, &words[i], words[i].answered);
+        if (report.code < 0)
+            fail_msg("%s", strerror(-report.code));
+    }
+}
+
 /* Only older kernels let it have both. */
 static int stay_and_encrypt(int fd, const void *arg)
 {
@@ -416,6 +469,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         spoken_test(who_begins_with_tls_leaves),
         spoken_test(who_begins_otherwise_stays),
+        spoken_test(who_turns_to_tls_leaves),
         spoken_test(who_stays_is_seen_through),
         spoken_test(what_nobody_can_read_is_told),
         spoken_test(what_nobody_can_read_does_not_leave),
