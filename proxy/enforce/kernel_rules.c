@@ -57,6 +57,17 @@ static struct judged *find(const struct kernel_rules *rules, uint64_t cgroup_id)
     return found ? *found : NULL;
 }
 
+/* Sockets remember numbers: an agent before us may have used higher ones than are left. So ours go
+ * on from what the clock says, which goes faster than policies change. */
+static uint32_t number_before(struct sallyport_bpf *bpf)
+{
+    enum { PER_SECOND = 100 };
+    uint32_t last = kernel_tables_last(bpf);
+    uint32_t now = (uint32_t)(clock_read_ns(CLOCK_BOOTTIME) / (1000000000 / PER_SECOND));
+
+    return now > last ? now : last;
+}
+
 int kernel_rules_new(struct kernel_rules **out, struct sallyport_bpf *bpf, struct err *err)
 {
     CLEANUP(kernel_rules_free) struct kernel_rules *rules = calloc(1, sizeof(*rules));
@@ -66,7 +77,7 @@ int kernel_rules_new(struct kernel_rules **out, struct sallyport_bpf *bpf, struc
         return err_set(err, -ENOMEM, "the kernel's rules");
     pthread_mutex_init(&rules->lock, NULL);
     rules->bpf = bpf;
-    rules->last = kernel_tables_last(bpf);
+    rules->last = number_before(bpf);
     code = kernel_images_new(&rules->images, bpf, err);
     if (code == 0)
         code = kernel_spells_new(&rules->spells, bpf, err);
