@@ -259,11 +259,13 @@ SPELL_INLINE bool spell_header_byte(struct spell *spell, __u8 byte)
     return at < 3 || byte == (at == 3 ? SPELL_FRAME_SETTINGS : 0);
 }
 
-SPELL_INLINE __u32 spell_take_header(struct spell *spell, const struct spell_piece *piece,
-                                     struct spell_told *told, __u32 len, __u32 header)
+SPELL_FUNCTION __u32 spell_take_header(struct spell *spell, const struct spell_piece *piece,
+                                       struct spell_told *told, __u32 len, __u32 header)
 {
     __u32 n = 0;
 
+    if (!spell || !piece || !told)
+        return 0;
     for (__u32 i = 0; i < SPELL_FRAME_HEADER; i++) {
         if (i >= len || spell->at >= header)
             break;
@@ -346,6 +348,31 @@ SPELL_FUNCTION __u32 spell_text(const struct spell_piece *piece, __u32 from, __u
     return (at < len ? at : len) - from;
 }
 
+/* Of a name likewise: how many are letters, digits and hyphens; others may be of it, too. */
+SPELL_FUNCTION __u32 spell_name(const struct spell_piece *piece, __u32 from, __u32 len)
+{
+    const __u64 ones = 0x0101010101010101, tops = 0x80 * ones, rest = 0x7f * ones;
+    __u32 at = from;
+
+    if (!piece || len > SPELL_PIECE)
+        return 0;
+    for (__u32 i = 0; i < SPELL_PIECE / 8 && at < len; i++) {
+        __u64 word = spell_word(piece->bytes, at), low = word & rest, small = low | 0x20 * ones;
+        __u64 letters = (small + (0x80 - 'a') * ones) & ~(small + (0x7f - 'z') * ones);
+        __u64 digits = (low + (0x80 - '0') * ones) & ~(low + (0x7f - '9') * ones);
+        __u64 hyphens = ~((low ^ '-' * ones) + rest);
+        __u64 others = ~(letters | digits | hyphens) | word;
+
+        others &= tops;
+        if (others) { /* count the bytes below the lowest */
+            at += ((((others & -others) - 1) & ones) * ones >> 56) - 1;
+            break;
+        }
+        at += 8;
+    }
+    return (at < len ? at : len) - from;
+}
+
 struct spell_walk {
     struct spell *spell;
     const struct spell_piece *piece;
@@ -366,6 +393,10 @@ SPELL_INLINE bool spell_walk_marked(struct spell_walk *walk, __u32 last, __u32 r
     walk->row = row;
     if (row == SPELL_ROW_TEXT) {
         walk->i += spell_text(walk->piece, walk->i, walk->len);
+        return true;
+    }
+    if (row == SPELL_ROW_NAME) {
+        walk->i += spell_name(walk->piece, walk->i, walk->len);
         return true;
     }
     if (row == SPELL_ROW_LINE && spell_line_ends(spell)) {
@@ -473,6 +504,24 @@ SPELL_INLINE bool spell_equals(const struct spell *a, const struct spell *b)
     return !differs;
 }
 
+/* Whether the first bytes of a piece are those that are known. */
+SPELL_FUNCTION bool spell_repeats(struct spell_piece *piece, __u32 which, __u32 size)
+{
+    const struct spell_known *known;
+    __u64 differs = 0;
+
+    if (!piece || which >= SPELL_KNOWN || size > SPELL_PIECE)
+        return false;
+    known = spell_known_at(piece, which);
+    SPELL_ROLLED
+    for (__u32 i = 0; i < SPELL_PIECE / 8 && i * 8 < size && !differs; i++) {
+        differs = spell_word(piece->bytes, i * 8) ^ spell_word(known->bytes, i * 8);
+        if (size - i * 8 < 8) /* and of what is behind them nothing is known */
+            differs <<= 64 - 8 * (size - i * 8);
+    }
+    return !differs;
+}
+
 /* How many of the piece's bytes are known from where the spell is, which then is behind them; 0:
  * they are to be read. All that reading depends on is compared, and every byte: nothing is known by
  * resemblance. */
@@ -480,7 +529,6 @@ SPELL_FUNCTION __u32 spell_recall(struct spell *spell, struct spell_piece *piece
                                   __u32 len, struct spell_told *told)
 {
     const struct spell_known *known;
-    __u64 differs = 0;
     __u32 size;
 
     if (!spell || !piece || !told || which >= SPELL_KNOWN)
@@ -488,15 +536,7 @@ SPELL_FUNCTION __u32 spell_recall(struct spell *spell, struct spell_piece *piece
     known = spell_known_at(piece, which);
     size = known->len;
     if (!size || size > len || (!known->ends && size != len) ||
-        !spell_equals(&known->before, spell))
-        return 0;
-    SPELL_ROLLED
-    for (__u32 i = 0; i < SPELL_PIECE / 8 && i * 8 < size && !differs; i++) {
-        differs = spell_word(piece->bytes, i * 8) ^ spell_word(known->bytes, i * 8);
-        if (size - i * 8 < 8) /* and of what is behind them nothing is known */
-            differs <<= 64 - 8 * (size - i * 8);
-    }
-    if (differs)
+        !spell_equals(&known->before, spell) || !spell_repeats(piece, which, size))
         return 0;
     *spell = known->after;
     told->what |= known->ends ? SPELL_ENDS : 0;

@@ -31,6 +31,7 @@ enum {
     SPELL_ROW_ODD,
     SPELL_ROW_LINE, /* an LF was read */
     SPELL_ROW_TEXT, /* a value that does not matter: long, and skipped by words of bytes */
+    SPELL_ROW_NAME, /* a field's name that does not: likewise */
 };
 
 struct spell_rows { /* the one value of the map `spell_table`, which the host maps: 4 MB */
@@ -101,7 +102,7 @@ enum spell_action {
     SPELL_ACT_SIZE_DIGIT,
     SPELL_ACT_SIZE_ENDS, /* a chunk's data begin, or a trailer */
     SPELL_ACT_DATA_ENDS, /* the line end behind them was read */
-    SPELL_ACT_TEXT,      /* text begins */
+    SPELL_ACT_TEXT,      /* text, or a name, begins that does not matter */
     SPELL_ACT_MASKS,     /* none: the row holds masks and is never walked to */
 };
 

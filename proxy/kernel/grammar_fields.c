@@ -8,11 +8,14 @@
 void grammar_add_values(struct rows *rows)
 {
     uint16_t line = add(rows, SPELL_ACT_LINE), value = add(rows, SPELL_ACT_TEXT);
-    uint16_t back = add(rows, SPELL_ACT_NONE), blank = add(rows, SPELL_ACT_NONE);
+    uint16_t name = add(rows, SPELL_ACT_TEXT), back = add(rows, SPELL_ACT_NONE),
+             blank = add(rows, SPELL_ACT_NONE);
 
     rows_lead(rows, back, '\n', line);
     lead_text(rows, value, value);
     rows_lead(rows, value, '\r', back);
+    lead_token(rows, name, name);
+    rows_lead(rows, name, ':', value);
     lead_blanks(rows, blank, blank);
     rows_lead(rows, blank, '\r', back);
     set_slot(rows, SPELL_SLOT_RETURN, back);
@@ -110,30 +113,26 @@ static const char *const fields[] = {"host", "content-length", "transfer-encodin
                                      "upgrade"};
 
 /* Names, with where those lead that matter. */
-static uint16_t add_names(struct rows *rows, uint16_t value, uint16_t end, const uint16_t *leads,
-                          uint16_t *others)
+static uint16_t add_names(struct rows *rows, uint16_t end, const uint16_t *leads, uint16_t others)
 {
-    uint16_t root;
+    uint16_t root = add(rows, SPELL_ACT_NONE);
 
-    *others = add(rows, SPELL_ACT_NONE);
-    lead_token(rows, *others, *others);
-    root = copy(rows, *others, SPELL_ACT_NONE);
-    rows_lead(rows, *others, ':', value);
+    lead_token(rows, root, others);
     rows_lead(rows, root, '\r', end);
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        rows_lead(rows, rows_word(rows, root, fields[i], true, *others), ':', leads[i]);
+        rows_lead(rows, rows_word(rows, root, fields[i], true, others), ':', leads[i]);
     return root;
 }
 
 void grammar_add_fields(struct rows *rows)
 {
-    uint16_t value = get(rows, SPELL_SLOT_VALUE), end = add(rows, SPELL_ACT_NONE), others, root;
+    uint16_t value = get(rows, SPELL_SLOT_VALUE), end = add(rows, SPELL_ACT_NONE), root;
     const uint16_t leads[ARRAY_SIZE(fields)] = {add_host_field(rows), add_length(rows),
                                                 add_coding(rows), add_connection(rows),
                                                 copy(rows, value, SPELL_ACT_UPGRADE)};
 
     rows_lead(rows, end, '\n', add(rows, SPELL_ACT_END));
-    root = add_names(rows, value, end, leads, &others);
+    root = add_names(rows, end, leads, SPELL_ROW_NAME);
     set_slot(rows, SPELL_SLOT_NAME, root);
     set_slot(rows, SPELL_SLOT_TRAILER, root);
 }
@@ -148,6 +147,8 @@ uint16_t grammar_names(struct rows *rows, const struct rows *grammar, uint16_t *
             leads[i] = rows_leads(grammar, leads[i], (uint8_t)*at);
         leads[i] = rows_leads(grammar, leads[i], ':');
     }
-    return add_names(rows, get(grammar, SPELL_SLOT_VALUE), rows_leads(grammar, root, '\r'), leads,
-                     others);
+    *others = add(rows, SPELL_ACT_NONE);
+    lead_token(rows, *others, *others);
+    rows_lead(rows, *others, ':', get(grammar, SPELL_SLOT_VALUE));
+    return add_names(rows, rows_leads(grammar, root, '\r'), leads, *others);
 }

@@ -136,7 +136,7 @@ void rows_mark(struct rows *rows, const struct rows *grammar)
     for (size_t i = 0; i < rows->len; i++)
         for (size_t byte = 0; byte < 256 && !holds_masks(rows, i); byte++) {
             uint16_t to = rows->next[i][byte] & SPELL_ROW;
-            bool goes_on = to == SPELL_ROW_TEXT && rows->base + i == SPELL_ROW_TEXT;
+            bool goes_on = (to == SPELL_ROW_TEXT || to == SPELL_ROW_NAME) && rows->base + i == to;
 
             if (has_action(rows, grammar, to) && !goes_on)
                 rows->next[i][byte] |= SPELL_MARKED;

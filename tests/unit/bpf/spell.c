@@ -226,6 +226,27 @@ static void leaves_bodies_alone(void **state)
         }
 }
 
+/* Names that do not matter and values are skipped, as far as they are what they may be: cut into
+ * single bytes, nothing is. */
+static void skips_what_does_not_matter(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++)
+        for (unsigned at = 0; at < 24; at++) {
+            char text[] = GET "Some-Thing-1: and-so-on\r\nA: b\r\n\r\n";
+            struct spell_ties ties = {0}, cut_ties = {0};
+            struct spell spell = {0}, cut_spell = {0};
+            struct telling whole, cut;
+
+            text[sizeof(GET) - 1 + at] = (char)byte;
+            memset(&piece, 0, sizeof(piece));
+            spell_out(span_of(text, sizeof(text) - 1), SPELL_PIECE, &spell, &ties, &whole);
+            spell_out(span_of(text, sizeof(text) - 1), 1, &cut_spell, &cut_ties, &cut);
+            if (strcmp(whole.text, cut.text) != 0)
+                fail_msg("byte %u at %u: %s, and cut %s", byte, at, whole.text, cut.text);
+        }
+}
+
 /* ---- limits ---- */
 
 static void take_text(struct spell *spell, struct spell_ties *ties, const char *text, size_t times,
@@ -323,6 +344,28 @@ static void knows_what_was_said(void **state)
     }
 }
 
+/* Whatever its length, a head is another if any of its bytes is. */
+static void compares_every_byte(void **state)
+{
+    (void)state;
+    for (int pad = 0; pad < 16; pad++) {
+        char text[64];
+        int len = snprintf(text, sizeof(text), GET "%.*s: b\r\n\r\n", 1 + pad, "abcdefghijklmnop");
+        struct spell spell;
+        struct spell_ties ties;
+        struct spell_told told;
+
+        memset(&piece, 0, sizeof(piece));
+        take_second(text, &spell, &ties, &told, false);
+        assert_int_equal(take_second(text, &spell, &ties, &told, true), len);
+        for (int i = 0; i < len; i++) {
+            text[i] ^= 1;
+            assert_int_equal(take_second(text, &spell, &ties, &told, true), 0);
+            text[i] ^= 1;
+        }
+    }
+}
+
 /* Each head by the rows as they are when it begins, and none while they are written. */
 static void forgets_with_the_rows(void **state)
 {
@@ -375,7 +418,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_what_is_said),    cmocka_unit_test(leaves_bodies_alone),
         cmocka_unit_test(bounds_heads),          cmocka_unit_test(knows_what_was_said),
-        cmocka_unit_test(forgets_with_the_rows),
+        cmocka_unit_test(forgets_with_the_rows), cmocka_unit_test(skips_what_does_not_matter),
+        cmocka_unit_test(compares_every_byte),
     };
 
     return cmocka_run_group_tests(tests, make_rows, free_rows);
