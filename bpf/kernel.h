@@ -168,7 +168,7 @@ struct sock {
     struct socket *sk_socket; /* NULL: no program has it, yet or any more */
     int sk_err;
     __u32 sk_write_pending; /* sends that wait for room */
-    __u8 sk_kern_sock : 1; /* the kernel's own */
+    __u8 sk_kern_sock : 1;  /* the kernel's own */
 };
 struct tcp_sock { /* begins with a struct sock */
     __u32 write_seq, snd_una, copied_seq, rcv_nxt;

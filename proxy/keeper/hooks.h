@@ -41,4 +41,4 @@ void hooks_free(struct hooks **hooks);
 struct sallyport_bpf *hooks_bpf(struct hooks *hooks); /* borrowed */
 /* The program that is attached to pods, one by one: proxy/kernel/options.c does. Borrowed. */
 int hooks_options_program(const struct hooks *hooks);
-int hooks_hold_until(const struct hooks *hooks);      /* a map; borrowed */
+int hooks_hold_until(const struct hooks *hooks); /* a map; borrowed */

@@ -23,7 +23,7 @@ static const char post[] =
 
 /* ---- the ring ---- */
 
-enum { HEADS = 12, SMALL = 100 };
+enum { HEADS = 12, SMALL = 400 }; /* which fill what no large piece fits into: 16 kB and more */
 
 static uint8_t large[1 << 20];
 static size_t large_len;

@@ -290,18 +290,17 @@ static const struct row {
      .pieces = {{ABI_TX, .keys = 0x0304},
                 {ABI_TX, BYTES("\1\2\3"), ABI_SAID_UNSEEN | ABI_SAID_KTLS, .denied = true}},
      .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
-             "policy deny reset visibility: it is neither TLS nor HTTP\n"
+             "policy deny reject visibility: it is neither TLS nor HTTP\n"
              "closed ktls error: " BY_RULE "it is neither TLS nor HTTP\n"},
     {"... behind a request", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, .keys = 0x0304},
                 {ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS | ABI_SAID_BEGINS},
                 {ABI_TX, BYTES("\1\2\3"), ABI_SAID_UNSEEN | ABI_SAID_KTLS, .denied = true}},
-     .want =
-         "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
-         "policy deny reset visibility: what was to leave could not be read as it was said\n"
-         "GET a.example /fine #1 ktls error: " BY_RULE
-         "what was to leave could not be read as it was said\n"
-         "closed ktls error: " BY_RULE "what was to leave could not be read as it was said\n"},
+     .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
+             "policy deny reject visibility: what was to leave could not be read as it was said\n"
+             "GET a.example /fine #1 ktls error: " BY_RULE
+             "what was to leave could not be read as it was said\n"
+             "closed ktls error: " BY_RULE "what was to leave could not be read as it was said\n"},
     {"refused, for it is not what was said", .policy = NO_RULE, .whole = true,
      .pieces = {UP(GET("/fine")),
                 {ABI_TX, BYTES(GET("/fine")), ABI_SAID_UNSEEN | ABI_SAID_AGAIN, .denied = true}},
