@@ -168,14 +168,14 @@ static void page_close(struct page *page)
     fd_close(&page->fd);
 }
 
-/* Where this kernel cannot, connections go to the proxy instead: those are no figures of the kernel
- * route's. */
-static void check_kernel(struct compare_row *row)
+/* Where this kernel cannot, or a policy says which route they take, connections go by another one:
+ * those are no figures of this one's. */
+static void check_route(struct compare_row *row, const char *name)
 {
     const struct seen_texts *routes = &row->seen.routes;
 
     for (size_t i = 0; i < routes->len; i++)
-        if (strcmp(routes->list[i].text, compare_route_name(COMPARE_KERNEL)) == 0)
+        if (strcmp(routes->list[i].text, name) == 0)
             return;
     if (!row->rounds || !routes->len)
         return;
@@ -229,7 +229,8 @@ static int compare_routes(struct compare *compare, const struct compare_options 
     if (result < 0 || signals->got)
         return result;
     look_at_machine(compare);
-    check_kernel(&compare->rows[COMPARE_KERNEL]);
+    for (enum compare_route i = COMPARE_PASSTHROUGH; i < _COMPARE_ROUTES; i++)
+        check_route(&compare->rows[i], compare_route_name(i));
     return report(compare, options, &html, &json, err);
 }
 

@@ -87,6 +87,19 @@ assert "\x1b" not in text
 PY
 echo "ok: the page"
 
+# ---- a policy's route ------------------------------------------------------------------
+
+cat >"$T/route.yaml" <<'POLICY'
+apiVersion: sallyport.io/v1
+kind: TrafficPolicy
+metadata: {name: route}
+spec: {route: proxy}
+POLICY
+compare 0 --rounds 1 --policy "$T/route.yaml" -- curl -sS -o /dev/null "http://127.0.0.1:$plain/hello"
+expect_eq "a policy's route" "its connections took the route 'proxy' instead proxy" \
+    "$(report '"\(.rows[1].unavailable) \(.rows[2].seen.routes | keys | join(" "))"')"
+echo "ok: a policy's route"
+
 # ---- what goes wrong ----------------------------------------------------------------
 
 # the root is trusted by us alone, so direct and passed through, curl refuses the server
