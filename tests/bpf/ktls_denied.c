@@ -441,7 +441,7 @@ static void blind_what_must_be_seen_does_not_leave(void **state)
             assert_int_equal(arrived.len, seen ? 0 : sizeof(GET) - 1);
             assert_int_equal(tx->denied, seen);
             assert_int_equal(tx->flags & ~ABI_SAID_BEGINS,
-                             ABI_SAID_RECORDS | (seen ? ABI_SAID_UNSEEN : 0));
+                             ABI_SAID_RECORDS | (seen ? ABI_SAID_UNSEEN | ABI_SAID_HELD : 0));
             assert_true(tx->len > sizeof(hello));
         }
     suite = suites;
