@@ -19,7 +19,8 @@ def ask(cipher, length):
     try:
         with context.wrap_socket(socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)) as tls:
             tls.sendall(text)
-            return (tls.recv(1000).split(b" ") + [b"", b"no answer"])[1].decode()
+            answer = tls.recv(1000).split(b" ")  # of a connection that was ended it may be nothing
+            return answer[1].decode() if len(answer) > 1 else "no answer"
     except OSError:
         return "no answer"
 
