@@ -241,7 +241,7 @@ int agent_on_view(void *arg, const struct pod *pod, struct policy_view *view, st
     struct agent *agent = arg;
     int result;
 
-    if (!agent->pods || agent->retired)
+    if (!agent->pods || agent->made_way)
         return 0;
     result = pods_use_view(agent->pods, pod->cgroup_id, view, err);
     if (result == 0 && agent->lifecycle)

@@ -138,9 +138,14 @@ struct successor;
 /* Learns what an agent knows that has made way, and follows it while it ends its flows. Before the
  * control loop runs. Takes predecessor. */
 int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err);
-/* Makes way: takes in what has come so far, then accepts nothing more and reads nothing the kernel
- * tells; tells successor what it knows. Flows go on, and their events go to events; both are
- * borrowed until agent_free, which leaves the kernel as it is. */
+/* An agent that has made way still reads what the kernel tells, which is read by one alone: not
+ * here, before agent_adopt(). */
+void agent_await(struct agent *agent);
+/* Makes way: takes in what has come so far, then accepts nothing more, and leaves the kernel as it
+ * is; but reads what that tells until agent_retire(). */
+void agent_make_way(struct agent *agent);
+/* Takes in what has come so far, then reads nothing the kernel tells; tells successor what it
+ * knows. Flows go on, and their events go to events; both are borrowed until agent_free. */
 int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
                  struct err *err);
 /* agent_free() shall leave the kernel to another agent, whose it still is. */

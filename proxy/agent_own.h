@@ -45,7 +45,10 @@ struct agent {
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
-    bool draining, retired;
+    bool draining;
+    bool awaits;   /* agent_await() */
+    bool made_way; /* pods are another agent's */
+    bool retired;  /* ... and what the kernel tells of them */
     bool leaving;            /* what the kernel knows stays as it is */
     struct event *older_due; /* when what an older build had attached goes */
 };

@@ -45,11 +45,18 @@ void agent_restored(struct agent *agent)
     resolving_sweep(agent->resolving, is_registered, agent->pods);
     keeper_disarm_older(agent->keeper);
     lifecycle_restored(agent->lifecycle);
-    existing_restored(agent->existing);
+    if (!agent->awaits)
+        existing_restored(agent->existing);
     doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
         keeper_remove_older(agent->keeper);
+}
+
+void agent_await(struct agent *agent)
+{
+    agent->awaits = true;
+    identity_pause(agent->identity, true);
 }
 
 int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err)
@@ -59,6 +66,8 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
     agent->predecessor = TAKE(*predecessor);
     result =
         predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    agent->awaits = false;
+    existing_restored(agent->existing);
     if (result < 0)
         predecessor_free(&agent->predecessor); /* by which it lets go of its place */
     return result < 0 ? result
@@ -69,8 +78,6 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
 void agent_drain(struct agent *agent)
 {
     agent_step(agent); /* what has come so far is served yet */
-    if (agent->ring)
-        ring_stop(agent->ring); /* what it follows goes on without it */
     agent->draining = true;
     for (unsigned i = 0; i < agent->workers_len; i++)
         worker_retire(agent->workers[i]);
@@ -82,8 +89,7 @@ void agent_drain(struct agent *agent)
     attempts_retire(agent->attempts);
 }
 
-int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
-                 struct err *err)
+void agent_make_way(struct agent *agent)
 {
     if (!agent->draining)
         agent_drain(agent);
@@ -91,10 +97,19 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     if (agent->backend)
         backend_leave(agent->backend);
     pods_leave(agent->pods);
+    lifecycle_free(&agent->lifecycle);
+    agent->made_way = true;
+}
+
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err)
+{
+    agent_step(agent);
+    if (agent->ring)
+        ring_stop(agent->ring);
     event_del(agent->on_record);
     event_del(agent->on_flow_end);
     sockets_collect(agent->sockets);
-    lifecycle_free(&agent->lifecycle);
     existing_free(&agent->existing);
     identity_retire(agent->identity);
     sockets_step(agent->sockets);
@@ -117,11 +132,24 @@ void agent_leave(struct agent *agent)
     agent->retired = true;
 }
 
+/* Connections that are only listened to go on without it. */
+static size_t count_streams(const struct agent *agent)
+{
+    struct ring_stats stats = {0};
+
+    if (agent->ring)
+        ring_stats(agent->ring, &stats);
+    return stats.streams;
+}
+
 bool agent_is_drained(const struct agent *agent)
 {
+    size_t flows = 0;
+
     for (unsigned i = 0; i < agent->workers_len; i++)
-        if (worker_load(agent->workers[i]))
-            return false;
+        flows += worker_load(agent->workers[i]);
+    if (flows > count_streams(agent))
+        return false;
     if (agent->predecessor && !predecessor_is_over(agent->predecessor))
         return false; /* what it tells goes through us */
     return !agent->doors ||

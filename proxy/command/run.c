@@ -181,8 +181,10 @@ static int succeed(struct run *run, bool replaces, struct err *err)
 
     if (replaces)
         result = predecessor_ask(&predecessor, run->runtime.dir, true, err);
-    if (predecessor)
+    if (predecessor) {
+        agent_await(run->agent);
         sources_catch_up(run->sources);
+    }
     if (result == 0 && !run->config->listen.len)
         result = take_up_pods(run, err);
     if (result == 0 && predecessor && agent_adopt(run->agent, &predecessor, err) < 0)

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -34,7 +35,7 @@ struct succession {
     struct event *hand_over; /* from the loop: not within a verb of the control socket it closes */
     int stream, events_fd;   /* to the one that asked; -1 */
     int heir;                /* its pid */
-    struct successor *successor;
+    struct successor *successor; /* from then on others read what we had registered */
     struct event *on_heir;
     struct event *renew_due; /* pending: a successor was started, and has not asked yet */
     struct sink events;
@@ -43,16 +44,22 @@ struct succession {
 
 /* ---- ending ---- */
 
+static void free_event(struct event **event)
+{
+    if (*event)
+        event_free(TAKE(*event));
+}
+
 static void look(evutil_socket_t fd, short what, void *arg)
 {
     static const struct timeval again = {.tv_usec = LOOK_US};
     struct succession *succession = arg;
     uint64_t now = clock_ns();
+    bool awaited = !succession->retired && (succession->successor || now < succession->promised_ns);
 
     (void)fd;
     (void)what;
-    if (now >= succession->until_ns || (agent_is_drained(succession->parts.agent) &&
-                                        (succession->retired || now >= succession->promised_ns)))
+    if (now >= succession->until_ns || (!awaited && agent_is_drained(succession->parts.agent)))
         event_base_loopbreak(agent_base(succession->parts.agent));
     else
         event_add(succession->look, &again);
@@ -69,7 +76,7 @@ void succession_drain(struct succession *succession)
 {
     uint64_t now = clock_ns();
 
-    if (succession->until_ns) {
+    if (succession->until_ns) { /* or who takes our place has asked */
         if (now - succession->asked_ns >= SECOND_NS)
             event_base_loopbreak(agent_base(succession->parts.agent));
         return;
@@ -91,46 +98,77 @@ static void tell_systemd(const struct succession *succession)
     notify_say("MAINPID=%d", succession->heir);
 }
 
-/* It has learnt all and wants the place; or it is gone. Until then clients see that somebody has
- * it. */
+static void give_up_heir(struct succession *succession)
+{
+    free_event(&succession->on_heir);
+    successor_free(&succession->successor);
+    succession->parts.leave(succession->parts.arg);
+}
+
+/* It has all that it needs but what we know, and wants the place. Until now we have read what the
+ * kernel told, so that nothing waits that nobody will know any more. */
+static void give_place(struct succession *succession)
+{
+    struct err err;
+    int result;
+
+    sink_init(&succession->events, forward_render, succession->events_fd, "", false);
+    result =
+        agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
+    succession->retired = true;
+    if (result == 0)
+        result = successor_begin(succession->successor, &err);
+    tell_systemd(succession);
+    /* at once, for it waits for that and reads nothing meanwhile; also when something failed: who
+     * asked may go on without the rest */
+    succession->parts.leave(succession->parts.arg);
+    if (result < 0)
+        log_warn("%s", err.text);
+}
+
 static void on_heir(evutil_socket_t fd, short what, void *arg)
 {
     struct succession *succession = arg;
+    char byte;
 
-    (void)fd;
     (void)what;
-    succession->parts.leave(succession->parts.arg);
+    if (recv(fd, &byte, 1, MSG_DONTWAIT) > 0)
+        give_place(succession);
+    else /* it is gone, and what it was to take is for whoever comes */
+        give_up_heir(succession);
+    end_soon(succession);
+}
+
+static int make_way(struct succession *succession, struct err *err)
+{
+    int result;
+
+    succession->parts.make_way(succession->parts.arg);
+    agent_make_way(succession->parts.agent);
+    result = successor_new(&succession->successor, succession->stream, err);
+    succession->stream = -1;
+    if (result < 0)
+        return result;
+    succession->on_heir =
+        event_new(agent_base(succession->parts.agent), successor_fd(succession->successor), EV_READ,
+                  on_heir, succession);
+    if (!succession->on_heir || event_add(succession->on_heir, NULL) < 0)
+        return err_set(err, -ENOMEM, "handing over to the next agent");
+    return successor_welcome(succession->successor, err);
 }
 
 static void hand_over(evutil_socket_t fd, short what, void *arg)
 {
     struct succession *succession = arg;
     struct err err;
-    int result;
 
     (void)fd;
     (void)what;
     event_del(succession->renew_due);
-    succession->parts.make_way(succession->parts.arg);
-    result = successor_new(&succession->successor, succession->stream, &err);
-    succession->stream = -1;
-    if (result == 0) {
-        sink_init(&succession->events, forward_render, succession->events_fd, "", false);
-        result =
-            agent_retire(succession->parts.agent, succession->successor, &succession->events, &err);
-        succession->retired = true;
-        if (result == 0)
-            result = successor_begin(succession->successor, &err);
-        tell_systemd(succession);
-        succession->on_heir =
-            event_new(agent_base(succession->parts.agent), successor_fd(succession->successor),
-                      EV_READ, on_heir, succession);
-    }
-    /* also when something failed: who asked may go on without the rest */
-    if (result < 0 || !succession->on_heir || event_add(succession->on_heir, NULL) < 0)
-        succession->parts.leave(succession->parts.arg);
-    if (result < 0)
+    if (make_way(succession, &err) < 0) { /* who asked may go on without what we know */
         log_warn("%s", err.text);
+        give_up_heir(succession);
+    }
     end_soon(succession);
 }
 
@@ -139,7 +177,7 @@ static void on_takeover(void *arg, struct control_call *call)
     struct succession *succession = arg;
     struct err err;
 
-    if (succession->stream >= 0 || succession->retired) {
+    if (succession->stream >= 0) {
         err_set(&err, -EBUSY, "another agent is taking over from agent %d just now", getpid());
         control_refuse(call, &err);
         return;
@@ -275,12 +313,6 @@ int succession_new(struct succession **out, const struct succession_parts *parts
         return err->code;
     *out = TAKE(succession);
     return 0;
-}
-
-static void free_event(struct event **event)
-{
-    if (*event)
-        event_free(TAKE(*event));
 }
 
 void succession_stop(struct succession *succession)

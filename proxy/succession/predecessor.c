@@ -169,7 +169,8 @@ int predecessor_learn(struct predecessor *predecessor, struct identity *identity
 {
     int result;
 
-    identity_pause(identity, true);
+    /* the place is to be ours now; if it has ended it is free anyway */
+    (void)!send(predecessor->client.fd, "\n", 1, MSG_NOSIGNAL);
     result = learn(predecessor, identity, names, sockets, err);
     identity_pause(identity, false);
     return result;
@@ -282,8 +283,6 @@ int predecessor_follow(struct predecessor *predecessor, struct event_base *base,
         event_add(predecessor->on_line, NULL) < 0 || event_add(predecessor->on_events, NULL) < 0)
         return err_set(err, -ENOMEM, "the control loop");
     event_active(predecessor->on_line, EV_READ, 0); /* lines that were read already */
-    /* the place is to be ours now; if it has ended it is free anyway */
-    (void)!send(predecessor->client.fd, "\n", 1, MSG_NOSIGNAL);
     return 0;
 }
 

@@ -133,10 +133,16 @@ static int outcome(const struct successor *successor, struct err *err)
                                : 0;
 }
 
+int successor_welcome(struct successor *successor, struct err *err)
+{
+    add_line(successor, json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid()));
+    flush(successor);
+    return outcome(successor, err);
+}
+
 int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
                    struct sockets *sockets, struct err *err)
 {
-    add_line(successor, json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid()));
     identity_each(identity, tell_process, successor);
     names_each(names, clock_ns(), tell_name, successor);
     flush(successor);

@@ -17,6 +17,8 @@ struct sockets;
 int successor_new(struct successor **out, int stream, struct err *err);
 void successor_free(struct successor **successor);
 
+/* It may go on as far as it can without what we know. */
+int successor_welcome(struct successor *successor, struct err *err);
 /* Tells what this agent knows, and from then on what becomes of its flows. */
 int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
                    struct sockets *sockets, struct err *err);
