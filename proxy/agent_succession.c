@@ -9,6 +9,7 @@
 #include "proxy/keeper/keeper.h"
 #include "proxy/kernel/backend.h"
 #include "proxy/kernel/ring.h"
+#include "proxy/kernel/ring_handover.h"
 #include "proxy/pods/existing.h"
 #include "proxy/pods/lifecycle.h"
 #include "proxy/pods/resolving.h"
@@ -64,9 +65,11 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
     int result;
 
     agent->predecessor = TAKE(*predecessor);
-    result =
-        predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets, err);
+    result = predecessor_learn(agent->predecessor, agent->identity, agent->names, agent->sockets,
+                               agent->ring, err);
     agent->awaits = false;
+    if (result == 0 && agent->ring)
+        ring_release(agent->ring); /* whose words wait there is known */
     existing_restored(agent->existing);
     if (result < 0)
         predecessor_free(&agent->predecessor); /* by which it lets go of its place */
@@ -106,17 +109,20 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
 {
     agent_step(agent);
     if (agent->ring)
-        ring_stop(agent->ring);
+        ring_pause(agent->ring);
     event_del(agent->on_record);
     event_del(agent->on_flow_end);
-    sockets_collect(agent->sockets);
     existing_free(&agent->existing);
-    identity_retire(agent->identity);
+    identity_retire(agent->identity); /* by which the last connections are known, which may speak */
+    if (agent->ring)
+        ring_hand_over(agent->ring);
+    sockets_collect(agent->sockets);
     sockets_step(agent->sockets);
     captures_end(agent->captures, "another agent goes on");
     agent->retired = true;
     bus_redirect(agent->bus, events, 1);
-    return successor_tell(successor, agent->identity, agent->names, agent->sockets, err);
+    return successor_tell(successor, agent->identity, agent->names, agent->sockets, agent->ring,
+                          err);
 }
 
 void agent_dismiss(struct agent *agent)

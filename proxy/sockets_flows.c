@@ -75,7 +75,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
         entry->tx = flow->tx;
         entry->rx = flow->rx;
         entry->closed_ns = clock_read_ns(CLOCK_BOOTTIME);
-        if (entry->unheard)
+        if (entry->unheard && !flow->goes_on)
             sockets_release(sockets, entry);
     }
 }

@@ -1,6 +1,5 @@
 /* What an agent knows of open sockets, for the agent that comes after it: the kernel tells of their
- * end only once, and it tells the new one. As JSON, so that versions may differ: what one does not
- * say the other takes for nothing. */
+ * end only once, and it tells the new one. */
 #include "proxy/sockets_handover.h"
 
 #include <errno.h>
@@ -9,52 +8,10 @@
 #include <string.h>
 
 #include "proxy/flow/refusal.h"
+#include "proxy/handover.h"
 #include "proxy/identity/identity.h"
 #include "proxy/pods/pods.h"
 #include "proxy/sockets_own.h"
-
-/* ---- numbers and addresses ---- */
-
-static json_t *address_out(const struct addr *addr)
-{
-    char text[2 * sizeof(addr->ip) + 1];
-
-    for (size_t i = 0; i < sizeof(addr->ip); i++)
-        snprintf(text + 2 * i, 3, "%02x", addr->ip[i]);
-    return json_pack("{s:s, s:i}", "ip", text, "port", (int)addr->port);
-}
-
-static bool address_in(const json_t *from, struct addr *out)
-{
-    const char *text = json_string_value(json_object_get(from, "ip"));
-    json_int_t port = json_integer_value(json_object_get(from, "port"));
-
-    if (!text || strlen(text) != 2 * sizeof(out->ip) ||
-        strspn(text, "0123456789abcdef") != 2 * sizeof(out->ip) || port < 0 || port > UINT16_MAX)
-        return false;
-    for (size_t i = 0; i < sizeof(out->ip); i++)
-        sscanf(text + 2 * i, "%2hhx", &out->ip[i]);
-    out->port = (uint16_t)port;
-    return true;
-}
-
-static uint64_t number(const json_t *from, const char *key)
-{
-    return (uint64_t)json_integer_value(json_object_get(from, key));
-}
-
-/* One of an enum's values; 0 for what we do not know. */
-static unsigned choice(const json_t *from, const char *key, unsigned max)
-{
-    uint64_t value = number(from, key);
-
-    return value < max ? (unsigned)value : 0;
-}
-
-static bool flag(const json_t *from, const char *key)
-{
-    return json_is_true(json_object_get(from, key));
-}
 
 /* ---- sockets ---- */
 
@@ -96,8 +53,8 @@ static json_t *row_of(const struct tracked *entry)
         "{s:I, s:o, s:o, s:i, s:I, s:I, s:I, s:o, s:i, s:i, s:i, s:b, s:b, s:b, s:b, "
         "s:I, s:I, s:I, "
         "s:I, s:i, s:i, s:s*, s:s*}",
-        "cookie", (json_int_t)entry->cookie, "src", address_out(&entry->src), "dst",
-        address_out(&entry->dst), "protocol", (int)entry->protocol, "pid",
+        "cookie", (json_int_t)entry->cookie, "src", handover_address(&entry->src), "dst",
+        handover_address(&entry->dst), "protocol", (int)entry->protocol, "pid",
         (json_int_t)(process ? process->pid : 0), "start_ns",
         (json_int_t)(process ? process->start_ns : 0), "pod",
         (json_int_t)(entry->pod ? entry->pod->cgroup_id : 0), "names", names_out(&entry->names),
@@ -133,28 +90,28 @@ void sockets_each(const struct sockets *sockets, void (*visit)(void *arg, json_t
 bool sockets_adopt(struct sockets *sockets, const json_t *row)
 {
     struct tracked like = {
-        .cookie = number(row, "cookie"),
-        .protocol = choice(row, "protocol", PROTOCOL_MAX),
-        .pod = pods_find(sockets->parts.pods, number(row, "pod")),
-        .route = choice(row, "route", ROUTE_MAX),
-        .visibility = choice(row, "visibility", VISIBILITY_MAX),
-        .opaque = choice(row, "opaque", OPAQUE_MAX),
-        .tls = (uint16_t)number(row, "tls"),
-        .unheard = flag(row, "unheard"),
-        .has_flow = flag(row, "has_flow"),
-        .flow_done = flag(row, "flow_done"),
-        .began_ns = number(row, "began_ns"),
-        .closed_ns = number(row, "closed_ns"),
-        .tx = number(row, "tx"),
-        .rx = number(row, "rx"),
-        .failure = (uint16_t)number(row, "failure"),
+        .cookie = handover_number(row, "cookie"),
+        .protocol = handover_choice(row, "protocol", PROTOCOL_MAX),
+        .pod = pods_find(sockets->parts.pods, handover_number(row, "pod")),
+        .route = handover_choice(row, "route", ROUTE_MAX),
+        .visibility = handover_choice(row, "visibility", VISIBILITY_MAX),
+        .opaque = handover_choice(row, "opaque", OPAQUE_MAX),
+        .tls = (uint16_t)handover_number(row, "tls"),
+        .unheard = handover_flag(row, "unheard"),
+        .has_flow = handover_flag(row, "has_flow"),
+        .flow_done = handover_flag(row, "flow_done"),
+        .began_ns = handover_number(row, "began_ns"),
+        .closed_ns = handover_number(row, "closed_ns"),
+        .tx = handover_number(row, "tx"),
+        .rx = handover_number(row, "rx"),
+        .failure = (uint16_t)handover_number(row, "failure"),
         .refused = refusal_find(json_string_value(json_object_get(row, "refused"))),
     };
     const char *error = json_string_value(json_object_get(row, "error"));
     struct tracked *entry;
 
-    if (!like.cookie || !address_in(json_object_get(row, "src"), &like.src) ||
-        !address_in(json_object_get(row, "dst"), &like.dst))
+    if (!like.cookie || !handover_read_address(json_object_get(row, "src"), &like.src) ||
+        !handover_read_address(json_object_get(row, "dst"), &like.dst))
         return false;
     if (sockets_find(sockets, like.cookie, &like.dst, like.src.port))
         return true; /* the kernel was faster */
@@ -163,15 +120,16 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
         like.error = strdup(error);
         like.incomplete = !like.error;
     }
-    entry = sockets_track(sockets, &like,
-                          identity_flow_begin(sockets->parts.identity, (uint32_t)number(row, "pid"),
-                                              number(row, "start_ns"), number(row, "pod")));
+    entry = sockets_track(
+        sockets, &like,
+        identity_flow_begin(sockets->parts.identity, (uint32_t)handover_number(row, "pid"),
+                            handover_number(row, "start_ns"), handover_number(row, "pod")));
     if (!entry) {
         names_found_fini(&like.names);
         free(like.error);
         return false;
     }
-    if (flag(row, "released"))
+    if (handover_flag(row, "released"))
         sockets_release(sockets, entry);
     return true;
 }
@@ -181,7 +139,7 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
 json_t *sockets_flow_row(const struct sockets_flow *flow)
 {
     return json_pack("{s:I, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:b, s:s, s:s*}", "cookie",
-                     (json_int_t)flow->cookie, "dst", address_out(&flow->dst), "src_port",
+                     (json_int_t)flow->cookie, "dst", handover_address(&flow->dst), "src_port",
                      (int)flow->src_port, "route", (int)flow->route, "visibility",
                      (int)flow->visibility, "opaque", (int)flow->opaque, "tx", (json_int_t)flow->tx,
                      "rx", (json_int_t)flow->rx, "goes_on", (int)flow->goes_on, "error",
@@ -191,19 +149,19 @@ json_t *sockets_flow_row(const struct sockets_flow *flow)
 bool sockets_flow_read(const json_t *row, struct sockets_flow *out)
 {
     struct sockets_flow flow = {
-        .cookie = number(row, "cookie"),
-        .src_port = (uint16_t)number(row, "src_port"),
-        .route = choice(row, "route", ROUTE_MAX),
-        .visibility = choice(row, "visibility", VISIBILITY_MAX),
-        .opaque = choice(row, "opaque", OPAQUE_MAX),
-        .tx = number(row, "tx"),
-        .rx = number(row, "rx"),
-        .goes_on = flag(row, "goes_on"),
+        .cookie = handover_number(row, "cookie"),
+        .src_port = (uint16_t)handover_number(row, "src_port"),
+        .route = handover_choice(row, "route", ROUTE_MAX),
+        .visibility = handover_choice(row, "visibility", VISIBILITY_MAX),
+        .opaque = handover_choice(row, "opaque", OPAQUE_MAX),
+        .tx = handover_number(row, "tx"),
+        .rx = handover_number(row, "rx"),
+        .goes_on = handover_flag(row, "goes_on"),
         .refused = refusal_find(json_string_value(json_object_get(row, "refused"))),
     };
     const char *error = json_string_value(json_object_get(row, "error"));
 
-    if (!flow.cookie || !address_in(json_object_get(row, "dst"), &flow.dst))
+    if (!flow.cookie || !handover_read_address(json_object_get(row, "dst"), &flow.dst))
         return false;
     snprintf(flow.error, sizeof(flow.error), "%s", error ? error : "");
     *out = flow;

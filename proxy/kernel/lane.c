@@ -1,6 +1,8 @@
 #include "proxy/kernel/lane.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -15,12 +17,12 @@ enum {
     STREAM_MOST = 4 << 20, /* ... of one stream, so that it does not take the others' room */
 };
 
-enum item_kind { ITEM_OPEN, ITEM_SAID, ITEM_KTLS, ITEM_PROCESS, ITEM_CLOSE };
+enum item_kind { ITEM_OPEN, ITEM_SAID, ITEM_KTLS, ITEM_PROCESS, ITEM_CLOSE, ITEM_MARK };
 
 struct item {
     uint32_t size; /* of all of it, a multiple of 8 */
     uint32_t kind;
-    struct seat *seat;
+    struct seat *seat; /* NULL: ITEM_MARK */
     union {
         struct lane_opening opening;
         struct {
@@ -50,6 +52,7 @@ struct lane {
     struct worker *worker;
     struct batch *filling; /* control thread only */
     atomic_size_t waiting; /* bytes on their way */
+    sem_t settled;         /* the worker has come to the mark */
     pthread_mutex_t lock;
     struct batch *first, **last; /* under lock */
     struct batch *spare;         /* under lock */
@@ -127,7 +130,8 @@ static struct item *put(struct lane *lane, enum item_kind kind, struct seat *sea
     item->kind = kind;
     item->seat = seat;
     atomic_fetch_add(&lane->waiting, whole);
-    atomic_fetch_add(&seat->waiting, whole);
+    if (seat)
+        atomic_fetch_add(&seat->waiting, whole);
     return item;
 }
 
@@ -146,22 +150,31 @@ static struct seat *make_seat(void)
     return seat;
 }
 
+void lane_refuse(struct lane *lane, const struct lane_opening *opening)
+{
+    struct process *process = opening->process;
+    struct stream_state *state = opening->state;
+
+    worker_expect(lane->worker);
+    worker_forget(lane->worker, opening->pod);
+    if (process)
+        identity_flow_end(lane->worker->parts.identity, &process);
+    stream_state_free(&state);
+}
+
 struct seat *lane_open(struct lane *lane, const struct lane_opening *opening)
 {
     struct seat *seat = make_seat();
     struct item *item = seat ? put(lane, ITEM_OPEN, seat, sizeof(item->opening)) : NULL;
-    struct process *process = opening->process;
 
-    worker_expect(lane->worker);
     if (!item) {
-        worker_forget(lane->worker, opening->pod);
-        if (process)
-            identity_flow_end(lane->worker->parts.identity, &process);
+        lane_refuse(lane, opening);
         if (seat)
             free(seat->last);
         free(seat);
         return NULL;
     }
+    worker_expect(lane->worker);
     item->opening = *opening;
     item->opening.pod = pod_ref(opening->pod);
     return seat;
@@ -222,6 +235,20 @@ void lane_close(struct lane *lane, struct seat *seat, const struct stream_closin
     push(lane, batch);
 }
 
+bool lane_settle(struct lane *lane, uint64_t until_ns)
+{
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
+                                   .tv_nsec = (long)(until_ns % 1000000000)};
+    bool marked = put(lane, ITEM_MARK, NULL, 0);
+    int code;
+
+    lane_send(lane);
+    do
+        code = marked ? sem_clockwait(&lane->settled, CLOCK_MONOTONIC, &until) : -1;
+    while (marked && code < 0 && errno == EINTR);
+    return code == 0;
+}
+
 /* ---- the worker's side ---- */
 
 static void open_flow(struct worker *worker, struct seat *seat, struct lane_opening *opening)
@@ -245,6 +272,9 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
     } else {
         worker_forget(worker, opening->pod);
     }
+    if (seat->flow && opening->state)
+        kernel_stream_resume(seat->flow, opening->state);
+    stream_state_free(&opening->state);
     pod_unref(&opening->pod);
 }
 
@@ -263,11 +293,13 @@ static void learn_process(struct worker *worker, const struct seat *seat, struct
         identity_flow_end(worker->parts.identity, &process);
 }
 
-static void handle(struct worker *worker, struct item *item)
+static void handle(struct lane *lane, struct item *item)
 {
+    struct worker *worker = lane->worker;
     struct seat *seat = item->seat;
 
-    atomic_fetch_sub(&seat->waiting, item->size);
+    if (seat)
+        atomic_fetch_sub(&seat->waiting, item->size);
     switch (item->kind) {
     case ITEM_OPEN:
         open_flow(worker, seat, &item->opening);
@@ -287,6 +319,9 @@ static void handle(struct worker *worker, struct item *item)
         break;
     case ITEM_CLOSE:
         close_flow(seat, &item->close);
+        break;
+    case ITEM_MARK:
+        sem_post(&lane->settled);
         break;
     }
 }
@@ -308,6 +343,7 @@ static void on_visit(struct worker *worker, struct worker_visit *visit)
     struct lane *lane = (struct lane *)visit;
     struct batch *batch;
 
+    (void)worker;
     pthread_mutex_lock(&lane->lock);
     batch = lane->first;
     lane->first = NULL;
@@ -322,7 +358,7 @@ static void on_visit(struct worker *worker, struct worker_visit *visit)
 
             at += item->size;
             atomic_fetch_sub(&lane->waiting, item->size);
-            handle(worker, item);
+            handle(lane, item);
         }
         give_back(lane, batch);
         batch = next;
@@ -339,6 +375,7 @@ struct lane *lane_new(struct worker *worker)
     lane->worker = worker;
     lane->last = &lane->first;
     pthread_mutex_init(&lane->lock, NULL);
+    sem_init(&lane->settled, 0, 0);
     return lane;
 }
 
@@ -362,5 +399,6 @@ void lane_free(struct lane **lane)
     free_all(gone->first);
     free_all(gone->spare);
     pthread_mutex_destroy(&gone->lock);
+    sem_destroy(&gone->settled);
     free(gone);
 }

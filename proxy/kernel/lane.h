@@ -22,7 +22,8 @@ struct lane_opening {
     struct process *process; /* taken; NULL: not known (yet) */
     struct pod *pod;         /* borrowed */
     bool accepted, midway;
-    uint64_t tx, rx, since_ns; /* midway: what had been said then; boot clock */
+    uint64_t tx, rx, since_ns;  /* midway: what had been said then; boot clock */
+    struct stream_state *state; /* taken; midway: where another agent stopped; NULL: unknown */
 };
 
 struct lane *lane_new(struct worker *worker); /* NULL: no memory */
@@ -31,6 +32,8 @@ void lane_free(struct lane **lane);
 
 /* A stream that limits_admit() let in. NULL: no memory, and its end was seen to. */
 struct seat *lane_open(struct lane *lane, const struct lane_opening *opening);
+/* As if there had been no memory. */
+void lane_refuse(struct lane *lane, const struct lane_opening *opening);
 /* A piece; lost: bytes before it that the agent lost. False: there is no room for it now. */
 bool lane_said(struct lane *lane, struct seat *seat, const struct abi_said *said, uint64_t lost);
 void lane_ktls(struct lane *lane, struct seat *seat, const struct abi_ktls *record);
@@ -40,3 +43,6 @@ void lane_process(struct lane *lane, struct seat *seat, struct process *process)
 void lane_close(struct lane *lane, struct seat *seat, const struct stream_closing *closing);
 /* What was put in since goes on its way. */
 void lane_send(struct lane *lane);
+/* The same, and waits until the worker has handled it; false: it has not by then (clock_ns()), or
+ * there is no memory. Once. */
+bool lane_settle(struct lane *lane, uint64_t until_ns);

@@ -1,4 +1,4 @@
-#include "proxy/kernel/ring.h"
+#include "proxy/kernel/ring_own.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -9,120 +9,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/identity/identity.h"
-#include "proxy/kernel/lane.h"
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
 #include "proxy/sockets.h"
 #include "proxy/worker.h"
 
 enum {
-    ROWS_FIRST = 256,
     TURN_PIECES = 8192,
+    LAST_TURNS = 64, /* more than the ring buffer holds */
     PAUSE_US = 2000, /* between turns: a wake-up for each piece would cost more than the piece */
 };
-
-/* A connection, by its socket's cookie, and when it began: a socket may connect again. */
-struct entry {
-    struct entry *next;      /* in its row */
-    struct entry *next_over; /* in ring->over */
-    uint64_t cookie, pod;
-    uint64_t began_ns; /* boot clock; 0: before anybody listened */
-    struct addr dst;
-    uint16_t src_port;
-    struct lane *lane;
-    struct seat *seat;
-    bool known; /* its process is */
-    bool over;
-    uint64_t over_ns;
-    uint64_t lost[ABI_DIRECTIONS];         /* bytes that its worker has not been told of */
-    struct abi_ktls *ktls[ABI_DIRECTIONS]; /* that what was said before is to come before */
-};
-
-struct ring {
-    struct ring_parts parts;
-    struct ring_buffer *buffer;
-    struct event *on_said, *pause_over;
-    struct entry **rows;
-    size_t rows_len, len;
-    struct entry *over;
-    struct lane **lanes; /* one a worker */
-    unsigned pieces;     /* of this turn */
-    bool held, stopped, draining;
-    uint64_t begun_ns;  /* boot clock */
-    uint64_t caught_ns; /* ... up to when connections are known */
-    struct ring_stats stats;
-};
-
-/* ---- by cookie ---- */
-
-static struct entry **row_of(struct entry **rows, size_t rows_len, uint64_t cookie)
-{
-    return &rows[cookie * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (rows_len - 1)];
-}
-
-/* The socket's connection at that time (boot clock). */
-static struct entry *find(const struct ring *ring, uint64_t cookie, uint64_t time_ns)
-{
-    struct entry *entry = *row_of(ring->rows, ring->rows_len, cookie), *found = NULL;
-
-    for (; entry; entry = entry->next)
-        if (entry->cookie == cookie && entry->began_ns <= time_ns &&
-            (!found || entry->began_ns > found->began_ns))
-            found = entry;
-    return found;
-}
-
-/* Without memory rows grow longer. */
-static void grow(struct ring *ring)
-{
-    size_t len = 2 * ring->rows_len;
-    struct entry **rows = ring->len < ring->rows_len ? NULL : calloc(len, sizeof(struct entry *));
-
-    if (!rows)
-        return;
-    for (size_t i = 0; i < ring->rows_len; i++)
-        while (ring->rows[i]) {
-            struct entry *entry = ring->rows[i], **row = row_of(rows, len, entry->cookie);
-
-            ring->rows[i] = entry->next;
-            entry->next = *row;
-            *row = entry;
-        }
-    free(ring->rows);
-    ring->rows = rows;
-    ring->rows_len = len;
-}
-
-static void insert(struct ring *ring, struct entry *entry)
-{
-    struct entry **row;
-
-    grow(ring);
-    row = row_of(ring->rows, ring->rows_len, entry->cookie);
-    entry->next = *row;
-    *row = entry;
-    ring->len++;
-}
-
-static void entry_free(struct entry **entry)
-{
-    struct entry *gone = TAKE(*entry);
-
-    for (size_t i = 0; i < ABI_DIRECTIONS; i++)
-        free(gone->ktls[i]);
-    free(gone);
-}
-
-static void forget(struct ring *ring, struct entry *entry)
-{
-    struct entry **at = row_of(ring->rows, ring->rows_len, entry->cookie);
-
-    while (*at != entry)
-        at = &(*at)->next;
-    *at = entry->next;
-    ring->len--;
-    entry_free(&entry);
-}
 
 /* ---- connections ---- */
 
@@ -180,11 +76,36 @@ static void refuse(const struct ring *ring, const struct origin *origin, enum li
         log_warn("%s", line);
 }
 
+struct entry *ring_open(struct ring *ring, const struct lane_opening *opening, uint64_t began_ns,
+                        const struct entry *before)
+{
+    struct entry *entry = calloc(1, sizeof(*entry));
+    struct lane *lane = before ? before->lane : least_busy(ring); /* told in order */
+    struct seat *seat = entry ? lane_open(lane, opening) : NULL;
+
+    if (!entry)
+        lane_refuse(lane, opening);
+    if (!seat) {
+        free(entry);
+        return NULL;
+    }
+    *entry = (struct entry){
+        .origin = opening->origin,
+        .began_ns = began_ns,
+        .accepted = opening->accepted,
+        .known = opening->process,
+        .lane = lane,
+        .seat = seat,
+    };
+    ring_insert(ring, entry);
+    return entry;
+}
+
 /* Takes process. before: the socket's connection before; NULL: there was none. */
 static void open_stream(struct ring *ring, const struct abi_socket *record, struct process *process,
                         struct pod *pod, const struct entry *before, bool midway)
 {
-    struct lane_opening opening = {
+    const struct lane_opening opening = {
         .origin = origin_of(record),
         .process = process,
         .pod = pod,
@@ -194,8 +115,7 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
         .rx = midway ? record->rx : 0,
         .since_ns = midway ? clock_read_ns(CLOCK_BOOTTIME) : 0,
     };
-    struct entry *entry = calloc(1, sizeof(*entry));
-    enum limit lacks = entry ? limits_admit(ring->parts.limits, pod) : LIMIT_MEMORY;
+    enum limit lacks = limits_admit(ring->parts.limits, pod);
 
     if (!opening.accepted)
         sockets_accepted(ring->parts.sockets, &opening.origin, process, pod);
@@ -204,29 +124,13 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
             refuse(ring, &opening.origin, lacks);
         if (process)
             identity_flow_end(ring->parts.identity, &process);
-        free(entry);
         return;
     }
-    *entry = (struct entry){
-        .cookie = record->cookie,
-        .pod = record->pod,
-        .began_ns = midway ? 0 : record->time_ns,
-        .dst = opening.origin.dst,
-        .src_port = record->src_port,
-        .known = process,
-    };
-    entry->lane = before ? before->lane : least_busy(ring); /* told in order */
-    entry->seat = lane_open(entry->lane, &opening);
-    if (!entry->seat) { /* no memory: lane_open() has ended what there was of it */
-        free(entry);
-        return;
-    }
-    insert(ring, entry);
-    ring->stats.opened++;
+    if (ring_open(ring, &opening, midway ? 0 : record->time_ns, before))
+        ring->stats.opened++;
 }
 
-/* When all that it said before was read. */
-static void note_over(struct ring *ring, struct entry *entry, uint64_t time_ns)
+void ring_note_over(struct ring *ring, struct entry *entry, uint64_t time_ns)
 {
     if (entry->over)
         return;
@@ -240,20 +144,20 @@ static bool is_same(const struct entry *entry, const struct abi_socket *record)
 {
     struct addr dst = addr_of(record->dst, record->dst_port);
 
-    return entry->src_port == record->src_port && entry->dst.port == dst.port &&
-           memcmp(entry->dst.ip, dst.ip, sizeof(dst.ip)) == 0;
+    return entry->origin.src.port == record->src_port && entry->origin.dst.port == dst.port &&
+           memcmp(entry->origin.dst.ip, dst.ip, sizeof(dst.ip)) == 0;
 }
 
 static void begin(struct ring *ring, const struct abi_socket *record, bool midway)
 {
     struct pod *pod = pods_find(ring->parts.pods, record->pod);
-    struct entry *before = find(ring, record->cookie, UINT64_MAX);
+    struct entry *before = ring_find(ring, record->cookie, UINT64_MAX);
     struct process *process = NULL;
 
     if (!pod || (before && (midway || (!before->over && is_same(before, record)))))
         return;
     if (before)
-        note_over(ring, before, record->time_ns);
+        ring_note_over(ring, before, record->time_ns);
     if (record->pid)
         process =
             identity_flow_begin(ring->parts.identity, record->pid, record->start_ns, record->pod);
@@ -277,14 +181,14 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         begin(ring, record, false);
     if (record->kind != ABI_SOCKET_CLOSE)
         return;
-    entry = find(ring, record->cookie, record->time_ns);
+    entry = ring_find(ring, record->cookie, record->time_ns);
     if (entry)
-        note_over(ring, entry, record->time_ns);
+        ring_note_over(ring, entry, record->time_ns);
 }
 
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record)
 {
-    struct entry *entry = ring->stopped ? NULL : find(ring, record->cookie, record->time_ns);
+    struct entry *entry = ring->stopped ? NULL : ring_find(ring, record->cookie, record->time_ns);
     struct abi_ktls **at =
         entry && record->direction < ABI_DIRECTIONS ? &entry->ktls[record->direction] : NULL;
 
@@ -309,9 +213,10 @@ static void pass_keys(struct entry *entry, uint64_t until_ns)
 
 static void learn_process(struct ring *ring, struct entry *entry, uint32_t pid)
 {
-    struct process *process = identity_flow_begin(ring->parts.identity, pid, 0, entry->pod);
+    struct process *process = identity_flow_begin(ring->parts.identity, pid, 0, entry->origin.pod);
 
     entry->known = true;
+    entry->origin.pid = pid;
     if (process)
         lane_process(entry->lane, entry->seat, process);
 }
@@ -351,14 +256,14 @@ static int on_said(void *arg, void *data, size_t len)
     ring->stats.bytes += said->len;
     ring->stats.lost += said->lost;
     ring->stats.denied += said->kind == ABI_SAID_DENIED;
-    if (said->time_ns >= ring->caught_ns || !find(ring, said->cookie, said->time_ns))
+    if (said->time_ns >= ring->caught_ns || !ring_find(ring, said->cookie, said->time_ns))
         catch_up(ring);
-    entry = find(ring, said->cookie, said->time_ns);
+    entry = ring_find(ring, said->cookie, said->time_ns);
     if (entry) {
         pass_on(ring, entry, said);
     } else {
         ring->stats.strays++;
-        ring->stats.lost += said->time_ns < ring->begun_ns ? said->len : 0;
+        ring->stats.lost += said->time_ns < ring->released_ns ? said->len : 0;
     }
     return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
 }
@@ -373,7 +278,7 @@ static void end(struct ring *ring, struct entry *entry)
     memcpy(closing.lost, entry->lost, sizeof(closing.lost));
     pass_keys(entry, UINT64_MAX);
     lane_close(entry->lane, entry->seat, &closing);
-    forget(ring, entry);
+    ring_forget(ring, entry);
 }
 
 static void end_those_over(struct ring *ring)
@@ -386,12 +291,13 @@ static void end_those_over(struct ring *ring)
     }
 }
 
-void ring_drain(struct ring *ring)
+/* False: there is more. */
+static bool drain(struct ring *ring)
 {
     bool all;
 
     if (ring->held || ring->stopped || ring->draining)
-        return; /* from within: what it would read is about to be */
+        return true; /* from within: what it would read is about to be */
     ring->draining = true;
     ring->pieces = 0;
     all = ring_buffer__consume(ring->buffer) >= 0;
@@ -400,14 +306,31 @@ void ring_drain(struct ring *ring)
         end_those_over(ring);
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
-    if (!all)
+    return all;
+}
+
+void ring_drain(struct ring *ring)
+{
+    if (!drain(ring))
         event_active(ring->on_said, EV_READ, 0);
 }
 
 void ring_release(struct ring *ring)
 {
+    if (!ring->held || ring->stopped)
+        return;
     ring->held = false;
+    ring->released_ns = clock_read_ns(CLOCK_BOOTTIME);
     ring_drain(ring);
+}
+
+void ring_pause(struct ring *ring)
+{
+    for (int i = 0; i < LAST_TURNS && !drain(ring); i++)
+        ;
+    ring->held = true;
+    event_del(ring->on_said);
+    event_del(ring->pause_over);
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *arg)
@@ -440,11 +363,9 @@ int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
         return err_set(err, -ENOMEM, "the kernel route");
     ring->parts = *parts;
     ring->held = parts->held;
-    ring->begun_ns = clock_read_ns(CLOCK_BOOTTIME);
-    ring->rows_len = ROWS_FIRST;
-    ring->rows = calloc(ring->rows_len, sizeof(struct entry *));
+    ring->released_ns = parts->held ? UINT64_MAX : clock_read_ns(CLOCK_BOOTTIME);
     ring->lanes = calloc(parts->workers_len, sizeof(struct lane *));
-    if (!ring->rows || !ring->lanes)
+    if (ring_rows_init(ring) < 0 || !ring->lanes)
         return err_set(err, -ENOMEM, "the kernel route");
     for (unsigned i = 0; i < parts->workers_len; i++)
         if (!(ring->lanes[i] = lane_new(parts->workers[i])))
@@ -466,6 +387,7 @@ void ring_stop(struct ring *ring)
     if (ring->stopped)
         return;
     ring_release(ring);
+    ring_drain(ring);
     for (size_t i = 0; i < ring->rows_len; i++)
         while (ring->rows[i])
             end(ring, ring->rows[i]);
@@ -490,7 +412,7 @@ void ring_free(struct ring **ring)
         event_free(gone->pause_over);
     ring_buffer__free(gone->buffer);
     free(gone->lanes);
-    free(gone->rows);
+    ring_rows_fini(gone);
     free(gone);
 }
 

@@ -3,8 +3,8 @@
  * Control thread. Connections of the kernel route come as records of sockets, in a ring buffer of
  * their own (../identity/); what they say is copied here, once, into batches for the worker that
  * has the stream. What a worker cannot take in time is lost, and counted for its stream. Called by:
- * agent.c, identity.c (records), its own loop (bytes). Leads to:   stream.c. The kernel's side:
- * bpf/say.h. */
+ * agent.c, identity.c (records), its own loop (bytes). Leads to:   stream.c; ring_handover.c. The
+ * kernel's side: bpf/say.h. */
 #pragma once
 
 #include <event2/event.h>
@@ -48,6 +48,9 @@ void ring_on_ktls(struct ring *ring, const struct abi_ktls *record);
 /* All is known that an agent before us had: until then what was said waits, for nobody could tell
  * whose it is. */
 void ring_release(struct ring *ring);
+/* Takes in what was said so far, then nothing any more, for it is another's to read; but
+ * connections are followed until ring_hand_over() (ring_handover.h). */
+void ring_pause(struct ring *ring);
 /* Takes in what was said so far: then what was closed before is over, too. */
 void ring_drain(struct ring *ring);
 

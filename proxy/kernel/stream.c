@@ -169,6 +169,12 @@ static void read_plain(struct flow *flow, bool up, struct span bytes)
         feed(flow, up, bytes);
 }
 
+void stream_read_again(struct flow *flow, bool up, struct span bytes)
+{
+    if (bytes.len)
+        read_plain(flow, up, bytes);
+}
+
 /* Whether what the kernel could not read is HTTP all the same, and so tells why. */
 static bool may_tell_why(struct flow *flow, const struct abi_said *said, struct span bytes)
 {
@@ -325,6 +331,8 @@ void kernel_stream_closed(struct flow *flow, const struct stream_closing *closin
     for (unsigned i = 0; i < ABI_DIRECTIONS; i++)
         if (closing->lost[i])
             lose(flow, (i == ABI_TX) != flow->stream->opening.accepted, closing->lost[i]);
+    if (closing->state)
+        kernel_stream_leave(flow, closing->state);
     flow_watched(flow);
 }
 

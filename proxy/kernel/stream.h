@@ -10,6 +10,7 @@
 
 #include "base/span.h"
 #include "bpf/abi.h"
+#include "policy/facts.h"
 
 struct flow;
 struct flow_event;
@@ -23,10 +24,31 @@ struct stream_opening {
     uint64_t since_ns;  /* ... what was said before, boot clock, is counted already */
 };
 
+/* What the next agent must know of it to read on where this one stopped. */
+struct stream_state {
+    bool known;    /* else nothing is: it is read from the next head on */
+    unsigned kind; /* of stream_own.h */
+    enum visibility visibility;
+    enum opaque opaque;
+    uint64_t tx, rx;   /* so far */
+    uint32_t requests; /* likewise */
+    unsigned unowed;   /* as struct stream has it */
+    unsigned awaited;  /* answers to requests that were told */
+    uint64_t heads;    /* ... of these, to a HEAD: bits, from the oldest on */
+    struct stream_state_side {
+        bool ktls, heard, waits;
+        uint64_t at;
+        uint8_t *kept; /* what was read of a head that is not whole */
+        size_t kept_len;
+    } up, down;
+};
+void stream_state_free(struct stream_state **state);
+
 struct stream_closing {
     uint64_t time_ns;              /* boot clock */
     uint64_t lost[ABI_DIRECTIONS]; /* bytes at its end */
     bool goes_on;                  /* its program has not closed it: nobody listens any more */
+    struct stream_state *state;    /* ... to be written down, borrowed; NULL: for nobody */
 };
 
 /* NULL: no memory. */
@@ -40,6 +62,9 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
 /* Its program hands a direction's keys to the kernel. */
 void kernel_stream_ktls(struct flow *flow, const struct abi_ktls *record);
 void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing);
+/* Writes down what there is for whom it goes on with; and goes on with what another one did. */
+void kernel_stream_leave(const struct flow *flow, struct stream_state *out);
+void kernel_stream_resume(struct flow *flow, const struct stream_state *from);
 /* What was seen of its handshake, into a process_tls. */
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
 /* What is spoken, for `sessions`. */

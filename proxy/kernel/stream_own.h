@@ -52,6 +52,8 @@ static inline bool stream_hears_answers(const struct stream *stream)
 
 /* It is nothing that can be read, from here on; told, and judged. */
 void stream_turns_opaque(struct flow *flow, enum opaque why);
+/* What was said and counted before, of a head that is not whole. */
+void stream_read_again(struct flow *flow, bool up, struct span bytes);
 /* What is said, and was counted. */
 void stream_take(struct flow *flow, const struct abi_said *said, struct span bytes);
 

@@ -14,6 +14,7 @@
 #include "proxy/control/client.h"
 #include "proxy/identity/identity.h"
 #include "proxy/dns/names.h"
+#include "proxy/kernel/ring_handover.h"
 #include "proxy/sockets_handover.h"
 
 enum { LEARN_MS = 35000, READ_SIZE = 65536 };
@@ -138,7 +139,7 @@ static void learn_process(const json_t *row, struct identity *identity)
 }
 
 static int learn(struct predecessor *predecessor, struct identity *identity, struct names *names,
-                 struct sockets *sockets, struct err *err)
+                 struct sockets *sockets, struct ring *ring, struct err *err)
 {
     for (;;) {
         json_t *line = NULL;
@@ -157,6 +158,8 @@ static int learn(struct predecessor *predecessor, struct identity *identity, str
             learn_name(row, names);
         else if ((row = json_object_get(line, "socket")))
             sockets_adopt(sockets, row);
+        else if (ring && (row = json_object_get(line, "stream")))
+            ring_take_over(ring, row);
         last = json_is_true(json_object_get(line, "yours"));
         json_decref(line);
         if (last)
@@ -165,13 +168,14 @@ static int learn(struct predecessor *predecessor, struct identity *identity, str
 }
 
 int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
-                      struct names *names, struct sockets *sockets, struct err *err)
+                      struct names *names, struct sockets *sockets, struct ring *ring,
+                      struct err *err)
 {
     int result;
 
     /* the place is to be ours now; if it has ended it is free anyway */
     (void)!send(predecessor->client.fd, "\n", 1, MSG_NOSIGNAL);
-    result = learn(predecessor, identity, names, sockets, err);
+    result = learn(predecessor, identity, names, sockets, ring, err);
     identity_pause(identity, false);
     return result;
 }

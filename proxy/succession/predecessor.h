@@ -14,6 +14,7 @@ struct predecessor;
 struct bus_producer;
 struct identity;
 struct names;
+struct ring;
 struct sockets;
 
 /* Whether an agent runs at this runtime directory that predecessor_ask() would make way. -EBUSY,
@@ -21,16 +22,17 @@ struct sockets;
 int predecessor_would(const char *runtime_dir, bool replace, bool *would, struct err *err);
 /* Asks the agent that runs at this runtime directory to make way. One that is ending does;
  * one that serves does so if `replace`, and refuses else. 0 with *out NULL: none runs. From success
- * on it accepts nothing: the pods wait for us. But it reads what the kernel tells, which two cannot,
- * so we do not, until predecessor_learn() has returned. */
+ * on it accepts nothing: the pods wait for us. But it reads what the kernel tells, which two
+ * cannot, so we do not, until predecessor_learn() has returned. */
 int predecessor_ask(struct predecessor **out, const char *runtime_dir, bool replace,
                     struct err *err);
 void predecessor_free(struct predecessor **predecessor);
 
 /* Has it give us its place, and learns what it knows, until it says that nothing of its is in our
- * way any more. */
+ * way any more. ring: NULL: there is no kernel route. */
 int predecessor_learn(struct predecessor *predecessor, struct identity *identity,
-                      struct names *names, struct sockets *sockets, struct err *err);
+                      struct names *names, struct sockets *sockets, struct ring *ring,
+                      struct err *err);
 /* Follows it on base until it ends: its events go to producer, what becomes of its flows to
  * sockets. All borrowed. */
 int predecessor_follow(struct predecessor *predecessor, struct event_base *base,

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "proxy/identity/identity.h"
 #include "proxy/dns/names.h"
+#include "proxy/kernel/ring_handover.h"
 #include "proxy/sockets_handover.h"
 
 /* It takes up its pods before it listens. */
@@ -119,6 +120,12 @@ static void tell_socket(void *arg, json_t *row)
     flush_much(arg);
 }
 
+static void tell_stream(void *arg, json_t *row)
+{
+    add_line(arg, json_pack("{s:o}", "stream", row));
+    flush_much(arg);
+}
+
 static void tell_flow(void *arg, const struct sockets_flow *flow)
 {
     struct successor *successor = arg;
@@ -141,12 +148,14 @@ int successor_welcome(struct successor *successor, struct err *err)
 }
 
 int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
-                   struct sockets *sockets, struct err *err)
+                   struct sockets *sockets, struct ring *ring, struct err *err)
 {
     identity_each(identity, tell_process, successor);
     names_each(names, clock_ns(), tell_name, successor);
     flush(successor);
     sockets_each(sockets, tell_socket, successor);
+    if (ring)
+        ring_each_handed(ring, tell_stream, successor);
     flush(successor);
     sockets_retire(sockets, tell_flow, successor);
     return outcome(successor, err);

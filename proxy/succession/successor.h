@@ -11,6 +11,7 @@
 struct successor;
 struct identity;
 struct names;
+struct ring;
 struct sockets;
 
 /* Takes stream, as control_take_stream() gave it. */
@@ -19,9 +20,10 @@ void successor_free(struct successor **successor);
 
 /* It may go on as far as it can without what we know. */
 int successor_welcome(struct successor *successor, struct err *err);
-/* Tells what this agent knows, and from then on what becomes of its flows. */
+/* Tells what this agent knows, and from then on what becomes of its flows. ring: handed over, or
+ * NULL. */
 int successor_tell(struct successor *successor, struct identity *identity, struct names *names,
-                   struct sockets *sockets, struct err *err);
+                   struct sockets *sockets, struct ring *ring, struct err *err);
 /* That was all: it may begin. */
 int successor_begin(struct successor *successor, struct err *err);
 /* Readable when it wants the place, or is gone; borrowed. */

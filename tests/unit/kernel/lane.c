@@ -11,6 +11,7 @@
 
 #include "proxy/kernel/lane.h"
 
+#include "base/clock.h"
 #include "proxy/dns/names.h"
 #include "proxy/limits.h"
 #include "proxy/sockets.h"
@@ -92,26 +93,41 @@ static int end(void **state)
     return 0;
 }
 
-static struct seat *open_seat(void)
+/* As another agent left it, or NULL. */
+static struct seat *open_again(struct stream_state *left)
 {
     const struct lane_opening opening = {
         .origin = {.dst = {.ip = {[10] = 0xff, [11] = 0xff, 203, 0, 113, 10}, .port = 80}},
         .pod = &pod,
+        .midway = left,
+        .state = left,
     };
 
     assert_int_equal(limits_admit(&limits, &pod), LIMIT_NONE);
     return lane_open(lane, &opening);
 }
 
-static bool say(struct seat *seat, uint64_t lost, struct span bytes)
+static struct seat *open_seat(void)
+{
+    return open_again(NULL);
+}
+
+static bool hear(struct seat *seat, enum abi_direction direction, uint8_t flags, uint64_t lost,
+                 struct span bytes)
 {
     static struct abi_said said;
 
     said.kind = ABI_SAID_BYTES;
-    said.flags = ABI_SAID_BEGINS;
+    said.direction = direction;
+    said.flags = flags;
     said.len = (uint32_t)bytes.len;
     memcpy(said.bytes, bytes.data, bytes.len);
     return lane_said(lane, seat, &said, lost);
+}
+
+static bool say(struct seat *seat, uint64_t lost, struct span bytes)
+{
+    return hear(seat, ABI_TX, ABI_SAID_BEGINS, lost, bytes);
 }
 
 static bool ask(struct seat *seat, uint64_t lost, unsigned number)
@@ -194,6 +210,70 @@ static void what_has_no_room_is_lost(void **state)
     sem_destroy(&is_there);
 }
 
+static struct stream_state *leave(struct seat *seat)
+{
+    struct stream_state *left = calloc(1, sizeof(*left));
+
+    assert_non_null(left);
+    lane_close(lane, seat, &(struct stream_closing){.time_ns = 1, .goes_on = true, .state = left});
+    assert_true(lane_settle(lane, clock_ns() + UINT64_C(10000000000)));
+    return left;
+}
+
+/* Each request is told once: one whose answer is to come here, one within whose head it goes over
+ * there, as is one that comes afterwards. */
+static void it_is_read_on_where_it_was_left(void **state)
+{
+    struct span answer = BYTES("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    struct seat *seat = open_seat();
+    struct stream_state *left;
+
+    (void)state;
+    assert_true(ask(seat, 0, 0));
+    assert_true(say(seat, 0, BYTES("GET /1 HT")));
+    left = leave(seat);
+    assert_int_equal(heard, 1);
+    assert_true(left->known);
+    assert_int_equal(left->awaited, 1);
+    assert_int_equal(left->up.kept_len, 9);
+    seat = open_again(left);
+    assert_non_null(seat);
+    assert_true(hear(seat, ABI_TX, 0, 0, BYTES("TP/1.1\r\nHost: a.example\r\n\r\n")));
+    assert_true(
+        hear(seat, ABI_RX, ABI_SAID_BEGINS, 0, answer)); /* which belongs to what was told */
+    assert_true(hear(seat, ABI_RX, ABI_SAID_BEGINS, 0, answer));
+    assert_true(ask(seat, 0, 2));
+    assert_true(hear(seat, ABI_RX, ABI_SAID_BEGINS, 0, answer));
+    close_seat(seat);
+    finish();
+    assert_int_equal(heard, 3);
+    assert_int_equal(out_of_order, 0);
+    assert_int_equal(closed, 2);
+    assert_string_equal(error, "");
+}
+
+/* Within a body its end is not known there: with the next head it goes on. */
+static void within_a_body_the_next_head_is_waited_for(void **state)
+{
+    struct seat *seat = open_seat();
+    struct stream_state *left;
+
+    (void)state;
+    assert_true(say(
+        seat, 0, BYTES("POST /0 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 30\r\n\r\n0123")));
+    left = leave(seat);
+    assert_true(left->known);
+    assert_true(left->up.waits);
+    seat = open_again(left);
+    assert_true(hear(seat, ABI_TX, 0, 0, BYTES("GET /9 HTTP/1.1\r\n\r\n012")));
+    assert_true(ask(seat, 0, 1));
+    close_seat(seat);
+    finish();
+    assert_int_equal(heard, 2);
+    assert_int_equal(out_of_order, 0);
+    assert_string_equal(error, "");
+}
+
 static void a_worker_may_end_first(void **state)
 {
     struct seat *seat = open_seat();
@@ -212,6 +292,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_comes_in_order, begin, end),
         cmocka_unit_test_setup_teardown(what_has_no_room_is_lost, begin, end),
+        cmocka_unit_test_setup_teardown(it_is_read_on_where_it_was_left, begin, end),
+        cmocka_unit_test_setup_teardown(within_a_body_the_next_head_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(a_worker_may_end_first, begin, end),
     };
 
