@@ -291,6 +291,6 @@ void carried_end(struct flow *flow, struct carried **carried, uint64_t duration_
         event->error = flow_event_text(event, span_of_text(error));
     else if (!event->error)
         event->error = unread(one);
-    event->time_ns = flow_event_now();
+    event->time_ns = report_now(flow);
     report_emit(flow, &one->event);
 }

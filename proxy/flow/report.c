@@ -3,11 +3,19 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "events/verdict.h"
 #include "policy/jwt.h"
 #include "proxy/flow/finding.h"
 #include "proxy/flow/steps.h"
 #include "proxy/kernel/stream.h"
+
+uint64_t report_now(const struct flow *flow)
+{
+    uint64_t now = flow_event_now();
+
+    return flow->said_ns ? now - clock_read_ns(CLOCK_BOOTTIME) + flow->said_ns : now;
+}
 
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)
 {
@@ -16,6 +24,7 @@ struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind
 
     if (!event)
         return NULL;
+    event->time_ns = report_now(flow);
     event->src = facts->where.src;
     event->dst = facts->where.dst;
     event->socket_cookie = facts->where.socket_cookie;

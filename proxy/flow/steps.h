@@ -104,5 +104,7 @@ void report_policy(const struct flow *flow, enum policy_point point,
                    const struct policy_verdict *verdict, const struct facts_request *request);
 /* The flow is over: sockets.c tells the close, with what became of it here. */
 void report_done(struct flow *flow);
+/* The wall clock's time of what is being told: now, or when it was said. */
+uint64_t report_now(const struct flow *flow);
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);
 void report_emit(const struct flow *flow, struct flow_event **event);

@@ -3,9 +3,11 @@
 CONNECTIONS is what kernel_handover.py has written. What is missing of a connection must be told with its close, as bytes that
 were lost, or be among LOST bytes that agents count. DEATHS has a line for each agent that was killed: from when to when (boot clock) it was
 alive: what it knew and had not told is lost with it, so of connections that lived then only the order is looked at. """
-import collections, json, re, sys
+import calendar, collections, json, re, sys, time
 
 REQUEST = 40  # bytes, at least
+SLACK = 20 * 10**6  # the clocks are read one after the other
+OFF = max(time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME) for _ in range(9))
 connections = {}
 for line in open(sys.argv[1]):
     one = json.loads(line)
@@ -15,11 +17,13 @@ lost_bytes = int(sys.argv[3])
 faults, shown = collections.Counter(), []
 events = collections.defaultdict(list)  # by port: what was told, in order
 for line in open(sys.argv[2]):
-    for kind, event in json.loads(line).items():
+    all_ = json.loads(line)
+    for kind, event in all_.items():
         if kind == "lost_events":
             faults["lost events"] += 1
             shown.append(line)
         if kind in ("process_connect", "process_http", "process_close") and event["route"] == "kernel":
+            event["time"] = all_["time"]
             events[event["socket"]["sport"], event["socket"]["cookie"]].append((kind, event))
 
 told, closed = collections.defaultdict(list), {}
@@ -29,6 +33,11 @@ def fault(what, about):
     faults[what] += 1
     if faults[what] <= 3:
         shown.append(f"{what}: {json.dumps(about)[:1500]}")
+
+
+def when(text):
+    second = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+    return second * 10**9 + int(text[20:-1].ljust(9, "0")) - OFF
 
 
 def short(event):
@@ -49,6 +58,7 @@ for key, list_ in events.items():
             if not lives:  # who was killed may have read its request
                 fault("an answer to nothing", short(event))
         elif kind == "process_http":
+            event["at"] = when(event.pop("time"))
             name = event["path"].rsplit("-", 1)[0]
             told[event["path"]].append(event)
     if name:
@@ -59,6 +69,9 @@ for name, one in connections.items():
     before = [path for path in one["paths"] if len(told[path]) > 1]
     if before:
         fault("told twice", before)
+    if any(not one["begun"] - SLACK <= event["at"] <= one["closed"] + SLACK
+           for path in one["paths"] for event in told[path]):
+        fault("told of another time", one)
     if any(begun < one["closed"] and one["begun"] < ended for begun, ended in lives):
         continue
     whole += 1
