@@ -185,6 +185,7 @@ static void tell_close(struct sockets *sockets, struct tracked *entry)
 void sockets_release(struct sockets *sockets, struct tracked *entry)
 {
     entry->released = true;
+    entry->waits_ns = clock_read_ns(CLOCK_BOOTTIME);
     *sockets->released_tail = entry;
     sockets->released_tail = &entry->next_released;
     if (!sockets->beyond)
@@ -327,6 +328,22 @@ void sockets_collect(struct sockets *sockets)
     sockets->beyond = NULL;
 }
 
+void sockets_heard(struct sockets *sockets, uint64_t until_ns)
+{
+    sockets->heard_ns = until_ns;
+}
+
+/* A record of the kernel's may be read long after it was made, as what was said is: so it is from
+ * here on that its flow is waited for. */
+static uint64_t due_ns(const struct sockets *sockets, struct tracked *entry, uint64_t now)
+{
+    if (!entry->has_flow || entry->flow_done)
+        return 0;
+    if (entry->route == ROUTE_KERNEL && sockets->heard_ns <= entry->closed_ns)
+        entry->waits_ns = now;
+    return entry->waits_ns + flow_wait_ns;
+}
+
 static void sweep(struct sockets *sockets);
 
 int sockets_step(struct sockets *sockets)
@@ -336,7 +353,7 @@ int sockets_step(struct sockets *sockets)
 
     while (*at && *at != sockets->beyond) {
         struct tracked *entry = *at;
-        uint64_t due = entry->has_flow && !entry->flow_done ? entry->closed_ns + flow_wait_ns : 0;
+        uint64_t due = due_ns(sockets, entry, now);
 
         if (due > now) {
             next = due < next ? due : next;
@@ -429,6 +446,7 @@ int sockets_new(struct sockets **out, const struct sockets_parts *parts, struct 
         return err_set(err, -ENOMEM, "table of sockets");
     sockets->parts = *parts;
     sockets->sweep_len = SWEEP_MIN;
+    sockets->heard_ns = UINT64_MAX;
     sockets->released_tail = &sockets->released;
     sockets->done_tail = &sockets->done;
     pthread_mutex_init(&sockets->lock, NULL);

@@ -2,10 +2,9 @@
  * as the kernel tells it: TCP and UDP, looked into or not.
  *
  * A socket's close is told when the program has closed it and, where it was looked into, its flow
- * is done and has told what it saw; at most half a second later. Control thread only, but for
- * sockets_flow_done.
- * Called by:  identity.c (records), agent.c, flow/flow.c (what became of a flow).
- * The kernel's side: bpf/sockops.bpf.c, sockets.bpf.c. */
+ * is done and has told what it saw; at most half a second after it could have. Control thread only,
+ * but for sockets_flow_done. Called by:  identity.c (records), agent.c, flow/flow.c (what became of
+ * a flow). The kernel's side: bpf/sockops.bpf.c, sockets.bpf.c. */
 #pragma once
 
 #include <stdint.h>
@@ -84,6 +83,9 @@ void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);
  * belong to one of them must be seen to: connections that wait to be accepted, datagrams in our
  * listeners. */
 void sockets_collect(struct sockets *sockets);
+/* What was said on the kernel route before this time (boot clock) is with its workers: until then a
+ * close is not told whose flow is yet to hear it. UINT64_MAX, as in the beginning: nobody reads. */
+void sockets_heard(struct sockets *sockets, uint64_t until_ns);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */
 int sockets_step(struct sockets *sockets);

@@ -30,6 +30,7 @@ struct tracked {
     uint16_t tls_version; /* as in struct sockets_flow */
     const char *tls_cipher;
     bool incomplete; /* there was no memory for an error */
+    uint64_t waits_ns; /* boot clock: since when a released one waits for its flow alone */
     struct tracked *next_released;
 };
 
@@ -42,6 +43,7 @@ struct sockets {
     /* Set: the sockets are another agent's, and what becomes of flows is told there. */
     void (*pass_on)(void *arg, const struct sockets_flow *flow);
     void *pass_on_arg;
+    uint64_t heard_ns; /* sockets_heard() */
     int wake_fd;
     pthread_mutex_t lock;
     struct sockets_flow *done, **done_tail; /* under lock */

@@ -68,7 +68,7 @@ static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_
     uint64_t next = UINT64_MAX;
 
     for (struct table_entry *entry = identity->table.ended; entry; entry = entry->next) {
-        uint64_t due = entry->exit_ns + exit_wait_ns;
+        uint64_t due = entry->read_ns + exit_wait_ns;
 
         if (!entry->waits)
             continue;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "proxy/pods/pods.h"
 
 enum {
@@ -95,6 +96,7 @@ static void handle_exit(struct identity *identity, const struct abi_process *rec
         return; /* older than its pod's registration; or told by two last threads at once */
     entry->exit_code = record->exit_code;
     entry->exit_ns = record->time_ns;
+    entry->read_ns = clock_read_ns(CLOCK_BOOTTIME);
     entry->waits = entry->told;
     table_end(&identity->table, entry);
     /* before the count of flows is looked at: see identity_flow_end */

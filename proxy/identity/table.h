@@ -17,6 +17,7 @@ struct table_entry {
     bool waits; /* its exit is yet to be told */
     uint32_t exit_code;
     uint64_t exit_ns; /* boot clock */
+    uint64_t read_ns; /* ... when the kernel's record of it was read */
     struct table_entry *next;
 };
 

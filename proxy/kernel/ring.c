@@ -16,7 +16,8 @@
 
 enum {
     TURN_PIECES = 8192,
-    LAST_TURNS = 64, /* more than the ring buffer holds */
+    LAST_TURNS = 64,     /* more than the ring buffer holds */
+    SLACK_NS = 10000000, /* pieces of several processors come in an order that is not quite that */
     PAUSE_US = 2000, /* between turns: a wake-up for each piece would cost more than the piece */
 };
 
@@ -252,6 +253,7 @@ static int on_said(void *arg, void *data, size_t len)
     if (len < offsetof(struct abi_said, bytes) ||
         said->len > len - offsetof(struct abi_said, bytes) || said->direction >= ABI_DIRECTIONS)
         return 0;
+    ring->read_ns = said->time_ns;
     ring->stats.pieces++;
     ring->stats.bytes += said->len;
     ring->stats.lost += said->lost;
@@ -281,12 +283,19 @@ static void end(struct ring *ring, struct entry *entry)
     ring_forget(ring, entry);
 }
 
-static void end_those_over(struct ring *ring)
+/* All was read that was said before. */
+static void end_those_over(struct ring *ring, uint64_t heard_ns)
 {
-    while (ring->over) {
-        struct entry *entry = ring->over;
+    struct entry **at = &ring->over;
 
-        ring->over = entry->next_over;
+    while (*at) {
+        struct entry *entry = *at;
+
+        if (entry->over_ns > heard_ns) {
+            at = &entry->next_over;
+            continue;
+        }
+        *at = entry->next_over;
         end(ring, entry);
     }
 }
@@ -294,16 +303,20 @@ static void end_those_over(struct ring *ring)
 /* False: there is more. */
 static bool drain(struct ring *ring)
 {
+    uint64_t heard_ns;
     bool all;
 
     if (ring->held || ring->stopped || ring->draining)
         return true; /* from within: what it would read is about to be */
     ring->draining = true;
     ring->pieces = 0;
+    heard_ns = clock_read_ns(CLOCK_BOOTTIME);
     all = ring_buffer__consume(ring->buffer) >= 0;
     ring->draining = false;
-    if (all)
-        end_those_over(ring);
+    if (!all)
+        heard_ns = ring->read_ns - SLACK_NS;
+    end_those_over(ring, heard_ns);
+    sockets_heard(ring->parts.sockets, heard_ns);
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
     return all;
@@ -378,6 +391,7 @@ int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
     ring->pause_over = evtimer_new(parts->base, on_pause_over, ring);
     if (!ring->on_said || !ring->pause_over || event_add(ring->on_said, NULL) < 0)
         return err_set(err, -ENOMEM, "the kernel route");
+    sockets_heard(parts->sockets, 0);
     *out = TAKE(ring);
     return 0;
 }
@@ -394,6 +408,7 @@ void ring_stop(struct ring *ring)
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
     ring->stopped = true;
+    sockets_heard(ring->parts.sockets, UINT64_MAX);
     event_del(ring->on_said);
     event_del(ring->pause_over);
 }

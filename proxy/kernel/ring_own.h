@@ -38,6 +38,7 @@ struct ring {
     bool held, stopped, draining;
     uint64_t released_ns; /* boot clock: when it was not held any more; UINT64_MAX: it is */
     uint64_t caught_ns;   /* ... up to when connections are known */
+    uint64_t read_ns;     /* ... when the latest piece was said */
     struct ring_stats stats;
 };
 

@@ -9,6 +9,7 @@
 
 ROUNDS=${FULL:+20}
 ROUNDS=${ROUNDS:-6}
+KILLS=$((ROUNDS / 2))
 
 read -r port <<<"$(free_ports 1)"
 NGINX_CONNECTIONS=4096
@@ -22,6 +23,7 @@ pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name pod --ports al
 
 ask_status() { sallyport status --runtime-dir "$T/run" -o json | jq "$1"; }
 is_another() { local pid; pid=$(ask_status .pid) && [ "$pid" != "$1" ]; }
+now() { /usr/bin/python3 -c 'import time; print(time.clock_gettime_ns(time.CLOCK_BOOTTIME))'; }
 events_now() { wc -l <"$EVENTS"; }
 has_more() { [ "$(events_now)" -ge $((seen + 1000)) ]; }
 more() { seen=$(events_now); wait_for 30 has_more; }
@@ -66,5 +68,24 @@ lost=$((lost + $(ask_status .kernel_route.bytes_lost)))
 for pid in "${agents[@]}"; do wait_for 40 dead "$pid"; done
 judge "$ROUNDS in another's place" replaced
 
+# ---- killed -------------------------------------------------------------------
+
+: >"$EVENTS"
+: >"$T/lives"
+began=$(now)
+begin_load killed
+lost=0
+for ((round = 0; round < KILLS; round++)); do
+    more
+    agent_down KILL
+    echo "$began $(now)" >>"$T/lives"
+    sleep 0.5 # of connections of which no agent has heard
+    agent_up 7>&-
+    began=$(now)
+done
+more
+end_load
+lost=$(ask_status .kernel_route.bytes_lost)
+judge "$KILLS killed" killed "$T/lives"
 pods remove pod
 agent_down

@@ -8,6 +8,21 @@
 
 #include "tests/unit/proxy/sockets_bed.h"
 
+static uint64_t later_ms; /* what the clocks are put on by */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = __real_clock_gettime(clock, now);
+    uint64_t ns = (uint64_t)now->tv_nsec + later_ms * 1000000;
+
+    now->tv_sec += (time_t)(ns / 1000000000);
+    now->tv_nsec = (long)(ns % 1000000000);
+    return result;
+}
+
 static void what_is_not_looked_into_is_told_as_the_kernel_says(void **state)
 {
     (void)state;
@@ -93,25 +108,60 @@ static void a_connect_that_failed_says_how(void **state)
 
 static void a_flow_is_waited_for_half_a_second(void **state)
 {
-    struct abi_socket record = record_of(ABI_SOCKET_CLOSE, 1, 443);
-
     (void)state;
     connects(1, 443);
     accepted(1, 443);
-    record.time_ns -= 400 * 1000000ull;
-    sockets_on_record(sockets, &record);
+    closes(1, 443, 0, 0, 0);
+    later_ms += 400;
     assert_in_range(step(), 1, 100);
     expect_told("connect 1 proxy\n");
     connects(2, 443);
     accepted(2, 443);
-    record = record_of(ABI_SOCKET_CLOSE, 2, 443);
-    record.time_ns -= 500 * 1000000ull;
-    sockets_on_record(sockets, &record);
+    closes(2, 443, 0, 0, 0);
     assert_in_range(step(), 1, 100); /* the first one's time goes on */
-    expect_told("connect 2 proxy\nclose 2 proxy 0/0\n");
-    flow_done(2, 443, ""); /* too late: nobody is there any more */
-    assert_in_range(step(), 1, 100);
+    later_ms += 100;
+    assert_in_range(step(), 1, 400);
+    expect_told("connect 2 proxy\nclose 1 proxy 0/0\n");
+    flow_done(1, 443, ""); /* too late: nobody is there any more */
+    assert_in_range(step(), 1, 400);
     expect_told("");
+}
+
+/* Nobody was there to read it. */
+static void a_record_that_is_read_late_is_waited_for_as_long(void **state)
+{
+    struct abi_socket record = record_of(ABI_SOCKET_CLOSE, 1, 443);
+
+    (void)state;
+    record.time_ns -= 2000 * 1000000ull;
+    connects(1, 443);
+    accepted(1, 443);
+    sockets_on_record(sockets, &record);
+    assert_in_range(step(), 400, 500);
+    flow_done(1, 443, "");
+    assert_int_equal(step(), -1);
+    expect_told("connect 1 proxy\nclose 1 proxy 0/0\n");
+}
+
+static void what_is_yet_to_be_heard_is_waited_for(void **state)
+{
+    struct abi_socket record = record_of(ABI_SOCKET_CONNECT, 1, 81);
+
+    (void)state;
+    sockets_heard(sockets, 0);
+    record.flags = ABI_SOCKET_KERNEL;
+    sockets_on_record(sockets, &record);
+    accepted(1, 81);
+    record = record_of(ABI_SOCKET_CLOSE, 1, 81);
+    sockets_on_record(sockets, &record);
+    later_ms += 2000;
+    assert_in_range(step(), 1, 500);
+    sockets_heard(sockets, record.time_ns + 1);
+    assert_in_range(step(), 1, 500); /* its worker has it now */
+    expect_told("connect 1 kernel\n");
+    later_ms += 500;
+    assert_int_equal(step(), -1);
+    expect_told("close 1 kernel 0/0\n");
 }
 
 /* An agent before us has let go of it. */
@@ -286,6 +336,8 @@ int main(void)
         with(a_connect_that_failed_says_how),
         with(a_refused_connect_says_so_at_least),
         with(a_flow_is_waited_for_half_a_second),
+        with(a_record_that_is_read_late_is_waited_for_as_long),
+        with(what_is_yet_to_be_heard_is_waited_for),
         with(one_that_goes_on_waits_for_who_listens_now),
         with(an_accept_between_collect_and_step_is_waited_for),
         with(what_is_released_after_collect_waits_for_the_next_step),
