@@ -11,6 +11,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 enum {
     TICK_MS = 20,
     CACHE_LINE = 64,
@@ -365,6 +367,21 @@ void bus_flush(struct bus *bus)
 {
     pthread_mutex_lock(&bus->lock);
     wait_flushed(bus);
+    pthread_mutex_unlock(&bus->lock);
+}
+
+void bus_flush_within(struct bus *bus, unsigned ms)
+{
+    uint64_t until_ns = clock_ns() + ms * UINT64_C(1000000), wanted;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
+                                   .tv_nsec = (long)(until_ns % 1000000000)};
+
+    pthread_mutex_lock(&bus->lock);
+    wanted = ++bus->flush_wanted;
+    wake(bus);
+    while (bus->flush_done < wanted &&
+           pthread_cond_clockwait(&bus->flushed, &bus->lock, CLOCK_MONOTONIC, &until) == 0)
+        ;
     pthread_mutex_unlock(&bus->lock);
 }
 

@@ -51,3 +51,5 @@ void bus_emit(struct bus_producer *producer, struct flow_event **event);
 /* Waits until all that was emitted before this call is written and flushed. Any thread but the
  * event thread. */
 void bus_flush(struct bus *bus);
+/* The same, at most ms milliseconds: for who must not hang with a reader. */
+void bus_flush_within(struct bus *bus, unsigned ms);

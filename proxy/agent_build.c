@@ -269,7 +269,8 @@ static void on_begin(void *arg, const struct identity_begin *begin)
 {
     struct agent *agent = arg;
 
-    doors_on_exec(agent->doors, begin->pid, begin->netns_cookie);
+    if (!agent->made_way) /* else the next one looks where they are (agent_adopt()) */
+        doors_on_exec(agent->doors, begin->pid, begin->netns_cookie);
     if (agent->lifecycle)
         lifecycle_on_begin(agent->lifecycle, begin);
 }

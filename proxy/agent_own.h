@@ -45,6 +45,7 @@ struct agent {
     struct event *on_record, *on_flow_end, *on_flow_done, *step_due;
     int sockets_due; /* as sockets_step() said */
     struct predecessor *predecessor;
+    struct successor *successor; /* borrowed, of one that is retired */
     bool draining;
     bool awaits;   /* agent_await() */
     bool made_way; /* pods are another agent's */

@@ -22,7 +22,7 @@
 
 /* Until what waits in the listeners' queues is accepted, and programs have asked whom they are
  * connected to. */
-enum { OLDER_SECONDS = 60 };
+enum { OLDER_SECONDS = 60, FLUSH_MS = 1000 };
 
 static void on_older_due(evutil_socket_t fd, short what, void *arg)
 {
@@ -60,6 +60,15 @@ void agent_await(struct agent *agent)
     identity_pause(agent->identity, true);
 }
 
+/* It may have begun elsewhere since its pod was taken up. */
+static void meet_process(void *arg, const struct process *process, bool told)
+{
+    struct agent *agent = arg;
+
+    if (told && process->pod)
+        doors_meet(agent->doors, process->pid);
+}
+
 int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct err *err)
 {
     int result;
@@ -70,6 +79,7 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
     agent->awaits = false;
     if (result == 0 && agent->ring)
         ring_release(agent->ring); /* whose words wait there is known */
+    identity_each(agent->identity, meet_process, agent);
     existing_restored(agent->existing);
     if (result < 0)
         predecessor_free(&agent->predecessor); /* by which it lets go of its place */
@@ -104,6 +114,15 @@ void agent_make_way(struct agent *agent)
     agent->made_way = true;
 }
 
+/* What they told comes before. */
+static void pass_on(void *arg, const struct sockets_flow *flows)
+{
+    struct agent *agent = arg;
+
+    bus_flush_within(agent->bus, FLUSH_MS);
+    successor_tell_flows(agent->successor, flows);
+}
+
 int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
                  struct err *err)
 {
@@ -121,6 +140,8 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     captures_end(agent->captures, "another agent goes on");
     agent->retired = true;
     bus_redirect(agent->bus, events, 1);
+    agent->successor = successor;
+    sockets_retire(agent->sockets, pass_on, agent);
     return successor_tell(successor, agent->identity, agent->names, agent->sockets, agent->ring,
                           err);
 }

@@ -23,6 +23,8 @@
 
 enum { SWEEP_MIN = 4096, DNS_PORT = 53 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
+/* What an agent says that is ending comes when that gets round to it. */
+static const uint64_t elsewhere_wait_ns = 5000 * 1000000ull;
 static const uint64_t nobodys_ns = 600 * 1000000000ull;
 
 static int by_key(const void *a, const void *b)
@@ -341,7 +343,7 @@ static uint64_t due_ns(const struct sockets *sockets, struct tracked *entry, uin
         return 0;
     if (entry->route == ROUTE_KERNEL && sockets->heard_ns <= entry->closed_ns)
         entry->waits_ns = now;
-    return entry->waits_ns + flow_wait_ns;
+    return entry->waits_ns + (entry->elsewhere ? elsewhere_wait_ns : flow_wait_ns);
 }
 
 static void sweep(struct sockets *sockets);

@@ -62,7 +62,7 @@ void sockets_refused(struct sockets *sockets, const struct origin *origin, int e
 /* What became of a flow. It is made, by malloc, when the flow begins, so that it can be told
  * however short memory is then. */
 struct sockets_flow {
-    struct sockets_flow *next; /* private to sockets.c */
+    struct sockets_flow *next; /* in a list; set by sockets.c */
     uint64_t cookie;
     struct addr dst;
     uint16_t src_port;
@@ -90,8 +90,9 @@ void sockets_heard(struct sockets *sockets, uint64_t until_ns);
  * -1 when none waits. */
 int sockets_step(struct sockets *sockets);
 /* Another agent follows the sockets from now on (sockets_handover.h): nothing is told here any
- * more, and sockets_step() calls pass_on(arg, flow) for what becomes of flows. */
+ * more, and sockets_collect() calls pass_on(arg, flows) for what becomes of flows: a list of them,
+ * by next. */
 void sockets_retire(struct sockets *sockets,
-                    void (*pass_on)(void *arg, const struct sockets_flow *flow), void *arg);
+                    void (*pass_on)(void *arg, const struct sockets_flow *flows), void *arg);
 /* Tells all that is open as closed; for take-down. */
 void sockets_finish(struct sockets *sockets);

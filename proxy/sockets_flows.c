@@ -91,12 +91,12 @@ void sockets_take_done(struct sockets *sockets)
     sockets->done = NULL;
     sockets->done_tail = &sockets->done;
     pthread_mutex_unlock(&sockets->lock);
+    if (done && sockets->pass_on)
+        sockets->pass_on(sockets->pass_on_arg, done);
     while (done) {
         struct sockets_flow *next = done->next;
 
-        if (sockets->pass_on)
-            sockets->pass_on(sockets->pass_on_arg, done);
-        else
+        if (!sockets->pass_on)
             apply(sockets, done);
         free(done);
         done = next;
@@ -104,7 +104,7 @@ void sockets_take_done(struct sockets *sockets)
 }
 
 void sockets_retire(struct sockets *sockets,
-                    void (*pass_on)(void *arg, const struct sockets_flow *flow), void *arg)
+                    void (*pass_on)(void *arg, const struct sockets_flow *flows), void *arg)
 {
     sockets->pass_on = pass_on;
     sockets->pass_on_arg = arg;

@@ -100,6 +100,7 @@ bool sockets_adopt(struct sockets *sockets, const json_t *row)
         .unheard = handover_flag(row, "unheard"),
         .has_flow = handover_flag(row, "has_flow"),
         .flow_done = handover_flag(row, "flow_done"),
+        .elsewhere = handover_choice(row, "route", ROUTE_MAX) != ROUTE_KERNEL,
         .began_ns = handover_number(row, "began_ns"),
         .closed_ns = handover_number(row, "closed_ns"),
         .tx = handover_number(row, "tx"),

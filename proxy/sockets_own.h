@@ -21,6 +21,7 @@ struct tracked {
     uint16_t tls; /* of an older one, where the kernel encrypts: the version; else 0 */
     bool unheard; /* the kernel's record was lost, and so may be that of its end */
     bool has_flow, flow_done;
+    bool elsewhere; /* its flow is an agent's before us */
     bool released;
     uint64_t began_ns, closed_ns; /* boot clock */
     uint64_t tx, rx;
@@ -29,7 +30,7 @@ struct tracked {
     const char *refused;  /* how the program refused our certificate: static, or NULL */
     uint16_t tls_version; /* as in struct sockets_flow */
     const char *tls_cipher;
-    bool incomplete; /* there was no memory for an error */
+    bool incomplete;   /* there was no memory for an error */
     uint64_t waits_ns; /* boot clock: since when a released one waits for its flow alone */
     struct tracked *next_released;
 };
@@ -41,7 +42,7 @@ struct sockets {
     struct tracked *released, **released_tail; /* by the time they were */
     struct tracked *beyond; /* the first of `released` that the step must not tell yet */
     /* Set: the sockets are another agent's, and what becomes of flows is told there. */
-    void (*pass_on)(void *arg, const struct sockets_flow *flow);
+    void (*pass_on)(void *arg, const struct sockets_flow *flows);
     void *pass_on_arg;
     uint64_t heard_ns; /* sockets_heard() */
     int wake_fd;

@@ -17,7 +17,7 @@
 #include "proxy/kernel/ring_handover.h"
 #include "proxy/sockets_handover.h"
 
-enum { LEARN_MS = 35000, READ_SIZE = 65536 };
+enum { LEARN_MS = 35000, READ_SIZE = 65536, EVENTS_FIRST = 256 };
 
 struct predecessor {
     struct client client; /* what it knows, what becomes of flows */
@@ -182,35 +182,6 @@ int predecessor_learn(struct predecessor *predecessor, struct identity *identity
 
 /* ---- until it ends ---- */
 
-static void learn_flow(struct predecessor *predecessor, const json_t *row)
-{
-    struct sockets_flow *flow = malloc(sizeof(*flow));
-
-    if (flow && sockets_flow_read(row, flow))
-        sockets_flow_done(predecessor->sockets, &flow);
-    free(flow);
-}
-
-static void on_line(evutil_socket_t fd, short what, void *arg)
-{
-    struct predecessor *predecessor = arg;
-    json_t *line = NULL;
-    struct err err;
-    int result;
-
-    (void)fd;
-    (void)what;
-    do { /* more lines may have come by the same read */
-        result = client_read_line(&predecessor->client, 0, &line, &err);
-        if (result <= 0)
-            break;
-        learn_flow(predecessor, json_object_get(line, "flow"));
-        json_decref(line);
-    } while (result > 0);
-    if (result == 0 || (result < 0 && result != -ETIMEDOUT))
-        event_del(predecessor->on_line);
-}
-
 /* True: go on. */
 static bool read_frames(struct predecessor *predecessor)
 {
@@ -253,25 +224,65 @@ static bool make_room(struct predecessor *predecessor)
     return true;
 }
 
-static void on_events(evutil_socket_t fd, short what, void *arg)
+/* Whether there was anything. */
+static bool read_events(struct predecessor *predecessor)
 {
-    struct predecessor *predecessor = arg;
     ssize_t n = -1;
     bool room = make_room(predecessor);
 
-    (void)what;
     if (room)
-        n = recv(fd, predecessor->frames + predecessor->len, predecessor->size - predecessor->len,
-                 MSG_DONTWAIT);
+        n = recv(predecessor->events_fd, predecessor->frames + predecessor->len,
+                 predecessor->size - predecessor->len, MSG_DONTWAIT);
     if (!room || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         event_del(predecessor->on_events);
-        return;
+        return false;
     }
-    if (n > 0) {
-        predecessor->len += (size_t)n;
-        if (!read_frames(predecessor))
-            event_del(predecessor->on_events);
-    }
+    if (n < 0)
+        return false;
+    predecessor->len += (size_t)n;
+    if (read_frames(predecessor))
+        return true;
+    event_del(predecessor->on_events);
+    return false;
+}
+
+static void on_events(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    read_events(arg);
+}
+
+static void learn_flow(struct predecessor *predecessor, const json_t *row)
+{
+    struct sockets_flow *flow = malloc(sizeof(*flow));
+
+    if (flow && sockets_flow_read(row, flow))
+        sockets_flow_done(predecessor->sockets, &flow);
+    free(flow);
+}
+
+static void on_line(evutil_socket_t fd, short what, void *arg)
+{
+    struct predecessor *predecessor = arg;
+    json_t *line = NULL;
+    struct err err;
+    int result;
+
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < EVENTS_FIRST && !predecessor_is_over(predecessor); i++)
+        if (!read_events(predecessor))
+            break; /* what a flow told comes before what became of it */
+    do {           /* more lines may have come by the same read */
+        result = client_read_line(&predecessor->client, 0, &line, &err);
+        if (result <= 0)
+            break;
+        learn_flow(predecessor, json_object_get(line, "flow"));
+        json_decref(line);
+    } while (result > 0);
+    if (result == 0 || (result < 0 && result != -ETIMEDOUT))
+        event_del(predecessor->on_line);
 }
 
 int predecessor_follow(struct predecessor *predecessor, struct event_base *base,

@@ -126,11 +126,10 @@ static void tell_stream(void *arg, json_t *row)
     flush_much(arg);
 }
 
-static void tell_flow(void *arg, const struct sockets_flow *flow)
+void successor_tell_flows(struct successor *successor, const struct sockets_flow *flows)
 {
-    struct successor *successor = arg;
-
-    add_line(successor, json_pack("{s:o}", "flow", sockets_flow_row(flow)));
+    for (; flows; flows = flows->next)
+        add_line(successor, json_pack("{s:o}", "flow", sockets_flow_row(flows)));
     flush(successor);
 }
 
@@ -157,7 +156,6 @@ int successor_tell(struct successor *successor, struct identity *identity, struc
     if (ring)
         ring_each_handed(ring, tell_stream, successor);
     flush(successor);
-    sockets_retire(sockets, tell_flow, successor);
     return outcome(successor, err);
 }
 

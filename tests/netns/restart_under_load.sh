@@ -85,5 +85,9 @@ expect_eq "each connect is told once" "$connections" "$(told '.process_connect.p
 expect_eq "each close is told once" "$connections" "$(told '.process_close.process.pod.name == "load"')"
 expect_eq "with what was seen" "$connections" \
     "$(told '.process_close.process.pod.name == "load" and .process_close.visibility == "terminated"')"
+expect_eq "told behind their connection's close" 0 "$(jq -n 'reduce (inputs | to_entries[0] |
+    {what: .key, cookie: .value.socket?.cookie?} | select(.cookie)) as $told ({};
+    if $told.what == "process_close" then .closed[$told.cookie] = true
+    elif .closed[$told.cookie] then .behind += 1 else . end) | .behind // 0' "$EVENTS")"
 expect_eq "those of the old flow" 4 "$(told '.process_http.process.pod.name == "cart"')"
 wait_for 10 is_told '.process_exit.process.pod.name == "load"'
