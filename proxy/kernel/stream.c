@@ -234,9 +234,9 @@ void stream_take(struct flow *flow, const struct abi_said *said, struct span byt
         side->waits = false;
     if (side->waits && said->kind != ABI_SAID_DENIED)
         side->missed += bytes.len;
-    if (!bytes.len || (side->waits && said->kind != ABI_SAID_DENIED))
+    if (said->kind != ABI_SAID_DENIED && (!bytes.len || side->waits))
         return;
-    if (!(said->flags & ABI_SAID_RECORDS))
+    if (bytes.len && !(said->flags & ABI_SAID_RECORDS))
         note_visible(flow, side, said->flags & ABI_SAID_KTLS);
     if (said->kind == ABI_SAID_DENIED) {
         read_denied(flow, up, said, bytes);

@@ -18,6 +18,8 @@ static void refuse(struct flow *flow, struct exchange *exchange, const char *rea
 
 /* ---- why ---- */
 
+static const char http2_unread[] = "it is HTTP/2, the heads of which the kernel cannot read";
+
 static bool has(struct span text, const char *what)
 {
     return memmem(text.data, text.len, what, strlen(what));
@@ -25,10 +27,14 @@ static bool has(struct span text, const char *what)
 
 /* What of a request that policies allow the kernel does not decide (README "Which requests go
  * there"): a phrase. */
-static const char *why_undecided(const struct facts_request *request)
+static const char *why_undecided(const struct flow *flow, const struct facts_request *request)
 {
     static const char *const spellings[] = {"//", "/.", "%", "\\", ";"};
 
+    if (flow->stream->kind == STREAM_HTTP2)
+        return http2_unread;
+    if (flow->tunnel.host[0])
+        return "it goes through a tunnel";
     if (span_equal(request->method, BYTES("CONNECT")))
         return "it asks for a tunnel";
     if (request->upgrade.len)
@@ -96,7 +102,7 @@ void stream_deny(struct flow *flow, const struct facts_request *request)
     verdict_request(flow, request, &decision);
     if (decision.verdict != VERDICT_DENY) {
         exchange_begin(flow, &stream->unexplained, request);
-        stream->why_unexplained = why_undecided(request);
+        stream->why_unexplained = why_undecided(flow, request);
         return;
     }
     stream->explained = true;
@@ -130,7 +136,8 @@ void stream_denied(struct flow *flow)
     struct stream *stream = flow->stream;
 
     if (!stream_has_denied(stream))
-        verdict_unexplained(flow, "no request was seen in it", NULL);
+        verdict_unexplained(
+            flow, stream->kind == STREAM_HTTP2 ? http2_unread : "no request was seen in it", NULL);
     tell_unexplained(flow, stream->explained);
     stream->explained = false;
 }

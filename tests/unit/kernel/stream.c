@@ -6,6 +6,7 @@
 
 #define NO_RULE        "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 #define UNDECIDED(why) "no rule denies it, but the kernel route could not decide it: " why
+#define HTTP2_UNREAD   UNDECIDED("it is HTTP/2, the heads of which the kernel cannot read")
 #define TOGETHER       "not sent: in one send with what was refused"
 #define ODD(text)                                                                                  \
     {                                                                                              \
@@ -316,6 +317,20 @@ static const struct row {
          "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"
          "policy deny reset visibility: what was to leave could not be read as it was said\n"
          "closed plaintext error: " BY_RULE "what was to leave could not be read as it was said\n"},
+    {"... and nobody knows what it is", .policy = NO_RULE, .whole = true,
+     .pieces = {UP(GET("/fine")),
+                {ABI_TX, BYTES(""), ABI_SAID_UNSEEN | ABI_SAID_AGAIN | ABI_SAID_HELD,
+                 .denied = true}},
+     .want =
+         "policy deny reset visibility: what was to leave could not be read as it was said\n"
+         "GET a.example /fine #1 plaintext error: " BY_RULE
+         "what was to leave could not be read as it was said\n"
+         "closed plaintext error: " BY_RULE "what was to leave could not be read as it was said\n"},
+    {"refused, for it is HTTP/2", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ABI_SAID_BEGINS,
+                 .denied = true}},
+     .want = "policy deny reject visibility: " HTTP2_UNREAD "\n"
+             "closed plaintext error: denied: " HTTP2_UNREAD "\n"},
     {"a head without an end", .whole = true,
      .pieces = {UP(
          "GET /a " KEEPS F4 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16)},
@@ -362,13 +377,18 @@ static void begin(const struct row *row)
     hearing_opens(row->accepted, row->midway);
 }
 
+static bool is_piece(const struct piece *piece)
+{
+    return piece->bytes.len || piece->keys || piece->denied;
+}
+
 static void check(const struct row *row)
 {
     uint64_t said[ABI_DIRECTIONS] = {0};
 
     hearing_closes();
     assert_string_equal(heard, row->want);
-    for (const struct piece *piece = row->pieces; piece->bytes.len || piece->keys; piece++)
+    for (const struct piece *piece = row->pieces; is_piece(piece); piece++)
         said[piece->direction] +=
             piece->skipped + piece->lost + (piece->flags & ABI_SAID_AGAIN ? 0 : piece->bytes.len);
     assert_int_equal(heard_tx, said[ABI_TX]);
@@ -381,7 +401,7 @@ static void whole_pieces_are_told(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         print_message("  %s\n", rows[i].name);
         begin(&rows[i]);
-        for (const struct piece *piece = rows[i].pieces; piece->bytes.len || piece->keys; piece++)
+        for (const struct piece *piece = rows[i].pieces; is_piece(piece); piece++)
             hears(piece);
         check(&rows[i]);
     }
@@ -409,7 +429,7 @@ static void wherever_pieces_are_cut(void **state)
                 const struct piece *pieces = rows[i].pieces;
 
                 begin(&rows[i]);
-                for (size_t at = 0; pieces[at].bytes.len || pieces[at].keys; at++)
+                for (size_t at = 0; is_piece(&pieces[at]); at++)
                     if (at == n)
                         hears_in_two(&pieces[at], cut);
                     else
@@ -425,7 +445,7 @@ static void byte_by_byte(void **state)
         if (rows[i].whole)
             continue;
         begin(&rows[i]);
-        for (const struct piece *piece = rows[i].pieces; piece->bytes.len || piece->keys; piece++) {
+        for (const struct piece *piece = rows[i].pieces; is_piece(piece); piece++) {
             struct piece one = *piece;
 
             one.bytes.len = piece->keys ? 0 : 1;
