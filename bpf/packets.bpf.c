@@ -26,6 +26,7 @@ enum {
     TURNS_MAX = 1 << 14, /* that a CPU waits for another: a millisecond or so */
     TCP_WORD = 4,
     WINDOW_MAX = 1 << 30, /* RFC 7323 section 2.3: nothing beyond is of this connection */
+    UNREADABLE = ~0u,     /* where a packet's bytes begin that nobody can find: find_bytes() */
 };
 
 static __always_inline bool hear_turn(struct hearing *hearing, struct speech_side *side)
@@ -140,7 +141,8 @@ static __always_inline __u32 find_next(struct __sk_buff *skb, struct tcphdr *tcp
     return sizeof(*v6);
 }
 
-/* Where the packet's bytes begin; 0: there are none. */
+/* Where the packet's bytes begin; 0: there are none; UNREADABLE: it is one of TCP's, wrapped up in
+ * headers that nobody knows here, or encrypted (IPsec, tunnels that a route leads into). */
 static __always_inline __u32 find_bytes(struct __sk_buff *skb, struct tcphdr *tcp)
 {
     __u32 at = find_next(skb, tcp), words;
@@ -148,7 +150,7 @@ static __always_inline __u32 find_bytes(struct __sk_buff *skb, struct tcphdr *tc
     if (!at) {
         at = find_tcp(skb);
         if (!at || bpf_skb_load_bytes(skb, at, tcp, sizeof(*tcp)))
-            return 0;
+            return UNREADABLE;
     }
     words = tcp->doff;
     at += words * TCP_WORD;
@@ -197,7 +199,7 @@ static __always_inline void hear_packet(struct __sk_buff *skb, struct speech *sp
     struct speech_side *side = &speech->sides[ABI_RX];
     struct waiting waiting = {.speech = speech};
 
-    if (!at)
+    if (!at || at == UNREADABLE)
         return;
     bpf_loop(TURNS_MAX, take_turn, &waiting, 0);
     if (!waiting.taken)
@@ -304,6 +306,24 @@ static __always_inline bool is_judged_now(struct speech *speech)
     return is_judged_speech(speech);
 }
 
+/* Whether a packet may leave that cannot be read: what send.bpf.c heard of it may not be what is in
+ * it. */
+static __always_inline bool leave_unread(struct __sk_buff *skb, struct speech *speech, bool heard)
+{
+    struct hearing hearing = {.from = skb, .speech = speech, .side = LEAVING};
+    struct speech_side *side = &speech->sides[LEAVING];
+
+    if (!speech->found)
+        spelling_is_fresh(speech, LEAVING);
+    if (!is_judged_speech(speech) || (heard && !speech->whole))
+        return true;
+    hear_begin(side, 0);
+    side->refusal = HEAR_UNSEEN;
+    hear_end(&hearing, side);
+    end_held(&speech->origin);
+    return false;
+}
+
 /* refused: once and for all. heard: by send.bpf.c. */
 static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk,
                                       struct speech *speech, bool refused, bool heard)
@@ -315,6 +335,8 @@ static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk
         return true;
     if (refused)
         return false;
+    if (at == UNREADABLE)
+        return leave_unread(skb, speech, heard);
     if (!heard) {
         end = own_end(sk, speech, &tcp, at, end);
         speech->sides[ABI_TX].keyed = speech->leaves && end == at; /* ktls.bpf.c reads that */

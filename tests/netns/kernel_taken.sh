@@ -13,6 +13,13 @@ for ns in IN_POD IN_UPSTREAM; do # without cookies, for both
     declare -n in=$ns
     "${in[@]}" sysctl -qw net.ipv4.tcp_fastopen=0x207
 done
+# what goes to 2001:db8:5::66 is put into packets for ::5, which takes it out of them
+WRAPPED=2001:db8:5::66
+ip -n "$UPSTREAM" address add $WRAPPED/128 dev lo nodad
+"${IN_UPSTREAM[@]}" sysctl -qw net.ipv6.conf.all.seg6_enabled=1 net.ipv6.conf.eth0.seg6_enabled=1
+{ ip -n "$UPSTREAM" route add 2001:db8:5::5/128 encap seg6local action End.DT6 table 255 dev eth0 &&
+    ip -n "$POD" route add $WRAPPED/128 encap seg6 mode encap.red segs 2001:db8:5::5 dev eth0; } 2>"$T/no_route" ||
+    ip -n "$POD" route add unreachable $WRAPPED/128 # not every kernel has that
 mkdir "$T/got"
 background "${IN_UPSTREAM[@]}" "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_taken_origin.py" "$T/origin.sock" "$T/got"
 wait_for 20 test -S "$T/origin.sock"
@@ -25,7 +32,7 @@ metadata: {name: cart}
 spec:
   route: kernel
   egress:
-  - toCIDR: [203.0.113.0/24, "2001:db8:2::10/128"]
+  - toCIDR: [203.0.113.0/24, "2001:db8:2::10/128", "$WRAPPED/128"]
     toPorts:
     - ports: [{port: "80", endPort: 82}]
       rules: {http: [{path: "$1"}, {path: "/Xdenied.*"}]}
@@ -99,6 +106,7 @@ fast_open_connect_again sent whole told
 simultaneous EACCES whole told
 ipv6 EACCES whole told
 mapped EACCES whole told
+wrapped ECONNABORTED whole told
 mptcp EPERM
 repair EACCES whole told
 upper_layer EACCES whole told
@@ -116,9 +124,9 @@ mapfile -t ways < <(cut -d' ' -f1 "$T/wanted")
 mapfile -t words < <(cd "$HERE" && /usr/bin/python3 -c 'import kernel_taken_words as words; print(*words.WORDS, sep="\n")')
 printf '%s EACCES whole told\n' "${words[@]}" >>"$T/wanted"
 "${IN_CART[@]}" "${ways[@]}" "${words[@]}" >"$T/out"
-grep ' no_uring' "$T/out" || true # and why
+grep -E ' no_(uring|route)' "$T/out" || true # and why
 sed -i -E 's/^mptcp E.*/mptcp EPERM/' "$T/out" # not every kernel has it
-awk 'NR == FNR { wanted[$1] = $0; next } / no_uring| no_zero_copy/ { $0 = wanted[$1] } 1' "$T/wanted" "$T/out" >"$T/came"
+awk 'NR == FNR { wanted[$1] = $0; next } / no_uring| no_zero_copy| no_route/ { $0 = wanted[$1] } 1' "$T/wanted" "$T/out" >"$T/came"
 diff "$T/wanted" "$T/came" >&9 || fail "what came of them (>) is not what should (<)"
 nothing_denied_arrived "one after another"
 echo "ok: none gets out"

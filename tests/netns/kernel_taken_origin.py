@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 
-SITE, SITE6, CALLER = "203.0.113.10", "2001:db8:2::10", "203.0.113.99"
+SITE, SITE6, WRAPPED, CALLER = "203.0.113.10", "2001:db8:2::10", "2001:db8:5::66", "203.0.113.99"
 ANSWERS, WAITS, UPGRADES, NAMED = 80, 81, 82, 83
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
@@ -138,7 +138,7 @@ def answer(asker):
 
 
 for port in ANSWERS, WAITS, UPGRADES, NAMED:
-    for site in SITE, SITE6:
+    for site in SITE, SITE6, WRAPPED:
         listen(site, port)
 threading.Thread(target=call_back, daemon=True).start()
 server = socket.socket(socket.AF_UNIX)

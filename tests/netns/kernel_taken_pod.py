@@ -8,6 +8,7 @@ import socket
 import time
 
 SITE, SITE6, CALLER = "203.0.113.10", "2001:db8:2::10", "203.0.113.99"
+WRAPPED = "2001:db8:5::66"  # where what leaves for it is put into packets for another one: kernel_taken.sh
 ANSWERS, WAITS, UPGRADES, NAMED = 80, 81, 82, 83  # the ports of the origin, by what it does there
 ALLOWED = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"GET /ok HTTP/1.1\r\nHost: x\r\nX: " + b"A" * 60000  # a head without an end

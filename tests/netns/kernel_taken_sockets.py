@@ -1,12 +1,13 @@
 """kernel_taken_sockets: by which sockets a program may send: such as connect again, send with their SYN or before they are
 connected, are of another kind, handed on, or under rules that change."""
+import errno
 import os
 import socket
 import sys
 
-from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SITE6, WAITS, Conn, Way, denied, dial, is_told,
-                              libc, path, whole_story)
-from kernel_taken_sends import narrow, then_other
+from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SITE6, WAITS, WRAPPED, Conn, Way, denied, dial,
+                              is_told, libc, path, whole_story)
+from kernel_taken_sends import SNDBUF_SMALL, narrow, then_other
 
 FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, MPTCP = 0x20000000, 34, 30, 262
 TCP_REPAIR, TCP_REPAIR_QUEUE, SEND_QUEUE, TCP_ULP = 19, 20, 2, 31
@@ -137,6 +138,16 @@ def mapped():
     sock = dial(ANSWERS, "::ffff:" + SITE, socket.AF_INET6)
     sock.ask()
     sock.sendall(denied())
+
+
+def wrapped():
+    """In packets of another protocol, in which nobody looks for a request: one that no send is refused for."""
+    try:
+        sock = dial(WAITS, WRAPPED, socket.AF_INET6)
+    except OSError as error:
+        return "no_route" if error.errno == errno.EHOSTUNREACH else errno.errorcode[error.errno]
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SNDBUF_SMALL)
+    then_other(sock, sock.send(LONG, socket.MSG_DONTWAIT), LONG, b"\r\n\r\n")
 
 
 def mptcp():
