@@ -154,7 +154,7 @@ static __always_inline __u32 find_bytes(struct __sk_buff *skb, struct tcphdr *tc
     }
     words = tcp->doff;
     at += words * TCP_WORD;
-    return at < skb->len && !tcp->syn && !tcp->rst ? at : 0;
+    return at < skb->len && !tcp->rst ? at : 0;
 }
 
 /* From where to where in the packet there are bytes that are new; what is missing before them is
@@ -162,7 +162,7 @@ static __always_inline __u32 find_bytes(struct __sk_buff *skb, struct tcphdr *tc
 static __always_inline bool find_new(const struct tcphdr *tcp, __u32 at, __u32 end,
                                      struct speech_side *side)
 {
-    __s32 ahead = bpf_ntohl(tcp->seq) - side->next;
+    __s32 ahead = bpf_ntohl(tcp->seq) + tcp->syn - side->next;
     __u32 len = end - at;
 
     if ((ahead < 0 && (__u32)-ahead >= len) || ahead > WINDOW_MAX)
@@ -199,7 +199,7 @@ static __always_inline void hear_packet(struct __sk_buff *skb, struct speech *sp
     struct speech_side *side = &speech->sides[ABI_RX];
     struct waiting waiting = {.speech = speech};
 
-    if (!at || at == UNREADABLE)
+    if (!at || at == UNREADABLE || tcp.syn)
         return;
     bpf_loop(TURNS_MAX, take_turn, &waiting, 0);
     if (!waiting.taken)
@@ -328,9 +328,11 @@ static __always_inline bool leave_unread(struct __sk_buff *skb, struct speech *s
 static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk,
                                       struct speech *speech, bool refused, bool heard)
 {
-    struct tcphdr tcp;
+    struct tcphdr tcp = {};
     __u32 at = find_bytes(skb, &tcp), end = skb->len;
 
+    if (refused && tcp.syn) /* it said what it may not with the first one */
+        return false;
     if (!at || speech->sides[ABI_TX].keyed)
         return true;
     if (refused)

@@ -214,13 +214,13 @@ static __always_inline bool is_denied(struct datagrams *all, struct peer *peer,
     return true;
 }
 
-/* It has written with its SYN, before anybody was to hear it. */
+/* It has written with its SYN, and there was no room to hear it: else packets.bpf.c does. */
 static __always_inline bool is_ahead(struct bpf_sock *sk, const struct connection *connection)
 {
     const struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 
-    if (!tcp || connection->established)
-        return false; /* from then on it is read as it leaves: packets.bpf.c */
+    if (!tcp || connection->established || bpf_sk_storage_get(&speeches, sk, NULL, 0))
+        return false;
     return (__s32)(BPF_CORE_READ(tcp, write_seq) - connection->first_tx - 1) > 0;
 }
 

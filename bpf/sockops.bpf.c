@@ -68,8 +68,27 @@ static __always_inline void call_for(struct bpf_sock_ops *ctx, __u32 more, __u32
     bpf_sock_ops_cb_flags_set(ctx, (WORD(ctx->bpf_sock_ops_cb_flags) | more) & ~less);
 }
 
-static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connection *connection,
-                                       const struct tcp_sock *tcp)
+/* Before its SYN leaves, which may say something (TCP fast open). NULL: there is no memory. */
+static __always_inline struct speech *begin_speech(struct bpf_sock *sk,
+                                                   const struct connection *connection)
+{
+    struct speech *speech;
+
+    bpf_sk_storage_delete(&speeches, sk); /* so that it is all zeroes */
+    speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!speech)
+        return NULL;
+    speech->origin = connection->origin;
+    speech->asks = !connection->accepted;
+    speech->sent = connection->first_tx + 1;
+    speech->counted = speech->whole = true;
+    speech->sides[LEAVING].next = connection->first_tx + 1;
+    speech->sides[ABI_TX].next = connection->first_tx + 1; /* behind the SYN */
+    return speech;
+}
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                       struct connection *connection, const struct tcp_sock *tcp)
 {
     struct ip source, to;
 
@@ -82,6 +101,8 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct connecti
     connection->told = true;
     tell_connection(ABI_SOCKET_CONNECT, connection);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
+    if (connection->bypassed)
+        begin_speech(sk, connection);
     if (connection->bypassed && connection->judged)
         call_for(ctx, BPF_SOCK_OPS_RTO_CB_FLAG, 0);
 }
@@ -154,32 +175,33 @@ static __always_inline void give_up(struct bpf_sock_ops *ctx, struct connection 
     end_held(&connection->origin);
 }
 
+/* Out of a sockhash's reach from the beginning: what it said with its SYN was TLS. */
+static __always_inline bool has_left(const struct speech *speech)
+{
+    return route_can() & ABI_ROUTE_LEAVE && speech->sides[ABI_TX].spell.mode == SPELL_TLS;
+}
+
 /* What it says will be seen by send.bpf.c and packets.bpf.c. */
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
                                   struct connection *connection)
 {
+    struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
     __u64 cookie = connection->origin.cookie;
-    struct speech *speech;
 
-    bpf_sk_storage_delete(&speeches, sk); /* so that it is all zeroes */
-    speech = bpf_sk_storage_get(&speeches, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!speech)
+        speech = begin_speech(sk, connection);
     if (!speech) {
         give_up(ctx, connection);
         return;
     }
-    speech->origin = connection->origin;
-    speech->asks = !connection->accepted;
-    speech->sent = connection->first_tx + 1;
-    speech->counted = speech->whole = true;
-    speech->sides[LEAVING].next = connection->first_tx + 1;
-    speech->sides[ABI_TX].next = connection->first_tx + 1; /* behind the SYN */
     speech->sides[ABI_RX].next = connection->first_rx;
-    if (bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
+    speech->leaves = has_left(speech);
+    if (!speech->leaves && bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
         give_up(ctx, connection);
         return;
     }
-    connection->enrolled = true;
-    count_route(ABI_ROUTE_ENROLLED, 1);
+    connection->enrolled = !speech->leaves;
+    count_route(ABI_ROUTE_ENROLLED, connection->enrolled);
     if (route_can() & ABI_ROUTE_LEAVE)
         call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);
 }
@@ -322,7 +344,7 @@ int follow_connection(struct bpf_sock_ops *ctx)
     if (!connection)
         return ALLOW; /* no pod's */
     if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-        on_connect(ctx, connection, tcp);
+        on_connect(ctx, sk, connection, tcp);
     } else if (op == BPF_SOCK_OPS_STATE_CB) {
         on_state(ctx, connection, tcp);
     } else if (op == BPF_SOCK_OPS_RTO_CB) {

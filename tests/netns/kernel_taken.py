@@ -43,9 +43,9 @@ def arrived(sock):
 
 def stories(sock):
     """How its connections are to be told, of one that had several."""
-    requests = ["/ok"] * sock.allowed.count(b" /ok ") + [pod.path().decode()] * (not sock.fine and not sock.syn)
+    requests = ["/ok"] * sock.allowed.count(b" /ok ") + [pod.path().decode()] * (not sock.fine)
     last = {sock.getsockname()[1]: pod.whole_story(pod.ANSWERS, *requests)}
-    return sock.past | last | ({0: {"process_connect %d" % pod.ANSWERS: 1, "deny": 1}} if sock.syn else {})
+    return sock.past | last
 
 
 def try_out(name):

@@ -100,6 +100,7 @@ again_after_denied EACCES whole told
 again_waiting EACCES whole told
 waiting EACCES whole told
 fast_open sent whole told
+fast_open_allowed 200_EACCES whole told
 fast_open_again sent whole told
 fast_open_connect sent whole told
 fast_open_connect_again sent whole told

@@ -26,12 +26,11 @@ class Way:
 
 class Conn(socket.socket):
     """Of what it says, `allowed` is to arrive; None: how much of it does is chance. Of one that is `fine` no denial is
-    awaited. `past` are the connections it had before: how each is to be told. What leaves with its `syn` is refused unread,
-    and told before it has a source port."""
+    awaited. `past` are the connections it had before: how each is to be told."""
 
     def __init__(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0, fileno=None):
         super().__init__(family, kind, protocol, fileno)
-        self.allowed, self.fine, self.syn, self.past = b"", False, False, {}
+        self.allowed, self.fine, self.past = b"", False, {}
         self.settimeout(PATIENCE)
         Way.sockets.append(self)
 
@@ -100,7 +99,7 @@ def comes_true(is_so):
 
 
 def is_told(sock, times=1):
-    of = sock.cookie(), 0 if sock.syn else sock.getsockname()[1]
+    of = sock.cookie(), sock.getsockname()[1]
     return comes_true(lambda: Way.told[of]["deny"] >= times)
 
 

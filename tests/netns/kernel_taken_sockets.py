@@ -9,7 +9,7 @@ from kernel_taken_pod import (ALLOWED, ANSWERS, CALLER, LONG, PATIENCE, SITE, SI
                               is_told, libc, path, whole_story)
 from kernel_taken_sends import SNDBUF_SMALL, narrow, then_other
 
-FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, MPTCP = 0x20000000, 34, 30, 262
+FASTOPEN, NO_COOKIE, FASTOPEN_CONNECT, SYN_DATA, MPTCP = 0x20000000, 34, 30, 32, 262
 TCP_REPAIR, TCP_REPAIR_QUEUE, SEND_QUEUE, TCP_ULP = 19, 20, 2, 31
 BODY_WITHOUT_END = b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
 
@@ -84,12 +84,11 @@ def waiting():
 # ---- with the SYN -------------------------------------------------------------------------------------
 
 
-def at_once(sock):
-    sock.syn = True
+def at_once(sock, text=None):
     sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
     sock.setblocking(False)
     try:
-        sock.sendto(denied(), FASTOPEN, (SITE, ANSWERS))
+        sock.sendto(text or denied(), FASTOPEN, (SITE, ANSWERS))
     except BlockingIOError:
         pass
 
@@ -98,13 +97,26 @@ def fast_open():
     at_once(Conn())
 
 
+def fast_open_allowed():
+    sock = Conn()
+    at_once(sock, ALLOWED)
+    sock.allowed = ALLOWED
+    sock.settimeout(PATIENCE)
+    status = sock.recv(1000).split(b" ")[1].decode()
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5] & SYN_DATA, "it did not go with the SYN"
+    try:
+        sock.sendall(denied())
+    except PermissionError:
+        status += "_EACCES"
+    return status
+
+
 def fast_open_again():
     sock = in_a_body()
     at_once(sock)
 
 
 def later_open(sock):
-    sock.syn = True
     sock.setsockopt(socket.IPPROTO_TCP, NO_COOKIE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, FASTOPEN_CONNECT, 1)
     sock.connect((SITE, ANSWERS))
