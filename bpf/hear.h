@@ -180,7 +180,7 @@ static __always_inline struct spell_ties *ties_of(struct speech *speech, __u32 d
     if (direction != LEAVING)
         return &speech->ties;
     speech->leaving_ties.answered = speech->ties.answered;
-    speech->leaving_ties.raw = speech->ties.raw;
+    speech->leaving_ties.left = speech->ties.left;
     return &speech->leaving_ties;
 }
 
@@ -229,6 +229,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
         return 1;
     if (side->at >= side->end && hear_turn(hearing, side))
         return 0;
+    spell_settle(&side->spell, ties_of(speech, direction));
     if (bodies && left > side->end - side->at)
         left = side->end - side->at;
     if (bodies && left > ABI_SAID_MAX - SPELL_PIECE)

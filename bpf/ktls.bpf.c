@@ -328,6 +328,7 @@ static long judge_step(__u32 turn, struct hearing *hearing)
         return 1;
     if (side->at >= side->end && hear_turn(hearing, side))
         return 0;
+    spell_settle(&side->spell, &talker->ties);
     n = spell_skip(&side->spell, left);
     if (n) {
         side->at += n;

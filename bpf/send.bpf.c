@@ -208,18 +208,13 @@ static long step(__u32 turn, struct hearing *hearing)
     return hear_step(hearing, ABI_TX);
 }
 
-/* Whose program may hand the kernel keys, which it refuses to a socket of a sockhash: also in a
- * tunnel, or behind words of another protocol, of which nothing more is read here; where nothing of
- * that is refused either. */
+/* Whose program may hand the kernel keys, which it refuses to a socket of a sockhash: also behind
+ * words of another protocol, of which nothing more is read here; where nothing of that is refused
+ * either. */
 static __always_inline bool is_to_leave(const struct speech *speech, const struct speech_side *side)
 {
-    const struct spell *spell = &side->spell;
-
-    if (spell->mode == SPELL_TLS)
-        return true;
-    return (spell->mode == SPELL_OTHER ||
-            (spell->mode == SPELL_RAW && !spell_is_upgraded(spell))) &&
-           !is_judged_speech(speech);
+    return side->spell.mode == SPELL_TLS ||
+           (side->spell.mode == SPELL_OTHER && !is_judged_speech(speech));
 }
 
 SEC("sk_msg")

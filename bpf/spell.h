@@ -11,6 +11,7 @@
  * row of its spelling to `start` (0: none) whenever that changes, and calls for what was said, in
  * order:
  *
+ *     spell_settle(spell, ties);          an answer may have come
  *     n = spell_skip(spell, left);        so many bytes need not even be read, if there are any
  *     n = spell_take(spell, ties, piece, len, &told);       else up to SPELL_PIECE of them, read
  *                                         (unless spell_is_counted(): then they need not be)
@@ -33,7 +34,7 @@ enum spell_mode {
     SPELL_CHUNKS,   /* between two, or behind the last */
     SPELL_REST,     /* a body until the connection ends */
     SPELL_SETTLING, /* a request asked to leave HTTP: the answer decides */
-    SPELL_RAW,      /* it has left HTTP */
+    SPELL_RAW,      /* it has left HTTP, by an upgrade: a WebSocket, as a rule */
     SPELL_LAST,     /* nothing may come any more */
     SPELL_FRAMES,   /* HTTP/2, its preface behind it */
     SPELL_TLS,      /* records that the program made itself */
@@ -87,9 +88,10 @@ struct spell_ties {
     __u64 connects; /* CONNECT */
     __u32 asked;
     __u32 answered;
-    __u8 raw;  /* an answer said: what follows is not HTTP */
-    __u8 over; /* more were asked than can be told apart */
-    __u8 pad[6];
+    __u32 left;  /* so many were answered when an answer said: what follows is not HTTP */
+    __u8 over;   /* more were asked than can be told apart */
+    __u8 tunnel; /* who asks has got a tunnel, and asks on in it */
+    __u8 pad[2];
 };
 
 /* A piece of a head, and what reading it came to. Who keeps a connection says nearly the same in
@@ -160,13 +162,6 @@ SPELL_INLINE __u64 spell_word(const __u8 *bytes, __u32 at)
 
 /* ---- what is counted ---- */
 
-/* By an upgrade, not through a tunnel: a WebSocket, as a rule, whose messages are to be counted. */
-SPELL_INLINE bool spell_is_upgraded(const struct spell *spell)
-{
-    return spell->flags & SPELL_ANSWERS ? spell->port == 101
-                                        : spell->method != SPELL_METHOD_CONNECT;
-}
-
 /* How many of the next `len` bytes are of no interest to anybody who does not look into bodies: at
  * once, without reading them. The last few of a body are, for they tell that it has ended; and of
  * HTTP/2's DATA the first few, which say how long a message of gRPC's is. */
@@ -195,8 +190,6 @@ SPELL_INLINE __u64 spell_skip(struct spell *spell, __u64 len)
         if (spell->method != SPELL_RECORD_DATA)
             return 0;
         break;
-    case SPELL_RAW:
-        return spell_is_upgraded(spell) ? 0 : len;
     case SPELL_REST:
     case SPELL_OTHER:
         return len;
@@ -507,8 +500,6 @@ SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
         len = SPELL_PIECE;
     if (!len)
         return 0;
-    if (spell->mode == SPELL_SETTLING)
-        spell_settle(spell, ties);
     switch (spell->mode) {
     case SPELL_LENGTH:
     case SPELL_CHUNK:
@@ -521,7 +512,7 @@ SPELL_FUNCTION __u32 spell_take(struct spell *spell, struct spell_ties *ties,
         told->what |= SPELL_WANTED;
         return 1;
     case SPELL_RAW:
-        told->what = spell_is_upgraded(spell) ? SPELL_WANTED : 0;
+        told->what = SPELL_WANTED;
         return len;
     case SPELL_REST:
     case SPELL_OTHER:

@@ -83,23 +83,42 @@ SPELL_INLINE void spell_goes_on(struct spell *spell)
     spell->row = spell_slot(spell, SPELL_SLOT_LAST);
 }
 
+/* In a tunnel both begin again. */
+SPELL_INLINE void spell_begins_again(struct spell *spell)
+{
+    __u16 start = spell->start;
+
+    __builtin_memset(spell, 0, sizeof(*spell));
+    spell->start = start;
+}
+
 SPELL_INLINE void spell_message_ends(struct spell *spell, struct spell_told *told)
 {
     told->what |= SPELL_DONE;
     spell_goes_on(spell);
-    if (spell->flags & SPELL_LEAVES)
-        spell->mode = spell->flags & SPELL_ANSWERS ? SPELL_RAW : SPELL_SETTLING;
+    if (!(spell->flags & SPELL_LEAVES))
+        return;
+    if (!(spell->flags & SPELL_ANSWERS))
+        spell->mode = SPELL_SETTLING;
+    else if (spell->port == 101)
+        spell->mode = SPELL_RAW;
+    else
+        spell_begins_again(spell);
 }
 
 /* Whether the answer to a request that asked to leave HTTP has come, and what it says. */
-SPELL_INLINE void spell_settle(struct spell *spell, const struct spell_ties *ties)
+SPELL_INLINE void spell_settle(struct spell *spell, struct spell_ties *ties)
 {
-    if (ties->asked != ties->answered)
+    if (spell->mode != SPELL_SETTLING || ties->asked != ties->answered)
         return;
-    if (ties->raw)
-        spell->mode = SPELL_RAW;
-    else
+    if (ties->left != ties->asked) {
         spell_goes_on(spell);
+    } else if (spell->method == SPELL_METHOD_CONNECT) {
+        spell_begins_again(spell);
+        ties->tunnel = 1;
+    } else {
+        spell->mode = SPELL_RAW;
+    }
 }
 
 /* ---- the end of a head ---- */
@@ -162,7 +181,7 @@ SPELL_INLINE bool spell_answer_ends(struct spell *spell, struct spell_ties *ties
         return true;
     if (code == 101 || (known && ties->connects & bit && code < 300)) {
         spell->flags |= SPELL_LEAVES;
-        ties->raw = 1;
+        ties->left = ties->answered + known;
     }
     if (known)
         ties->answered++;

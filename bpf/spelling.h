@@ -61,7 +61,8 @@ static __always_inline __u64 spoken_fits(const struct speech *speech, __u64 name
     return 0;
 }
 
-/* Of a head that has ended. An answer is no request that fits. */
+/* Of a head that has ended. An answer is no request that fits; nor does one in a tunnel, which goes
+ * to somebody else than rules are looked up by here. */
 static __always_inline bool may_go(const struct speech *speech, const struct speech_side *side)
 {
     const struct abi_spelling *spelling = &speech->spelling;
@@ -69,7 +70,7 @@ static __always_inline bool may_go(const struct speech *speech, const struct spe
 
     if (!(spelling->flags & ABI_SPELL_JUDGED))
         return true;
-    if (spell->flags & SPELL_ANSWERS)
+    if (spell->flags & SPELL_ANSWERS || speech->ties.tunnel)
         return false;
     return spell_goes(spell, spelling, spelling->named ? spoken_fits(speech, spell->hash) : 0,
                       side->keyed);

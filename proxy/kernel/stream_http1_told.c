@@ -205,7 +205,12 @@ static void enter_tunnel(struct flow *flow)
     relay->settling = false;
     http1_free(&relay->request);
     http1_free(&relay->response);
+    stream_tls_free(&flow->stream->tls);
+    flow->facts.where.host[0] = 0;
+    flow->facts.ja4[0] = 0;
+    flow->version_max = 0;
     flow->facts.visibility = VISIBILITY_UNKNOWN;
+    flow->facts.opaque = OPAQUE_NO_REASON;
 }
 
 static void answer_seen(struct flow *flow, const struct http1_head *head, const uint8_t *base)

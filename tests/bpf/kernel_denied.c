@@ -280,6 +280,18 @@ static const struct asking askings[] = {
      BYTES(ANSWER),
      BYTES(ODD),
      false},
+    {"a request in a tunnel",
+     {.flags = ABI_SPELL_UNSEEN},
+     BYTES(TUNNEL),
+     BYTES(ANSWER),
+     BYTES(GET GET),
+     true},
+    {"a tunnel in a tunnel, and another protocol in that",
+     {.flags = ABI_SPELL_UNSEEN},
+     BYTES(TUNNEL),
+     BYTES(ANSWER ANSWER),
+     BYTES(TUNNEL ODD),
+     false},
 };
 
 static const struct asking *asked;
@@ -317,6 +329,8 @@ static void what_follows_is_what_the_answer_says(void **state)
         report = speak(ask_and_go_on, asked, (struct span){0});
         assert_int_equal(report.code, asked->goes ? 0 : -EACCES);
         assert_int_equal(arrived.len, asked->request.len + (asked->goes ? asked->then.len : 0));
+        if (asked->goes && asked->then.data[0] == 'G') /* and so it is read */
+            assert_int_equal(spoken[ABI_TX].len, arrived.len);
     }
     spoken_prepare = NULL;
 }

@@ -105,7 +105,9 @@ static void read_spell(struct span all, unsigned flags, unsigned most, uint32_t 
                               .connects = flags & TO_CONNECT ? 1 : 0};
     struct spell spell = {.mode = SPELL_HEAD, .flags = flags & ANSWERS ? SPELL_ANSWERS : 0};
 
-    for (size_t at = 0; at < all.len && spell.mode != SPELL_OTHER && spell.mode != SPELL_RAW;) {
+    /* to where HTTP ends, or a tunnel begins */
+    for (size_t at = 0; at < all.len && spell.mode != SPELL_OTHER && spell.mode != SPELL_RAW &&
+                        spell.mode != SPELL_FIRST;) {
         struct spell_told told;
         size_t len = all.len - at, taken;
 
@@ -114,8 +116,7 @@ static void read_spell(struct span all, unsigned flags, unsigned most, uint32_t 
             len = 1 + (seed >> 16) % most;
         taken = take(&spell, &ties, span_of(all.data + at, len), &told);
         CHECK(taken >= 1 && taken <= len);
-        if (spell.mode != SPELL_RAW || told.what)
-            at += taken;
+        at += taken;
         tell(&spell, &told, at, telling);
         if (flags & ANSWERS) {
             ties.heads = ties.answered ? 0 : ties.heads;
@@ -123,8 +124,9 @@ static void read_spell(struct span all, unsigned flags, unsigned most, uint32_t 
             ties.asked = ties.answered + 1;
         } else if (told.what & SPELL_DONE) {
             ties.answered = ties.asked;
-            ties.raw = flags & TAKEN && spell.mode == SPELL_SETTLING;
+            ties.left = flags & TAKEN && spell.mode == SPELL_SETTLING ? ties.asked : 0;
         }
+        spell_settle(&spell, &ties);
     }
 }
 

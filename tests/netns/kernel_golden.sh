@@ -10,7 +10,15 @@
 . "$HERE/../harness/apache.sh"
 
 make_ca ca
+make_cert origin ca "$ORIGIN_SAN"
 make_namespaces
+for ns in IN_POD IN_UPSTREAM; do # without cookies, by every listener
+    declare -n in=$ns
+    "${in[@]}" sysctl -qw net.ipv4.tcp_fastopen=0x607
+done
+background "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/connect_proxy.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
+wait_for 20 grep -q echo "$T/ports"
+proxy() { sed -n "s/^$1 /203.0.113.10:/p" "$T/ports"; } # NAME
 printf 'silent\nshow-error\n' >"$T/.curlrc"
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 80
@@ -43,6 +51,12 @@ curl --data-binary @upload \$u/post/large
 curl -o 7 \$u/chunked/a
 curl -o 8 -H "X-Large: $(printf 'v%.0s' {1..7000})" \$u/a
 curl -x \$u:80 http://other.example/a -o 9
+curl -px $(proxy proxy) \$u/a -o 10 \$u/a?tunnel -o 10 \$u/none -o 10
+curl -px $(proxy proxy) -d x=y -o 10 \$u/post/tunnel
+curl -px $(proxy proxy) --http2-prior-knowledge -o 10 \$h/a
+curl -px $(proxy asks_password) --proxy-anyauth -U a:b -o 10 \$u/a
+/usr/bin/python3 $HERE/kernel_replay.py tunnels $(proxy proxy | tr : ' ') 203.0.113.10:80
+/usr/bin/python3 $HERE/kernel_replay.py syn 203.0.113.10 80
 for i in a 'a?q=1' none; do curl --http2-prior-knowledge -o 10 "\$h/\$i"; done
 curl --http2-prior-knowledge -d x=y -o 11 \$h/post/h2
 curl --http2-prior-knowledge -I \$h/a

@@ -1,6 +1,7 @@
 """Recorded exchanges, said in pieces cut by a seed, both ways: kernel_replay.py serve ADDRESS PORT SEEDS |
 ask ADDRESS PORT SEED. The answers that seed N cuts are at PORT + N.
 What shall be refused, or has no end, each on a connection of its own: refused | odd ADDRESS PORT.
+A request in a tunnel in a tunnel, by a proxy: tunnels ADDRESS PORT WHERE; one that goes with the SYN: syn ADDRESS PORT.
 
 Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
 it is not what was recorded.
@@ -174,9 +175,38 @@ def each(address, port, connections):
                 pass
 
 
+LAST = b"GET /a HTTP/1.1\r\nHost: last.example\r\nConnection: close\r\n\r\n"
+
+
+def whole(sock):
+    return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def tunnels(address, port, where):
+    with socket.create_connection((address, port), 30) as sock:
+        for to in f"{address}:{port}", where:
+            sock.sendall(f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n".encode())
+            if b" 200 " not in sock.recv(1000):
+                sys.exit("no tunnel")
+        sock.sendall(LAST)
+        whole(sock)
+
+
+def with_syn(address, port):
+    fast_open, syn_data = 0x20000000, 32
+    with socket.socket() as sock:
+        sock.sendto(LAST, fast_open, (address, port))
+        whole(sock)
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5] & syn_data
+
+
 what, where = sys.argv[1:3]
-base, *most = map(int, sys.argv[3:])
-if what == "ask":
+base, *most = [int(arg) if arg.isdigit() else arg for arg in sys.argv[3:]]
+if what == "tunnels":
+    tunnels(where, base, most[0])
+elif what == "syn":
+    print("with the SYN" if with_syn(where, base) else "behind it")
+elif what == "ask":
     ask(where, base + most[0], most[0])
 elif what == "refused":
     each(where, base, [[text] for text in REFUSED])

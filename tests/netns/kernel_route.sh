@@ -12,6 +12,10 @@ backend=${1:-sockmap}
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 make_namespaces
+for ns in IN_POD IN_UPSTREAM; do # TCP fast open without cookies, by every listener
+    declare -n in=$ns
+    "${in[@]}" sysctl -qw net.ipv4.tcp_fastopen=0x607
+done
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 80
 nginx_server 443 origin
@@ -52,6 +56,20 @@ expect_eq "neither" "" "$(routed --route passthrough -- curl -sS "$TLS/a")"
 expect_eq "neither: its close" "passthrough passthrough" "$(passed)"
 expect_eq "neither, in the clear" "" "$(routed --route passthrough -- curl -sS "$PLAIN/a")"
 expect_eq "of which no TLS is told" 0 "$(events '[.[].process_tls // empty] | length')"
+expect_eq "said with the SYN" "/a kernel plaintext" \
+    "$(routed --route kernel -- /usr/bin/python3 "$HERE/kernel_replay.py" syn 203.0.113.10 80)"
+expect_eq "how it went" "with the SYN" "$(cat "$T/out")"
+expect_eq "... and all that was written was read" "0" "$(events '[.[] | select(.lost)] | length')"
+background "${IN_UPSTREAM[@]}" /usr/bin/python3 "$HERE/connect_proxy.py" "$T/origin.pem" "$T/origin.key" >"$T/ports"
+wait_for 20 grep -q echo "$T/ports"
+PROXY=$(sed -n 's/^proxy /203.0.113.10:/p' "$T/ports")
+expect_eq "in a tunnel, in the clear" "203.0.113.10:80 kernel plaintext, /a kernel plaintext" \
+    "$(routed --route kernel --ports all -- curl -sSpx "$PROXY" "$PLAIN/a")"
+expect_eq "in a tunnel, TLS" "203.0.113.10:443 kernel plaintext" \
+    "$(routed --route kernel --ports all -- curl -sSx "$PROXY" --cacert "$T/ca.pem" "$TLS/a")"
+expect_same "what came" "$T/out" "$T/www/a"
+expect_eq "... how it is told" "opaque own tls" "$(events '[.[].process_tls // empty | "\(.visibility) \(.visibility_reason)"] | join(", ")')"
+expect_eq "... its close" "kernel opaque" "$(passed)"
 expect_status "--route detour" 2 sallyport exec --route detour -- true 2>"$T/said"
 expect_grep "what there is instead" 'say auto, proxy, kernel or passthrough' "$T/said"
 echo "ok: by setting"
@@ -87,6 +105,14 @@ expect_eq "what it encrypts itself" "" "$(routed --policy "$T/sealed.yaml" -- /u
 expect_eq "... and looks like a handshake's end" "37 no answer, 53 no answer, 29 no answer, 45 no answer" "$(paste -sd, "$T/out" | sed 's/,/, /g')"
 expect_eq "... the origin did not see" "" "$(cat "$T/access")"
 expect_eq "... and was told" "4" "$(events '[.[].process_policy // empty | select(.verdict == "deny" and .point == "visibility")] | length')"
+policy e "route: kernel" "$ALL" 'inspect: {bodies: [{patterns: [iban], direction: request, action: deny}]}' >"$T/seen.yaml"
+expect_eq "what must be seen, in a tunnel" "203.0.113.10:80 kernel plaintext, /a kernel plaintext" \
+    "$(routed --ports all --policy "$T/seen.yaml" -- curl -sSpx "$PROXY" "$PLAIN/a")"
+: >"$T/access"
+expect_eq "... which nobody can see" "203.0.113.10:443 kernel plaintext" \
+    "$(routed --ports all --policy "$T/seen.yaml" -- curl -sSx "$PROXY" --cacert "$T/ca.pem" "$TLS/a" || true)"
+expect_eq "... the origin did not see" "" "$(cat "$T/access")"
+expect_grep "... and is told" '"verdict":"deny".*"point":"visibility"' "$EVENTS"
 echo "ok: by policies"
 
 # ---- of an agent's pods

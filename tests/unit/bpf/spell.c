@@ -54,8 +54,10 @@ static void spell_out(struct span bytes, size_t pieces, struct spell *spell,
     while (at < bytes.len) {
         struct spell_told told = {0};
         size_t len = bytes.len - at < pieces ? bytes.len - at : pieces;
-        uint32_t n = (uint32_t)spell_skip(spell, len);
+        uint32_t n;
 
+        spell_settle(spell, ties);
+        n = (uint32_t)spell_skip(spell, len);
         if (!n) {
             memcpy(piece.bytes, bytes.data + at, len < SPELL_PIECE ? len : SPELL_PIECE);
             n = spell_take(spell, ties, &piece, (uint32_t)len, &told);
@@ -126,7 +128,10 @@ static const struct {
     {"an absolute target", BYTES("GET HTTP://a:80/x HTTP/1.1\r\n" HOST "\r\n"), 0, "(39)39.head"},
     {"CONNECT", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n"), UNANSWERED, "(35)35.settling"},
     {"... without a port", BYTES("CONNECT a HTTP/1.1\r\n" HOST "\r\n"), 0, "(10!spoke"},
-    {"... taken", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), RAW_ANSWERED, "(35)35.raw"},
+    {"... taken", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n" GET "\r\n"), RAW_ANSWERED,
+     "(35)35.(62)62.head"},
+    {"... for another protocol", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n\1xyz"), RAW_ANSWERED,
+     "(35)35.(36!other"},
     {"... not waited for", BYTES("CONNECT a:443 HTTP/1.1\r\n" HOST "\r\nxyz"), UNANSWERED,
      "(35)35.36!spoke"},
     {"an upgrade", BYTES(GET "Connection: Upgrade\r\nUpgrade: x\r\n\r\n"), UNANSWERED,
@@ -138,7 +143,10 @@ static const struct {
      HEAD_ASKED, "(38)38.(54)54.head"},
     {"interim ones", BYTES("HTTP/1.1 100\r\n\r\nHTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\n"), 0,
      "(16)16.(53)53.head"},
-    {"to CONNECT", BYTES("HTTP/1.1 200\r\n\r\nabc"), CONNECT_ASKED, "(16)16.raw"},
+    {"to CONNECT", BYTES("HTTP/1.1 200\r\n\r\n"), CONNECT_ASKED, "(16)16.first"},
+    {"... and what is answered in the tunnel",
+     BYTES("HTTP/1.1 200\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\na"), CONNECT_ASKED,
+     "(16)16.(51)52.head"},
     {"... refused", BYTES("HTTP/1.1 403\r\nContent-Length: 1\r\n\r\na"), CONNECT_ASKED,
      "(35)36.head"},
     {"101", BYTES("HTTP/1.1 101 S\r\n\r\n\x81\x00"), 0, "(18)18.raw"},
@@ -164,7 +172,7 @@ static struct spell_ties ties_of(unsigned what, size_t requests)
         ties = (struct spell_ties){
             .asked = 2, .heads = what & HEAD_ASKED, .connects = what & CONNECT_ASKED ? 1 : 0};
     if (what & RAW_ANSWERED)
-        ties = (struct spell_ties){.answered = (uint32_t)requests, .raw = 1};
+        ties = (struct spell_ties){.answered = (uint32_t)requests, .left = (uint32_t)requests};
     return ties;
 }
 
