@@ -198,6 +198,24 @@ static __always_inline bool begin_leaving(struct speech *speech, const struct sp
     return true;
 }
 
+/* Rules may have come, or changed, where no head begins that they could be asked about: within one,
+ * or where there is no HTTP, and none will be. What they must see they have not seen from its
+ * beginning, or cannot: so what is sent on is not to go. */
+static __always_inline void hear_rules(struct speech *speech, struct speech_side *side)
+{
+    const struct spell *spell = &side->spell;
+    bool amid = spell->mode <= SPELL_HEAD && spell->at, judged = is_judged_speech(speech);
+
+    if (!speech->asks || (!amid && spell->mode < SPELL_RAW) || !spelling_is_fresh(speech, ABI_TX))
+        return;
+    if (amid && !judged && is_judged_speech(speech))
+        side->refusal = HEAR_DENIED;
+    if (spell->mode == SPELL_OTHER && unseen_is_refused(speech))
+        side->refusal = HEAR_UNSEEN;
+    if (side->refusal)
+        side->at += hear_odd(side);
+}
+
 /* A head begins. False: it is not to be heard. */
 static __always_inline bool hear_head(struct speech *speech, struct speech_side *side,
                                       __u32 direction)

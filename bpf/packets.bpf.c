@@ -262,7 +262,9 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, const struct t
     struct speech_side *side = &speech->sides[ABI_TX];
 
     if (find_new(tcp, at, end, side)) {
-        bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
+        hear_rules(speech, side);
+        if (!side->refusal)
+            bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
         /* what is urgent, servers take out of its place, or not */
         if ((tcp->urg && is_judged_speech(speech)) ||
             (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))

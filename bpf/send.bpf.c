@@ -250,7 +250,9 @@ int hear_sent(struct sk_msg_md *msg)
         side->since = 0;
         side->at = msg->size < ODD_MAX ? msg->size : ODD_MAX;
     } else {
-        bpf_loop(STEPS_MAX, step, &hearing, 0);
+        hear_rules(hearing.speech, side);
+        if (!side->refusal)
+            bpf_loop(STEPS_MAX, step, &hearing, 0);
     }
     hear_end(&hearing, side);
     hearing.speech->mixed = side->body < msg->size;

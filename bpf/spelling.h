@@ -61,6 +61,12 @@ static __always_inline __u64 spoken_fits(const struct speech *speech, __u64 name
     return 0;
 }
 
+/* Whether it was begun by these rules, and not by those before: it says which of them it fits. */
+static __always_inline bool is_by_these(const struct speech *speech, const struct spell *spell)
+{
+    return spell->entry == speech->spelling.row;
+}
+
 /* Of a head that has ended. An answer is no request that fits; nor does one in a tunnel, which goes
  * to somebody else than rules are looked up by here. */
 static __always_inline bool may_go(const struct speech *speech, const struct speech_side *side)
@@ -70,7 +76,7 @@ static __always_inline bool may_go(const struct speech *speech, const struct spe
 
     if (!(spelling->flags & ABI_SPELL_JUDGED))
         return true;
-    if (spell->flags & SPELL_ANSWERS || speech->ties.tunnel)
+    if (spell->flags & SPELL_ANSWERS || speech->ties.tunnel || !is_by_these(speech, spell))
         return false;
     return spell_goes(spell, spelling, spelling->named ? spoken_fits(speech, spell->hash) : 0,
                       side->keyed);
@@ -80,5 +86,6 @@ static __always_inline bool may_go(const struct speech *speech, const struct spe
 static __always_inline bool may_fit(const struct speech *speech, const struct spell *spell)
 {
     return !(speech->spelling.flags & ABI_SPELL_JUDGED) ||
-           (!(spell->flags & SPELL_UNFIT) && spell->fits & speech->spelling.rules);
+           (!(spell->flags & SPELL_UNFIT) && spell->fits & speech->spelling.rules &&
+            is_by_these(speech, spell));
 }

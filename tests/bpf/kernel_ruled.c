@@ -3,7 +3,10 @@
 #include "spoken.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -93,6 +96,69 @@ static void rules_change(void **state)
                "[{method: DELETE}]}\n");
     assert_leaves(GET("/a1", "a"), true);
     assert_leaves("DELETE / HTTP/1.1\r\nHost: b\r\n\r\n", false);
+}
+
+/* Which rules come when a part was said, by a word from the one who says it. */
+static int midst_turns[2];
+static const struct midst {
+    const char *name, *before, *first, *after, *then;
+    bool goes;
+} midsts[] = {
+    {"a head, without rules", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /b}"), "st: a\r\n\r\n",
+     false},
+    {"... which they allow", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /a}"), "st: a\r\n\r\n",
+     false},
+    {"... by others", RULES("{path: /a}"), "GET /a HTTP/1.1\r\nHo", RULES("{path: /b}"),
+     "st: a\r\n\r\n", false},
+    {"a body", RULES("{path: /a}"), "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na",
+     RULES("{path: /b}"), "bc", true},
+    {"... and a head", RULES("{path: /a}"),
+     "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", RULES("{path: /b}"),
+     "bc" GET("/a", "a"), false},
+    {"what nobody can read", "", "SSH-2.0-x\r\n", RULES("{path: /a}"), "ssh", false},
+    {"... and need not", "", "SSH-2.0-x\r\n", POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n",
+     "ssh", true},
+};
+
+static int say_before_and_after(int fd, const void *arg)
+{
+    const struct midst *midst = arg;
+    int code = say(fd, midst->first);
+
+    if (code == 0 && write(midst_turns[1], "x", 1) == 1 && read(midst_turns[1], &(char){0}, 1) == 1)
+        code = say(fd, midst->then);
+    return code;
+}
+
+static void *rules_come(void *arg)
+{
+    const struct midst *midst = arg;
+    char byte;
+
+    if (read(midst_turns[0], &byte, 1) == 1)
+        use(midst->after);
+    return write(midst_turns[0], "x", 1) == 1 ? NULL : arg;
+}
+
+static void rules_come_amid_what_is_said(void **state)
+{
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, midst_turns), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(midsts); i++) {
+        struct report report;
+        pthread_t thread;
+
+        print_message("  %s\n", midsts[i].name);
+        use(midsts[i].before[0] ? midsts[i].before : POLICY "  mode: monitor\n  egress: []\n");
+        assert_int_equal(pthread_create(&thread, NULL, rules_come, (void *)&midsts[i]), 0);
+        report = speak(say_before_and_after, &midsts[i], (struct span){0});
+        pthread_join(thread, NULL);
+        assert_int_equal(report.code, midsts[i].goes ? 0 : -EACCES);
+        assert_int_equal(arrived.len,
+                         strlen(midsts[i].first) + (midsts[i].goes ? strlen(midsts[i].then) : 0));
+    }
+    close(midst_turns[0]);
+    close(midst_turns[1]);
 }
 
 static void names_are_those_that_were_resolved(void **state)
@@ -188,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         spoken_test(requests_leave_that_rules_allow),
         spoken_test(rules_change),
+        spoken_test(rules_come_amid_what_is_said),
         spoken_test(names_are_those_that_were_resolved),
         spoken_test(rows_run_out),
     };
