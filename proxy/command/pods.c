@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "events/quote.h"
+#include "policy/route.h"
 #include "proxy/command/ask.h"
 #include "proxy/command/command.h"
 
@@ -69,7 +70,24 @@ static int take_label(struct pods_options *options, const char *text)
     return 0;
 }
 
-/* What numbers are ports is for the agent to say. */
+static int take_when_down(struct pods_options *options, const char *name)
+{
+    options->when_down = name;
+    return strcmp(name, "closed") == 0 || strcmp(name, "open") == 0
+               ? 0
+               : complain("on-agent-down", name, "say closed or open");
+}
+
+static int take_route(struct pods_options *options, const char *name)
+{
+    enum policy_route route;
+
+    options->route = name;
+    return policy_route_find(name, &route)
+               ? 0
+               : complain("route", name, "say auto, proxy, kernel or passthrough");
+}
+
 static int take_ports(struct pods_options *options, const char *list)
 {
     json_decref(options->ports);
@@ -80,8 +98,9 @@ static int take_ports(struct pods_options *options, const char *list)
         char *end;
         long port = strtol(at, &end, 10);
 
-        if (*at < '0' || *at > '9' || (*end && *end != ','))
-            return complain("ports", list, "say 'all', or ports with commas between: 443,8443");
+        if (*at < '0' || *at > '9' || (*end && *end != ',') || port < 1 || port > 65535)
+            return complain("ports", list,
+                            "say 'all', or ports from 1 to 65535 with commas between: 443,8443");
         json_array_append_new(options->ports, json_integer(port));
         at = end;
         if (!*end)
@@ -111,11 +130,9 @@ static int take_option(struct pods_options *options, int option)
         options->loopback = true;
         return 0;
     case ON_AGENT_DOWN:
-        options->when_down = optarg;
-        return 0;
+        return take_when_down(options, optarg);
     case ROUTE:
-        options->route = optarg;
-        return 0;
+        return take_route(options, optarg);
     case ALL:
         options->all = true;
         return 0;

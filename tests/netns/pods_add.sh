@@ -74,9 +74,14 @@ refuses "no such namespace" "No such file" "${free[@]}" --netns /run/netns/none 
 refuses "an odd name" "'x y' is no name of a pod" "${free[@]}" --name 'x y'
 refuses "a path for a name" "'b/c' is no name of a pod" "${free[@]}" --name a/b/c
 refuses "an odd label" "'a=%' is no label" "${free[@]}" --name x --label a=%
-refuses "an odd port" "ports go from 1 to 65535" "${free[@]}" --name x --ports 65536
-refuses "an odd setting" "onAgentDown is neither" "${free[@]}" --name x --on-agent-down maybe
-expect_status "no name" 2 pods add "${free[@]}" 2>"$T/client.err"
+misused() { # WHAT WHY OPTION...: nobody is asked
+    expect_status "$1" 2 pods add "${free[@]}" "${@:3}" 2>"$T/client.err"
+    expect_grep "$1" "$2" "$T/client.err"
+}
+misused "an odd port" "--ports 65536: say .*ports from 1 to 65535" --name x --ports 65536
+misused "an odd setting" "--on-agent-down maybe: say closed or open" --name x --on-agent-down maybe
+misused "an odd route" "--route foo: say auto, proxy, kernel or passthrough" --name x --route foo
+misused "no name" "wants --cgroup and --name"
 expect_status "removing what is not there" 1 pods remove shop/none 2>"$T/client.err"
 expect_grep "removing what is not there" "there is no pod shop/none" "$T/client.err"
 expect_status "no agent" 1 sallyport pods list --runtime-dir "$T/none" 2>"$T/client.err"
