@@ -16,6 +16,7 @@ struct events_file {
     unsigned backups;
     int fd;
     atomic_bool reopen;
+    bool begun;      /* to write */
     bool complained; /* about what has not worked since */
 };
 
@@ -86,31 +87,29 @@ static int begin_anew(struct events_file *file, struct sink *sink, struct err *e
     return 0;
 }
 
-static void before_write(struct sink *sink)
+/* Tried again with the next lines where it fails. */
+static void open_again(struct events_file *file, struct sink *sink)
 {
-    struct events_file *file = sink->owner;
-    struct stat stat;
+    int fd = open(file->path, FLAGS, MODE);
     struct err err;
 
-    if (atomic_load(&file->reopen)) {
-        int fd = open(file->path, FLAGS, MODE);
-
-        if (fd >= 0) {
-            atomic_store(&file->reopen, false);
-            use(file, sink, fd);
-        } else { /* tried again with the next lines */
-            err_sys(&err, -errno, "%s", file->path);
-            complain(file, &err);
-        }
-    }
-    if (!file->max_bytes || fstat(file->fd, &stat) < 0 || !S_ISREG(stat.st_mode) || !stat.st_size ||
-        (uint64_t)stat.st_size + sink->pending.len <= file->max_bytes)
-        return;
-    if (begin_anew(file, sink, &err) < 0)
+    if (fd < 0) {
+        err_sys(&err, -errno, "%s", file->path);
         complain(file, &err);
+        return;
+    }
+    atomic_store(&file->reopen, false);
+    use(file, sink, fd);
 }
 
-/* Who wrote it before us may have been killed inside a line. */
+static bool is_moved_away(const struct events_file *file)
+{
+    struct stat ours, there;
+
+    return fstat(file->fd, &ours) == 0 && stat(file->path, &there) == 0 &&
+           (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino);
+}
+
 static bool ends_inside_a_line(const char *path)
 {
     CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -121,13 +120,36 @@ static bool ends_inside_a_line(const char *path)
            pread(fd, &last, 1, stat.st_size - 1) == 1 && last != '\n';
 }
 
+static bool is_full(const struct events_file *file, size_t more)
+{
+    struct stat stat;
+
+    return file->max_bytes && fstat(file->fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
+           stat.st_size && (uint64_t)stat.st_size + more > file->max_bytes;
+}
+
+/* Who wrote it before us may have moved it since we opened it, or have been killed inside a line.
+ * (Before we have anything to write it may yet be at it: then a line that has no end is none.) */
+static void before_write(struct sink *sink)
+{
+    struct events_file *file = sink->owner;
+    bool first = !file->begun;
+    struct err err;
+
+    file->begun = true;
+    if (atomic_load(&file->reopen) || (first && is_moved_away(file)))
+        open_again(file, sink);
+    if ((is_full(file, sink->pending.len) || (first && ends_inside_a_line(file->path))) &&
+        begin_anew(file, sink, &err) < 0)
+        complain(file, &err);
+}
+
 int events_file_open(struct events_file **out, const struct events_file_settings *settings,
                      struct sink *sink,
                      void (*render)(struct sink *, const struct flow_event *, struct buffer *),
                      const char *node_name, struct err *err)
 {
     CLEANUP(events_file_free) struct events_file *file = calloc(1, sizeof(*file));
-    int result;
 
     if (!file)
         return err_set(err, -ENOMEM, "no memory for the events' file");
@@ -141,11 +163,6 @@ int events_file_open(struct events_file **out, const struct events_file_settings
     if (file->fd < 0)
         return err_sys(err, -errno, "%s", file->path);
     sink_init(sink, render, file->fd, node_name, false);
-    if (ends_inside_a_line(file->path)) {
-        result = begin_anew(file, sink, err);
-        if (result < 0)
-            return result;
-    }
     sink->before_write = before_write;
     sink->owner = file;
     *out = TAKE(file);

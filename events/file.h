@@ -15,8 +15,8 @@ struct events_file_settings {
     unsigned backups;   /* how many full ones are kept */
 };
 
-/* Opens the file, to write behind what is in it (if that ends inside a line: in a new one), and
- * initialises the sink with it. */
+/* Opens the file, to write behind what is in it (if that ends inside a line when there is one to
+ * write: in a new one), and initialises the sink with it. Until then another agent may write it. */
 int events_file_open(struct events_file **out, const struct events_file_settings *settings,
                      struct sink *sink,
                      void (*render)(struct sink *, const struct flow_event *, struct buffer *),

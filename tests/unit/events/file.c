@@ -159,6 +159,38 @@ static void not_behind_half_a_line(void **state)
     assert_string_equal(content(".1"), "whole\nha");
 }
 
+/* An agent that is replaced writes until its place is taken. */
+static void whoever_wrote_it_before_ends_its_line(void **state)
+{
+    CLEANUP(events_file_free) struct events_file *file = NULL;
+    CLEANUP(sink_fini) struct sink sink;
+
+    (void)state;
+    put("", "ha");
+    file = open_file(&sink, 0, 1);
+    put("", "half\n");
+    write_lines(&sink, 1);
+    assert_string_equal(content(""), "half\n000000001\n");
+    assert_string_equal(content(".1"), "-");
+}
+
+static void whoever_wrote_it_before_begins_anew(void **state)
+{
+    CLEANUP(events_file_free) struct events_file *before = NULL, *file = NULL;
+    CLEANUP(sink_fini) struct sink sink_before;
+    CLEANUP(sink_fini) struct sink sink;
+
+    (void)state;
+    before = open_file(&sink_before, 25, 2);
+    write_lines(&sink_before, 2);
+    file = open_file(&sink, 25, 2);
+    write_lines(&sink_before, 1);
+    write_lines(&sink, 1);
+    assert_string_equal(content(""), "000000003\n000000001\n");
+    assert_string_equal(content(".1"), "000000001\n000000002\n");
+    assert_string_equal(content(".2"), "-");
+}
+
 static void follows_who_moves_it_away(void **state)
 {
     CLEANUP(events_file_free) struct events_file *file = NULL;
@@ -248,6 +280,8 @@ int main(void)
         TEST(a_batch_larger_than_a_file_stays_whole),
         TEST(goes_on_behind_what_is_there),
         TEST(not_behind_half_a_line),
+        TEST(whoever_wrote_it_before_ends_its_line),
+        TEST(whoever_wrote_it_before_begins_anew),
         TEST(follows_who_moves_it_away),
         TEST(loses_nothing_where_it_cannot_move),
         TEST(a_full_disk_costs_what_did_not_fit_and_it_goes_on),
