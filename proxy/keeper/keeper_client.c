@@ -15,14 +15,36 @@
 #include "proxy/keeper/keeper_io.h"
 #include "proxy/keeper/keeper_process.h"
 
-enum { ANSWER_SECONDS = 5 };
+enum {
+    ANSWER_SECONDS = 5,
+    /* While pods' connects may have to wait for it: as long as for a SYN that was lost. */
+    HASTE_SECONDS = 1,
+};
 
 /* ---- questions and answers ---- */
+
+static int wait_at_most(int fd, time_t seconds)
+{
+    const struct timeval patience = {.tv_sec = seconds};
+
+    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+                   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0
+               ? -errno
+               : 0;
+}
 
 static int lost(struct keeper_client *client)
 {
     keeper_client_close(client);
     return -EPIPE;
+}
+
+static int receive(struct keeper_client *client, struct keeper_parcel *answer)
+{
+    int code = keeper_receive(client->fd, answer);
+
+    client->silent = code == -EAGAIN;
+    return code;
 }
 
 /* On 0 there is an answer, which may say that it failed. */
@@ -31,7 +53,7 @@ static int ask(struct keeper_client *client, const struct keeper_message *messag
 {
     if (client->fd < 0)
         return -EPIPE;
-    if (keeper_send(client->fd, message, fds) < 0 || keeper_receive(client->fd, answer) < 0)
+    if (keeper_send(client->fd, message, fds) < 0 || receive(client, answer) < 0)
         return lost(client);
     if (!answer->message.answer || answer->message.verb != message->verb) {
         keeper_parcel_fini(answer);
@@ -132,6 +154,12 @@ int keeper_client_end(struct keeper_client *client)
     return code;
 }
 
+void keeper_client_make_haste(struct keeper_client *client)
+{
+    if (client->fd >= 0)
+        wait_at_most(client->fd, HASTE_SECONDS);
+}
+
 void keeper_client_close(struct keeper_client *client)
 {
     fd_close(&client->fd);
@@ -152,11 +180,9 @@ static int place(const char *runtime_dir, const char *name, struct sockaddr_un *
 
 static int dial(const struct sockaddr_un *at, int *out)
 {
-    static const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
     CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+    if (fd < 0 || wait_at_most(fd, ANSWER_SECONDS) < 0 ||
         connect(fd, (const struct sockaddr *)at, sizeof(*at)) < 0)
         return -errno;
     *out = fd_take(&fd);
@@ -232,7 +258,7 @@ int keeper_client_open(struct keeper_client *client, const char *runtime_dir, in
     if (code < 0)
         return code;
     keeper_client_close(client);
-    if (dial(&at, &client->fd) == 0 && say_hello(client, hold_until_fd) == 0)
+    if (!client->silent && dial(&at, &client->fd) == 0 && say_hello(client, hold_until_fd) == 0)
         return 0;
     keeper_client_close(client);
     code = start(&at, runtime_dir, err);

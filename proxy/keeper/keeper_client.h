@@ -7,12 +7,15 @@
  * Called by:  keeper.c. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "proxy/keeper/inside.h"
 #include "proxy/keeper/listener.h"
 
 struct keeper_client {
-    int fd; /* -1: closed. Readable while nothing was asked: the keeper is gone */
+    int fd;      /* -1: closed. Readable while nothing was asked: the keeper is gone */
+    bool silent; /* closed because it did not answer: the next one is to be another one */
 };
 
 /* Finds the keeper of a runtime directory, or starts one, and says hello. hold_until_fd is the map,
@@ -20,6 +23,8 @@ struct keeper_client {
 int keeper_client_open(struct keeper_client *client, const char *runtime_dir, int hold_until_fd,
                        struct err *err);
 void keeper_client_close(struct keeper_client *client);
+/* From now on connects wait for its answers. */
+void keeper_client_make_haste(struct keeper_client *client);
 
 /* As inside_listen(). Where the keeper has it already, its listeners are the same sockets. */
 int keeper_client_add(struct keeper_client *client, int netns_fd, uint64_t *cookie,

@@ -161,10 +161,20 @@ static void find_keeper(struct keeper *keeper)
                  err.text);
         return;
     }
+    keeper_client_make_haste(&keeper->client);
     while ((net = begin_giving(keeper, cookie))) {
         cookie = net->reach.netns_cookie;
         keeper_client_give(&keeper->client, cookie, net->netns_fd, &net->listeners);
     }
+}
+
+/* One that leaves has no say any more: another one is its successor's to start. */
+static void replace_keeper(struct keeper *keeper, const char *why)
+{
+    if (keeper->leaving)
+        return;
+    log_warn("the keeper %s; starting another one", why);
+    find_keeper(keeper);
 }
 
 /* Until there is something in the queue, as a rule. */
@@ -172,7 +182,6 @@ static void wait_for_work(struct keeper *keeper)
 {
     struct pollfd ready[] = {{.fd = keeper->wake_fd, .events = POLLIN},
                              {.fd = keeper->client.fd, .events = POLLIN}};
-    /* one that leaves has no say any more: another one is its successor's to start */
     bool lacks_keeper = keeper->runtime_dir && keeper->client.fd < 0 && !keeper->leaving;
     eventfd_t woken;
 
@@ -184,17 +193,22 @@ static void wait_for_work(struct keeper *keeper)
         eventfd_read(keeper->wake_fd, &woken);
     if (ready[1].revents) { /* it says nothing by itself */
         keeper_client_close(&keeper->client);
-        if (!keeper->leaving) {
-            log_warn("the keeper is gone; starting another one");
-            find_keeper(keeper);
-        }
+        replace_keeper(keeper, "is gone");
     }
+}
+
+/* Without the lock. What there was to wait for is there by then. */
+static void replace_silent(struct keeper *keeper, bool was_there)
+{
+    if (was_there && keeper->client.fd < 0 && keeper->client.silent)
+        replace_keeper(keeper, "does not answer");
 }
 
 static void *keep(void *arg)
 {
     struct keeper *keeper = arg;
     struct job job;
+    bool was_there;
 
     pthread_mutex_lock(&keeper->lock);
     while (!keeper->stopping) {
@@ -206,9 +220,13 @@ static void *keep(void *arg)
         }
         begin_job(keeper, &job);
         pthread_mutex_unlock(&keeper->lock);
+        was_there = keeper->client.fd >= 0;
         do_job(keeper, &job);
         pthread_mutex_lock(&keeper->lock);
         end_job(keeper, &job);
+        pthread_mutex_unlock(&keeper->lock);
+        replace_silent(keeper, was_there);
+        pthread_mutex_lock(&keeper->lock);
     }
     pthread_mutex_unlock(&keeper->lock);
     return NULL;
@@ -220,6 +238,7 @@ int keeper_thread_start(struct keeper *keeper, struct err *err)
     sigset_t all, before;
     int code;
 
+    keeper_client_make_haste(&keeper->client);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     code = pthread_create(&keeper->thread, NULL, keep, keeper);

@@ -1,7 +1,7 @@
 /* adopt: what one agent leaves, the next one goes on with: links, maps, listeners and whoever waits
  * at them; and what it left that is of another build, or is rubbish, is replaced without a moment
  * in which a pod is not steered. */
-#include "fixture.h"
+#include "kept.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,67 +18,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "proxy/command/command.h"
 #include "proxy/keeper/pins.h"
 #include "sallyport.skel.h"
 
-static char runtime_dir[] = "/mnt/run";
 static const struct dial https = {.family = AF_INET, .to = "198.51.100.1", .port = 443};
-
-/* ---- agents, as far as they matter here ---- */
-
-static void begin_agent(void)
-{
-    assert_ok(keeper_new_kept(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, runtime_dir, &fx.err));
-    assert_ok(pods_new(&fx.pods, keeper_bpf(fx.keeper), &fx.err));
-}
-
-static void register_pod(bool open)
-{
-    const struct pods_settings settings = {
-        .ports = pods_default_ports, .ports_len = pods_default_ports_len, .open_when_down = open};
-    CLEANUP(pod_unref)
-    struct pod *pod = pod_new(bed_cgroup_id(&fx.bed, "pod"), "", "pod", NULL, 0);
-
-    assert_non_null(pod);
-    assert_ok(pods_add(fx.pods, pod, &settings, NULL, &fx.err));
-}
-
-/* As a killed one: nothing is taken back. */
-static void end_agent(void)
-{
-    assert_true(keeper_leave(fx.keeper, true));
-    pods_leave(fx.pods);
-    pods_free(&fx.pods);
-    keeper_free(&fx.keeper);
-}
-
-static void take_over(void)
-{
-    pods_sweep(fx.pods);
-    keeper_disarm_older(fx.keeper);
-}
-
-static ino_t inode_of(int fd)
-{
-    struct stat file;
-
-    assert_int_equal(fstat(fd, &file), 0);
-    return file.st_ino;
-}
-
-static size_t entries_in(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t len = 0;
-
-    if (!dir)
-        return 0;
-    for (struct dirent *entry; (entry = readdir(dir));)
-        len += !strchr(entry->d_name, '.') || strstr(entry->d_name, ".sock");
-    closedir(dir);
-    return len;
-}
 
 /* The name of the only set that is pinned. */
 static void set_name(char out[PINS_NAME_MAX])
@@ -110,75 +53,7 @@ static uint32_t id_of(const char *set, const char *name)
     return info.id;
 }
 
-static bool is_keeper(const char *pid)
-{
-    char path[300], line[256] = "";
-    ssize_t n;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    n = read(fd, line, sizeof(line) - 1);
-    close(fd);
-    return n > 17 && memcmp(line, "sallyport\0keeper", 17) == 0 &&
-           strncmp(line + 17, runtime_dir, strlen(runtime_dir)) == 0;
-}
-
-/* The only one in this directory; 0: none. */
-static pid_t keeper_pid(void)
-{
-    DIR *proc = opendir("/proc");
-    pid_t found = 0;
-
-    for (struct dirent *entry; !found && (entry = readdir(proc));)
-        if (is_keeper(entry->d_name))
-            found = atoi(entry->d_name);
-    closedir(proc);
-    return found;
-}
-
-/* A zombie, which is somebody else's to bury, has no command line. */
-static void expect_end(pid_t pid)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%d", pid);
-    for (int i = 0; i < 5 * SOON_MS && is_keeper(text); i++)
-        usleep(1000);
-    assert_false(is_keeper(text));
-}
-
 /* ---- tests ---- */
-
-static int begin(void **state)
-{
-    (void)state;
-    begin_agent();
-    assert_ok(keeper_net_add(fx.keeper, &fx.net, fx.bed.pod, 0, &fx.err));
-    register_pod(false);
-    return 0;
-}
-
-/* Of the last agent, whoever it is: with its pod goes everything. */
-static int end(void **state)
-{
-    pid_t keeper = keeper_pid();
-
-    (void)state;
-    if (!fx.keeper) /* what failed is told */
-        return -1;
-    assert_true(keeper > 0);
-    assert_ok(pods_remove(fx.pods, bed_cgroup_id(&fx.bed, "pod"), &fx.err));
-    assert_false(keeper_leave(fx.keeper, false));
-    pods_free(&fx.pods);
-    keeper_free(&fx.keeper);
-    expect_end(keeper);
-    assert_int_equal(entries_in(fx.bed.pins), 0);
-    assert_int_equal(entries_in(runtime_dir), 0);
-    return 0;
-}
 
 static void a_new_agent_goes_on_with_links_maps_and_listeners(void **state)
 {
@@ -194,11 +69,11 @@ static void a_new_agent_goes_on_with_links_maps_and_listeners(void **state)
     connect4 = id_of(set, "connect4");
     exec = id_of(set, "sched_process_exec");
     pods = id_of(set, "pods");
-    end_agent();
+    kept_end_agent();
     waiting = dial_from_pod(https);
     assert_int_equal(waiting.code, 0);
 
-    begin_agent();
+    kept_begin_agent();
     set_name(after);
     assert_string_equal(after, set);
     assert_int_equal(id_of(set, "connect4"), connect4);
@@ -216,25 +91,6 @@ static void a_new_agent_goes_on_with_links_maps_and_listeners(void **state)
     take_over();
     waiting = dial_from_pod(https);
     assert_steered(&https, &waiting, &origin);
-}
-
-static void its_sockets_come_from_the_keeper(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 3 * KEEPER_AHEAD; i++) {
-        uint64_t cookie;
-        socklen_t len = sizeof(cookie);
-        int fd = keeper_socket(fx.keeper, keeper_net_cookie(fx.net), i % 2 ? AF_INET : AF_INET6,
-                               SOCK_STREAM, &fx.err);
-
-        assert_true(fd >= 0);
-        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len), 0);
-        assert_int_equal(cookie, keeper_net_cookie(fx.net));
-        close(fd);
-    }
-    assert_int_equal(
-        keeper_socket(fx.keeper, keeper_net_cookie(fx.net) + 77, AF_INET, SOCK_STREAM, &fx.err),
-        -ENONET);
 }
 
 static void what_was_registered_with_the_one_before_only_is_forgotten(void **state)
@@ -256,8 +112,8 @@ static void what_was_registered_with_the_one_before_only_is_forgotten(void **sta
     PUT(nets, &nowhere, &net);
     PUT(pods, &stranger, &pod);
     PUT(ports, &old_port, &present);
-    end_agent();
-    begin_agent();
+    kept_end_agent();
+    kept_begin_agent();
     bpf = keeper_bpf(fx.keeper);
     fx.net = keeper_net_next(fx.keeper, NULL);
     assert_false(HAS(own, &own));
@@ -268,113 +124,6 @@ static void what_was_registered_with_the_one_before_only_is_forgotten(void **sta
     assert_false(HAS(pods, &stranger));
     assert_false(HAS(ports, &old_port));
     assert_true(HAS(pods, &old_port.pod));
-}
-
-/* The keeper's death is seen by nobody: another one gets what the agent has. */
-static void a_keeper_that_dies_is_replaced(void **state)
-{
-    pid_t first = keeper_pid(), second = 0;
-    ino_t listener = inode_of(keeper_net_listeners(fx.net)->stream.v4);
-    struct report waiting;
-    struct origin origin;
-    int fd;
-
-    (void)state;
-    kill(first, SIGKILL);
-    waiting = dial_from_pod(https);
-    assert_steered(&https, &waiting, &origin);
-    fd = keeper_socket(fx.keeper, keeper_net_cookie(fx.net), AF_INET, SOCK_DGRAM, &fx.err);
-    assert_true(fd >= 0);
-    close(fd);
-    for (int i = 0; i < SOON_MS && (!second || second == first); i++) {
-        usleep(1000);
-        second = keeper_pid();
-    }
-    assert_true(second > 0 && second != first);
-    /* it has been given all when it answers what is asked behind that */
-    fd = keeper_socket(fx.keeper, keeper_net_cookie(fx.net), AF_INET6, SOCK_DGRAM, &fx.err);
-    assert_true(fd >= 0);
-    close(fd);
-    end_agent();
-    waiting = dial_from_pod(https);
-    begin_agent();
-    fx.net = keeper_net_next(fx.keeper, NULL);
-    assert_non_null(fx.net);
-    assert_int_equal(inode_of(keeper_net_listeners(fx.net)->stream.v4), listener);
-    assert_steered(&https, &waiting, &origin);
-    register_pod(false);
-    take_over();
-}
-
-/* Then the agent enters the namespace itself. */
-static void a_keeper_may_die_over_a_question(void **state)
-{
-    pid_t keeper = keeper_pid(), killer;
-    struct keeper_net *island;
-    int status;
-
-    (void)state;
-    kill(keeper, SIGSTOP);
-    killer = fork();
-    if (killer == 0) {
-        usleep(100000);
-        kill(keeper, SIGKILL);
-        _exit(0);
-    }
-    assert_ok(keeper_net_add(fx.keeper, &island, fx.bed.island, 0, &fx.err));
-    assert_true(keeper_net_listeners(island)->stream.v4 >= 0);
-    keeper_net_remove(fx.keeper, &island);
-    waitpid(killer, &status, 0);
-    for (int i = 0; i < 5 * SOON_MS && keeper_pid() == 0; i++)
-        usleep(1000);
-}
-
-static void without_both_pods_fail_as_they_are_set(void **state)
-{
-    CLEANUP(fd_close) int server = serve(fx.bed.world, SOCK_STREAM, AF_INET, https.to, 443);
-    struct report report;
-    struct origin origin;
-    pid_t keeper;
-
-    (void)state;
-    for (int open = 0; open < 2; open++) {
-        assert_ok(pods_remove(fx.pods, bed_cgroup_id(&fx.bed, "pod"), &fx.err));
-        register_pod(open);
-        keeper = keeper_pid();
-        end_agent();
-        kill(keeper, SIGKILL);
-        expect_end(keeper);
-        report = dial_from_pod(https);
-        assert_int_equal(report.code, open ? 0 : -EPERM);
-        CLEANUP(fd_close) int direct = accept_within(server, open ? SOON_MS : 0);
-
-        assert_int_equal(direct >= 0, open);
-        fd_close(&report.fd);
-        begin_agent();
-        assert_null(keeper_net_next(fx.keeper, NULL));
-        register_pod(open);
-        assert_ok(keeper_net_add(fx.keeper, &fx.net, fx.bed.pod, 0, &fx.err));
-        take_over();
-        report = dial_from_pod(https);
-        assert_steered(&https, &report, &origin);
-    }
-}
-
-static void a_namespace_that_is_left_is_left_by_the_keeper(void **state)
-{
-    struct keeper_net *island;
-
-    (void)state;
-    assert_ok(keeper_net_add(fx.keeper, &island, fx.bed.island, 0, &fx.err));
-    keeper_net_remove(fx.keeper, &island);
-    end_agent();
-    begin_agent();
-    fx.net = keeper_net_next(fx.keeper, NULL);
-    assert_non_null(fx.net);
-    assert_null(keeper_net_next(fx.keeper, fx.net));
-    assert_int_equal(inode_of(keeper_net_fd(fx.net)), inode_of(fx.bed.pod));
-    register_pod(false);
-    take_over();
 }
 
 /* ---- another build's pins ---- */
@@ -519,9 +268,9 @@ static void what_is_not_ours_is_replaced_while_pods_connect(void **state)
 
         assert_true(accepted >= 0);
         cases[i].spoil();
-        end_agent();
+        kept_end_agent();
         fx.net = NULL;
-        begin_agent();
+        kept_begin_agent();
         fx.net = keeper_net_next(fx.keeper, NULL);
         start_dialling(&dialling);
         await_connects(&dialling, 20);
@@ -548,51 +297,31 @@ static void rubbish_is_removed(void **state)
     char path[PATH_MAX + 128];
 
     (void)state;
-    end_agent();
+    kept_end_agent();
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         snprintf(path, sizeof(path), "%s/%s", fx.bed.pins, names[i]);
         assert_int_equal(mkdir(path, 0700), 0);
         strcat(path, "/deeper");
         assert_int_equal(mkdir(path, 0700), 0);
     }
-    begin_agent();
+    kept_begin_agent();
     fx.net = keeper_net_next(fx.keeper, NULL);
     register_pod(false);
     take_over();
     assert_int_equal(entries_in(fx.bed.pins), 1);
 }
 
-static int set_up_bed(void **state)
-{
-    (void)state;
-    bed_init(&fx.bed);
-    return mkdir(runtime_dir, 0700);
-}
-
-static int take_down_bed(void **state)
-{
-    (void)state;
-    bed_fini(&fx.bed);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(a_new_agent_goes_on_with_links_maps_and_listeners),
-        TEST(its_sockets_come_from_the_keeper),
-        TEST(what_was_registered_with_the_one_before_only_is_forgotten),
-        TEST(a_keeper_that_dies_is_replaced),
-        TEST(a_keeper_may_die_over_a_question),
-        TEST(without_both_pods_fail_as_they_are_set),
-        TEST(a_namespace_that_is_left_is_left_by_the_keeper),
-        TEST(what_is_not_ours_is_replaced_while_pods_connect),
-        TEST(rubbish_is_removed),
+        kept_test(a_new_agent_goes_on_with_links_maps_and_listeners),
+        kept_test(what_was_registered_with_the_one_before_only_is_forgotten),
+        kept_test(what_is_not_ours_is_replaced_while_pods_connect),
+        kept_test(rubbish_is_removed),
     };
+    int status;
 
-    /* the agent starts the keeper as what it is itself */
-    if (argc == 3 && strcmp(argv[1], "keeper") == 0)
-        return command_keeper(argc - 1, argv + 1);
-    return cmocka_run_group_tests(tests, set_up_bed, take_down_bed);
+    if (kept_was_keeper(argc, argv, &status))
+        return status;
+    return cmocka_run_group_tests(tests, kept_set_up, kept_take_down);
 }

@@ -13,17 +13,14 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "proxy/command/command.h"
+#include "kept.h"
 #include "sallyport.skel.h"
-
-static char runtime_dir[] = "/mnt/run";
 
 /* ---- agents, as far as they matter here ---- */
 
 static void begin_agent(void)
 {
-    assert_ok(keeper_new_kept(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, runtime_dir, &fx.err));
-    assert_ok(pods_new(&fx.pods, keeper_bpf(fx.keeper), &fx.err));
+    kept_begin_agent();
     fx.net = keeper_net_next(fx.keeper, NULL);
     if (!fx.net)
         assert_ok(keeper_net_add(fx.keeper, &fx.net, fx.bed.pod, 0, &fx.err));
@@ -31,15 +28,11 @@ static void begin_agent(void)
     register_spoken(NULL);
 }
 
-/* As a killed one: nothing is taken back. */
 static void end_agent(void)
 {
     backend_leave(backend);
     spoken_end();
-    assert_true(keeper_leave(fx.keeper, true));
-    pods_leave(fx.pods);
-    pods_free(&fx.pods);
-    keeper_free(&fx.keeper);
+    kept_end_agent();
 }
 
 static uint32_t program_id(void)
@@ -171,20 +164,11 @@ static void what_is_pinned_there_and_is_no_set_is_replaced(void **state)
     keeper_free(&fx.keeper);
 }
 
-static int set_up_bed(void **state)
+static int set_up_pipes(void **state)
 {
-    (void)state;
-    bed_init(&fx.bed);
     assert_int_equal(pipe(said_pipe), 0);
     assert_int_equal(pipe(go_pipe), 0);
-    return mkdir(runtime_dir, 0700);
-}
-
-static int take_down_bed(void **state)
-{
-    (void)state;
-    bed_fini(&fx.bed);
-    return 0;
+    return kept_set_up(state);
 }
 
 int main(int argc, char **argv)
@@ -193,9 +177,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_said_between_agents_is_heard),
         cmocka_unit_test(what_is_pinned_there_and_is_no_set_is_replaced),
     };
+    int status;
 
-    /* the agent starts the keeper as what it is itself */
-    if (argc == 3 && strcmp(argv[1], "keeper") == 0)
-        return command_keeper(argc - 1, argv + 1);
-    return cmocka_run_group_tests(tests, set_up_bed, take_down_bed);
+    if (kept_was_keeper(argc, argv, &status))
+        return status;
+    return cmocka_run_group_tests(tests, set_up_pipes, kept_take_down);
 }

@@ -11,12 +11,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "fixture.h"
-#include "proxy/command/command.h"
+#include "kept.h"
 #include "proxy/kernel/backend.h"
 
 enum { NO_OPTION = 9999 };
-static char runtime_dir[] = "/mnt/run";
 static struct backend *backend;
 static struct options *options;
 
@@ -95,7 +93,8 @@ static bool is_there(void *arg, uint64_t pod)
 
 static void begin_kept(void)
 {
-    assert_ok(keeper_new_kept(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, runtime_dir, &fx.err));
+    assert_ok(
+        keeper_new_kept(&fx.keeper, fx.bed.cgroup_fd, fx.bed.pins, kept_runtime_dir, &fx.err));
     begin();
 }
 
@@ -123,20 +122,6 @@ static void the_next_agent_goes_on(void **state)
     assert_followed("pod", false);
 }
 
-static int set_up_bed(void **state)
-{
-    (void)state;
-    bed_init(&fx.bed);
-    return mkdir(runtime_dir, 0700);
-}
-
-static int take_down_bed(void **state)
-{
-    (void)state;
-    bed_fini(&fx.bed);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -144,9 +129,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(nobody_is_where_nothing_hears),
         cmocka_unit_test(the_next_agent_goes_on),
     };
+    int status;
 
-    /* the agent starts the keeper as what it is itself */
-    if (argc == 3 && strcmp(argv[1], "keeper") == 0)
-        return command_keeper(argc - 1, argv + 1);
-    return cmocka_run_group_tests(tests, set_up_bed, take_down_bed);
+    if (kept_was_keeper(argc, argv, &status))
+        return status;
+    return cmocka_run_group_tests(tests, kept_set_up, kept_take_down);
 }
