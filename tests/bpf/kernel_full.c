@@ -198,13 +198,9 @@ static void free_places(uint64_t places)
 /* It is over soon. */
 static int say_and_wait(int fd, const void *arg)
 {
-    char byte;
     int code = say_get(fd, arg);
 
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 static struct report speak_without_place(void)

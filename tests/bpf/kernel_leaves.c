@@ -205,16 +205,12 @@ static void who_stays_is_seen_through(void **state)
 static int encrypt_by_itself(int fd, const void *arg)
 {
     static const char sealed[] = SEALED "0123456789";
-    char byte;
     int code = say(fd, HELLO, sizeof(HELLO) - 1);
 
     (void)arg;
     for (int i = 0; i < 2 && code == 0; i++)
         code = say(fd, sealed, sizeof(sealed) - 1);
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 static void what_nobody_can_read_is_told(void **state)
@@ -254,7 +250,6 @@ static int say_urgently(int fd, const void *arg)
 {
     static const char changes[] = "\x14\x03\x03", sealed[] = "\x00\x01\x01" SEALED "0123456789";
     int code = say(fd, HELLO, sizeof(HELLO) - 1);
-    char byte;
 
     (void)arg;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
@@ -264,10 +259,7 @@ static int say_urgently(int fd, const void *arg)
         code = -errno;
     if (code == 0)
         code = say(fd, sealed, sizeof(sealed) - 1);
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 static void nothing_urgent_leaves(void **state)
@@ -303,7 +295,6 @@ static int say_other_than_was_heard(int fd, const void *arg)
     static const char sealed[] = SEALED "0123456789";
     size_t hello = RECORD_HEADER + LONG_HELLO;
     ssize_t taken;
-    char byte;
     int code;
 
     (void)arg;
@@ -317,10 +308,7 @@ static int say_other_than_was_heard(int fd, const void *arg)
     code = say(fd, (const char *)twofold + taken, hello - (size_t)taken);
     if (code == 0)
         code = say(fd, sealed, sizeof(sealed) - 1);
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 static void what_was_heard_and_not_taken_does_not_help(void **state)
@@ -345,7 +333,6 @@ static int encrypt_by_itself_before(int fd, const void *arg)
 {
     static const char sealed[] = SEALED "0123456789";
     int cork = 1, code = say(fd, HELLO, sizeof(HELLO) - 1);
-    char byte;
 
     (void)arg;
     setsockopt(fd, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
@@ -353,10 +340,7 @@ static int encrypt_by_itself_before(int fd, const void *arg)
         code = say(fd, sealed, sizeof(sealed) - 1);
     if (code == 0)
         code = encrypt(fd);
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 /* What the agent does meanwhile. */

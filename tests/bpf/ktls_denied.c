@@ -407,17 +407,13 @@ static int say_and_wait(int fd, const void *arg)
 {
     const int *patience = arg;
     int code = start_tls(fd);
-    char byte;
 
     if (code == 0 && *patience &&
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, patience, sizeof(*patience)) < 0)
         code = -errno;
     if (code == 0)
         code = by_send(fd, BYTES(GET));
-    if (code < 0)
-        return code;
-    shutdown(fd, SHUT_WR);
-    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+    return code < 0 ? code : wait_for_end(fd);
 }
 
 static void blind_what_must_be_seen_does_not_leave(void **state)

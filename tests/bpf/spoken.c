@@ -196,6 +196,14 @@ int send_all(int fd, const void *bytes, size_t len, size_t pieces)
     return 0;
 }
 
+int wait_for_end(int fd)
+{
+    char byte;
+
+    shutdown(fd, SHUT_WR);
+    return recv(fd, &byte, 1, 0) < 0 ? -errno : 0;
+}
+
 /* ---- rules ---- */
 
 void spoken_spell(const struct abi_spelling *spelling)

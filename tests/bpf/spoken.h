@@ -77,3 +77,5 @@ void spoken_spell(const struct abi_spelling *spelling);
 
 /* Ways to send; 0 or a negative errno. */
 int send_all(int fd, const void *bytes, size_t len, size_t pieces);
+/* There is no more to say: 0 when the other end has no more either, or how it ended. */
+int wait_for_end(int fd);
