@@ -167,20 +167,21 @@ static bool is_told(struct verdicts *verdicts, const struct policy_verdict *verd
 }
 
 /* On the kernel route nobody is answered, and what is judged here has gone, unless the kernel has
- * refused it: what is told is what is done. */
+ * refused it: what is told is what is done. Who sent it can be killed or frozen all the same. */
 static struct policy_verdict as_done(const struct flow *flow, const struct policy_verdict *verdict)
 {
     struct policy_verdict done = *verdict;
     size_t len = strlen(done.reason);
 
-    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY ||
-        (done.action != POLICY_REJECT && done.action != POLICY_RESET))
+    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY)
+        return done;
+    if (flow->gone)
+        snprintf(done.reason + len, sizeof(done.reason) - len, "; it had gone already");
+    if (done.action != POLICY_REJECT && done.action != POLICY_RESET)
         return done;
     done.action = flow->held ? POLICY_RESET : POLICY_REJECT;
-    if (flow->gone) {
+    if (flow->gone)
         done.verdict = VERDICT_ALERT;
-        snprintf(done.reason + len, sizeof(done.reason) - len, "; it had gone already");
-    }
     return done;
 }
 
