@@ -30,7 +30,7 @@ INTERNET=sallyport-test
 # shellcheck source=../../deploy/internet.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/internet.sh"
 export STATE_DIRECTORY=$T/state # where an agent makes its CA when nobody says
-CLEAN+=("STATE_DIRECTORY=$STATE_DIRECTORY")
+CLEAN+=("STATE_DIRECTORY=$STATE_DIRECTORY" "SALLYPORT_SLOW=${SALLYPORT_SLOW:-1}")
 
 # shellcheck disable=SC2317 # called by the trap
 tear_down() {

@@ -6,6 +6,7 @@ to be correct towards both."""
 import collections
 import functools
 import json
+import os
 import select
 import socket
 import ssl
@@ -25,7 +26,7 @@ CODES = ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "
          "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MOST = (1 << 31) - 1
-PATIENCE = 20
+PATIENCE = 20 * int(os.environ.get("SALLYPORT_SLOW", "1"))
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 Frame = collections.namedtuple("Frame", "kind flags stream payload")

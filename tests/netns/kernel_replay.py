@@ -6,6 +6,7 @@ A request in a tunnel in a tunnel, by a proxy: tunnels ADDRESS PORT WHERE; one t
 Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
 it is not what was recorded.
 """
+import os
 import random
 import socket
 import sys
@@ -88,7 +89,7 @@ def hear(sock, wanted):
 
 
 def prepare(sock):
-    sock.settimeout(30)
+    sock.settimeout(30 * int(os.environ.get("SALLYPORT_SLOW", "1")))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

@@ -13,7 +13,7 @@ ANSWERS, WAITS, UPGRADES, NAMED = 80, 81, 82, 83  # the ports of the origin, by 
 ALLOWED = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"GET /ok HTTP/1.1\r\nHost: x\r\nX: " + b"A" * 60000  # a head without an end
 SO_COOKIE = 57
-PATIENCE = 20
+PATIENCE = 20 * int(os.environ.get("SALLYPORT_SLOW", "1"))
 libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -36,7 +36,7 @@ status() { sallyport status --runtime-dir "$T/run" -o json | jq -r "$1"; }
 tell() { echo "${*:2}" >&"${PROGRAM_IN[$1]}"; } # NAME WORDS...: as ask does, without waiting
 answer() { # NAME: to what tell has said
     local answer
-    read -r -t 30 answer <&"${PROGRAM_OUT[$1]}" || fail "$1 does not answer"
+    read -r -t $((30 * ${SALLYPORT_SLOW:-1})) answer <&"${PROGRAM_OUT[$1]}" || fail "$1 does not answer"
     echo "$answer"
 }
 gets_nothing() { # WHAT NAME: the connection ended, without an answer
