@@ -85,12 +85,23 @@ static bool could_come_back(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &len) == 0 && len == 0;
 }
 
-/* A socket keeps the program that its sockhash had when it came; one that the kernel encrypts
- * stays, and is heard by the program it has. */
-void existing_hear_again(const struct existing *existing, uint64_t cookie, int fd)
+/* A socket keeps the program that its sockhash had when it came; one that could not come back, for
+ * the kernel encrypts it, or the other end has closed its side, stays, and is heard by the program
+ * it has. Where it does not come back all the same, what was heard before is read as it leaves
+ * (bpf/packets.bpf.c), and what was to be heard from now on is not. */
+bool existing_hear_again(const struct existing *existing, const struct diag_socket *socket, int fd)
 {
-    if (could_come_back(fd) && bpf_map_delete_elem(existing->maps.enrolled, &cookie) == 0)
-        enrol(existing, cookie, fd);
+    struct abi_socket note;
+
+    if (socket->state != DIAG_ESTABLISHED || !could_come_back(fd) ||
+        bpf_map_delete_elem(existing->maps.enrolled, &socket->cookie) < 0 ||
+        enrol(existing, socket->cookie, fd))
+        return true;
+    if (existing_get(existing, fd, &note) && note.flags & ABI_SOCKET_KERNEL) {
+        note.flags &= (uint8_t)~ABI_SOCKET_KERNEL;
+        existing_put(existing, fd, &note);
+    }
+    return false;
 }
 
 /* ---- plain text ---- */

@@ -155,7 +155,6 @@ static void hear_again(const struct scan *scan, const struct diag_socket *socket
     if (incoming)
         note.kind = ABI_SOCKET_ACCEPT;
     ring_adopt(ring, &note);
-    existing_hear_again(scan->existing, socket->cookie, fd);
 }
 
 /* An agent before us has told of it, and the kernel will tell its end: what that one looked into
@@ -184,8 +183,12 @@ static void follow_again(const struct scan *scan, const struct diag_socket *sock
 static void meet_again(const struct scan *scan, const struct diag_socket *socket,
                        const struct held *holder, int fd, enum sockets_known known)
 {
-    bool incoming = is_incoming(scan, socket);
+    bool incoming = is_incoming(scan, socket), is_heard = existing_is_heard(scan->existing, fd);
 
+    if (*scan->existing->parts.ring && is_heard && !existing_hear_again(scan->existing, socket, fd))
+        log_warn("pod %s: a connection that was read when it said something is read, if at all, as "
+                 "that leaves: it could not be taken over from the agent before",
+                 scan->pod->name);
     if (known == SOCKETS_NEW && !incoming)
         follow_again(scan, socket, holder, fd);
     hear_again(scan, socket, fd, incoming);

@@ -56,8 +56,8 @@ bool existing_was_seen(const struct existing *existing, int fd);
 uint64_t existing_began_ns(const struct existing *existing, int fd);
 /* Its words are heard already. */
 bool existing_is_heard(const struct existing *existing, int fd);
-/* ... by the program of an agent before us: from now on by ours. */
-void existing_hear_again(const struct existing *existing, uint64_t cookie, int fd);
+/* ... by the program of an agent before us: from now on by ours. False: not as they are said. */
+bool existing_hear_again(const struct existing *existing, const struct diag_socket *socket, int fd);
 /* Has its words heard from now on, and its end told by the note, where that can be and its policies
  * (scope, may be NULL) do not want it otherwise. */
 bool existing_hear(const struct scan *scan, const struct diag_socket *socket,

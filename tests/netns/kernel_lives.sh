@@ -9,7 +9,7 @@
 
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r port <<<"$(free_ports 1)"
+read -r port half <<<"$(free_ports 2)"
 if [ $# = 0 ]; then
     nginx_server "$port"
     URL=http://127.0.0.1:$port NO=PermissionError
@@ -58,6 +58,13 @@ wait_for 10 are_told "/a allow,/a deny,/c allow,/c deny"
 echo "ok: a policy that changes, on $(uname -r)"
 
 for name in two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
+if [ $# = 0 ]; then # whose server has nothing more to say
+    background /usr/bin/python3 "$HERE/kernel_lives_half.py" "$half" "$T/half"
+    wait_for 20 bash -c "exec 3<>/dev/tcp/127.0.0.1/$half"
+    expect_eq "connection half" ok "$(ask p open half "http://127.0.0.1:$half")"
+    get "before its server closed its side" /b half 200
+    wait_for 10 are_told "/a allow,/a deny,/b allow,/c allow,/c deny"
+fi
 agent_down KILL
 get "with no agent" /b one 200
 get "with no agent" /a two $NO
@@ -67,6 +74,11 @@ expect_no_grep "the next one begins anew" 'is replaced' "$T/agent.err"
 get "with the next one" /c one 200
 get "with the next one" /a three $NO
 wait_for 10 are_told "/a deny,/a deny,/b allow,/c allow" # what was said meanwhile, too
+if [ $# = 0 ]; then
+    get "with the next one" /a half $NO
+    wait_for 10 are_told "/a deny,/a deny,/a deny,/b allow,/c allow"
+    expect_no_grep "what its server heard" /a "$T/half"
+fi
 echo "ok: an agent that is killed, on $(uname -r)"
 
 agent_pid() { sallyport status --runtime-dir "$T/run" -o json | jq .pid; }
