@@ -38,10 +38,12 @@ static const struct timeval awake_again = {.tv_sec = 1};
 struct attempt {
     uint64_t cookie; /* the program's socket's; first: what the tree sorts by */
     struct attempts *attempts;
+    struct attempt *next, **at; /* FRESH: in the list of those */
     struct origin origin;
     struct pod *pod; /* a reference, or NULL */
     struct syn syn;
     enum {
+        FRESH, /* until all is heard that there is to hear, it may have ended */
         CONNECTING,
         CONNECTED, /* and the SYN was sent on */
         FAILED,    /* and the program's socket was told */
@@ -58,6 +60,7 @@ struct attempts {
     int hold_fd; /* a map, borrowed from the skeleton */
     void *tree;  /* tsearch(3) of struct attempt */
     size_t len;
+    struct attempt *fresh, **fresh_end;
     bool retired;
     struct event *stay_awake;
     uint64_t told_full_ns;
@@ -86,14 +89,37 @@ static void give_back(struct attempt *attempt)
     attempt->admitted = false;
 }
 
+static void no_longer_fresh(struct attempt *attempt)
+{
+    *attempt->at = attempt->next;
+    if (attempt->next)
+        attempt->next->at = attempt->at;
+    else
+        attempt->attempts->fresh_end = attempt->at;
+    attempt->state = CONNECTING;
+}
+
+/* As the kernel ends what it has not answered: by a reset. A FIN would keep the port for a minute,
+ * and programs that give up often enough (Go dials in advance) would leave us none. */
+static void abandon(int *fd)
+{
+    static const struct linger reset = {.l_onoff = 1};
+
+    if (*fd >= 0)
+        setsockopt(*fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    fd_close(fd);
+}
+
 static void drop(struct attempt *attempt)
 {
     struct attempts *attempts = attempt->attempts;
 
+    if (attempt->state == FRESH)
+        no_longer_fresh(attempt);
     tdelete(attempt, &attempts->tree, by_cookie);
     attempts->len--;
     event_del(&attempt->event);
-    fd_close(&attempt->fd);
+    abandon(&attempt->fd);
     give_back(attempt);
     if (attempt->pod)
         atomic_fetch_sub(&attempt->pod->attempts, 1);
@@ -201,6 +227,8 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     int error;
 
     switch (attempt->state) {
+    case FRESH: /* nothing is waited for */
+        return;
     case CONNECTING:
         error = what & EV_TIMEOUT ? ETIMEDOUT : failure_of(fd);
         if (error) {
@@ -260,6 +288,9 @@ static struct attempt *attempt_new(struct attempts *attempts, const struct origi
         return NULL;
     }
     attempts->len++;
+    attempt->at = attempts->fresh_end;
+    *attempts->fresh_end = attempt;
+    attempts->fresh_end = &attempt->next;
     attempt->pod = pod_ref(pod);
     if (pod)
         atomic_fetch_add(&pod->attempts, 1);
@@ -285,38 +316,49 @@ static bool has_room(const struct attempts *attempts, const struct pod *pod)
 }
 
 /* False: there is no room for it, or it may not go there. */
-static bool begin(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+static bool begin(struct attempt *attempt)
 {
+    const struct attempts_parts *parts = &attempt->attempts->parts;
     struct err err = {0};
-    struct pod *pod = pods_find(attempts->parts.pods, origin->pod);
-    struct attempt *attempt;
     int code;
 
-    if (!has_room(attempts, pod)) {
-        tell_full(attempts);
+    if (!connects_may_dial(parts->connects, &attempt->origin) ||
+        limits_admit(parts->limits, attempt->pod))
         return false;
-    }
-    if (!connects_may_dial(attempts->parts.connects, origin))
-        return false;
-    if (limits_admit(attempts->parts.limits, pod))
-        return false;
-    attempt = attempt_new(attempts, origin, pod, syn);
-    if (!attempt) {
-        limits_leave(attempts->parts.limits, pod);
-        return false;
-    }
     attempt->admitted = true;
-    attempt->fd = upstream_socket(attempts->parts.keeper, origin, &err);
-    if (attempt->fd < 0) {
-        drop(attempt);
+    attempt->fd = upstream_socket(parts->keeper, &attempt->origin, &err);
+    if (attempt->fd < 0)
         return false;
-    }
-    code = upstream_begin(attempt->fd, origin, &err);
+    code = upstream_begin(attempt->fd, &attempt->origin, &err);
     if (code < 0)
         failed(attempt, code);
     else
         watch(attempt, EV_WRITE, &(struct timeval){.tv_sec = CONNECT_SECONDS});
     return true;
+}
+
+static void begin_fresh(struct attempts *attempts)
+{
+    struct attempt *attempt;
+
+    while ((attempt = attempts->fresh)) {
+        no_longer_fresh(attempt);
+        if (begin(attempt))
+            continue;
+        inject(attempt, &attempt->syn.to, attempt->syn.packet, attempt->syn.len);
+        drop(attempt);
+    }
+}
+
+/* False: there is no room for it. */
+static bool note(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
+{
+    struct pod *pod = pods_find(attempts->parts.pods, origin->pod);
+
+    if (has_room(attempts, pod))
+        return attempt_new(attempts, origin, pod, syn);
+    tell_full(attempts);
+    return false;
 }
 
 static void on_held(struct attempts *attempts, const struct origin *origin, const struct syn *syn)
@@ -328,7 +370,7 @@ static void on_held(struct attempts *attempts, const struct origin *origin, cons
         attempt = NULL;
     }
     if (!attempt) {
-        if (!begin(attempts, origin, syn))
+        if (!note(attempts, origin, syn))
             let_in(attempts, origin, syn);
         return;
     }
@@ -344,6 +386,10 @@ void attempts_on_record(void *arg, const struct abi_syn *record)
     struct origin origin;
     struct syn syn;
 
+    if (!record) {
+        begin_fresh(attempts);
+        return;
+    }
     if (record->kind == ABI_SYN_GONE) {
         attempt = find(attempts, record->origin.cookie);
         if (attempt)
@@ -428,6 +474,7 @@ int attempts_new(struct attempts **out, const struct attempts_parts *parts, stru
     if (!attempts)
         return err_set(err, -ENOMEM, "table of connections that begin");
     attempts->parts = *parts;
+    attempts->fresh_end = &attempts->fresh;
     attempts->hold_fd = bpf_map__fd(keeper_bpf(parts->keeper)->maps.hold_until);
     if (!may_send_packets()) { /* then every SYN goes to the listener at once */
         *out = TAKE(attempts);
@@ -454,7 +501,7 @@ static void count_open(const void *node, VISIT when, void *closure)
     size_t *open = closure;
 
     if (when == postorder || when == leaf)
-        *open += attempt->state == CONNECTING;
+        *open += attempt->state == FRESH || attempt->state == CONNECTING;
 }
 
 size_t attempts_open(const struct attempts *attempts)

@@ -44,7 +44,8 @@ void attempts_retire(struct attempts *attempts);
 /* How many wait for their upstream. */
 size_t attempts_open(const struct attempts *attempts);
 
-/* For identity_on_syn(): a record of the kernel's. */
+/* For identity_on_syn(): a record of the kernel's; NULL: it has told all, and what programs have
+ * not given up until then is begun. */
 void attempts_on_record(void *attempts, const struct abi_syn *record);
 
 /* Whether any are under way in this namespace: without us there their programs would be refused. */

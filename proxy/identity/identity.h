@@ -65,7 +65,7 @@ void identity_on_datagram(struct identity *identity,
                           void (*on_datagram)(void *arg, const struct abi_datagram *record),
                           void *arg);
 
-/* The same for every record of a SYN that is held back. */
+/* The same for every record of a SYN that is held back, and with NULL when there are no more. */
 void identity_on_syn(struct identity *identity,
                      void (*on_syn)(void *arg, const struct abi_syn *record), void *arg);
 

@@ -173,6 +173,8 @@ bool identity_read_records(struct identity *identity)
     identity->reading = true;
     identity->records = 0;
     all = ring_buffer__consume(identity->ring) != -EAGAIN;
+    if (identity->on_syn)
+        identity->on_syn(identity->on_syn_arg, NULL);
     identity->reading = false;
     return all;
 }

@@ -58,7 +58,12 @@ static struct origin as_filed(uint64_t cookie)
     return (struct origin){.cookie = cookie, .src = held.src};
 }
 
-static void hold(size_t family, uint64_t cookie, size_t changed_at)
+static void all_is_told(void)
+{
+    attempts_on_record(attempts, NULL);
+}
+
+static void tell_held(size_t family, uint64_t cookie, size_t changed_at)
 {
     struct abi_syn record = {
         .kind = ABI_SYN_HELD,
@@ -70,6 +75,12 @@ static void hold(size_t family, uint64_t cookie, size_t changed_at)
         record.packet[changed_at] ^= 1;
     assert_true(syn_parse(span_of(record.packet, record.len), &held));
     attempts_on_record(attempts, &record);
+}
+
+static void hold(size_t family, uint64_t cookie, size_t changed_at)
+{
+    tell_held(family, cookie, changed_at);
+    all_is_told();
 }
 
 static void say_gone(void)
@@ -313,6 +324,37 @@ static void each_scenario(void **state)
             play(&scenarios[i], family);
 }
 
+/* Nothing is dialled for a program that has given up before it was heard of; for others once. */
+static void who_has_given_up_already_is_not_dialled_for(void **state)
+{
+    static const struct scenario busy = {.name = "a busy machine"};
+    unsigned files = open_files();
+
+    (void)state;
+    gone = false;
+    now = &busy;
+    over = true;
+    make_attempts(0);
+    tell_held(0, COOKIE - 1, 0);
+    for (int i = 0; i < 3; i++) {
+        tell_held(0, COOKIE, 0);
+        say_gone();
+    }
+    tell_held(0, COOKIE, 0);
+    tell_held(0, COOKIE, packets[0].label);
+    assert_int_equal(sockets_made, 0);
+    assert_int_equal(attempts_open(attempts), 2);
+    all_is_told();
+    assert_int_equal(sockets_made, 2);
+    assert_int_equal(attempts_open(attempts), 2);
+    all_is_told();
+    assert_int_equal(sockets_made, 2);
+    tell_held(0, COOKIE + 1, 0); /* nor is it at the end */
+    assert_string_equal(seen, "");
+    expect_nothing_left(files);
+    over = false;
+}
+
 /* More than the table holds go to the listener, and there is room again when one has gone. */
 static void a_full_table_lets_in(void **state)
 {
@@ -464,6 +506,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_scenario),
+        cmocka_unit_test(who_has_given_up_already_is_not_dialled_for),
         cmocka_unit_test(a_full_table_lets_in),
         cmocka_unit_test(a_pod_leaves_room_to_others),
         cmocka_unit_test(by_tcp),
