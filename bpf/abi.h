@@ -429,8 +429,9 @@ struct abi_ktls {
 };
 _Static_assert(sizeof(struct abi_ktls) == 72, "abi_ktls: see proxy/kernel/");
 
-/* spells, the longest prefix (struct abi_where, as policy_ports): what rules say of HTTP there. Not
- * found: every request goes, and bodies are not wanted. Written by proxy/enforce/kernel_spells.c.
+/* spells, the longest prefix (struct abi_where, as policy_ports): what rules say of HTTP there,
+ * where one may connect. Not found: every request goes, and bodies are not wanted. Written by
+ * proxy/enforce/kernel_spells.c.
  */
 enum abi_spelling_flags {
     ABI_SPELL_JUDGED =

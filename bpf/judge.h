@@ -25,21 +25,6 @@ enum {
 };
 static const __u64 told_window_ns = 1000000000;
 
-/* `here`: it is this very host, of which a pod is judged like of others where it is looked into. */
-static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
-{
-    return pod->rules && (!here || pod->flags & ABI_POD_LOOPBACK);
-}
-
-/* What is left of a verdict where the pod is not judged; which route what is allowed takes is
- * asked beside it. */
-__weak __noinline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
-{
-    if (!pod)
-        return ABI_VERDICT_DENY;
-    return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict & ~ABI_VERDICT_ROUTES : 0;
-}
-
 /* enum abi_verdict. For the verifier a function of its own, as find_place() is. */
 __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 protocol)
 {

@@ -80,6 +80,21 @@ __weak __noinline bool find_where(__u32 id, const struct abi_origin *origin, __u
     return true;
 }
 
+/* `here`: it is this very host, of which a pod is judged like of others where it is looked into. */
+static __always_inline bool is_judged(const struct abi_pod *pod, bool here)
+{
+    return pod->rules && (!here || pod->flags & ABI_POD_LOOPBACK);
+}
+
+/* What is left of a verdict where the pod is not judged; which route what is allowed takes is
+ * asked beside it. */
+__weak __noinline __u32 verdict_there(const struct abi_pod *pod, bool here, __u32 verdict)
+{
+    if (!pod)
+        return ABI_VERDICT_DENY;
+    return is_judged(pod, here) || verdict & ABI_VERDICT_HERE ? verdict & ~ABI_VERDICT_ROUTES : 0;
+}
+
 /* Whether rules have a say in what is said there. */
 static __always_inline bool is_to_be_heard(const struct abi_origin *origin)
 {

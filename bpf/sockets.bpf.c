@@ -181,7 +181,7 @@ static __always_inline __u32 judge_again(const struct datagrams *all, struct pee
 
     ip_store(origin.ip, &datagram->dst);
     origin.port = datagram->dst_port;
-    here = ip_is_loopback(&datagram->dst) || is_own(origin.netns_cookie, &datagram->dst);
+    here = is_here(origin.netns_cookie, &datagram->dst);
     verdict = verdict_there(pod, here, judge_datagram(pod->rules, &origin));
     if (!peer || peer->flags & PEER_REST)
         return verdict;
@@ -334,7 +334,7 @@ static __always_inline bool comes_from_source(struct __sk_buff *skb, const struc
                                               const struct ip *source)
 {
     return (skb->ifindex > LOOPBACK_IFINDEX && skb->pkt_type != PACKET_LOOPBACK) ||
-           ip_is_loopback(source) || is_own(all->asker.netns_cookie, source);
+           is_here(all->asker.netns_cookie, source);
 }
 
 static __always_inline void note_heard(struct __sk_buff *skb, const struct datagram *datagram)

@@ -4,8 +4,24 @@
 
 #include <linux/in.h>
 
+#include "bpf/here.h"
 #include "bpf/rules.h"
 #include "bpf/speech.h"
+
+/* Whether who has connected there might not do so now. */
+static __always_inline bool is_closed(const struct abi_origin *origin,
+                                      const struct abi_where *where)
+{
+    const __u32 *verdict = bpf_map_lookup_elem(&policy_ports, where);
+    struct ip to = ip_load(origin->ip);
+    const struct abi_pod *pod;
+    __u64 id = origin->pod; /* 6.1's verifier takes no key out of what a function was given */
+
+    if (!verdict || !(*verdict & ABI_VERDICT_DENY))
+        return false;
+    pod = bpf_map_lookup_elem(&pods, &id);
+    return pod && verdict_there(pod, is_here(origin->netns_cookie, &to), *verdict);
+}
 
 /* For the verifier a function of its own, as find_place() is. */
 __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
@@ -22,6 +38,10 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
         return 0;
     if (!find_where(rules, &speech->origin, IPPROTO_TCP, &where)) {
         speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
+        return 0;
+    }
+    if (is_closed(&speech->origin, &where)) {
+        speech->spelling.flags = ABI_SPELL_JUDGED; /* and no request fits */
         return 0;
     }
     found = bpf_map_lookup_elem(&spells, &where);

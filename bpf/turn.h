@@ -9,6 +9,7 @@
 #include <linux/in.h>
 #include <bpf/bpf_core_read.h>
 
+#include "bpf/here.h"
 #include "bpf/kernel.h"
 #include "bpf/pod.h"
 #include "bpf/steer.h"
@@ -80,14 +81,6 @@ static __always_inline bool port_is_steered(const struct abi_pod *pod, __u64 id,
 static __always_inline bool is_beyond_us(const struct ip *ip)
 {
     return ip_is_of_many(ip) || bpf_ntohl(ip->word[0]) >> 22 == 0xfe80 >> 6;
-}
-
-static __always_inline bool is_own(__u64 netns_cookie, const struct ip *ip)
-{
-    struct abi_own key = {.netns_cookie = netns_cookie};
-
-    ip_store(key.ip, ip);
-    return bpf_map_lookup_elem(&own, &key);
 }
 
 /* The local address the program bound, or "any". */

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "heard.h"
+#include "judged.h"
 #include "policy/compile.h"
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_rules.h"
@@ -21,6 +22,9 @@
     "  route: kernel\n"
 #define RULES(http)                                                                                \
     POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n    - rules: {http: [" http "]}\n"
+#define NOTHING POLICY "  egress: []\n"
+#define DENIES(cidr, ports)                                                                        \
+    POLICY "  egress:\n  - toEntities: [all]\n  egressDeny:\n  - toCIDR: [" cidr "]\n" ports
 #define GET(path, host) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
 
 static void use(const char *yaml)
@@ -100,10 +104,12 @@ static void rules_change(void **state)
 
 /* Which rules come when a part was said, by a word from the one who says it. */
 static int midst_turns[2];
-static const struct midst {
+static bool midst_apart; /* then the pod's own addresses are not looked into any more */
+struct midst {
     const char *name, *before, *first, *after, *then;
     bool goes;
-} midsts[] = {
+};
+static const struct midst midsts[] = {
     {"a head, without rules", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /b}"), "st: a\r\n\r\n",
      false},
     {"... which they allow", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /a}"), "st: a\r\n\r\n",
@@ -130,6 +136,17 @@ static int say_before_and_after(int fd, const void *arg)
     return code;
 }
 
+static void look_apart(void)
+{
+    int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods);
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+    struct abi_pod pod;
+
+    assert_int_equal(bpf_map_lookup_elem(fd, &id, &pod), 0);
+    pod.flags &= ~(uint32_t)ABI_POD_LOOPBACK;
+    assert_int_equal(bpf_map_update_elem(fd, &id, &pod, BPF_ANY), 0);
+}
+
 static void *rules_come(void *arg)
 {
     const struct midst *midst = arg;
@@ -137,28 +154,79 @@ static void *rules_come(void *arg)
 
     if (read(midst_turns[0], &byte, 1) == 1)
         use(midst->after);
+    if (midst_apart)
+        look_apart();
     return write(midst_turns[0], "x", 1) == 1 ? NULL : arg;
+}
+
+static void assert_midsts(const struct midst *list, size_t len)
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, midst_turns), 0);
+    for (size_t i = 0; i < len; i++) {
+        const struct midst *midst = &list[i];
+        struct report report;
+        pthread_t thread;
+
+        print_message("  %s\n", midst->name);
+        use(midst->before[0] ? midst->before : POLICY "  mode: monitor\n  egress: []\n");
+        assert_int_equal(pthread_create(&thread, NULL, rules_come, (void *)midst), 0);
+        report = speak(say_before_and_after, midst, (struct span){0});
+        pthread_join(thread, NULL);
+        assert_int_equal(report.code, midst->goes ? 0 : -EACCES);
+        assert_int_equal(arrived.len,
+                         strlen(midst->first) + (midst->goes ? strlen(midst->then) : 0));
+    }
+    close(midst_turns[0]);
+    close(midst_turns[1]);
 }
 
 static void rules_come_amid_what_is_said(void **state)
 {
     (void)state;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, midst_turns), 0);
-    for (size_t i = 0; i < ARRAY_SIZE(midsts); i++) {
-        struct report report;
-        pthread_t thread;
+    assert_midsts(midsts, ARRAY_SIZE(midsts));
+}
 
-        print_message("  %s\n", midsts[i].name);
-        use(midsts[i].before[0] ? midsts[i].before : POLICY "  mode: monitor\n  egress: []\n");
-        assert_int_equal(pthread_create(&thread, NULL, rules_come, (void *)&midsts[i]), 0);
-        report = speak(say_before_and_after, &midsts[i], (struct span){0});
-        pthread_join(thread, NULL);
-        assert_int_equal(report.code, midsts[i].goes ? 0 : -EACCES);
-        assert_int_equal(arrived.len,
-                         strlen(midsts[i].first) + (midsts[i].goes ? strlen(midsts[i].then) : 0));
-    }
-    close(midst_turns[0]);
-    close(midst_turns[1]);
+/* Nobody could connect there any more. */
+static const struct midst closings[] = {
+    {"nothing may be connected to", "", GET("/a", "a"), NOTHING, GET("/a", "a"), false},
+    {"... with requests allowed before", RULES("{path: /a}"), GET("/a", "a"), NOTHING,
+     GET("/a", "a"), false},
+    {"... amid a head", "", "GET /a HTTP/1.1\r\nHo", NOTHING, "st: a\r\n\r\n", false},
+    {"... amid a body", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", NOTHING,
+     "bc", true},
+    {"... and a head", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", NOTHING,
+     "bc" GET("/a", "a"), false},
+    {"... which is of nobody's interest", "", "SSH-2.0-x\r\n", NOTHING, "ssh", true},
+    {"another address alone", "", GET("/a", "a"),
+     POLICY "  egress:\n  - toCIDR: [192.0.2.1/32]\n    toPorts:\n    - rules: {http: [{path: "
+            "/a}]}\n",
+     GET("/a", "a"), false},
+    {"a name alone", "", GET("/a", "a.example"),
+     POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n", GET("/a", "a.example"), false},
+    {"the address denied", "", GET("/a", "a"), DENIES("127.0.0.0/8", ""), GET("/a", "a"), false},
+    {"the port denied", "", GET("/a", "a"),
+     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9000'}]}]\n"), GET("/a", "a"), false},
+    {"another one denied", "", GET("/a", "a"),
+     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9001'}]}]\n"), GET("/a", "a"), true},
+};
+static void rules_close_where_a_connection_leads(void **state)
+{
+    (void)state;
+    assert_midsts(closings, ARRAY_SIZE(closings));
+}
+
+/* What the pod says to itself goes on where nobody looks into that, unless it is denied expressly.
+ */
+static const struct midst apart[] = {
+    {"nothing but itself", "", GET("/a", "a"), NOTHING, GET("/a", "a"), true},
+    {"... denied expressly", "", GET("/a", "a"), DENIES("127.0.0.0/8", ""), GET("/a", "a"), false},
+};
+static void rules_are_not_about_the_pod_itself(void **state)
+{
+    (void)state;
+    midst_apart = true;
+    assert_midsts(apart, ARRAY_SIZE(apart));
+    midst_apart = false;
 }
 
 static void names_are_those_that_were_resolved(void **state)
@@ -255,6 +323,8 @@ int main(void)
         spoken_test(requests_leave_that_rules_allow),
         spoken_test(rules_change),
         spoken_test(rules_come_amid_what_is_said),
+        spoken_test(rules_close_where_a_connection_leads),
+        spoken_test(rules_are_not_about_the_pod_itself),
         spoken_test(names_are_those_that_were_resolved),
         spoken_test(rows_run_out),
     };

@@ -24,13 +24,17 @@ start_nginx
 for name in a b c; do echo "$name" >"$T/www/$name"; done
 head -c 4000000 /dev/zero >"$T/www/big"
 
-rules() { # PATH: what may be asked for
-    cat <<YAML
+in_force() { # RULES: these and no others, of all that is said
+    cat >"$T/rules.yaml" <<YAML
 apiVersion: sallyport.io/v1
 kind: TrafficPolicy
 metadata: {name: rules}
-spec: {route: kernel, egress: [{toEntities: [all], toPorts: [{rules: {http: [{path: "$1"}]}}]}]}
+spec: {route: kernel, $1}
 YAML
+    sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
+}
+allow() { # PATH: what may be asked for
+    in_force "egress: [{toEntities: [all], toPorts: [{rules: {http: [{path: \"$1\"}]}}]}]"
 }
 told_of() { # what was asked for so far: path, verdict
     jq -r '.process_http // empty | "\(.path) \(.verdict)"' "$EVENTS" | paste -sd ,
@@ -41,8 +45,7 @@ make_cgroup pod
 agent_up
 expect_eq "the back-end" "${1:-sockmap}" "$(sallyport status --runtime-dir "$T/run" -o json | jq -r .kernel_route.back_end)"
 pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name pod --ports all --loopback
-rules '/[ab]' >"$T/rules.yaml"
-sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
+allow '/[ab]'
 start_asked p pod "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_lives.py" "$T/ca.pem"
 get() { expect_eq "$1: $2 on $3" "$4" "$(ask p get "$3" "$2")"; }
 for name in one two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
@@ -50,12 +53,25 @@ for name in one two three; do expect_eq "connection $name" ok "$(ask p open "$na
 get "what is allowed" /a one 200
 get "what is not" /c three $NO
 wait_for 10 are_told "/a allow,/c deny"
-rules '/([bc]|big)' >"$T/rules.yaml"
-sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/out" 2>"$T/said.err"
+allow '/([bc]|big)'
 get "by the new policy" /c one 200
 get "by the new policy" /a two $NO
 wait_for 10 are_told "/a allow,/a deny,/c allow,/c deny"
 echo "ok: a policy that changes, on $(uname -r)"
+
+closed=('egress: []' 'egress: [{toEntities: [all]}], egressDeny: [{toCIDR: [127.0.0.0/8]}]'
+    'egress: [{toCIDR: [192.0.2.1/32], toPorts: [{rules: {http: [{path: "/c"}]}}]}]')
+for rules in "${closed[@]}"; do
+    expect_eq "a connection" ok "$(ask p open cut "$URL")"
+    get "what is allowed" /c cut 200
+    in_force "$rules"
+    get "where nothing may go any more" /c cut $NO
+    expect_eq "a new one" PermissionError "$(ask p open new "$URL")"
+    allow '/([bc]|big)'
+done
+wait_for 10 are_told "/a allow,/a deny,/c allow,/c allow,/c allow,/c allow,/c deny,/c deny,/c deny,/c deny"
+expect_no_grep "nothing had gone" 'had gone already' "$EVENTS"
+echo "ok: a policy that closes where a connection leads, on $(uname -r)"
 
 for name in two three; do expect_eq "connection $name" ok "$(ask p open "$name" "$URL")"; done
 if [ $# = 0 ]; then # whose server has nothing more to say
