@@ -287,7 +287,7 @@ static __always_inline __u32 unheard(struct bpf_sock *sk, const struct speech *s
 
     if (!tcp || !speech->counted || speech->sides[ABI_TX].keyed)
         return 0;
-    behind = BPF_CORE_READ(tcp, write_seq) - speech->sent;
+    behind = tcp->write_seq - speech->sent;
     return behind < 0 ? 0 : behind;
 }
 
