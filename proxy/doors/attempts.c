@@ -1,7 +1,5 @@
 #include "proxy/doors/attempts.h"
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <linux/tcp.h>
@@ -16,10 +14,10 @@
 #include "proxy/limits.h"
 #include "proxy/pods/pods.h"
 #include "proxy/sockets.h"
+#include "proxy/doors/awake.h"
 #include "proxy/doors/syn.h"
 #include "proxy/doors/upstream.h"
 #include "proxy/enforce/connects.h"
-#include "sallyport.skel.h"
 
 enum {
     /* Most of the 28,000 ports that a namespace has: so many may wait for servers that do not
@@ -30,11 +28,6 @@ enum {
     TELLS_MAX = 8,
     FIRST_TELL_US = 5000,
 };
-/* A loop that gets no turn for so long on a busy machine is still alive; one that hangs would serve
- * nobody who waits in the listener's queue either. */
-static const uint64_t awake_ns = 10 * 1000000000ull;
-static const struct timeval awake_again = {.tv_sec = 1};
-
 struct attempt {
     uint64_t cookie; /* the program's socket's; first: what the tree sorts by */
     struct attempts *attempts;
@@ -57,12 +50,10 @@ struct attempt {
 
 struct attempts {
     struct attempts_parts parts;
-    int hold_fd; /* a map, borrowed from the skeleton */
-    void *tree;  /* tsearch(3) of struct attempt */
+    void *tree; /* tsearch(3) of struct attempt */
     size_t len;
     struct attempt *fresh, **fresh_end;
-    bool retired;
-    struct event *stay_awake;
+    struct awake *awake;
     uint64_t told_full_ns;
 };
 
@@ -449,24 +440,6 @@ bool attempts_are_in(const struct attempts *attempts, uint64_t netns_cookie)
 
 /* ---- being there ---- */
 
-static bool may_send_packets(void)
-{
-    CLEANUP(fd_close) int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-
-    return fd >= 0;
-}
-
-static void stay_awake(evutil_socket_t fd, short what, void *arg)
-{
-    struct attempts *attempts = arg;
-    uint64_t until = clock_read_ns(CLOCK_BOOTTIME) + awake_ns;
-    uint32_t zero = 0;
-
-    (void)fd;
-    (void)what;
-    bpf_map_update_elem(attempts->hold_fd, &zero, &until, BPF_ANY);
-}
-
 int attempts_new(struct attempts **out, const struct attempts_parts *parts, struct err *err)
 {
     CLEANUP(attempts_free) struct attempts *attempts = calloc(1, sizeof(*attempts));
@@ -475,24 +448,15 @@ int attempts_new(struct attempts **out, const struct attempts_parts *parts, stru
         return err_set(err, -ENOMEM, "table of connections that begin");
     attempts->parts = *parts;
     attempts->fresh_end = &attempts->fresh;
-    attempts->hold_fd = bpf_map__fd(keeper_bpf(parts->keeper)->maps.hold_until);
-    if (!may_send_packets()) { /* then every SYN goes to the listener at once */
-        *out = TAKE(attempts);
-        return 0;
-    }
-    attempts->stay_awake = event_new(parts->base, -1, EV_PERSIST, stay_awake, attempts);
-    if (!attempts->stay_awake || event_add(attempts->stay_awake, &awake_again) < 0)
-        return err_set(err, -ENOMEM, "table of connections that begin");
-    stay_awake(-1, 0, attempts);
+    if (awake_new(&attempts->awake, parts->base, keeper_bpf(parts->keeper), err) < 0)
+        return err->code;
     *out = TAKE(attempts);
     return 0;
 }
 
 void attempts_retire(struct attempts *attempts)
 {
-    if (attempts->stay_awake)
-        event_free(TAKE(attempts->stay_awake));
-    attempts->retired = true;
+    awake_leave(attempts->awake);
 }
 
 static void count_open(const void *node, VISIT when, void *closure)
@@ -515,16 +479,11 @@ size_t attempts_open(const struct attempts *attempts)
 void attempts_free(struct attempts **attempts)
 {
     struct attempts *gone = TAKE(*attempts);
-    uint64_t never = 0;
-    uint32_t zero = 0;
 
     if (!gone)
         return;
-    if (!gone->retired)
-        bpf_map_update_elem(gone->hold_fd, &zero, &never, BPF_ANY);
+    awake_free(&gone->awake);
     while (gone->tree)
         drop(*(struct attempt **)gone->tree);
-    if (gone->stay_awake)
-        event_free(gone->stay_awake);
     free(gone);
 }
