@@ -6,7 +6,10 @@ import threading
 
 def serve(sock):
     with sock, open(sys.argv[2], "ab", buffering=0) as heard:
-        heard.write(sock.recv(65536))
+        asked = sock.recv(65536)
+        if not asked:
+            return  # it looked whether we listen
+        heard.write(asked)
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         sock.shutdown(socket.SHUT_WR)
         while data := sock.recv(65536):
