@@ -1,5 +1,5 @@
 /* speech: what is known of a connection whose plain text is read in the kernel, kept on its socket
- * from the moment that it is established.
+ * from before its SYN leaves, or from the moment that it was accepted.
  *
  * Made by sockops.bpf.c; its sending side is send.bpf.c's, which has the socket locked, and
  * packets.bpf.c's once the socket has left; its receiving side is packets.bpf.c's. */
