@@ -410,7 +410,10 @@ struct abi_program {
     __u32 device; /* as the kernel has it: major << 20 | minor */
     __u32 pad;
 };
-enum abi_program_use { ABI_PROGRAM_BYPASSES = 1 }; /* its next connections take the kernel route */
+enum abi_program_use {
+    ABI_PROGRAM_BYPASSES = 1 << 0, /* its next connections take the kernel route */
+    ABI_PROGRAM_HTTP2 = 1 << 1,    /* ... but not where rules judge requests: it speaks HTTP/2 */
+};
 
 struct abi_ktls {
     __u32 kind; /* enum abi_record_kind */

@@ -25,12 +25,13 @@ static __always_inline struct abi_program program_of_current(__u64 pod)
     return program;
 }
 
-static __always_inline bool program_bypasses(__u64 pod)
+/* enum abi_program_use. */
+static __always_inline __u32 use_of_program(__u64 pod)
 {
     struct abi_program program = program_of_current(pod);
     const __u32 *use = bpf_map_lookup_elem(&ktls_programs, &program);
 
-    return use && *use & ABI_PROGRAM_BYPASSES;
+    return use ? *use : 0;
 }
 
 static __always_inline __u32 route_can(void)
@@ -61,7 +62,7 @@ static __always_inline void count_route(enum abi_route_count which, __s64 more)
 /* `verdict`: of rules, with what they say of the route. */
 static __always_inline bool takes_kernel_route(const struct abi_pod *pod, __u64 id, __u32 verdict)
 {
-    __u32 can = route_can();
+    __u32 can = route_can(), use;
 
     if (!can || verdict & (ABI_VERDICT_PROXY | ABI_VERDICT_AGENT) ||
         route_count(ABI_ROUTE_ENROLLED) >= ABI_ENROLLED_MAX)
@@ -70,5 +71,8 @@ static __always_inline bool takes_kernel_route(const struct abi_pod *pod, __u64 
         return true;
     if (verdict & ABI_VERDICT_NEEDS || (verdict & ABI_VERDICT_SURE && !(can & ABI_ROUTE_SURE)))
         return false; /* what must be denied there is known too late, or could be changed then */
-    return pod->flags & ABI_POD_AUTO && can & ABI_ROUTE_KTLS && program_bypasses(id);
+    if (!(pod->flags & ABI_POD_AUTO) || !(can & ABI_ROUTE_KTLS))
+        return false;
+    use = use_of_program(id);
+    return use & ABI_PROGRAM_BYPASSES && !(use & ABI_PROGRAM_HTTP2 && verdict & ABI_VERDICT_SURE);
 }

@@ -156,6 +156,7 @@ static void tell_programs(const struct sockets *sockets, const struct tracked *e
                           .names = {(const char *const *)entry->names.text, entry->names.len},
                           .route = entry->route,
                           .visibility = entry->visibility,
+                          .undecided = entry->undecided,
                           .tls_version = entry->tls_version,
                           .tls_cipher = entry->tls_cipher,
                       });

@@ -74,9 +74,13 @@ struct sockets_flow {
     const char *tls_cipher; /* ... IANA's name, static; NULL */
     const char *refused;    /* how the program refused our certificate: one word, static; or NULL */
     bool goes_on;           /* on the kernel route, where the next agent listens */
-    char error[512];        /* "" or a sentence */
+    bool early;      /* it is not done: one of the following is told, and nothing else of it */
+    bool http2;      /* it speaks HTTP/2 */
+    bool undecided;  /* of the kernel route: programs_on_undecided() */
+    char error[512]; /* "" or a sentence */
 };
-/* Everything else about the flow was told. Takes flow. Any thread. */
+/* Everything else about the flow was told, unless it is but an early word. Takes flow. Any thread.
+ */
 void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);
 
 /* From here on sockets_step() may tell the closes that were read so far. In between, what may

@@ -55,12 +55,29 @@ void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)
     eventfd_write(sockets->wake_fd, 1);
 }
 
+/* What its program's next connections follow from, while it goes on. */
+static void apply_early(struct sockets *sockets, struct tracked *entry,
+                        const struct sockets_flow *flow)
+{
+    struct programs *programs = entry->process ? sockets->parts.programs : NULL;
+
+    if (programs && flow->http2)
+        programs_on_http2(programs, entry->process);
+    if (programs && flow->undecided && !entry->undecided)
+        programs_on_undecided(programs, entry->process);
+    entry->undecided = entry->undecided || flow->undecided;
+}
+
 static void apply(struct sockets *sockets, const struct sockets_flow *flow)
 {
     struct tracked *entry = sockets_find(sockets, flow->cookie, &flow->dst, flow->src_port);
 
     if (!entry || entry->flow_done)
         return;
+    if (flow->early) {
+        apply_early(sockets, entry, flow);
+        return;
+    }
     entry->flow_done = !flow->goes_on;
     entry->route = flow->route;
     if (flow->visibility) /* else it is what it was: nothing was seen of it */
@@ -80,6 +97,21 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     }
 }
 
+/* What another agent's programs do is not for this one to say. */
+static void drop_early(struct sockets_flow **at)
+{
+    while (*at) {
+        struct sockets_flow *flow = *at;
+
+        if (!flow->early) {
+            at = &flow->next;
+            continue;
+        }
+        *at = flow->next;
+        free(flow);
+    }
+}
+
 void sockets_take_done(struct sockets *sockets)
 {
     struct sockets_flow *done;
@@ -91,6 +123,8 @@ void sockets_take_done(struct sockets *sockets)
     sockets->done = NULL;
     sockets->done_tail = &sockets->done;
     pthread_mutex_unlock(&sockets->lock);
+    if (sockets->pass_on)
+        drop_early(&done);
     if (done && sockets->pass_on)
         sockets->pass_on(sockets->pass_on_arg, done);
     while (done) {

@@ -22,6 +22,7 @@ struct tracked {
     bool unheard; /* the kernel's record was lost, and so may be that of its end */
     bool has_flow, flow_done;
     bool elsewhere; /* its flow is an agent's before us */
+    bool undecided; /* as in struct sockets_flow */
     bool released;
     uint64_t began_ns, closed_ns; /* boot clock */
     uint64_t tx, rx;

@@ -37,6 +37,8 @@ int open_choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len
     SSL_get0_alpn_selected(flow->upstream.ssl, &chosen, &len);
     if (!len)
         return SSL_TLSEXT_ERR_NOACK;
+    if (open_relay_kind(span_of(chosen, len)) == RELAY_HTTP2)
+        report_early(flow, true, false);
     *out = chosen;
     *out_len = (unsigned char)len;
     return SSL_TLSEXT_ERR_OK;

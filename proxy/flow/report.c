@@ -77,6 +77,24 @@ void report_done(struct flow *flow)
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);
 }
 
+void report_early(const struct flow *flow, bool http2, bool undecided)
+{
+    struct sockets_flow *early = malloc(sizeof(*early));
+
+    if (!early)
+        return; /* another connection tells it */
+    *early = (struct sockets_flow){
+        .cookie = flow->origin.cookie,
+        .dst = flow->origin.dst,
+        .src_port = flow->origin.src.port,
+        .route = flow->facts.route,
+        .early = true,
+        .http2 = http2,
+        .undecided = undecided,
+    };
+    sockets_flow_done(flow->worker->parts.sockets, &early);
+}
+
 /* "TLSv1.3" as OpenSSL says it, "TLS1.3" as we do. */
 static const char *version(struct flow_event *event, const SSL *ssl)
 {

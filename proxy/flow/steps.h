@@ -104,6 +104,9 @@ void report_policy(const struct flow *flow, enum policy_point point,
                    const struct policy_verdict *verdict, const struct facts_request *request);
 /* The flow is over: sockets.c tells the close, with what became of it here. */
 void report_done(struct flow *flow);
+/* It speaks HTTP/2; of the kernel route, something was refused that policies do not deny: at once,
+ * for its program's next connection may be about to come. */
+void report_early(const struct flow *flow, bool http2, bool undecided);
 /* The wall clock's time of what is being told: now, or when it was said. */
 uint64_t report_now(const struct flow *flow);
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind);

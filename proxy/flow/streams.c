@@ -53,6 +53,8 @@ static int begin(struct flow *flow)
         return err_set(&flow->why, -ENOMEM, "refused: not enough memory to read HTTP/2");
     hold_little(&flow->pod);
     hold_little(&flow->upstream);
+    if (!flow->pod.ssl) /* else it was agreed */
+        report_early(flow, true, false);
     feed_read(flow, HTTP2_POD);
     feed_read(flow, HTTP2_UPSTREAM);
     return 0;

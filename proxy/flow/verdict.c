@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "policy/route.h"
 #include "proxy/enforce/act.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/flow/finding.h"
@@ -223,6 +224,16 @@ void verdict_unexplained(struct flow *flow, const char *why, const struct facts_
     snprintf(refused.reason, sizeof(refused.reason),
              "no rule denies it, but the kernel route could not decide it: %s", why);
     verdict_settle(flow, request ? POLICY_POINT_HTTP : POLICY_POINT_VISIBILITY, &refused, request);
+}
+
+bool verdict_needs_proxy(struct flow *flow)
+{
+    struct known known;
+
+    if (!flow->verdicts.scope)
+        return false;
+    known_place(flow, &known);
+    return policy_decide_route(flow->verdicts.scope, &known.facts) == POLICY_WAY_NEEDS_PROXY;
 }
 
 void verdict_blind(struct flow *flow)

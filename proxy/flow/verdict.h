@@ -86,6 +86,8 @@ void verdict_request(struct flow *flow, const struct facts_request *request,
 bool verdict_found(struct flow *flow, const struct finding *finding);
 /* The kernel has refused what policies allow; why: a phrase. */
 void verdict_unexplained(struct flow *flow, const char *why, const struct facts_request *request);
+/* Whether policies want what only the proxy can keep: policy/route.h. */
+bool verdict_needs_proxy(struct flow *flow);
 /* There is no memory to look at what it carries, so it does not go on. */
 void verdict_blind(struct flow *flow);
 /* The latest verdict, into an event that is about it. */

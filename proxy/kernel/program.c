@@ -23,12 +23,9 @@ bool program_saw(struct program_use *use, enum program_sight sight)
         use->seen = use->blind = 0;
         use->bypasses = true;
         return true;
-    case PROGRAM_IS_READ:
-        use->blind = 0;
-        return false;
     case PROGRAM_IS_BLIND:
         return use->bypasses && ++use->blind >= PROGRAM_BLIND_MAX && demote(use);
-    case PROGRAM_IS_STEERED:
+    case PROGRAM_IS_REFUSED:
         return use->bypasses && demote(use);
     }
     return false;

@@ -10,20 +10,21 @@
 /* ---- which route its connections take by themselves (`route: auto`) ---- */
 
 enum {
-    PROGRAM_BLIND_MAX = 3,  /* connections in a row that turned out unread */
+    PROGRAM_BLIND_MAX = 3,  /* connections that turned out unread, whatever came in between */
     PROGRAM_NEED_MAX = 256, /* sightings that it takes to come back */
 };
 enum program_sight {
     PROGRAM_HANDS_KEYS, /* a connection's keys were handed to the kernel, by whatever route it came
                          */
-    PROGRAM_IS_READ,    /* a connection in the kernel has ended, and was read */
-    PROGRAM_IS_BLIND,   /* ... and was not: the program encrypted itself after all */
-    PROGRAM_IS_STEERED, /* ... where a policy says onNoVisibility: steer */
+    PROGRAM_IS_BLIND,   /* a connection in the kernel was not read: the program encrypted itself
+                           after all */
+    PROGRAM_IS_REFUSED, /* ... where that is denied, or a policy says onNoVisibility: steer; or of
+                           one something was refused that the proxy might have let go */
 };
 struct program_use { /* begins zeroed: nothing is known of it */
     uint16_t need;   /* sightings until it bypasses the proxy; 0: one */
     uint16_t seen;   /* ... so far */
-    uint16_t blind;  /* connections in a row */
+    uint16_t blind;  /* connections since */
     bool bypasses;
 };
 

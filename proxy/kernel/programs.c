@@ -35,7 +35,7 @@ static void tell_kernel(const struct programs *programs, const struct known *kno
                         const struct known_image *image)
 {
     struct abi_program key = {.pod = known->pod, .inode = image->inode, .device = image->device};
-    uint32_t use = ABI_PROGRAM_BYPASSES;
+    uint32_t use = ABI_PROGRAM_BYPASSES | (known->http2 ? ABI_PROGRAM_HTTP2 : 0u);
 
     if (known->use.bypasses) /* where it has no room the program stays with us */
         bpf_map_update_elem(programs->fd, &key, &use, BPF_ANY);
@@ -86,6 +86,11 @@ static struct known *find(const struct programs *programs, uint64_t pod, char *p
                  **found = tfind(&like, &programs->tree, by_name);
 
     return found ? *found : NULL;
+}
+
+static struct known *find_of(const struct programs *programs, const struct process *process)
+{
+    return process->pod ? find(programs, process->pod->cgroup_id, process->binary) : NULL;
 }
 
 /* NULL: there is no room. */
@@ -196,8 +201,8 @@ void programs_on_flow(struct programs *programs, const struct process *process)
         image_libs_look(process->pid, &known->facts);
 }
 
-/* Whether its policies want what cannot be read back on the proxy. */
-static bool is_steered(const struct programs *programs, const struct programs_closed *closed)
+/* Whether its policies deny what cannot be read, or want it back on the proxy. */
+static bool is_refused(const struct programs *programs, const struct programs_closed *closed)
 {
     CLEANUP(policy_view_unref)
     struct policy_view *view =
@@ -212,14 +217,13 @@ static bool is_steered(const struct programs *programs, const struct programs_cl
     if (!scope)
         return false;
     policy_decide_unseen(scope, &facts, "", &what, &verdict);
-    return what == POLICY_UNSEEN_STEER;
+    return what != POLICY_UNSEEN_ALERT;
 }
 
 void programs_on_close(struct programs *programs, const struct programs_closed *closed)
 {
     const struct process *process = closed->process;
-    struct known *known =
-        process->pod ? find(programs, process->pod->cgroup_id, process->binary) : NULL;
+    struct known *known = find_of(programs, process);
 
     if (!known)
         return;
@@ -228,12 +232,28 @@ void programs_on_close(struct programs *programs, const struct programs_closed *
         known->facts.version = closed->tls_version;
         known->facts.cipher = closed->tls_cipher;
     }
-    if (closed->route != ROUTE_KERNEL)
+    if (closed->route == ROUTE_KERNEL && closed->visibility == VISIBILITY_OPAQUE &&
+        !closed->undecided)
+        see(programs, known, is_refused(programs, closed) ? PROGRAM_IS_REFUSED : PROGRAM_IS_BLIND);
+}
+
+void programs_on_http2(struct programs *programs, const struct process *process)
+{
+    struct known *known = find_of(programs, process);
+
+    if (!known || known->http2)
         return;
-    if (closed->visibility == VISIBILITY_KTLS)
-        see(programs, known, PROGRAM_IS_READ);
-    else if (closed->visibility == VISIBILITY_OPAQUE)
-        see(programs, known, is_steered(programs, closed) ? PROGRAM_IS_STEERED : PROGRAM_IS_BLIND);
+    known->http2 = true;
+    if (known->use.bypasses)
+        tell_all_images(programs, known);
+}
+
+void programs_on_undecided(struct programs *programs, const struct process *process)
+{
+    struct known *known = find_of(programs, process);
+
+    if (known)
+        see(programs, known, PROGRAM_IS_REFUSED);
 }
 
 void programs_forget_pod(struct programs *programs, uint64_t pod)

@@ -49,10 +49,17 @@ struct programs_closed { /* a connection that has ended; all borrowed */
     } names; /* that dst was resolved from */
     enum route route;
     enum visibility visibility;
+    bool undecided;         /* programs_on_undecided() was told of it */
     uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
     const char *tls_cipher; /* ... IANA's name, static; NULL */
 };
 void programs_on_close(struct programs *programs, const struct programs_closed *closed);
+
+/* A connection of it speaks HTTP/2, on whichever route. */
+void programs_on_http2(struct programs *programs, const struct process *process);
+/* Of a connection in the kernel something was refused that policies do not deny, or as it could not
+ * be read there. */
+void programs_on_undecided(struct programs *programs, const struct process *process);
 
 void programs_forget_pod(struct programs *programs, uint64_t pod);
 

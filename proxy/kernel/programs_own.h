@@ -22,6 +22,7 @@ struct known {
     struct known_image images[PROGRAM_IMAGES_MAX]; /* that were seen to hand over keys */
     size_t images_len;
     bool tls; /* it spoke TLS, too, that we ended */
+    bool http2;
     uint64_t met_ns;
     struct known *next, **link;
 };

@@ -30,9 +30,11 @@ static const char *why(const struct programs *programs, const struct known *know
     if (!(route_flags(programs) & ABI_ROUTE_KTLS))
         return "the kernel's kTLS cannot be both read and denied here";
     if (!known->use.bypasses)
-        return "connections of it in the kernel were not read";
+        return "connections of it in the kernel were not read, or not decided";
     *route = POLICY_ROUTE_KERNEL;
-    return "the kernel encrypts for it";
+    return known->http2 ? "the kernel encrypts for it; where rules judge requests, the proxy, for "
+                          "it speaks HTTP/2"
+                        : "the kernel encrypts for it";
 }
 
 /* "tx", "tx rx", "off" */

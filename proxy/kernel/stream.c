@@ -95,6 +95,8 @@ static void meet(struct flow *flow, bool up, struct span bytes)
         stream_turns_opaque(flow, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
     else
         stream->kind = kind == RELAY_HTTP2 ? STREAM_HTTP2 : STREAM_HTTP1;
+    if (kind == RELAY_HTTP2 && !stream->opening.accepted)
+        report_early(flow, true, false);
     feed_kept(flow, true);
     feed_kept(flow, false);
 }
@@ -198,6 +200,7 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
     uint64_t before = bytes.len + said->before;
 
     stream->denied = true;
+    stream->undecided = false;
     flow->gone = false;
     flow->held = said->flags & ABI_SAID_HELD;
     stream->unsent = stream->up.at > before ? stream->up.at - before : 0;
@@ -222,6 +225,8 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
         stream_denied(flow);
     stream->denied = false;
     flow->gone = true;
+    if (stream->undecided && !stream->opening.accepted)
+        report_early(flow, false, true);
 }
 
 void stream_take(struct flow *flow, const struct abi_said *said, struct span bytes)

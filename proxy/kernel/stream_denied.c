@@ -27,7 +27,7 @@ static bool has(struct span text, const char *what)
 
 /* What of a request that policies allow the kernel does not decide (README "Which requests go
  * there"): a phrase. */
-static const char *why_undecided(const struct flow *flow, const struct facts_request *request)
+static const char *why_undecided(struct flow *flow, const struct facts_request *request)
 {
     static const char *const spellings[] = {"//", "/.", "%", "\\", ";"};
 
@@ -48,7 +48,19 @@ static const char *why_undecided(const struct flow *flow, const struct facts_req
     for (size_t i = 0; i < ARRAY_SIZE(spellings); i++)
         if (has(request->path, spellings[i]))
             return "servers could read its path in another spelling";
-    return request->cut ? "its head was not whole" : "its rules want more than is read there";
+    if (request->cut)
+        return "its head was not whole";
+    return verdict_needs_proxy(flow) ? "policies want of it what only the proxy can keep"
+                                     : "its rules want more than is read there";
+}
+
+/* What policies allow: the program's next connections do better by the proxy; which takes them as
+ * it is, where there is what only it can keep. */
+static void refuse_undecided(struct flow *flow, const char *why,
+                             const struct facts_request *request)
+{
+    flow->stream->undecided = !verdict_needs_proxy(flow);
+    verdict_unexplained(flow, why, request);
 }
 
 /* As policies say of what cannot be read. */
@@ -86,7 +98,7 @@ static void tell_unexplained(struct flow *flow, bool others)
     }
     request = told_of(event);
     verdict_next(flow);
-    verdict_unexplained(flow, stream->why_unexplained, &request);
+    refuse_undecided(flow, stream->why_unexplained, &request);
     verdict_onto(flow, event);
     refuse(flow, exchange, flow->verdicts.said);
 }
@@ -136,7 +148,7 @@ void stream_denied(struct flow *flow)
     struct stream *stream = flow->stream;
 
     if (!stream_has_denied(stream))
-        verdict_unexplained(
+        refuse_undecided(
             flow, stream->kind == STREAM_HTTP2 ? http2_unread : "no request was seen in it", NULL);
     tell_unexplained(flow, stream->explained);
     stream->explained = false;
@@ -144,6 +156,7 @@ void stream_denied(struct flow *flow)
 
 void stream_denied_unread(struct flow *flow, bool again)
 {
+    flow->stream->undecided = true;
     if (flow->stream->tls && flow->facts.visibility != VISIBILITY_KTLS)
         stream_tls_tell(flow);
     else if (again || flow->stream->kind == STREAM_HTTP1)

@@ -102,12 +102,32 @@ static void close_as(const struct process *of, enum route route, enum visibility
     programs_on_close(programs, &closed);
 }
 
-static bool bypasses(uint64_t inode)
+static void close_undecided(void)
+{
+    static const struct addr dst = {.port = 443};
+    const struct programs_closed closed = {
+        .process = process(),
+        .dst = &dst,
+        .route = ROUTE_KERNEL,
+        .visibility = VISIBILITY_OPAQUE,
+        .undecided = true,
+    };
+
+    programs_on_close(programs, &closed);
+}
+
+/* enum abi_program_use, of the file; 0: it is not there. */
+static uint32_t use_of(uint64_t inode)
 {
     struct abi_program key = {.pod = pod.cgroup_id, .inode = inode, .device = 8 << 20 | 1};
     uint32_t use = 0;
 
-    return bpf_map_lookup_elem(map_fd(), &key, &use) == 0 && use == ABI_PROGRAM_BYPASSES;
+    return bpf_map_lookup_elem(map_fd(), &key, &use) == 0 ? use : 0;
+}
+
+static bool bypasses(uint64_t inode)
+{
+    return use_of(inode) & ABI_PROGRAM_BYPASSES;
 }
 
 static size_t in_kernel(void)
@@ -149,7 +169,8 @@ static void is_back_when_it_cannot_be_read(void **state)
     hand_keys();
     for (int i = 0; i < 3; i++) {
         assert_true(bypasses(7));
-        close_as(process(), ROUTE_KERNEL, VISIBILITY_PLAINTEXT); /* which is read */
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_PLAINTEXT); /* which is read, ... */
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_KTLS);      /* as is this */
         close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
     }
     assert_false(bypasses(7));
@@ -157,31 +178,83 @@ static void is_back_when_it_cannot_be_read(void **state)
     assert_false(bypasses(7));
     hand_keys();
     assert_true(bypasses(7));
-    for (int i = 0; i < 6; i++) {
-        close_as(process(), ROUTE_KERNEL, i % 3 == 2 ? VISIBILITY_KTLS : VISIBILITY_OPAQUE);
+    for (int i = 0; i < 3; i++)
         close_as(process(), ROUTE_PROXY, VISIBILITY_OPAQUE); /* which says nothing of it */
-    }
     assert_true(bypasses(7));
 }
 
-static void is_steered_at_once_where_a_policy_says_so(void **state)
+static void set_policy(const char *spec)
 {
-    static const char yaml[] = "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\n"
-                               "metadata: {name: a}\nspec: {onNoVisibility: steer}\n";
     CLEANUP(policy_list_fini) struct policy_list list = {0};
     CLEANUP(policy_set_unref) struct policy_set *set = NULL;
     CLEANUP(faults_fini) struct faults faults = {0};
+    char yaml[512];
 
-    (void)state;
-    assert_int_equal(policy_compile(&list, span_of_text(yaml), "a.yaml", &faults), 0);
+    snprintf(yaml, sizeof(yaml),
+             "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: a}\nspec: {%s}\n",
+             spec);
+    if (policy_compile(&list, span_of_text(yaml), "a.yaml", &faults) < 0)
+        fail_msg("%s", faults.list[0].text);
     set = policy_set_new(list.list, list.len, 1);
     assert_non_null(set);
     view = policy_view_new(set, &pod);
     assert_non_null(view);
+}
+
+#define RULES "egress: [{toEntities: [all], toPorts: [{rules: {http: [{path: /a}]}}]}]"
+
+/* What the proxy would read is refused for that it could not be read in the kernel. */
+static void is_back_at_once_where_that_is_denied(void **state)
+{
+    static const char *const specs[] = {
+        "onNoVisibility: steer",
+        "onNoVisibility: drop",
+        RULES,
+        "onNoVisibility: alert",
+        "mode: monitor, onNoVisibility: drop",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+        print_message("  %s\n", specs[i]);
+        set_policy(specs[i]);
+        hand_keys();
+        assert_true(bypasses(7));
+        close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
+        assert_int_equal(bypasses(7), i >= 3);
+        programs_forget_pod(programs, pod.cgroup_id);
+        policy_view_unref(&view);
+    }
+}
+
+static void is_back_at_once_when_it_is_not_decided(void **state)
+{
+    (void)state;
+    set_policy(RULES);
+    programs_on_undecided(programs, process()); /* of a program that nobody knows */
+    hand_keys();
+    programs_on_undecided(programs, process());
+    assert_false(bypasses(7));
+    hand_keys();
     hand_keys();
     assert_true(bypasses(7));
-    close_as(process(), ROUTE_KERNEL, VISIBILITY_OPAQUE);
-    assert_false(bypasses(7));
+    close_undecided(); /* which was told */
+    assert_true(bypasses(7));
+}
+
+static void is_known_to_speak_http2(void **state)
+{
+    (void)state;
+    programs_on_flow(programs, process());
+    programs_on_http2(programs, process());
+    assert_int_equal(in_kernel(), 0);
+    hand_keys();
+    assert_int_equal(use_of(7), ABI_PROGRAM_BYPASSES | ABI_PROGRAM_HTTP2);
+    programs_forget_pod(programs, pod.cgroup_id);
+    hand_keys();
+    assert_int_equal(use_of(7), ABI_PROGRAM_BYPASSES);
+    programs_on_http2(programs, process());
+    assert_int_equal(use_of(7), ABI_PROGRAM_BYPASSES | ABI_PROGRAM_HTTP2);
 }
 
 static void a_few_files_at_a_path_are_it(void **state)
@@ -268,7 +341,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(bypasses_when_its_keys_were_handed_over),
         TEST(is_back_when_it_cannot_be_read),
-        TEST(is_steered_at_once_where_a_policy_says_so),
+        TEST(is_back_at_once_where_that_is_denied),
+        TEST(is_back_at_once_when_it_is_not_decided),
+        TEST(is_known_to_speak_http2),
         TEST(a_few_files_at_a_path_are_it),
         TEST(a_pod_has_but_so_many),
         TEST(says_what_each_does),

@@ -102,13 +102,12 @@ static struct abi_program program_of_ours(void)
         .pod = pod_id(), .inode = file.stx_ino, .device = device_of(file.stx_mnt_id)};
 }
 
-static void know_program(bool known)
+static void know_program(uint32_t use)
 {
     int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.ktls_programs);
     struct abi_program key = program_of_ours();
-    uint32_t use = ABI_PROGRAM_BYPASSES;
 
-    if (known)
+    if (use)
         assert_int_equal(bpf_map_update_elem(fd, &key, &use, BPF_ANY), 0);
     else
         bpf_map_delete_elem(fd, &key);
@@ -129,6 +128,7 @@ static bool bypasses(uint16_t port)
 }
 
 enum { PLAIN = ABI_ROUTE_PLAIN, KTLS = ABI_ROUTE_KTLS, SURE = ABI_ROUTE_SURE };
+enum { KNOWN = ABI_PROGRAM_BYPASSES, HTTP2 = ABI_PROGRAM_BYPASSES | ABI_PROGRAM_HTTP2 };
 #define RULES   "egress: [{toCIDR: [0.0.0.0/0], toPorts: [{rules: {http: [{method: GET}]}}]}]"
 #define ALL     "egress: [{toCIDR: [0.0.0.0/0]}]"
 #define BODIES  ALL ", inspect: {tokens: deny}"
@@ -140,38 +140,41 @@ static void takes_the_route_that_it_shall(void **state)
         const char *name;
         enum policy_route setting;
         uint32_t can;
-        bool known;
+        uint32_t known;   /* enum abi_program_use; 0: it is not */
         const char *spec; /* NULL: no policy */
         bool want;
     } cases[] = {
-        {"by itself, of a program that nobody knows", POLICY_ROUTE_AUTO, PLAIN | KTLS, false, NULL,
+        {"by itself, of a program that nobody knows", POLICY_ROUTE_AUTO, PLAIN | KTLS, 0, NULL,
          false},
-        {"... that uses kTLS", POLICY_ROUTE_AUTO, PLAIN | KTLS, true, NULL, true},
-        {"... which cannot be read", POLICY_ROUTE_AUTO, PLAIN, true, NULL, false},
-        {"... without a kernel route", POLICY_ROUTE_AUTO, 0, true, NULL, false},
-        {"... of a pod for the proxy", POLICY_ROUTE_PROXY, PLAIN | KTLS, true, NULL, false},
-        {"... of one that is passed on", POLICY_ROUTE_PASSTHROUGH, PLAIN | KTLS, true, NULL, false},
-        {"a pod for the kernel", POLICY_ROUTE_KERNEL, PLAIN, false, NULL, true},
-        {"... without a kernel route", POLICY_ROUTE_KERNEL, 0, false, NULL, false},
-        {"a policy that does not mind", POLICY_ROUTE_AUTO, PLAIN | KTLS, true, ALL, true},
-        {"... that enforces rules, which could be raced", POLICY_ROUTE_AUTO, PLAIN | KTLS, true,
+        {"... that uses kTLS", POLICY_ROUTE_AUTO, PLAIN | KTLS, KNOWN, NULL, true},
+        {"... which cannot be read", POLICY_ROUTE_AUTO, PLAIN, KNOWN, NULL, false},
+        {"... without a kernel route", POLICY_ROUTE_AUTO, 0, KNOWN, NULL, false},
+        {"... of a pod for the proxy", POLICY_ROUTE_PROXY, PLAIN | KTLS, KNOWN, NULL, false},
+        {"... of one that is passed on", POLICY_ROUTE_PASSTHROUGH, PLAIN | KTLS, KNOWN, NULL,
+         false},
+        {"a pod for the kernel", POLICY_ROUTE_KERNEL, PLAIN, 0, NULL, true},
+        {"... without a kernel route", POLICY_ROUTE_KERNEL, 0, 0, NULL, false},
+        {"a policy that does not mind", POLICY_ROUTE_AUTO, PLAIN | KTLS, KNOWN, ALL, true},
+        {"... that enforces rules, which could be raced", POLICY_ROUTE_AUTO, PLAIN | KTLS, KNOWN,
          RULES, false},
-        {"... which could not", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, true, RULES, true},
-        {"... of a program that nobody knows", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, false, RULES,
+        {"... which could not", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, KNOWN, RULES, true},
+        {"... of a program that nobody knows", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, 0, RULES,
          false},
-        {"... that enforces what only the proxy can", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, true,
-         BODIES, false},
-        {"rules, of a pod for the kernel", POLICY_ROUTE_KERNEL, PLAIN, false, RULES, true},
-        {"what only the proxy can, of such a pod", POLICY_ROUTE_KERNEL, PLAIN, false, BODIES, true},
-        {"a policy for the kernel", POLICY_ROUTE_AUTO, PLAIN, false, "route: kernel, " RULES, true},
-        {"... of a pod for the proxy", POLICY_ROUTE_PROXY, PLAIN, false, "route: kernel, " ALL,
+        {"... that speaks HTTP/2", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, HTTP2, RULES, false},
+        {"HTTP/2, of which nothing is judged", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, HTTP2, ALL,
          true},
-        {"... without a kernel route", POLICY_ROUTE_AUTO, 0, false, "route: kernel, " ALL, false},
-        {"... for another program", POLICY_ROUTE_AUTO, PLAIN, false, ANOTHER "route: kernel, " ALL,
+        {"... that enforces what only the proxy can", POLICY_ROUTE_AUTO, PLAIN | KTLS | SURE, KNOWN,
+         BODIES, false},
+        {"rules, of a pod for the kernel", POLICY_ROUTE_KERNEL, PLAIN, 0, RULES, true},
+        {"what only the proxy can, of such a pod", POLICY_ROUTE_KERNEL, PLAIN, 0, BODIES, true},
+        {"a policy for the kernel", POLICY_ROUTE_AUTO, PLAIN, 0, "route: kernel, " RULES, true},
+        {"... of a pod for the proxy", POLICY_ROUTE_PROXY, PLAIN, 0, "route: kernel, " ALL, true},
+        {"... without a kernel route", POLICY_ROUTE_AUTO, 0, 0, "route: kernel, " ALL, false},
+        {"... for another program", POLICY_ROUTE_AUTO, PLAIN, 0, ANOTHER "route: kernel, " ALL,
          false},
-        {"a policy for the proxy", POLICY_ROUTE_KERNEL, PLAIN | KTLS | SURE, true,
+        {"a policy for the proxy", POLICY_ROUTE_KERNEL, PLAIN | KTLS | SURE, KNOWN,
          "route: proxy, " ALL, false},
-        {"a policy that passes on", POLICY_ROUTE_KERNEL, PLAIN | KTLS | SURE, true,
+        {"a policy that passes on", POLICY_ROUTE_KERNEL, PLAIN | KTLS | SURE, KNOWN,
          "route: passthrough, " ALL, false},
     };
 
@@ -185,7 +188,7 @@ static void takes_the_route_that_it_shall(void **state)
         unregister(NULL);
     }
     set_route(0);
-    know_program(false);
+    know_program(0);
 }
 
 int main(void)

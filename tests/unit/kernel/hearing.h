@@ -45,6 +45,7 @@ static struct flow *hearing;
 static struct pod hearing_pod = {.cgroup_id = 7, .space = (char *)"", .name = (char *)""};
 static char heard[1 << 16];
 static uint64_t hearing_ns, heard_tx, heard_rx;
+static unsigned heard_undecided, heard_http2; /* early words */
 
 static inline void heard_add(const char *ahead, const char *text)
 {
@@ -136,6 +137,12 @@ void __wrap_bus_emit(struct bus_producer *producer, struct flow_event **event)
 void __wrap_sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow)
 {
     (void)sockets;
+    if ((*flow)->early) {
+        heard_undecided += (*flow)->undecided;
+        heard_http2 += (*flow)->http2;
+        free(TAKE(*flow));
+        return;
+    }
     heard_add("", "closed");
     heard_add(" ", visibility_name((*flow)->visibility));
     heard_add("/", (*flow)->visibility == VISIBILITY_OPAQUE ? opaque_name((*flow)->opaque) : NULL);
@@ -196,6 +203,7 @@ static inline void hearing_opens(bool accepted, bool midway)
     struct stream *stream = kernel_stream_new(&opening);
 
     heard[0] = 0;
+    heard_undecided = heard_http2 = 0;
     hearing_ns = 1000;
     assert_non_null(stream);
     hearing = flow_watch(worker, &origin, NULL, &hearing_pod, stream, !accepted);

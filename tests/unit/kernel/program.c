@@ -9,29 +9,28 @@
 
 #include "base/cleanup.h"
 
-/* k: keys handed over, r: read, b: blind, s: steered; behind each sight, whether it bypasses. */
+/* k: keys handed over, b: blind, r: refused; behind each sight, whether it bypasses. */
 static const struct {
     const char *name, *sights, *bypasses;
 } courses[] = {
     {"unknown: one sighting is enough", "k", "1"},
     {"seen again", "kkk", "111"},
-    {"read", "krrr", "1111"},
     {"blind twice is chance", "kbb", "111"},
     {"blind three times is not", "kbbb", "1110"},
-    {"read in between", "kbbrbbr", "1111111"},
+    {"seen again in between", "kbkbkkb", "1111110"},
     {"back after two sightings", "kbbbkk", "111001"},
     {"... then after four", "kbbbkkbbbkkkk", "1110011100001"},
     {"blind while it is on the proxy", "bbbk", "0001"},
-    {"read while it is on the proxy", "rk", "01"},
-    {"steered at once", "ks", "10"},
-    {"... and back after two", "kskk", "1001"},
-    {"steered on the proxy is nothing", "ssk", "001"},
-    {"blind once, then steered", "kbskbk", "110001"},
+    {"refused once is enough", "kr", "10"},
+    {"... and back after two", "krkk", "1001"},
+    {"... then after four", "krkkrkkkk", "100100001"},
+    {"refused on the proxy is nothing", "rrk", "001"},
+    {"blind once, then refused", "kbrkbk", "110001"},
 };
 
 static void finds_the_route(void **state)
 {
-    static const char letters[] = "krbs";
+    static const char letters[] = "kbr";
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(courses); i++) {
@@ -59,7 +58,7 @@ static void never_needs_more_than_there_can_be(void **state)
     for (int i = 0; i < 20; i++) {
         for (sightings = 1; !program_saw(&use, PROGRAM_HANDS_KEYS); sightings++)
             assert_true(sightings < PROGRAM_NEED_MAX);
-        program_saw(&use, PROGRAM_IS_STEERED);
+        program_saw(&use, PROGRAM_IS_REFUSED);
     }
     assert_int_equal(sightings, PROGRAM_NEED_MAX);
 }

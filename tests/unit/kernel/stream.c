@@ -7,6 +7,7 @@
 #define NO_RULE        "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 #define UNDECIDED(why) "no rule denies it, but the kernel route could not decide it: " why
 #define HTTP2_UNREAD   UNDECIDED("it is HTTP/2, the heads of which the kernel cannot read")
+#define FOR_PROXY      "policies want of it what only the proxy can keep"
 #define TOGETHER       "not sent: in one send with what was refused"
 #define ODD(text)                                                                                  \
     {                                                                                              \
@@ -192,6 +193,13 @@ static const struct row {
                                                                                          "closed "
                                                                                          "plaintext"
                                                                                          "\n"},
+    {"... where the proxy is wanted", .policy = NO_RULE "\n  inspect: {tokens: deny}",
+     .whole = true, .pieces = {{ABI_TX, BYTES(GET("/fine")), .denied = true}},
+     .want = "policy deny reject http GET: " UNDECIDED(
+         FOR_PROXY) "\n"
+                    "GET a.example /fine #1 plaintext deny error: denied: " UNDECIDED(
+                        FOR_PROXY) "\n"
+                                   "closed plaintext\n"},
     {"... in a path that some read otherwise", .whole = true,
      .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /.*}]}}]}]",
      .pieces = {{ABI_TX, BYTES(GET("/%61")), .denied = true}},
@@ -460,12 +468,74 @@ static void byte_by_byte(void **state)
     }
 }
 
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+/* Where its program's next connection does better, or might, by the proxy, that is said at once. */
+static void says_early_what_the_next_may_follow_from(void **state)
+{
+    static const struct {
+        const char *name;
+        bool accepted;
+        const char *policy;
+        struct piece piece;
+        unsigned undecided, http2;
+    } words[] = {
+        {"a rule denies it", false, NO_RULE, {ABI_TX, BYTES(GET("/a")), .denied = true}, 0, 0},
+        {"no rule does", false, NO_RULE, {ABI_TX, BYTES(GET("/fine")), .denied = true}, 1, 0},
+        {"both, in one send",
+         false,
+         NO_RULE,
+         {ABI_TX, BYTES(GET("/fine") GET("/a")), .denied = true},
+         0,
+         0},
+        {"no rule does, but the proxy is wanted",
+         false,
+         NO_RULE "\n  inspect: {tokens: deny}",
+         {ABI_TX, BYTES(GET("/fine")), .denied = true},
+         0,
+         0},
+        {"it could not be read",
+         false,
+         NO_RULE,
+         {ABI_TX, BYTES("\1\2\3"), ABI_SAID_UNSEEN, .denied = true},
+         1,
+         0},
+        {"HTTP/2", false, NULL, {ABI_TX, BYTES(PREFACE), ABI_SAID_BEGINS, .denied = false}, 0, 1},
+        {"HTTP/2, refused",
+         false,
+         NO_RULE,
+         {ABI_TX, BYTES(PREFACE), ABI_SAID_BEGINS, .denied = true},
+         1,
+         1},
+        {"HTTP/2 with a server",
+         true,
+         NULL,
+         {ABI_RX, BYTES(PREFACE), ABI_SAID_BEGINS, .denied = false},
+         0,
+         0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        const struct row row = {.accepted = words[i].accepted, .policy = words[i].policy};
+
+        print_message("  %s\n", words[i].name);
+        begin(&row);
+        hears(&words[i].piece);
+        assert_int_equal(heard_undecided, words[i].undecided);
+        assert_int_equal(heard_http2, words[i].http2);
+        hearing_closes();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(whole_pieces_are_told, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(wherever_pieces_are_cut, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(byte_by_byte, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(says_early_what_the_next_may_follow_from, hearing_begin,
+                                        hearing_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
