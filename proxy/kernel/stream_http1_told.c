@@ -41,17 +41,24 @@ static void on_body_down(void *arg, enum http1_part part, struct span bytes)
 
 /* ---- requests ---- */
 
-/* Answers that cannot be seen are waited for until the next request; those that do not come in
- * time must not take the place of others. */
-static void make_room(struct flow *flow)
+/* Answers that cannot be seen are waited for until the next request, before anything is told of
+ * that. */
+static void tell_unanswered(struct flow *flow)
 {
-    static const char many[] = "too many requests without an answer";
     struct relay *relay = &flow->relay;
 
     while (relay->pending_len && !stream_hears_answers(flow->stream)) {
         exchange_end(flow, &stream_oldest(relay)->exchange, NULL);
         stream_drop_oldest(relay);
     }
+}
+
+/* Those that do not come in time must not take the place of others. */
+static void make_room(struct flow *flow)
+{
+    static const char many[] = "too many requests without an answer";
+    struct relay *relay = &flow->relay;
+
     if (relay->pending_len < RELAY_PENDING_MAX)
         return;
     exchange_end(flow, &stream_oldest(relay)->exchange, many);
@@ -89,6 +96,7 @@ static void request_seen(struct flow *flow, const struct http1_head *head, const
     struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
     struct pending *pending;
 
+    tell_unanswered(flow);
     verdict_next(flow);
     request.stream = request_number(flow);
     if (flow->stream->denied) {
@@ -157,6 +165,7 @@ static void head_is_odd(struct flow *flow, struct span head, const char *reason)
     struct facts_request request = begun_facts(flow, head, host);
     struct exchange exchange;
 
+    tell_unanswered(flow);
     exchange_begin(flow, &exchange, &request);
     if (flow->stream->denied)
         stream_deny_odd(flow, &exchange, reason);
@@ -314,6 +323,7 @@ void stream_http1_begun(struct flow *flow, struct span head)
     char host[AUTHORITY_HOST_MAX];
     struct facts_request request = begun_facts(flow, head, host);
 
+    tell_unanswered(flow);
     stream_deny(flow, &request);
     await_told(flow, head);
 }

@@ -6,6 +6,9 @@
 #define CHUNKED         "Transfer-Encoding: chunked\r\n\r\n"
 #define LOST            "bytes of it were lost on their way to the agent"
 #define MANY            "too many requests without an answer"
+#define FINE_ALONE                                                                                 \
+    "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
+#define BY_RULE "denied by policy p, egress[0].toPorts[0]: "
 
 static const struct row {
     const char *name, *policy;
@@ -44,16 +47,26 @@ static const struct row {
      .want = "PUT a.example /a #1 200 up 3 after 3000000 plaintext error: " LOST "\n"
              "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
              "closed plaintext error: 9 " LOST "\n"},
-    {"... that is refused, behind one that waits",
-     .policy = "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]",
+    {"... that is refused, behind one that waits", .policy = FINE_ALONE,
      .pieces = {UP(GET("/fine")),
                 {ABI_TX, BYTES("POST /a " KEEPS CHUNKED "no length"), .denied = true},
                 DOWN(FINE("0", ""))},
      .want = "policy deny reject http POST: no rule allows POST /a\n"
-             "POST a.example /a #2 plaintext deny error: denied by policy p, egress[0].toPorts[0]: "
-             "no rule allows POST /a\n"
+             "POST a.example /a #2 plaintext deny error: " BY_RULE "no rule allows POST /a\n"
              "GET a.example /fine #1 200 after 2000000 plaintext\n"
              "closed plaintext\n"},
+    {"one whose answer cannot be seen, before what becomes of the next", .policy = FINE_ALONE,
+     .pieces = {{ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS},
+                {ABI_TX, BYTES(GET("/a")), ABI_SAID_KTLS, .denied = true},
+                {ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS | ABI_SAID_BEGINS},
+                {ABI_TX, BYTES("GET /b HT"), ABI_SAID_KTLS, .denied = true}},
+     .want = "GET a.example /fine #1 ktls\n"
+             "policy deny reject http GET: no rule allows GET /a\n"
+             "GET a.example /a #2 ktls deny error: " BY_RULE "no rule allows GET /a\n"
+             "GET a.example /fine #3 ktls\n"
+             "policy deny reject http GET: no rule allows GET /b\n"
+             "GET /b #4 ktls deny error: " BY_RULE "no rule allows GET /b\n"
+             "closed ktls\n"},
 };
 
 static void answers_are_told_with_their_requests(void **state)
