@@ -154,3 +154,11 @@ const char *policy_kernel_warning(const struct policy *policy, size_t i)
 {
     return policy->route == POLICY_ROUTE_KERNEL ? policy_kernel_loss(policy, i) : NULL;
 }
+
+const char *policy_ktls_note(const struct policy *policy)
+{
+    return policy->ktls == POLICY_KTLS_PREFER
+               ? "ktls: prefer is for what 'exec' starts; what others start keeps its OpenSSL "
+                 "configuration"
+               : NULL;
+}

@@ -26,3 +26,5 @@ enum policy_way policy_decide_route(const struct policy_scope *scope,
 const char *policy_kernel_loss(const struct policy *policy, size_t i);
 /* The same for a policy that says `route: kernel`; else there is none. */
 const char *policy_kernel_warning(const struct policy *policy, size_t i);
+/* What is right to say of kTLS, and not done in every case as it says; NULL: it says nothing. */
+const char *policy_ktls_note(const struct policy *policy);

@@ -82,11 +82,14 @@ static int make_file(const struct buffer *bundle, struct err *err)
     return fd < 0 ? err_sys(err, -errno, "the policies") : fd_take(&fd);
 }
 
-static void show_warnings(const json_t *row)
+static void show_notes(const json_t *row)
 {
     json_t *warnings = json_object_get(row, "warnings"), *warning;
+    const char *note = json_string_value(json_object_get(row, "note"));
     size_t i;
 
+    if (note)
+        log_info("policy %s: %s", ask_text(row, "policy"), note);
     json_array_foreach(warnings, i, warning)
         log_warn("policy %s: %s", ask_text(row, "policy"), json_string_value(warning));
 }
@@ -105,7 +108,7 @@ static int show_changes(const struct ask *ask, struct client *client, json_int_t
             ask_append_json(&out, row);
         else
             buffer_format(&out, "%s %s\n", ask_text(row, "policy"), ask_text(row, "change"));
-        show_warnings(row);
+        show_notes(row);
         json_decref(row);
     }
     return out.len && ask_write(&out) < 0 ? FAILED : 0;

@@ -38,22 +38,12 @@ static void tell_one(const struct policy *policy)
            policy->bodies_len);
 }
 
-/* What is right to say, and not done in every case as it says. */
 static void tell_notes(const struct policy *policy)
 {
-    const struct {
-        bool said;
-        const char *note;
-    } notes[] = {
-        {policy->ktls == POLICY_KTLS_PREFER,
-         "ktls: prefer is for what 'exec' starts; what others start keeps its OpenSSL "
-         "configuration"},
-    };
-    const char *warning;
+    const char *note = policy_ktls_note(policy), *warning;
 
-    for (size_t i = 0; i < ARRAY_SIZE(notes); i++)
-        if (notes[i].said)
-            printf("%s: %s: note: %s\n", policy->file, policy->id, notes[i].note);
+    if (note)
+        printf("%s: %s: note: %s\n", policy->file, policy->id, note);
     for (size_t i = 0; (warning = policy_kernel_warning(policy, i)); i++)
         printf("%s: %s: warning: %s\n", policy->file, policy->id, warning);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -323,7 +324,10 @@ void reload_tell(void *arg, json_t *answer)
     const char *file = reload->parts.source->file;
     json_t *reloads;
 
-    status_add_text(answer, "config", file ? file : config_default_file);
+    if (file || access(config_default_file, F_OK) == 0)
+        status_add_text(answer, "config", file ? file : config_default_file);
+    else
+        json_object_set_new(answer, "config", json_null());
     status_add_text(answer, "ca", ca_dir_of(*reload->parts.config));
     if (reload->look_again) /* another one signs then, or none, or there is a warning to give */
         status_add_time(answer, "ca_next_look", (uint64_t)reload->look_again * 1000000000);

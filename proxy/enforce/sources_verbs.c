@@ -84,8 +84,9 @@ static json_t *tell_changes(const struct applied *before, const struct applied *
         const char *change = change_of(applied_find(before, now->policy->id), now);
 
         if (json_array_append_new(rows,
-                                  json_pack("{s:s, s:s, s:o*}", "policy", now->policy->id, "change",
-                                            change, "warnings", tell_warnings(now->policy))) < 0)
+                                  json_pack("{s:s, s:s, s:s*, s:o*}", "policy", now->policy->id,
+                                            "change", change, "note", policy_ktls_note(now->policy),
+                                            "warnings", tell_warnings(now->policy))) < 0)
             json_decref(TAKE(rows));
     }
     return rows;

@@ -112,7 +112,7 @@ static void append_scalar(struct buffer *out, const json_t *value)
     else if (json_is_boolean(value))
         buffer_text(out, json_is_true(value) ? "yes" : "no");
     else
-        buffer_text(out, value ? "?" : "none");
+        buffer_text(out, value && !json_is_null(value) ? "?" : "none");
 }
 
 /* "used 10, most 65536": one level; what is deeper is for who wants JSON. */

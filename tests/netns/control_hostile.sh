@@ -63,6 +63,7 @@ expect_eq "the session in JSON" "shop cart $port localhost relaying" \
     "$(jq -r '"\(.pod.namespace) \(.pod.name) \(.socket.dport) \(.host) \(.state)"' "$T/out")"
 expect_eq "sessions of another pod" '' "$(at_run sessions -n shop --pod other)"
 at_run status >"$T/out"
+[ -e /etc/sallyport/sallyport.yaml ] || expect_grep "no configuration" '^config +none$' "$T/out"
 expect_lines "how it is" "$T/out" "^version +[0-9]" "^pid +$AGENT$" '^since +20' '^ready +yes$' \
     '^events +told [1-9][0-9]*, lost 0, followers 0, missed 0$' "^output +$EVENTS$" '^pods +1$' '^flows +open 1, total [0-9]+$' \
     '^signer +subject "CN=test agent", until 20' '^files +used ' '^memory +used ' "^ca +$T/agent-ca$" '^reloads +done 0, failed 0$'

@@ -113,6 +113,9 @@ expect_grep "whose they are" "^one .* $T/mine/both.yaml \(applied\)$" <(policy l
 expect_eq "again" "one unchanged two changed" "$(policy apply "$T/mine/both.yaml" | paste -sd ' ')"
 expect_eq "by standard input" '{"policy":"four","change":"created"}' \
     "$(policy_text four | policy apply -o json -)"
+policy_text kernel '  ktls: prefer' | policy apply - >"$T/out" 2>"$T/err"
+expect_grep "what it is for" "policy kernel: ktls: prefer is for what 'exec' starts;" "$T/err"
+policy remove kernel >"$T/out"
 
 broken "$T/mine/five.yaml" five
 policy_file "$T/mine/six.yaml" six

@@ -22,6 +22,7 @@ static const struct {
      "sinks             to stdout, lost 0\n"
      "sinks             to file, lost 2\n"},
     {"an empty list", "{\"sinks\":[]}", "sinks             none\n"},
+    {"nothing that there could be", "{\"config\":null}", "config            none\n"},
     {"a list of texts", "{\"roots\":[\"/a\",\"/b c\"]}",
      "roots             /a\n"
      "roots             \"/b c\"\n"},
