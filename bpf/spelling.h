@@ -8,19 +8,24 @@
 #include "bpf/rules.h"
 #include "bpf/speech.h"
 
-/* Whether who has connected there might not do so now. */
-static __always_inline bool is_closed(const struct abi_origin *origin,
-                                      const struct abi_where *where)
+/* What rules say to who has connected there, if that were to be done now: nothing, that it is
+ * denied, or that it is for the proxy (bypass.h). */
+static __always_inline __u32 verdict_now(const struct abi_origin *origin,
+                                         const struct abi_where *where)
 {
     const __u32 *verdict = bpf_map_lookup_elem(&policy_ports, where);
     struct ip to = ip_load(origin->ip);
     const struct abi_pod *pod;
     __u64 id = origin->pod; /* 6.1's verifier takes no key out of what a function was given */
 
-    if (!verdict || !(*verdict & ABI_VERDICT_DENY))
-        return false;
+    if (!verdict || !*verdict)
+        return 0;
     pod = bpf_map_lookup_elem(&pods, &id);
-    return pod && verdict_there(pod, is_here(origin->netns_cookie, &to), *verdict);
+    if (!pod)
+        return 0;
+    if (!(*verdict & ABI_VERDICT_DENY))
+        return pod->flags & ABI_POD_KERNEL ? 0 : *verdict & ABI_VERDICT_NEEDS;
+    return verdict_there(pod, is_here(origin->netns_cookie, &to), *verdict) & ABI_VERDICT_DENY;
 }
 
 /* For the verifier a function of its own, as find_place() is. */
@@ -28,6 +33,7 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
 {
     const struct abi_spelling *found;
     struct abi_where where = {};
+    __u32 verdict;
 
     if (!speech)
         return 0;
@@ -40,13 +46,16 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
         speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
         return 0;
     }
-    if (is_closed(&speech->origin, &where)) {
+    verdict = verdict_now(&speech->origin, &where);
+    if (verdict & ABI_VERDICT_DENY) {
         speech->spelling.flags = ABI_SPELL_JUDGED; /* and no request fits */
         return 0;
     }
     found = bpf_map_lookup_elem(&spells, &where);
     if (found)
         speech->spelling = *found;
+    if (verdict & ABI_VERDICT_NEEDS) /* its program shall connect anew, by the proxy */
+        speech->spelling.flags |= ABI_SPELL_JUDGED | ABI_SPELL_AGENT;
     return 0;
 }
 

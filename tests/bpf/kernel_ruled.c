@@ -104,7 +104,7 @@ static void rules_change(void **state)
 
 /* Which rules come when a part was said, by a word from the one who says it. */
 static int midst_turns[2];
-static bool midst_apart; /* then the pod's own addresses are not looked into any more */
+static uint32_t midst_with, midst_without; /* then the pod has these flags, and not those */
 struct midst {
     const char *name, *before, *first, *after, *then;
     bool goes;
@@ -136,14 +136,14 @@ static int say_before_and_after(int fd, const void *arg)
     return code;
 }
 
-static void look_apart(void)
+static void change_pod(void)
 {
     int fd = bpf_map__fd(keeper_bpf(fx.keeper)->maps.pods);
     uint64_t id = bed_cgroup_id(&fx.bed, "pod");
     struct abi_pod pod;
 
     assert_int_equal(bpf_map_lookup_elem(fd, &id, &pod), 0);
-    pod.flags &= ~(uint32_t)ABI_POD_LOOPBACK;
+    pod.flags = (pod.flags | midst_with) & ~midst_without;
     assert_int_equal(bpf_map_update_elem(fd, &id, &pod, BPF_ANY), 0);
 }
 
@@ -154,8 +154,7 @@ static void *rules_come(void *arg)
 
     if (read(midst_turns[0], &byte, 1) == 1)
         use(midst->after);
-    if (midst_apart)
-        look_apart();
+    change_pod();
     return write(midst_turns[0], "x", 1) == 1 ? NULL : arg;
 }
 
@@ -224,9 +223,43 @@ static const struct midst apart[] = {
 static void rules_are_not_about_the_pod_itself(void **state)
 {
     (void)state;
-    midst_apart = true;
+    midst_without = ABI_POD_LOOPBACK;
     assert_midsts(apart, ARRAY_SIZE(apart));
-    midst_apart = false;
+    midst_without = 0;
+}
+
+/* What only the proxy can keep ends what took this route by its program's doing; a pod that is all
+ * for the kernel goes on. */
+#define BY_ITSELF(spec)                                                                            \
+    "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec:\n"               \
+    "  egress: [{toEntities: [all]}]\n" spec
+#define TOKENS BY_ITSELF("  inspect: {tokens: deny}\n")
+static const struct midst of_a_program[] = {
+    {"tokens denied", "", GET("/a", "a"), TOKENS, GET("/a", "a"), false},
+    {"... amid a body", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", TOKENS,
+     "bc", true},
+    {"a name denied", "", GET("/a", "a"),
+     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), GET("/a", "a"), false},
+    {"... which is of nobody's interest", "", "SSH-2.0-x\r\n",
+     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), "ssh", true},
+    {"tokens told", "", GET("/a", "a"), BY_ITSELF("  inspect: {tokens: alert}\n"), GET("/a", "a"),
+     true},
+};
+static const struct midst of_a_pod[] = {
+    {"of a pod for the kernel", "", GET("/a", "a"), TOKENS, GET("/a", "a"), true},
+    {"of a policy for it", "", GET("/a", "a"),
+     POLICY "  egress: [{toEntities: [all]}]\n  inspect: {tokens: deny}\n", GET("/a", "a"), true},
+};
+static void what_only_the_proxy_can_keep_ends_what_is_open(void **state)
+{
+    (void)state;
+    midst_with = ABI_POD_KERNEL;
+    assert_midsts(of_a_pod, ARRAY_SIZE(of_a_pod));
+    midst_with = 0;
+    midst_without = ABI_POD_KERNEL;
+    assert_midsts(of_a_program, ARRAY_SIZE(of_a_program));
+    assert_midsts(&of_a_pod[1], 1);
+    midst_without = 0;
 }
 
 static void names_are_those_that_were_resolved(void **state)
@@ -325,6 +358,7 @@ int main(void)
         spoken_test(rules_come_amid_what_is_said),
         spoken_test(rules_close_where_a_connection_leads),
         spoken_test(rules_are_not_about_the_pod_itself),
+        spoken_test(what_only_the_proxy_can_keep_ends_what_is_open),
         spoken_test(names_are_those_that_were_resolved),
         spoken_test(rows_run_out),
     };

@@ -12,12 +12,13 @@ backend=$1
 
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r aes128 aes256 chacha <<<"$(free_ports 3)"
+read -r aes128 aes256 chacha http2 <<<"$(free_ports 4)"
 OF_12=ECDHE-ECDSA
 KTLS='ssl_conf_command Options KTLS; ssl_conf_command Ciphersuites'
 nginx_server "$aes128" origin "$KTLS TLS_AES_128_GCM_SHA256; ssl_ciphers $OF_12-AES128-GCM-SHA256;"
 nginx_server "$aes256" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_ciphers $OF_12-AES256-GCM-SHA384;"
 nginx_server "$chacha" origin "$KTLS TLS_CHACHA20_POLY1305_SHA256; ssl_ciphers $OF_12-CHACHA20-POLY1305;"
+NGINX_SPEAKS=http2 nginx_server "$http2" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_ciphers $OF_12-AES256-GCM-SHA384;"
 make_cgroup served kernel proxy auto
 start_nginx "${IN_CGROUP[@]}" "$CGROUPS/served"
 PROGRAM_PID[nginx]=${PIDS[-1]}

@@ -1,7 +1,8 @@
 # auto: a program is first read by the proxy; when it was seen to let the kernel encrypt, its next
 # connections bypass the proxy, and are read in the kernel. If it encrypts by itself after all, it is back
-# on the proxy after three of them. What must be denied stays on the proxy where a denial in the kernel
-# could be raced.
+# on the proxy after three of them, and after one where rules refuse that; so it is after one that was not
+# decided in the kernel. HTTP/2 stays on the proxy where rules judge it. What must be denied stays there
+# where a denial in the kernel could be raced; and policies that are for the proxy alone end what is open.
 # shellcheck shell=bash disable=SC2154 # a part of route.sh
 
 URL=https://127.0.0.1:$aes256/a
@@ -12,11 +13,11 @@ start_asked p auto "${CLEAN[@]}" /usr/bin/python3 "$HERE/route/auto.py" "$T/trus
 goes() { status | jq -r --arg p "$PYTHON" '.programs[] | select(.pod == "auto" and .program == $p) | .route'; }
 goes_by() { [ "$(goes)" = "$1" ]; }
 connections=0
-# go WHAT on|off WANTED ROUTE: one more connection, what its program says of it, and which route it took
+# go WHAT on|off|h2 WANTED ROUTE [URL]: one more connection, what its program says of it, and which route it took
 go() {
     local said
     connections=$((connections + 1))
-    said=$(ask p "$2" "$URL")
+    said=$(ask p "$2" "${5:-$URL}")
     expect_eq "$1: the program" "$3" "$said"
     wait_for 30 has_told auto close $connections
     expect_eq "$1: the route" "$4" "$(told_of auto | jq -r '.process_close // empty | "\(.route) \(.visibility)"' | tail -n 1)"
@@ -48,4 +49,57 @@ go "... twice" off "200 itself" "kernel opaque"
 go "... three times" off "200 itself" "kernel opaque"
 wait_for 30 goes_by proxy
 go "then it is back" off "200 itself" "proxy terminated"
+
+# comes NUMBER: so many sightings bring it into the kernel again
+comes() {
+    local i
+    for ((i = 1; i <= $1; i++)); do
+        goes_by proxy || fail "it is in the kernel after $((i - 1)) of $1"
+        go "sighting $i of $1" on "200 kernel" "proxy terminated"
+    done
+    wait_for 30 goes_by kernel
+}
+comes 2
+
+# ---- what only the proxy can keep comes while one is open
+
+expect_eq "one that stays open" "200 kernel" "$(ask p keep "$URL")"
+apply bodies auto 'egress: [{toEntities: [all]}]' \
+    'inspect: {bodies: [{patterns: [payment-card], direction: request, action: deny}]}'
+posts() { ask p again /put/c card=4111111111111111; }
+expect_eq "what it says then" PermissionError "$(posts | sed 's/SSL.*Error/PermissionError/')"
+connections=$((connections + 1))
+wait_for 30 has_told auto close $connections
+expect_eq "how it is told" "deny policies want of it what only the proxy can keep" \
+    "$(told_of auto | jq -rs '[.[].process_policy // empty] | last | "\(.verdict) \(.reason | sub(".*: "; ""))"')"
+go "its next one" on "200 kernel" "proxy terminated"
+remove bodies
+go "and without them" on "200 kernel" "kernel ktls"
+
+# ---- what rules must see, and the kernel route cannot
+
+if [ "$backend" = sockmap ]; then
+    OK='egress: [{toEntities: [all], toPorts: [{rules: {http: [{path: "/a.*"}]}}]}]'
+    apply rules auto "$OK"
+    go "what it encrypts by itself is refused" off SSLEOFError "kernel opaque"
+    wait_for 30 goes_by proxy
+    go "once" off "200 itself" "proxy terminated"
+    comes 4
+    go "a path that is not decided" on SSLEOFError "kernel ktls" "$URL//b"
+    wait_for 30 goes_by proxy
+    go "once" on "404 kernel" "proxy terminated" "$URL//b"
+    remove rules
+fi
+HTTP2=https://127.0.0.1:$http2/a
+for ((i = 1; i <= 8; i++)); do
+    goes_by proxy || break
+    go "HTTP/2, a sighting" h2 "200 kernel" "proxy terminated" "$HTTP2"
+done
+wait_for 30 goes_by kernel
+go "HTTP/2 in the kernel, where no rule judges it" h2 "200 kernel" "kernel ktls" "$HTTP2"
+apply rules auto "$HTTP"
+go "... and where one does" h2 "200 kernel" "proxy terminated" "$HTTP2"
+go "... again" h2 "200 kernel" "proxy terminated" "$HTTP2"
+expect_eq "it is in the kernel all the same" kernel "$(goes)"
+remove rules
 echo "ok: auto, there and back, $backend on $(uname -r)"
