@@ -470,6 +470,7 @@ enum abi_said_flags {
     ABI_SAID_RECORDS = 1 << 3, /* TLS records as the program made them itself */
     ABI_SAID_AGAIN = 1 << 4,   /* DENIED: these, or some of them, were told when they were said */
     ABI_SAID_HELD = 1 << 5,    /* DENIED: as they left: no send fails, the connection ends */
+    ABI_SAID_SPLICED = 1 << 6, /* DENIED: for pages were to be sent, which can still change */
 };
 enum { ABI_SAID_MAX = 16384 };
 struct abi_said {

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <linux/tls.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
@@ -17,7 +18,11 @@ struct inet_connection_sock { /* begins with a struct sock */
     const struct tcp_ulp_ops *icsk_ulp_ops;
     void *icsk_ulp_data;
 };
+struct tls_prot_info {
+    __u16 version;
+};
 struct tls_context {
+    struct tls_prot_info prot_info; /* of both directions */
     __u8 tx_conf : 3, rx_conf : 3;
 };
 
@@ -45,6 +50,14 @@ static __always_inline bool is_encrypted(const struct sock *sk)
     const struct tls_context *context = tls_of(sk);
 
     return context && BPF_CORE_READ_BITFIELD_PROBED(context, tx_conf) == TLS_SW;
+}
+
+/* ... of TLS 1.2, who ends whose handshake is encrypted by them. */
+static __always_inline bool is_tls12(const struct sock *sk)
+{
+    const struct tls_context *context = tls_of(sk);
+
+    return context && BPF_CORE_READ(context, prot_info.version) == TLS_1_2_VERSION;
 }
 
 /* ... to decrypt by. */

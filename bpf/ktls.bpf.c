@@ -5,8 +5,10 @@
  * LSM program stands at the head of every send and can refuse it; then the bytes are still the
  * program's, another thread of which may change them before they are encrypted, and a send may turn
  * out short. So it decides on a copy of what is known of the connection, and what was really sent
- * is taken, and told, where the tls module's own function returns. What the program receives is
- * read there alone, after it was decrypted; what it splices into a pipe is only counted.
+ * is taken, and told, where the tls module's own function returns. Of a head nothing may be pages
+ * that a program splices: those the kernel keeps as they are, and encrypts when more comes. What
+ * the program receives is read there alone, after it was decrypted; what it splices into a pipe is
+ * only counted.
  *
  * Before 6.5, sendfile and splice pass the LSM hook by. On connections that rules are about they
  * are refused with EINVAL, on which programs go on to write. */
@@ -31,7 +33,9 @@ struct talker {
     struct speech_side side; /* copies, to judge by */
     struct spell_ties ties;
     __u32 direction; /* enum abi_direction, of what is heard */
-    __u32 pad;
+    __u8 spliced;    /* what is judged are pages ... */
+    __u8 loose; /* ... and not only of a body: they could say anything when they are encrypted */
+    __u8 pad[2];
 };
 struct {
     __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -128,7 +132,6 @@ static __always_inline __u32 find_head(struct memory *memory)
 static __always_inline bool is_control(struct memory *memory, const struct speech *speech,
                                        __u8 type)
 {
-    const struct spell *spell = &speech->sides[ABI_TX].spell;
     __u8 head[MESSAGE_HEAD] = {};
     __u32 n = find_head(memory);
 
@@ -137,7 +140,7 @@ static __always_inline bool is_control(struct memory *memory, const struct speec
     if (!type || !n || !MEMORY_READ(memory, head, SAID_BOUND(n, MESSAGE_HEAD), 0))
         return false;
     return (type == HANDSHAKE_RECORD && is_whole_message(head, memory->size)) ||
-           type == control_type(head, memory->size, spell->mode == SPELL_FIRST && !spell->at);
+           type == control_type(head, memory->size, false);
 }
 
 SEC("?fentry/tls_sw_sendmsg")
@@ -259,9 +262,8 @@ int BPF_PROG(end_splice, struct socket *socket, __s64 *at, void *pipe, __u64 siz
 
 /* A connection that the pod's side made, where the kernel encrypts what it sends: what was known
  * before it did. */
-static __always_inline struct speech *find_encrypted(struct socket *socket)
+static __always_inline struct speech *find_encrypted(struct sock *sk)
 {
-    struct sock *sk = socket->sk;
     struct speech *speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
 
     return speech && speech->asks && is_encrypted(sk) ? speech : NULL;
@@ -280,7 +282,8 @@ static __always_inline struct speech *find_keyed(const struct speech *speech)
 SEC("?lsm/socket_sendmsg")
 int BPF_PROG(ask_rules, struct socket *socket)
 {
-    struct speech *before = find_encrypted(socket), *speech = before ? find_keyed(before) : NULL;
+    struct speech *before = find_encrypted(socket->sk),
+                  *speech = before ? find_keyed(before) : NULL;
 
     if (!speech)
         speech = before;
@@ -302,16 +305,20 @@ static __always_inline bool read_now(const struct talker *talker, struct speech_
 
 /* Of records of another type only those that TLS cannot do without: who has a false key encrypt
  * them could have the other end find a request in what nobody was to read. */
-static __always_inline void judge_control(struct talker *talker, __u8 type)
+static __always_inline void judge_control(struct talker *talker, struct speech_side *real,
+                                          const struct sock *sk, __u8 type)
 {
     struct speech_side *side = &talker->side;
     const struct spell *spell = &side->spell;
     __u32 n = find_head(&talker->memory);
-    bool begins = spell->mode == SPELL_FIRST && !spell->at;
+    bool begins = spell->mode == SPELL_FIRST && !spell->at && !side->finished && is_tls12(sk);
 
     if (type && n && read_now(talker, side, n) &&
-        type == control_type(side->piece.bytes, side->size, begins))
+        type == control_type(side->piece.bytes, side->size, begins)) {
+        if (side->piece.bytes[0] == MESSAGE_FINISHED)
+            real->finished = true;
         return;
+    }
     side->refusal = HEAR_UNSEEN;
     side->at = side->size < ODD_MAX ? side->size : ODD_MAX;
 }
@@ -340,6 +347,8 @@ static long judge_step(__u32 turn, struct hearing *hearing)
         left = side->end - side->at;
     if (left > SPELL_PIECE)
         left = SPELL_PIECE;
+    talker->loose |=
+        talker->spliced && !spell_is_counted(&side->spell) && side->spell.mode != SPELL_RAW;
     n = left && read_now(talker, side, left)
             ? spell_take(&side->spell, &talker->ties, &side->piece, left, &told)
             : 0;
@@ -354,7 +363,20 @@ static long judge_step(__u32 turn, struct hearing *hearing)
     side->at += n;
     /* records within records are nothing that can be read */
     side->refusal = objection(hearing->speech, side, told.what, side->spell.mode == SPELL_TLS);
-    return side->refusal != HEAR_GOES;
+    return side->refusal != HEAR_GOES || (talker->loose && told.what & SPELL_ENDS);
+}
+
+/* What was read of a body's inside may change: it is counted. */
+static __always_inline void judge_data(struct talker *talker, struct hearing *hearing)
+{
+    struct speech_side *side = &talker->side;
+
+    talker->loose = false;
+    bpf_loop(STEPS_MAX, judge_step, hearing, 0);
+    if (!talker->loose || side->refusal)
+        return;
+    side->refusal = HEAR_DENIED;
+    side->flags |= ABI_SAID_SPLICED;
 }
 
 /* What was refused, up to where that was known; the last piece says so. */
@@ -372,7 +394,7 @@ static long tell_refused(__u32 turn, struct hearing *hearing)
     if (side->at - side->since > ABI_SAID_MAX)
         side->at = side->since + ABI_SAID_MAX;
     hear_tell(hearing, side, side->at == side->size ? ABI_SAID_DENIED : ABI_SAID_BYTES);
-    side->flags = 0;
+    side->flags &= ~ABI_SAID_BEGINS;
     return 0;
 }
 
@@ -408,7 +430,8 @@ static __always_inline int refuse_unheard(struct speech *speech)
 SEC("?lsm.s/socket_sendmsg")
 int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
 {
-    struct speech *before = find_encrypted(socket), *speech = before ? find_keyed(before) : NULL;
+    struct sock *sk = socket->sk;
+    struct speech *before = find_encrypted(sk), *speech = before ? find_keyed(before) : NULL;
     struct hearing hearing = {.speech = speech};
     struct talker *talker;
     __u8 type;
@@ -429,30 +452,18 @@ int BPF_PROG(judge_send, struct socket *socket, struct msghdr *msg)
     talker->direction = ABI_TX;
     hear_begin(&talker->side, talker->memory.size);
     talker->side.end = talker->memory.end;
+    talker->spliced = is_spliced(msg);
     type = sent_type(msg);
     if (type != DATA_RECORD)
-        judge_control(talker, type);
+        judge_control(talker, &speech->sides[ABI_TX], sk, type);
     else
-        bpf_loop(STEPS_MAX, judge_step, &hearing, 0);
+        judge_data(talker, &hearing);
     if (!talker->side.refusal)
         return 0;
     refuse(&hearing, msg, &speech->sides[ABI_TX]);
     if (speech->spelling.flags & ABI_SPELL_KILL)
         bpf_send_signal(SIGKILL);
     return -EPERM;
-}
-
-/* Whether the system call is one that writes what the program has in its memory: then it passes by
- * judge_send. What io_uring does has another number, or none. */
-static __always_inline bool writes(void)
-{
-    enum { WRITE = 1, PWRITE64 = 18, WRITEV = 20, PWRITEV = 296, PWRITEV2 = 328 }; /* x86-64 */
-    const struct pt_regs___here *registers =
-        (const void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-    unsigned long call = BPF_CORE_READ(registers, orig_ax);
-
-    return call == WRITE || call == WRITEV || call == PWRITE64 || call == PWRITEV ||
-           call == PWRITEV2;
 }
 
 /* Kernels before 6.5: sendfile and splice. */

@@ -1,4 +1,5 @@
-/* ktls: what a send or receive's control data say of records. ktls.bpf.c's alone. */
+/* ktls: what the kernel knows of a send or receive beside its bytes: of which records they are, and
+ * how they come. ktls.bpf.c's alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -6,6 +7,7 @@
 #include <linux/tls.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
 
 #include "bpf/control.h"
 #include "bpf/encrypted.h"
@@ -45,6 +47,28 @@ static __always_inline __u8 sent_type(struct msghdr *msg)
     bpf_probe_read_kernel(&control, sizeof(control), BPF_CORE_READ(msg, msg_control));
     return control.level == SOL_TLS && control.type == TLS_SET_RECORD_TYPE ? control.value
                                                                            : DATA_RECORD;
+}
+
+/* Pages that are others', too: from 6.5 on, and no program can say so by itself. The kernel
+ * encrypts them as they are when their record is full, or one sends without MSG_MORE. */
+static __always_inline bool is_spliced(struct msghdr *msg)
+{
+    enum { MSG_SPLICE_PAGES = 1 << 27 };
+
+    return BPF_CORE_READ(msg, msg_flags) & MSG_SPLICE_PAGES;
+}
+
+/* Whether the system call is one that writes what the program has in its memory: then it passes by
+ * judge_send. What io_uring does has another number, or none. */
+static __always_inline bool writes(void)
+{
+    enum { WRITE = 1, PWRITE64 = 18, WRITEV = 20, PWRITEV = 296, PWRITEV2 = 328 }; /* x86-64 */
+    const struct pt_regs___here *registers =
+        (const void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+    unsigned long call = BPF_CORE_READ(registers, orig_ax);
+
+    return call == WRITE || call == WRITEV || call == PWRITE64 || call == PWRITEV ||
+           call == PWRITEV2;
 }
 
 /* Whether what came is data of the other program's own: the kernel tells who asks the record's

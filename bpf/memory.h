@@ -37,6 +37,7 @@ struct msghdr {
     struct iov_iter msg_iter;
     void *msg_control;
     unsigned long msg_controllen;
+    unsigned int msg_flags;
 };
 
 #pragma clang attribute pop

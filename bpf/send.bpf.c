@@ -144,6 +144,7 @@ static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_sid
 static __always_inline bool is_control(struct hearing *hearing, struct speech_side *side)
 {
     const struct spell *spell = &side->spell;
+    const struct sk_msg *kernels = hearing->from;
     __u32 n = side->size < MESSAGE_HEAD ? 2 : MESSAGE_HEAD;
     __u8 head[MESSAGE_HEAD] = {}, type;
 
@@ -152,7 +153,9 @@ static __always_inline bool is_control(struct hearing *hearing, struct speech_si
         side->size < n || spell->at || !show(hearing->from, side, 0, n) ||
         bpf_probe_read_kernel(head, n, (const void *)side->from))
         return false;
-    type = control_type(head, side->size, spell->mode == SPELL_FIRST && !side->finished);
+    type = control_type(head, side->size,
+                        spell->mode == SPELL_FIRST && !side->finished &&
+                            is_tls12(BPF_CORE_READ(kernels, sk)));
     if (type == HANDSHAKE_RECORD && head[0] == MESSAGE_FINISHED)
         side->finished = true;
     return type || (head[0] == MESSAGE_TICKET && !hearing->speech->asks &&

@@ -198,18 +198,22 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
     struct stream *stream = flow->stream;
     bool again = said->flags & ABI_SAID_AGAIN, unread = said->flags & ABI_SAID_UNSEEN;
     uint64_t before = bytes.len + said->before;
+    /* of a body, the head of which has gone: its program may send that in another way yet */
+    bool frames = said->flags & ABI_SAID_SPLICED && !(said->flags & ABI_SAID_BEGINS) &&
+                  stream->kind == STREAM_HTTP1 && !flow->relay.up.in_head;
 
     stream->denied = true;
     stream->undecided = false;
+    stream->spliced = said->flags & ABI_SAID_SPLICED;
     flow->gone = false;
     flow->held = said->flags & ABI_SAID_HELD;
     stream->unsent = stream->up.at > before ? stream->up.at - before : 0;
     stream_unsent(flow);
     if (said->flags & ABI_SAID_RECORDS) {
         stream_tls_feed(flow, up, bytes);
-    } else if (!unread) {
+    } else if (!unread && !frames) {
         read_plain(flow, up, bytes);
-    } else if (!again && may_tell_why(flow, said, bytes)) {
+    } else if (unread && !again && may_tell_why(flow, said, bytes)) {
         if (said->flags & ABI_SAID_BEGINS)
             stream_http1_afresh(flow);
         stream_http1_feed(flow, up, bytes);
@@ -217,7 +221,7 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
     }
     if (unread)
         stream_denied_unread(flow, again);
-    else if (stream->kind == STREAM_HTTP1)
+    else if (stream->kind == STREAM_HTTP1 && !frames)
         stream_http1_denied(flow);
     else if (stream->kind == STREAM_HTTP2)
         stream_http2_denied(flow);

@@ -18,6 +18,7 @@ static void refuse(struct flow *flow, struct exchange *exchange, const char *rea
 
 /* ---- why ---- */
 
+static const char spliced[] = "it was sent by splice or sendfile, and its bytes could still change";
 static const char http2_unread[] = "it is HTTP/2, the heads of which the kernel cannot read";
 
 static bool has(struct span text, const char *what)
@@ -31,6 +32,8 @@ static const char *why_undecided(struct flow *flow, const struct facts_request *
 {
     static const char *const spellings[] = {"//", "/.", "%", "\\", ";"};
 
+    if (flow->stream->spliced)
+        return spliced;
     if (flow->stream->kind == STREAM_HTTP2)
         return http2_unread;
     if (flow->tunnel.host[0])
@@ -148,8 +151,11 @@ void stream_denied(struct flow *flow)
     struct stream *stream = flow->stream;
 
     if (!stream_has_denied(stream))
-        refuse_undecided(
-            flow, stream->kind == STREAM_HTTP2 ? http2_unread : "no request was seen in it", NULL);
+        refuse_undecided(flow,
+                         stream->spliced                ? spliced
+                         : stream->kind == STREAM_HTTP2 ? http2_unread
+                                                        : "no request was seen in it",
+                         NULL);
     tell_unexplained(flow, stream->explained);
     stream->explained = false;
 }

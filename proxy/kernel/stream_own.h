@@ -31,6 +31,7 @@ struct stream {
     enum stream_kind kind;
     bool skipping; /* what is being read are zeros, in the place of what was not handed up */
     bool denied;   /* ... is what the kernel has refused */
+    bool spliced;  /* ... for it was to encrypt pages that can still change */
     struct exchange unexplained;          /* of that, a request that policies allow */
     bool explained;                       /* ... and another one they do not */
     const char *why_unexplained;          /* ... why that is not decided there */

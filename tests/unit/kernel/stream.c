@@ -6,6 +6,7 @@
 
 #define NO_RULE        "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 #define UNDECIDED(why) "no rule denies it, but the kernel route could not decide it: " why
+#define CHANGES        UNDECIDED("it was sent by splice or sendfile, and its bytes could still change")
 #define HTTP2_UNREAD   UNDECIDED("it is HTTP/2, the heads of which the kernel cannot read")
 #define FOR_PROXY      "policies want of it what only the proxy can keep"
 #define TOGETHER       "not sent: in one send with what was refused"
@@ -211,6 +212,19 @@ static const struct row {
                                                                 "another spelling") "\n"
                                                                                     "closed "
                                                                                     "plaintext\n"},
+    {"pages that could change", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES(GET("/fine")), ABI_SAID_BEGINS | ABI_SAID_SPLICED, .denied = true}},
+     .want = "policy deny reject http GET: " CHANGES "\n"
+             "GET a.example /fine #1 plaintext deny error: denied: " CHANGES "\n"
+             "closed plaintext\n"},
+    {"... amid a body", .policy = NO_RULE, .whole = true,
+     .pieces = {UP("PUT /fine " KEEPS "Transfer-Encoding: chunked\r\n\r\n"),
+                {ABI_TX, BYTES("2\r\nhi\r\n"), ABI_SAID_SPLICED, .denied = true},
+                UP("3\r\nabc\r\n0\r\n\r\n"),
+                DOWN(FINE("0", ""))},
+     .want = "policy deny reject visibility: " CHANGES "\n"
+             "PUT a.example /fine #1 200 up 3 after 3000000 plaintext\n"
+             "closed plaintext error: denied: " CHANGES "\n"},
     {"refused beside one that is", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES(GET("/fine") GET("/a")), .denied = true}},
      .want = "GET a.example /fine #1 plaintext deny error: " TOGETHER "\n"

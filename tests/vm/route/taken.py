@@ -1,7 +1,7 @@
 """A program that lets the kernel encrypt and tries to get a request past its rules: taken.py CERT KEY PORT, where at PORT
 all requests are allowed. Its server is here, too, and reads when it is told. A line for each way: its name and what came
 of it; the last one is what the server has of requests that no rule allows."""
-import contextlib, ctypes, errno, os, re, socket, ssl, struct, sys, threading
+import contextlib, ctypes, errno, mmap, os, re, socket, ssl, struct, sys, tempfile, threading
 
 OP_ENABLE_KTLS = 1 << 3
 SOL_TLS, TLS_TX, RECORD_TYPE = 282, 1, 1
@@ -106,10 +106,56 @@ def more():
     sock.send(text[len(ALLOWED) + 8:])
 
 
+def handshake(sock, text):
+    sock.sendmsg([text], [(SOL_TLS, RECORD_TYPE, bytes((HANDSHAKE,)))])
+
+
 def key_update():
     sock = by_kernel(dial())
-    sock.sendmsg([KEY_UPDATE], [(SOL_TLS, RECORD_TYPE, bytes((HANDSHAKE,)))])
+    handshake(sock, KEY_UPDATE)
     sock.sendall(denied("key_update"))
+
+
+def finished():
+    """What ends a handshake of TLS 1.2, with keys of TLS 1.3."""
+    handshake(by_kernel(dial()), b"\x14\0\0\x0cGET /denied-")
+
+
+def key_update_letter():
+    handshake(by_kernel(dial()), KEY_UPDATE[:-1] + b"G")
+
+
+def head(text, length):
+    return text[:-2] + b"X: " + b"a" * (length - len(text) - 5) + b"\r\n\r\n"
+
+
+def spliced():
+    """Pages are changed that the kernel has yet to encrypt."""
+    sock, memory = by_kernel(dial()), mmap.mmap(-1, 4096)
+    memory[:200] = head(ALLOWED, 200)
+    out, into = os.pipe()
+    segment = struct.pack("@PN", ctypes.addressof(ctypes.c_char.from_buffer(memory)), 200)
+    assert libc.vmsplice(into, segment, ctypes.c_size_t(1), 0) == 200
+    try:
+        os.splice(out, sock.fileno(), 200, flags=os.SPLICE_F_MORE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        sock.sendall(denied("spliced"))  # before 6.5 a program has to write it
+    memory[:200] = head(denied("spliced"), 200)
+    sock.sendall(ALLOWED)
+
+
+def behind_a_file():
+    """A body may be a file, but what is behind it is looked at."""
+    sock, size = by_kernel(dial()), 200000
+    sock.sendall(ALLOWED[:-2] + b"Content-Length: %d\r\n\r\n" % size)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"A" * size)
+        reads.set()
+        assert sock.sendfile(file) == size
+    sock.sendall(ALLOWED)
+    sock.sendall(denied("behind_a_file"))
 
 
 def wrong_keys():
@@ -169,7 +215,8 @@ def again():
 
 listen(int(sys.argv[3]))
 JUDGED = listen(0)
-for way in partial, more, key_update, wrong_keys, own_records, own_record_that_waits, again:
+for way in (partial, more, key_update, key_update_letter, finished, spliced, behind_a_file, wrong_keys, own_records,
+            own_record_that_waits, again):
     try:
         went = way() or "sent"
     except ssl.SSLEOFError:

@@ -1,6 +1,7 @@
 # taken: who tries to get a request past the rules where the kernel encrypts: sends that are taken in part,
-# or begun with MSG_MORE, a KeyUpdate before, keys that nobody has, records of the program's own that wait
-# while the kernel takes keys, a socket that had been connected to where all is allowed.
+# or begun with MSG_MORE, a KeyUpdate before, records of a handshake, pages that change, a file before, keys
+# that nobody has, records of the program's own that wait while the kernel takes keys, a socket that had
+# been connected to where all is allowed.
 # shellcheck shell=bash disable=SC2154 # a part of route.sh
 
 read -r open <<<"$(free_ports 1)"
@@ -16,6 +17,10 @@ expect_eq "who tried to get past the rules" "$(sed "s/REFUSED/$refused/" <<'TAKE
 partial REFUSED
 more REFUSED
 key_update REFUSED
+key_update_letter REFUSED
+finished REFUSED
+spliced REFUSED
+behind_a_file REFUSED
 wrong_keys REFUSED
 own_records ended
 own_record_that_waits ended
