@@ -86,6 +86,7 @@ int agent_serve(struct agent *agent, struct control *control, struct status *sta
     const struct sessions_parts parts = {
         .base = agent->base,
         .control = control,
+        .keeper = agent->keeper,
         .names = agent->names,
         .sockets = agent->sockets,
         .workers = agent->workers,

@@ -104,6 +104,18 @@ void sockets_meet(struct sockets *sockets, const struct sockets_older *older)
 
 /* ---- for `sessions` ---- */
 
+static bool is_reset(const struct tracked *entry)
+{
+    return entry->visibility == VISIBILITY_PRE_EXISTING && entry->error;
+}
+
+bool sockets_was_reset(const struct sockets *sockets, uint64_t cookie)
+{
+    const struct tracked *entry = find(sockets, cookie);
+
+    return entry && is_reset(entry);
+}
+
 struct visit {
     void (*visit)(void *arg, const struct flow_row *row);
     void *arg;
@@ -111,11 +123,6 @@ struct visit {
 };
 
 enum { TLS1_3 = 0x0304 }; /* the kernel has that and 1.2 */
-
-static const char *state_of(const struct tracked *entry)
-{
-    return entry->visibility == VISIBILITY_PRE_EXISTING && entry->error ? "reset" : "open";
-}
 
 static void visit_one(const void *node, VISIT when, void *closure)
 {
@@ -137,7 +144,7 @@ static void visit_one(const void *node, VISIT when, void *closure)
         .version = entry->tls == TLS1_3 ? "TLS1.3"
                    : entry->tls         ? "TLS1.2"
                                         : NULL,
-        .state = state_of(entry),
+        .state = is_reset(entry) ? SOCKETS_RESET : "open",
     };
 
     if ((when == postorder || when == leaf) && entry->protocol == PROTOCOL_TCP &&

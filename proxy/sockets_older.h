@@ -37,6 +37,9 @@ enum sockets_known sockets_know(const struct sockets *sockets, uint64_t cookie);
  * kernel's record of that comes. */
 void sockets_meet(struct sockets *sockets, const struct sockets_older *older);
 
+#define SOCKETS_RESET "reset"
+/* As an older one, by a policy: its state is SOCKETS_RESET until its program closes it. */
+bool sockets_was_reset(const struct sockets *sockets, uint64_t cookie);
 /* Calls visit(arg, row) for each connection that is open and no flow; row is borrowed. */
 void sockets_each_row(const struct sockets *sockets,
                       void (*visit)(void *arg, const struct flow_row *row), void *arg);

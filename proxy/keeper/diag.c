@@ -10,6 +10,8 @@
 
 #include "base/cleanup.h"
 
+enum { REPLY_MAX = 32768 }; /* as large as the kernel ever makes a dump's datagram */
+
 /* ---- questions ---- */
 
 static void ask(struct diag_request *out, uint8_t family, uint32_t states)
@@ -148,6 +150,7 @@ static bool read_socket(struct span body, struct diag_socket *out)
         .dst = addr_of(told.idiag_family, told.id.idiag_dst, told.id.idiag_dport),
         .cookie = (uint64_t)told.id.idiag_cookie[1] << 32 | told.id.idiag_cookie[0],
         .inode = told.idiag_inode,
+        .unread = told.idiag_rqueue,
         .its_own = told.id,
     };
     read_attrs(span_of(body.data + sizeof(told), body.len - sizeof(told)), out);
@@ -230,6 +233,27 @@ int diag_open(void)
     if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0)
         return -errno;
     return fd_take(&fd);
+}
+
+int diag_list(int fd, const struct diag_request *request,
+              void (*visit)(void *arg, const struct diag_socket *socket), void *arg)
+{
+    uint8_t answer[REPLY_MAX];
+    struct err err;
+    bool done = false;
+    int code = 0;
+
+    if (send(fd, request, sizeof(*request), 0) < 0)
+        return -errno;
+    while (code == 0 && !done) {
+        ssize_t n = recv(fd, answer, sizeof(answer), 0);
+
+        if (n < 0)
+            code = errno == EINTR ? 0 : -errno;
+        else
+            code = diag_take(span_of(answer, (size_t)n), visit, arg, &done, &err);
+    }
+    return code;
 }
 
 int diag_end(int fd, const struct diag_socket *socket)

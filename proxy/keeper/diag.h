@@ -34,6 +34,7 @@ struct diag_socket {
     uint64_t cgroup;      /* of who made it; 0: that is not told */
     uint64_t tx, rx;      /* bytes it has sent, and received */
     uint32_t waits;       /* what it has not sent yet, a FIN with it */
+    uint32_t unread;      /* of rx, by its program; a FIN with it */
     bool begun_here;      /* it is known that it connected; else: it, or the other side */
     uint16_t tls_version; /* as in a ClientHello, where the kernel encrypts; else 0 */
     struct inet_diag_sockid its_own; /* what the kernel calls it */
@@ -59,5 +60,10 @@ int diag_take_end(struct span answer);
 
 /* A non-blocking socket in the calling thread's namespace. The descriptor, or a negative errno. */
 int diag_open(void);
+/* Asks, and takes the whole answer, which the kernel makes while it is read: 0, or a negative
+ * errno.
+ */
+int diag_list(int fd, const struct diag_request *request,
+              void (*visit)(void *arg, const struct diag_socket *socket), void *arg);
 /* Ends it: 0, -ENOENT (it is gone), -EOPNOTSUPP (this kernel cannot), ... */
 int diag_end(int fd, const struct diag_socket *socket);

@@ -17,7 +17,6 @@
 
 enum {
     ENDINGS_MAX = 1 << 17, /* as the map has it */
-    REPLY_MAX = 32768,     /* as large as the kernel ever makes a dump's datagram */
     SOON_US = 2000,        /* several may come at once */
     LINGER_TURNS = 20,
     LINGER_MS = 25,
@@ -121,23 +120,9 @@ static void on_socket(void *arg, const struct diag_socket *socket)
 static int list(struct sweep *sweep, int diag_fd, uint8_t family)
 {
     struct diag_request request;
-    uint8_t answer[REPLY_MAX];
-    struct err err;
-    bool done = false;
-    int code = 0;
 
     diag_ask_sending(&request, family);
-    if (send(diag_fd, &request, sizeof(request), 0) < 0)
-        return -errno;
-    while (code == 0 && !done) {
-        ssize_t n = recv(diag_fd, answer, sizeof(answer), 0);
-
-        if (n < 0)
-            code = errno == EINTR ? 0 : -errno;
-        else
-            code = diag_take(span_of(answer, (size_t)n), on_socket, sweep, &done, &err);
-    }
-    return code;
+    return diag_list(diag_fd, &request, on_socket, sweep);
 }
 
 static void tell_failure(struct ends *ends, int code)

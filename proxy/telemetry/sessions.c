@@ -14,6 +14,7 @@
 #include "proxy/flow/row.h"
 #include "proxy/dns/names.h"
 #include "proxy/sockets_older.h"
+#include "proxy/telemetry/counts.h"
 #include "proxy/worker.h"
 
 enum { GATHERS_MAX = 8 }; /* whoever does not read his keeps all rows in memory */
@@ -184,6 +185,13 @@ static void append_names(struct buffer *out, struct names *names, const struct f
     names_found_fini(&found);
 }
 
+/* One that is heard in the kernel may have been ended behind its flow's back. */
+static const char *state_of(const struct gather *gather, const struct flow_row *row)
+{
+    return sockets_was_reset(gather->sessions->parts.sockets, row->cookie) ? SOCKETS_RESET
+                                                                           : row->state;
+}
+
 static void append_row(struct buffer *out, const struct gather *gather, const struct flow_row *row)
 {
     size_t mark = json_begin(out, NULL, '{');
@@ -193,7 +201,7 @@ static void append_row(struct buffer *out, const struct gather *gather, const st
     append_socket(out, row);
     append_names(out, gather->sessions->parts.names, row, gather->now_ns);
     json_text(out, "host", row->host);
-    json_text(out, "state", row->state);
+    json_text(out, "state", state_of(gather, row));
     json_text(out, "version", row->version);
     json_text(out, "alpn", row->alpn);
     json_long(out, "tx", row->tx);
@@ -295,6 +303,7 @@ static void list_sessions(void *arg, struct control_call *call)
 {
     struct sessions *sessions = arg;
     struct gather *gather = NULL;
+    struct part *own;
     struct err err;
 
     if (begin(&gather, sessions, control_args(call), &err) < 0) {
@@ -304,7 +313,9 @@ static void list_sessions(void *arg, struct control_call *call)
     gather->call = call;
     for (unsigned i = 0; i < gather->parts_len; i++)
         gather->parts[i].gather = gather;
-    sockets_each_row(sessions->parts.sockets, copy_row, &gather->parts[gather->parts_len - 1]);
+    own = &gather->parts[gather->parts_len - 1];
+    sockets_each_row(sessions->parts.sockets, copy_row, own);
+    counts_take(sessions->parts.keeper, own->rows, own->len);
     atomic_init(&gather->left, sessions->parts.workers_len);
     for (unsigned i = 0; i < sessions->parts.workers_len; i++) {
         gather->parts[i].visit.fn = copy_flows;

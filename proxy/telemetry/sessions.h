@@ -10,6 +10,7 @@
 
 #include "proxy/control/control.h"
 
+struct keeper;
 struct names;
 struct sessions;
 struct sockets;
@@ -18,6 +19,7 @@ struct worker;
 struct sessions_parts { /* all borrowed; they outlive it, but the workers end before it does */
     struct event_base *base;
     struct control *control;
+    struct keeper *keeper;
     struct names *names;
     struct sockets *sockets;
     struct worker *const *workers;

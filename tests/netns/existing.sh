@@ -33,7 +33,7 @@ YAML
 }
 { policy leave enforce leave; policy reset enforce reset; policy would monitor reset; } >"$T/policy.yaml"
 
-make_cgroup plain leave reset would many served apart outside heard
+make_cgroup plain leave reset would many served apart outside heard later
 agent_up --policy "$T/policy.yaml"
 for name in plain leave reset would many; do start_program $name $name "${IN_POD[@]}"; done
 # What nobody hears: see "heard" below.
@@ -60,6 +60,7 @@ python3 2001:db8:1::2 2001:db8:2::10:443 open direct pre-existing" \
     "$(rows plain '"\(.process.binary | split("/")[-1] | sub("[.0-9]+$"; "3")) \(.socket.saddr) \(.socket.daddr):\(.socket.dport) \(.state) \(.route) \(.visibility)"' | sort)"
 expect_eq "it goes on" "200 192.0.2.2" "$(ask plain again old)"
 expect_eq "a new one is looked into" "200 192.0.2.2" "$(ask plain get $HTTPS/new)"
+by_now=$(rows plain 'select(.socket.dport == 80) | "\(.tx) \(.rx)"')
 ask plain drop >"$T/dropped"
 wait_for 10 is_told '.process_close.visibility == "pre-existing"' 2
 expect_eq "its story" "process_close 443 direct pre-existing null null
@@ -71,6 +72,8 @@ process_connect 80 direct pre-existing null null" "$(story plain | sort)"
 expect_eq "what it wrote, as the origin counted" "$(grep -F "/old" "$T/access" | grep -oP 'from=192\.0\.2\.2.*|length=\K\d+' |
     awk '/^[0-9]/ { length_ = $1 } /^from/ { sum += length_ } END { print sum }')" \
     "$(events '.[].process_close // empty | select(.visibility == "pre-existing" and .socket.dport == 80) | .tx')"
+expect_eq "which its session had said" "$by_now" \
+    "$(events '.[].process_close // empty | select(.visibility == "pre-existing" and .socket.dport == 80) | "\(.tx) \(.rx)"')"
 
 # ---- leave ----------------------------------------------------------------------------------------
 
@@ -155,10 +158,19 @@ expect_eq "of which nothing was heard" "80 kernel pre-existing" "$(events '[.[].
 
 # ---- a policy that comes later --------------------------------------------------------------------
 
+start_program later later "${IN_POD[@]}"
+expect_eq "before" "200 192.0.2.2" "$(ask later open old $HTTP/old)"
+pods add --cgroup "$CGROUPS/later" --name shop/later --label app=would
+wait_for 10 count later 1
+expect_eq "it goes on" "200 192.0.2.2" "$(ask later again old)"
+expect_eq "it is heard" "watching kernel" "$(rows later '"\(.state) \(.route)"')"
 policy would enforce reset >"$T/policy.yaml"
 kill -HUP "$AGENT"
 wait_for 10 reset_are would 1
 expect_eq "the program" ECONNABORTED "$(ask would again old)"
+wait_for 10 reset_are later 1
+expect_eq "one that was heard" "reset kernel" "$(rows later '"\(.state) \(.route)"')"
+expect_eq "its program" ECONNABORTED "$(ask later again old)"
 
 # ---- what is none: loopback, and who comes to the pod ------------------------------------------------
 
@@ -209,6 +221,7 @@ expect_eq "and is heard again" "GET /old 200 plaintext kernel" "$(events '[.[].p
     | select(.process.pod.name == "heard")][-1] | "\(.method) \(.path) \(.code) \(.visibility) \(.route)"')"
 expect_eq "and not told again" 2 "$(told '.process_connect.process.pod.name == "apart" and .process_connect.visibility == "pre-existing"')"
 expect_eq "it goes on" "200 192.0.2.2" "$(ask here again direct)"
+expect_eq "what it has written by now" 142 "$(rows apart 'select(.socket.dport == 81) | .tx')"
 ask here close direct >"$T/dropped"
 wait_for 10 is_told '.process_close.socket.dport == 81'
 expect_eq "its end" "direct null 142" \

@@ -19,6 +19,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/flow/row.h"
 #include "proxy/sockets_older.h"
+#include "proxy/telemetry/counts.h"
 #include "proxy/worker.h"
 
 enum {
@@ -67,6 +68,17 @@ void sockets_flow_done(struct sockets *of, struct sockets_flow **flow)
 {
     (void)of;
     free(TAKE(*flow));
+}
+
+void counts_take(struct keeper *keeper, struct flow_row *rows, size_t len)
+{
+    (void)keeper, (void)rows, (void)len;
+}
+
+bool sockets_was_reset(const struct sockets *of, uint64_t cookie)
+{
+    (void)of;
+    return cookie == 2;
 }
 
 /* One that is no flow. */
@@ -306,6 +318,22 @@ static void a_line_tells_what_is_no_flow(void **state)
     json_decref(line);
 }
 
+/* By its cookie: sockets_was_reset() above. */
+static void what_was_reset_says_so(void **state)
+{
+    CLEANUP(client_fini) struct client client = {.fd = -1};
+
+    (void)state;
+    assert_int_equal(count_of(&client, "{\"verb\":\"sessions\"}"), ALL);
+    for (unsigned i = 0; i < ALL; i++) {
+        json_t *line = next_line(&client);
+        bool reset = strcmp(text_of(line, NULL, "state"), "reset") == 0;
+
+        assert_int_equal(reset, strcmp(text_of(line, "socket", "cookie"), "2") == 0);
+        json_decref(line);
+    }
+}
+
 static void pods_are_chosen_by_either_name(void **state)
 {
     static const struct {
@@ -405,6 +433,7 @@ int main(void)
         cmocka_unit_test(each_flow_is_a_line),
         cmocka_unit_test(a_line_tells_the_flow),
         cmocka_unit_test(a_line_tells_what_is_no_flow),
+        cmocka_unit_test(what_was_reset_says_so),
         cmocka_unit_test(pods_are_chosen_by_either_name),
         cmocka_unit_test(what_is_no_name_is_refused),
         cmocka_unit_test(bytes_are_counted_while_they_pass),
