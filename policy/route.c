@@ -126,9 +126,8 @@ const char *policy_kernel_loss(const struct policy *policy, size_t i)
         {wants & WANTS_HTTP,
          "route: kernel with http rules: where the kernel's kTLS is read by the lsm back-end "
          "('sallyport probe'), a program with several threads can change a request after it was "
-         "looked at, and one that sends it by sendfile or splice is looked at only as far as that "
-         "kernel lets us; in plain text neither is possible. Say route: auto to have such requests "
-         "on the proxy"},
+         "looked at, and none can send one by sendfile or splice; in plain text neither is so. Say "
+         "route: auto to have such requests on the proxy"},
         {wants & WANTS_HTTP && policy->on_deny == POLICY_REJECT,
          "route: kernel cannot answer 403: a denied request fails with EACCES or EPERM"},
         {wants & WANTS_NAMES,
