@@ -152,6 +152,7 @@ def behind_a_file():
     sock.sendall(ALLOWED[:-2] + b"Content-Length: %d\r\n\r\n" % size)
     with tempfile.TemporaryFile() as file:
         file.write(b"A" * size)
+        file.seek(0)
         reads.set()
         assert sock.sendfile(file) == size
     sock.sendall(ALLOWED)
