@@ -7,7 +7,7 @@
 
 #include "fixture.h"
 
-extern char kept_runtime_dir[];
+extern char kept_runtime_dir[32];
 
 /* cmocka's, for the group: the bed and that directory. */
 int kept_set_up(void **state);
