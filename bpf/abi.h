@@ -21,6 +21,7 @@ enum {
     ABI_PEERS = 4,              /* destinations that one datagram socket is followed to at a time */
     ABI_PROCESSES_MAX = 131072, /* of all pods, whose programs are noted for policies */
     ABI_RULES_MAX = 2 * ABI_PODS_MAX, /* before a pod's rules go the next ones are there */
+    ABI_OTHER_FAMILY = 253,           /* no protocol of IP */
     ABI_MPTCP = 254,                  /* its own number needs more than 8 bits */
     ABI_OTHER_PROTOCOL = 255,
     ABI_BINARY_MAX = 256, /* bytes of a path or of its end that policies can tell apart */

@@ -173,6 +173,8 @@ static const char *kind_name(const struct abi_socket *record)
         return "UDP-Lite";
     case IPPROTO_DCCP:
         return "DCCP";
+    case ABI_OTHER_FAMILY:
+        return "a socket of a family beyond IP";
     case ABI_MPTCP:
         return "MPTCP";
     default:

@@ -1,6 +1,7 @@
 #include "proxy/keeper/hooks.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,13 +31,45 @@ struct hooks {
     size_t older_len;
 };
 
-static int open_object(struct hooks *hooks, struct err *err)
+/* Whether an LSM program can stand at this cgroup: by trying, as it takes more than one thing that
+ * kernels may be built without. */
+static bool takes_lsm(const struct btf *kernel, int cgroup_fd)
+{
+    static const struct bpf_insn allow[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_LSM_CGROUP);
+    int id = btf__find_by_name_kind(kernel, "bpf_lsm_socket_create", BTF_KIND_FUNC);
+    CLEANUP(fd_close) int program = -1, link = -1;
+
+    if (id < 0)
+        return false;
+    options.attach_btf_id = (uint32_t)id;
+    program = bpf_prog_load(BPF_PROG_TYPE_LSM, NULL, "GPL", allow, ARRAY_SIZE(allow), &options);
+    if (program >= 0)
+        link = bpf_link_create(program, cgroup_fd, BPF_LSM_CGROUP, NULL);
+    return link >= 0;
+}
+
+static void choose(struct hooks *hooks, int cgroup_fd)
+{
+    struct btf *kernel = btf__load_vmlinux_btf();
+
+    bpf_program__set_autoload(hooks->bpf->progs.refuse_family,
+                              kernel && takes_lsm(kernel, cgroup_fd));
+    btf__free(kernel);
+}
+
+static int open_object(struct hooks *hooks, int cgroup_fd, struct err *err)
 {
     libbpf_print_fn_t before;
 
     voice_forget();
     before = voice_listen();
     hooks->bpf = sallyport_bpf__open();
+    if (hooks->bpf)
+        choose(hooks, cgroup_fd);
     voice_leave(before);
     return hooks->bpf ? 0 : voice_refused(-errno, err);
 }
@@ -113,13 +146,15 @@ int hooks_new(struct hooks **out, int cgroup_fd, const char *pin_dir, struct err
     if (!hooks)
         return err_set(err, -ENOMEM, "BPF programs");
     hooks->options = -1;
-    code = open_object(hooks, err);
+    code = open_object(hooks, cgroup_fd, err);
     if (code == 0)
         code = load(hooks, err);
     if (code < 0)
         return code;
     bpf_object__for_each_program(program, hooks->bpf->obj)
     {
+        if (!bpf_program__autoload(program))
+            continue;
         code = attach(hooks, program, cgroup_fd, err);
         if (code == 0 && !pins_has_link(program))
             code = pin_options(hooks, pin_dir, pins_link_name(program), err);
@@ -164,13 +199,15 @@ static int begin_anew(struct hooks *hooks, int cgroup_fd, struct err *err)
     int code;
 
     sallyport_bpf__destroy(TAKE(hooks->bpf)); /* some of its maps may be another set's */
-    code = open_object(hooks, err);
+    code = open_object(hooks, cgroup_fd, err);
     if (code == 0)
         code = load(hooks, err);
     if (code < 0)
         return code;
     bpf_object__for_each_program(program, hooks->bpf->obj)
     {
+        if (!bpf_program__autoload(program))
+            continue;
         code = attach(hooks, program, cgroup_fd, err);
         if (code < 0)
             return code;
@@ -209,7 +246,7 @@ int hooks_new_kept(struct hooks **out, int cgroup_fd, const char *pin_dir, struc
     hooks->leaving = true; /* a start that fails takes nothing away */
     code = name_set(hooks, cgroup_fd, pin_dir, &cgroup_id, err);
     if (code == 0)
-        code = open_object(hooks, err);
+        code = open_object(hooks, cgroup_fd, err);
     if (code < 0)
         return code;
     code = adopt(hooks, cgroup_id, &why);

@@ -31,7 +31,9 @@ static bool traces_functions(const struct bpf_program *program)
 {
     enum bpf_prog_type type = bpf_program__type(program);
 
-    return type == BPF_PROG_TYPE_TRACING || type == BPF_PROG_TYPE_LSM;
+    return type == BPF_PROG_TYPE_TRACING ||
+           (type == BPF_PROG_TYPE_LSM &&
+            bpf_program__expected_attach_type(program) != BPF_LSM_CGROUP);
 }
 
 const char *pins_link_name(const struct bpf_program *program)

@@ -103,6 +103,7 @@ static int load(struct sallyport_bpf *sallyport, struct route_bpf *route)
     int code;
 
     tracers_choose(route, &means);
+    bpf_program__set_autoload(sallyport->progs.refuse_family, means.lsm);
     code = ask_for_logs(sallyport->obj);
     if (code == 0)
         code = ask_for_logs(route->obj);

@@ -218,6 +218,12 @@ struct kind {
     int family, type, protocol, want;
 };
 
+/* As far as the agent found: a kernel that should and does not is tests/vm's to notice. */
+static bool has_lsm(void)
+{
+    return bpf_program__autoload(keeper_bpf(fx.keeper)->progs.refuse_family);
+}
+
 static void make_socket(const void *arg, struct report *report)
 {
     const struct kind *kind = arg;
@@ -258,6 +264,41 @@ static void sockets_that_cannot_be_judged_are_refused(void **state)
     }
 }
 
+/* Before the kernel looks whether it has the family at all. */
+static void families_beyond_ip_are_refused_where_lsm_programs_run(void **state)
+{
+    static const struct kind kinds[] = {
+        {"RDS", AF_RDS, SOCK_SEQPACKET, 0, -EPERM},
+        {"TIPC", AF_TIPC, SOCK_DGRAM, 0, -EPERM},
+        {"RxRPC", AF_RXRPC, SOCK_DGRAM, AF_INET, -EPERM},
+    };
+    const struct abi_socket *record;
+    struct report report;
+
+    (void)state;
+    if (!has_lsm())
+        skip();
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        print_message("  %s\n", kinds[i].name);
+        bed_run(&fx.bed, "stranger", fx.bed.pod, make_socket, &kinds[i], &report);
+        fd_close(&report.fd);
+        assert_int_not_equal(report.code, kinds[i].want);
+        bed_run(&fx.bed, "pod", fx.bed.pod, make_socket, &kinds[i], &report);
+        fd_close(&report.fd);
+        assert_int_equal(report.code, kinds[i].want);
+        record = heard_one(ABI_SOCKET_DENIED, 0);
+        assert_int_equal(record->flags, ABI_SOCKET_KIND);
+        assert_int_equal(record->protocol, ABI_OTHER_FAMILY);
+        assert_int_equal(record->error, EPERM);
+        heard_forget();
+    }
+    put_verdict(RULES, ABI_ANY_CLASS, 0, ABI_ANY_PROTOCOL, 0, ABI_VERDICT_TELL);
+    bed_run(&fx.bed, "pod", fx.bed.pod, make_socket, &kinds[0], &report);
+    fd_close(&report.fd);
+    assert_int_not_equal(report.code, -EPERM);
+    assert_int_equal(heard_one(ABI_SOCKET_DENIED, 0)->flags, ABI_SOCKET_KIND | ABI_SOCKET_ALLOWED);
+}
+
 static void rules_may_just_tell_of_them(void **state)
 {
     static const struct kind raw = {"raw", AF_INET, SOCK_RAW, IPPROTO_TCP, 0};
@@ -289,6 +330,7 @@ int main(void)
         judged(rules_that_are_not_there_let_nothing_pass_unseen),
         judged(who_asks_again_and_again_is_told_so_often_and_counted),
         judged(sockets_that_cannot_be_judged_are_refused),
+        judged(families_beyond_ip_are_refused_where_lsm_programs_run),
         judged(rules_may_just_tell_of_them),
     };
 
