@@ -92,6 +92,7 @@ void agent_drain(struct agent *agent)
 {
     agent_step(agent); /* what has come so far is served yet */
     agent->draining = true;
+    sockets_accept_none(agent->sockets);
     for (unsigned i = 0; i < agent->workers_len; i++)
         worker_retire(agent->workers[i]);
     gate_free(&agent->gate);

@@ -336,10 +336,24 @@ void sockets_heard(struct sockets *sockets, uint64_t until_ns)
     sockets->heard_ns = until_ns;
 }
 
+void sockets_accept_none(struct sockets *sockets)
+{
+    sockets->accepts_none = true;
+}
+
+/* Its program has closed it, but it waits in a listener's queue, with all that was said. */
+static bool may_be_accepted(const struct tracked *entry)
+{
+    return entry->protocol == PROTOCOL_TCP && entry->route == ROUTE_PROXY && !entry->has_flow &&
+           !entry->failure;
+}
+
 /* A record of the kernel's may be read long after it was made, as what was said is: so it is from
  * here on that its flow is waited for. */
 static uint64_t due_ns(const struct sockets *sockets, struct tracked *entry, uint64_t now)
 {
+    if (sockets->accepts_none && may_be_accepted(entry))
+        return UINT64_MAX;
     if (!entry->has_flow || entry->flow_done)
         return 0;
     if (entry->route == ROUTE_KERNEL && sockets->heard_ns <= entry->closed_ns)

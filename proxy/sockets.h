@@ -3,8 +3,8 @@
  *
  * A socket's close is told when the program has closed it and, where it was looked into, its flow
  * is done and has told what it saw; at most half a second after it could have. Control thread only,
- * but for sockets_flow_done. Called by:  identity.c (records), agent.c, flow/flow.c (what became of
- * a flow). The kernel's side: bpf/sockops.bpf.c, sockets.bpf.c. */
+ * but for sockets_flow_done. The kernel's side: bpf/sockops.bpf.c, sockets.bpf.c.
+ * Called by:  identity.c (records), agent.c, flow/flow.c (what became of a flow). */
 #pragma once
 
 #include <stdint.h>
@@ -93,6 +93,9 @@ void sockets_heard(struct sockets *sockets, uint64_t until_ns);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */
 int sockets_step(struct sockets *sockets);
+/* Nobody accepts here any more: a connection that its program closes in a listener's queue is the
+ * next agent's to accept, so its close is told there, or by sockets_finish(). */
+void sockets_accept_none(struct sockets *sockets);
 /* Another agent follows the sockets from now on (sockets_handover.h): nothing is told here any
  * more, and sockets_collect() calls pass_on(arg, flows) for what becomes of flows: a list of them,
  * by next. */

@@ -31,6 +31,7 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
         sockets_emit(sockets, entry, FLOW_EVENT_CONNECT, like.began_ns);
     }
     entry->has_flow = true;
+    entry->elsewhere = false;
     if (sockets->parts.programs && entry->process)
         programs_on_flow(sockets->parts.programs, entry->process);
 }

@@ -46,6 +46,7 @@ struct sockets {
     void (*pass_on)(void *arg, const struct sockets_flow *flows);
     void *pass_on_arg;
     uint64_t heard_ns; /* sockets_heard() */
+    bool accepts_none; /* sockets_accept_none() */
     int wake_fd;
     pthread_mutex_t lock;
     struct sockets_flow *done, **done_tail; /* under lock */
