@@ -56,8 +56,7 @@ static struct origin origin_of(const struct abi_socket *record)
     };
 }
 
-/* It goes by unread; its close says why. */
-static void refuse(const struct ring *ring, const struct origin *origin, enum limit why)
+void ring_refuse(const struct ring *ring, const struct origin *origin, enum limit why)
 {
     struct sockets_flow *done = malloc(sizeof(*done));
     char line[256];
@@ -122,7 +121,7 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
         sockets_accepted(ring->parts.sockets, &opening.origin, process, pod);
     if (lacks) {
         if (!opening.accepted)
-            refuse(ring, &opening.origin, lacks);
+            ring_refuse(ring, &opening.origin, lacks);
         if (process)
             identity_flow_end(ring->parts.identity, &process);
         return;

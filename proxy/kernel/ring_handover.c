@@ -200,12 +200,19 @@ bool ring_take_over(struct ring *ring, const json_t *row)
     };
     uint64_t over_ns = handover_number(row, "over_ns");
     struct entry *entry, *before;
+    enum limit lacks;
 
     if (ring->stopped || !origin_in(row, &opening.origin))
         return false;
     opening.pod = pods_find(ring->parts.pods, opening.origin.pod);
-    if (!opening.pod || limits_admit(ring->parts.limits, opening.pod))
+    if (!opening.pod)
         return false;
+    lacks = limits_admit(ring->parts.limits, opening.pod);
+    if (lacks) {
+        if (!opening.accepted)
+            ring_refuse(ring, &opening.origin, lacks);
+        return false;
+    }
     before = ring_find(ring, opening.origin.cookie, UINT64_MAX);
     if (opening.origin.pid)
         opening.process = identity_flow_begin(ring->parts.identity, opening.origin.pid,

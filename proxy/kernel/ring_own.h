@@ -6,11 +6,12 @@
 #include "proxy/doors/origin.h"
 #include "proxy/kernel/lane.h"
 #include "proxy/kernel/ring.h"
+#include "proxy/limits.h"
 
 /* A connection, by its socket's cookie, and when it began: a socket may connect again. */
 struct entry {
     struct entry *next;      /* in its row */
-    struct entry *next_over; /* in ring->over */
+    struct entry *next_over; /* in ring->over, or in ring->handed */
     struct origin origin;    /* its process may be known since only */
     uint64_t began_ns;       /* boot clock; 0: before anybody listened */
     bool accepted;
@@ -56,6 +57,8 @@ struct entry *ring_take(struct ring *ring, struct entry **row);
 
 /* ---- ring.c ---- */
 
+/* The connection goes by unread; its close says why. */
+void ring_refuse(const struct ring *ring, const struct origin *origin, enum limit why);
 /* A connection that limits_admit() let in. before: the socket's connection before, or NULL. Takes
  * what of opening lane_open() takes. NULL: no memory, and what there was of it has ended. */
 struct entry *ring_open(struct ring *ring, const struct lane_opening *opening, uint64_t began_ns,
