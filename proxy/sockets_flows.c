@@ -81,9 +81,10 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
     }
     entry->flow_done = !flow->goes_on;
     entry->route = flow->route;
-    if (flow->visibility) /* else it is what it was: nothing was seen of it */
+    if (flow->visibility) { /* else it is what it was: nothing was seen of it */
         entry->visibility = flow->visibility;
-    entry->opaque = flow->opaque;
+        entry->opaque = flow->opaque;
+    }
     entry->refused = flow->refused;
     entry->tls_version = flow->tls_version;
     entry->tls_cipher = flow->tls_cipher;
