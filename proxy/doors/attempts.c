@@ -55,6 +55,7 @@ struct attempts {
     struct attempt *fresh, **fresh_end;
     struct awake *awake;
     uint64_t told_full_ns;
+    bool retired;
 };
 
 /* ---- the table ---- */
@@ -361,7 +362,7 @@ static void on_held(struct attempts *attempts, const struct origin *origin, cons
         attempt = NULL;
     }
     if (!attempt) {
-        if (!note(attempts, origin, syn))
+        if (attempts->retired || !note(attempts, origin, syn)) /* else two agents would dial */
             let_in(attempts, origin, syn);
         return;
     }
@@ -456,6 +457,7 @@ int attempts_new(struct attempts **out, const struct attempts_parts *parts, stru
 
 void attempts_retire(struct attempts *attempts)
 {
+    attempts->retired = true;
     awake_leave(attempts->awake);
 }
 

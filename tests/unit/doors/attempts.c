@@ -380,6 +380,23 @@ static void a_full_table_lets_in(void **state)
     over = false;
 }
 
+/* For the next agent, which accepts, would dial once more. */
+static void who_retires_lets_in(void **state)
+{
+    static const struct scenario retired = {.name = "retired"};
+    unsigned files = open_files();
+
+    (void)state;
+    gone = false;
+    now = &retired;
+    make_attempts(0);
+    attempts_retire(attempts);
+    hold(0, COOKIE, 0);
+    assert_string_equal(seen, "syn");
+    assert_int_equal(sockets_made, 0);
+    expect_nothing_left(files);
+}
+
 /* Of two pods one leaves the other a fifth of the table. */
 static void a_pod_leaves_room_to_others(void **state)
 {
@@ -508,6 +525,7 @@ int main(void)
         cmocka_unit_test(each_scenario),
         cmocka_unit_test(who_has_given_up_already_is_not_dialled_for),
         cmocka_unit_test(a_full_table_lets_in),
+        cmocka_unit_test(who_retires_lets_in),
         cmocka_unit_test(a_pod_leaves_room_to_others),
         cmocka_unit_test(by_tcp),
         cmocka_unit_test(syns_are_held_while_we_are_there_to_send_them),
