@@ -142,10 +142,13 @@ int agent_adopt(struct agent *agent, struct predecessor **predecessor, struct er
  * here, before agent_adopt(). */
 void agent_await(struct agent *agent);
 /* Makes way: takes in what has come so far, then accepts nothing more, and leaves the kernel as it
- * is; but reads what that tells until agent_retire(). */
+ * is; but reads what that tells until agent_retire() or agent_let_go(). */
 void agent_make_way(struct agent *agent);
-/* Takes in what has come so far, then reads nothing the kernel tells; tells successor what it
- * knows. Flows go on, and their events go to events; both are borrowed until agent_free. */
+/* Takes in what has come so far, then reads nothing the kernel tells: that is another agent's from
+ * here on. Flows go on. */
+void agent_let_go(struct agent *agent);
+/* The same, and tells successor what it knows. Events of flows go to events; both are borrowed
+ * until agent_free. */
 int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
                  struct err *err);
 /* agent_free() shall leave the kernel to another agent, whose it still is. */

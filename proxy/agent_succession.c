@@ -124,8 +124,7 @@ static void pass_on(void *arg, const struct sockets_flow *flows)
     successor_tell_flows(agent->successor, flows);
 }
 
-int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
-                 struct err *err)
+void agent_let_go(struct agent *agent)
 {
     agent_step(agent);
     if (agent->ring)
@@ -140,6 +139,12 @@ int agent_retire(struct agent *agent, struct successor *successor, struct sink *
     sockets_step(agent->sockets);
     captures_end(agent->captures, "another agent goes on");
     agent->retired = true;
+}
+
+int agent_retire(struct agent *agent, struct successor *successor, struct sink *events,
+                 struct err *err)
+{
+    agent_let_go(agent);
     bus_redirect(agent->bus, events, 1);
     agent->successor = successor;
     sockets_retire(agent->sockets, pass_on, agent);

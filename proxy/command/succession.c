@@ -21,7 +21,8 @@ enum {
     LOOK_US = 20000,
     /* systemd signals one that it did not start itself twice in a row, a person does not */
     SECOND_NS = 1000000000,
-    RENEW_S = 30, /* for a successor of our own making */
+    RENEW_S = 30,   /* for a successor of our own making */
+    TAKE_UP_S = 30, /* for one that has asked to take up pods and policies */
 };
 #define PROMISE_NS UINT64_C(10000000000)
 
@@ -29,7 +30,7 @@ struct succession {
     struct succession_parts parts;
     uint64_t promised_ns; /* until then who asked for our place finds us here */
     uint64_t asked_ns;    /* to drain */
-    uint64_t until_ns;    /* 0: serving */
+    uint64_t until_ns;    /* 0: serving; for the heir to take up pods, then for our flows */
     bool retired;
     struct event *look;
     struct event *hand_over; /* from the loop: not within a verb of the control socket it closes */
@@ -50,25 +51,54 @@ static void free_event(struct event **event)
         event_free(TAKE(*event));
 }
 
+/* Another one takes up pods and policies, and has yet to ask for what we know. */
+static bool has_heir(const struct succession *succession)
+{
+    return succession->successor && !succession->retired;
+}
+
+/* Whoever comes next finds the place free, and asks nobody: two would read the same records. */
+static void give_up_heir(struct succession *succession)
+{
+    free_event(&succession->on_heir);
+    agent_let_go(succession->parts.agent);
+    succession->retired = true;
+    successor_free(&succession->successor);
+    succession->parts.leave(succession->parts.arg);
+}
+
+static void end_within(struct succession *succession, uint64_t ms);
+
+static void end_soon(struct succession *succession)
+{
+    end_within(succession, succession->parts.drain_ms(succession->parts.arg));
+}
+
 static void look(evutil_socket_t fd, short what, void *arg)
 {
     static const struct timeval again = {.tv_usec = LOOK_US};
     struct succession *succession = arg;
     uint64_t now = clock_ns();
-    bool awaited = !succession->retired && (succession->successor || now < succession->promised_ns);
+    bool awaited = has_heir(succession) || (!succession->retired && now < succession->promised_ns);
 
     (void)fd;
     (void)what;
+    if (now >= succession->until_ns && has_heir(succession)) {
+        log_warn("agent %d has not taken over within %d s: what this one knows is lost",
+                 succession->heir, TAKE_UP_S);
+        give_up_heir(succession);
+        end_soon(succession);
+        return;
+    }
     if (now >= succession->until_ns || (!awaited && agent_is_drained(succession->parts.agent)))
         event_base_loopbreak(agent_base(succession->parts.agent));
     else
         event_add(succession->look, &again);
 }
 
-static void end_soon(struct succession *succession)
+static void end_within(struct succession *succession, uint64_t ms)
 {
-    succession->until_ns =
-        clock_ns() + succession->parts.drain_ms(succession->parts.arg) * UINT64_C(1000000);
+    succession->until_ns = clock_ns() + ms * UINT64_C(1000000);
     look(-1, 0, succession);
 }
 
@@ -76,9 +106,16 @@ void succession_drain(struct succession *succession)
 {
     uint64_t now = clock_ns();
 
+    if (has_heir(succession) && !succession->asked_ns) {
+        succession->asked_ns = now; /* we are ending, and that one wants what we know */
+        return;
+    }
     if (succession->until_ns) { /* or who takes our place has asked */
-        if (now - succession->asked_ns >= SECOND_NS)
-            event_base_loopbreak(agent_base(succession->parts.agent));
+        if (now - succession->asked_ns < SECOND_NS)
+            return;
+        if (has_heir(succession))
+            give_up_heir(succession);
+        event_base_loopbreak(agent_base(succession->parts.agent));
         return;
     }
     succession->asked_ns = now;
@@ -96,13 +133,6 @@ void succession_drain(struct succession *succession)
 static void tell_systemd(const struct succession *succession)
 {
     notify_say("MAINPID=%d", succession->heir);
-}
-
-static void give_up_heir(struct succession *succession)
-{
-    free_event(&succession->on_heir);
-    successor_free(&succession->successor);
-    succession->parts.leave(succession->parts.arg);
 }
 
 /* It has all that it needs but what we know, and wants the place. Until now we have read what the
@@ -134,7 +164,7 @@ static void on_heir(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (recv(fd, &byte, 1, MSG_DONTWAIT) > 0)
         give_place(succession);
-    else /* it is gone, and what it was to take is for whoever comes */
+    else
         give_up_heir(succession);
     end_soon(succession);
 }
@@ -168,8 +198,10 @@ static void hand_over(evutil_socket_t fd, short what, void *arg)
     if (make_way(succession, &err) < 0) { /* who asked may go on without what we know */
         log_warn("%s", err.text);
         give_up_heir(succession);
+        end_soon(succession);
+        return;
     }
-    end_soon(succession);
+    end_within(succession, TAKE_UP_S * 1000);
 }
 
 static void on_takeover(void *arg, struct control_call *call)
