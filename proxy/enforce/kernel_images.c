@@ -205,7 +205,8 @@ static uint64_t lists_of_process(const struct kernel_images *images, const struc
     return process->binary ? binaries_of(&images->lists, process->binary) : 0;
 }
 
-/* What the kernel noted at a later exec, which we are yet to hear of, stands. */
+/* What the kernel noted at a later exec, which we are yet to hear of, stands; so does what it noted
+ * of lists that are not ours: the next agent's, while we still hear of processes. */
 void kernel_images_note(struct kernel_images *images, const struct process *process)
 {
     struct abi_life life = {.pid = process->pid, .start_ns = process->start_ns};
@@ -217,8 +218,13 @@ void kernel_images_note(struct kernel_images *images, const struct process *proc
     image.own = lists_of_process(images, process);
     for (const struct process *at = process->parent; at; at = at->parent)
         image.above |= lists_of_process(images, at);
-    if (bpf_map_lookup_elem(fd, &life, &noted) == 0 &&
-        (noted.exec_ns > image.exec_ns || memcmp(&noted, &image, sizeof(image)) == 0))
-        return;
+    if (bpf_map_lookup_elem(fd, &life, &noted) == 0) {
+        if (noted.exec_ns == image.exec_ns) {
+            image.own |= noted.own & ~images->told;
+            image.above |= noted.above & ~images->told;
+        }
+        if (noted.exec_ns > image.exec_ns || memcmp(&noted, &image, sizeof(image)) == 0)
+            return;
+    }
     bpf_map_update_elem(fd, &life, &image, BPF_ANY);
 }

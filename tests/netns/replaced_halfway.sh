@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Promise: an agent whose successor is still taking up pods goes on telling until that wants what it knows, however
 # short drainTimeout is; what is closed before anybody has accepted it is told once, by the next one. When
-# the successor goes away instead, the old agent reads no more: who comes next is the only one.
+# the successor goes away instead, the old agent reads no more: who comes next is the only one. Programs are
+# judged by the lists of the next one as soon as they are in force.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
@@ -21,7 +22,7 @@ RUN=("$SALLYPORT" run --runtime-dir "$T/run" --cgroup-root "$CGROUPS" --ca "$T/a
 is_said() { grep -qx "$1" "$T/halfway.out"; }
 pid_is() { [ "$(sallyport status --runtime-dir "$T/run" -o json | jq .pid)" = "$1" ]; }
 
-begin_replacing() { # until the successor wants to know what the old agent knows
+begin_replacing() { # OPTIONS...: until the successor wants to know what the old agent knows
     OLD=$AGENT
     rm -f "$T/halfway"
     mkfifo "$T/halfway"
@@ -29,7 +30,7 @@ begin_replacing() { # until the successor wants to know what the old agent knows
     /usr/bin/python3 "$HERE/halfway.py" "$T/run/control.sock" <>"$T/halfway" >"$T/halfway.out" 2>"$T/halfway.err" &
     PIDS+=("$!")
     wait_for 10 is_said there
-    "${CLEAN[@]}" "${RUN[@]}" --replace 2>>"$T/agent.err" &
+    "${CLEAN[@]}" "${RUN[@]}" --replace "$@" 2>>"$T/agent.err" &
     AGENT=$!
     wait_for 20 is_said asked
 }
@@ -94,6 +95,31 @@ expect_eq "and its end" "$RUNS" "$(told '.process_exit.process.arguments // "" |
 alive "$OLD" || fail "it has left its connection alone"
 expect_eq "over that" "200 127.0.0.1" "$(ask cart again kept)"
 ask cart shut kept >/dev/null
+wait_for 40 dead "$OLD"
+
+# ---- the next one has lists of programs of its own ------------------------------
+
+policy() { # NAME BINARY: which may connect nowhere
+    printf '%s\n' 'apiVersion: sallyport.io/v1' 'kind: TrafficPolicy' "metadata: {name: $1}" \
+        "spec: {matchBinaries: [{operator: In, values: [$2]}], egress: []}"
+}
+policy other /usr/bin/other >"$T/old.yaml"
+{ cat "$T/old.yaml"; echo ---; policy python "$(realpath /usr/bin/python3)"; } >"$T/new.yaml"
+agent_down
+agent_up --policy "$T/old.yaml"
+begin_replacing --policy "$T/new.yaml"
+mkfifo "$T/go"
+exec 7<>"$T/go"
+"${IN_CGROUP[@]}" "$CGROUPS/pod" /usr/bin/python3 -c "import socket
+input()
+print(socket.socket().connect_ex(('127.0.0.1', $port)))" <&7 >"$T/connected" 7>&- &
+listed=$!
+wait_for 10 is_told ".process_exec.process.pid == $listed"
+echo >&7
+wait "$listed"
+expect_eq "judged by the next one's list, EPERM" 1 "$(cat "$T/connected")"
+echo go >"$T/halfway"
+wait_for 20 pid_is "$AGENT"
 wait_for 40 dead "$OLD"
 pods remove --all
 agent_down
