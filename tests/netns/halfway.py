@@ -42,6 +42,8 @@ while True:
         break  # else it was but asked whether it would
     heir.close()
     old.close()
+listener.close()  # who asks from here on asks the next one
+os.unlink(PATH)
 os.unlink(REAL)
 byte = heir.recv(1)
 print("asked", flush=True)
