@@ -121,14 +121,27 @@ static __always_inline void leave(struct connection *connection)
     connection->enrolled = false;
 }
 
-static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection *connection,
-                                     const void *sk)
+/* Its program has said all, and may wait for the answer: in a sockhash a recv() that waits fails
+ * with EAGAIN when it is woken for anything but data (tcp_bpf_recvmsg()), as by the FIN's ACK. What
+ * the kernel encrypts has another recv(), and is better not taken out of a sockhash. */
+static __always_inline void on_half_closed(struct bpf_sock *sk, struct connection *connection)
+{
+    const struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+
+    if (speech && !speech->sides[ABI_TX].keyed && !speech->sides[ABI_RX].keyed)
+        leave(connection);
+}
+
+static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+                                     struct connection *connection, const void *tcp)
 {
     __u32 state = WORD(ctx->args[1]);
-    const struct sock *sock = sk;
+    const struct sock *sock = tcp;
 
     if (state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_LAST_ACK)
         connection->fin_sent = true; /* it will have a sequence number */
+    if (state == BPF_TCP_FIN_WAIT1)
+        on_half_closed(sk, connection);
     if (state != BPF_TCP_CLOSE)
         return;
     if (connection->steered && ctx->bytes_acked <= 1) {
@@ -139,7 +152,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct connection
     leave(connection);
     if (connection->bypassed)
         has_ended(&connection->origin);
-    count_connection(connection, sk);
+    count_connection(connection, tcp);
     connection->error = BPF_CORE_READ(sock, sk_err);
     connection->closed = true;
     /* a subflow of MPTCP's: the program holds another socket, whose release says nothing of it; or
@@ -346,7 +359,7 @@ int follow_connection(struct bpf_sock_ops *ctx)
     if (op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
         on_connect(ctx, sk, connection, tcp);
     } else if (op == BPF_SOCK_OPS_STATE_CB) {
-        on_state(ctx, connection, tcp);
+        on_state(ctx, sk, connection, tcp);
     } else if (op == BPF_SOCK_OPS_RTO_CB) {
         on_time_out(ctx, sk, connection);
     } else {

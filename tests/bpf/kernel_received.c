@@ -22,6 +22,17 @@
 static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
+/* In a sockhash a recv() that waits fails when the ACK of a FIN comes. */
+static bool is_enrolled(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof(cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
+           bpf_map_lookup_elem(bpf_map__fd(keeper_bpf(fx.keeper)->maps.enrolled), &cookie,
+                               &cookie) == 0;
+}
+
 /* Sends a request, and reads until there is nothing more to come. */
 static int ask(int fd, const void *arg)
 {
@@ -32,7 +43,8 @@ static int ask(int fd, const void *arg)
 
     if (code < 0)
         return code;
-    shutdown(fd, SHUT_WR);
+    if (shutdown(fd, SHUT_WR) < 0 || is_enrolled(fd))
+        return -EPROTO;
     while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
         ;
     return n < 0 ? -errno : 0;
