@@ -133,13 +133,20 @@ make_client() {
 
 # ---- origins ----------------------------------------------------------------
 
-# free_ports N: that many TCP ports nobody uses now, on one line.
+# free_ports N: that many TCP ports nobody uses now, on one line; none that the kernel gives to whoever
+# connects meanwhile.
 free_ports() {
     /usr/bin/python3 - "$1" <<'PY'
-import socket, sys
-sockets = [socket.socket(socket.AF_INET6) for _ in range(int(sys.argv[1]))]
-for s in sockets:
-    s.bind(("::", 0))
+import random, socket, sys
+with open("/proc/sys/net/ipv4/ip_local_port_range") as given:
+    first = int(given.read().split()[0])
+sockets = []
+while len(sockets) < int(sys.argv[1]):
+    sockets.append(socket.socket(socket.AF_INET6))
+    try:
+        sockets[-1].bind(("::", random.randrange(10000, first) if first > 20000 else 0))
+    except OSError:
+        sockets.pop()
 print(*(s.getsockname()[1] for s in sockets))
 PY
 }
