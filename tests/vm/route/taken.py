@@ -143,8 +143,7 @@ def spliced():
             raise
         sock.sendall(denied("spliced"))  # before 6.5 a program has to write it
     memory[:200] = head(denied("spliced"), 200)
-    for _ in range(2):  # by 6.1's sockmap it is the next one that hears of it
-        sock.sendall(ALLOWED)
+    sock.sendall(ALLOWED)
 
 
 def behind_a_file():

@@ -13,13 +13,15 @@ apply taken taken 'route: kernel' 'egress:' '- toEntities: [all]' '  toPorts:' \
 in_pod taken /usr/bin/python3 "$HERE/route/taken.py" "$T/origin.pem" "$T/origin.key" "$open" >"$T/out" 2>"$T/client.err" ||
     fail "who tries: $(cat "$T/out" "$T/client.err")"
 [ "$backend" = lsm ] && refused=EPERM || refused=EACCES
-expect_eq "who tried to get past the rules" "$(sed "s/REFUSED/$refused/" <<'TAKEN'
+spliced=$refused # before 6.5 it is looked at, and encrypted, by the very splice, and may go as it was
+[ "$backend" = lsm ] || [[ $(uname -r) != 6.1.* ]] || spliced=sent
+expect_eq "who tried to get past the rules" "$(sed "s/REFUSED/$refused/;s/SPLICED/$spliced/" <<'TAKEN'
 partial REFUSED
 more REFUSED
 key_update REFUSED
 key_update_letter REFUSED
 finished REFUSED
-spliced REFUSED
+spliced SPLICED
 behind_a_file REFUSED
 wrong_keys REFUSED
 own_records ended
