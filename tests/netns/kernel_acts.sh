@@ -39,7 +39,8 @@ frozen_and_thawed() {
     PIDS+=("$run")
     wait_for 20 grep -q 'the command is frozen' "$T/said"
     cgroup=$(sed -n "s/.*'echo 0 >\(.*\)\/cgroup.freeze'.*/\1/p" "$T/said")
-    grep -q 'frozen 1' "$cgroup/cgroup.events" || fail "$cgroup is not frozen"
+    wait_for 20 grep -q 'frozen 1' "$cgroup/cgroup.events"
+    echo over >"$T/frozen.over"
     echo 0 >"$cgroup/cgroup.freeze"
     wait "$run" || status=$?
     echo "$status"
@@ -49,7 +50,7 @@ frozen_and_thawed() {
 
 ONLY_OK='egress: [{toCIDR: [203.0.113.0/24], toPorts: [{ports: [{port: "80"}], rules: {http: [{path: /ok}]}}]}]'
 cat >"$T/asks.py" <<'PY'
-import http.client, sys
+import http.client, os, sys, time
 connection = http.client.HTTPConnection("203.0.113.10", timeout=20)
 for path in sys.argv[1:]:
     try:
@@ -57,6 +58,8 @@ for path in sys.argv[1:]:
         print(connection.getresponse().read().decode().strip(), flush=True)
     except OSError as error:
         print(type(error).__name__, flush=True)
+        while not os.path.exists(os.path.join(os.path.dirname(sys.argv[0]), "frozen.over")):
+            time.sleep(0.01)  # the agent hears of it in a moment, and freezes who is there
 PY
 policy 'onDeny: freeze' "$ONLY_OK"
 expect_eq "freeze: the end of who was thawed" 0 "$(frozen_and_thawed /usr/bin/python3 "$T/asks.py" /ok /denied)"
@@ -65,6 +68,7 @@ expect_eq "freeze: told" "deny freeze enforce http - - -" "$(decided)"
 expect_eq "freeze: the requests" "kernel GET 200 allow,kernel GET 0 deny" "$(requests | paste -sd,)"
 expect_eq "freeze: the server" "1 0" "$(saw /ok) $(saw /denied)"
 policy 'onDeny: sigkill' "$ONLY_OK"
+rm "$T/frozen.over" # it waits for its end
 expect_status "who was killed" 137 on_route kernel /usr/bin/python3 "$T/asks.py" /ok /denied
 expect_eq "sigkill: told" "deny sigkill enforce http - - -" "$(decided)"
 expect_eq "sigkill: the server" "1 0" "$(saw /ok) $(saw /denied)"
