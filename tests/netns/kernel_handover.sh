@@ -8,7 +8,8 @@
 . "$HERE/../harness/agent.sh"
 
 ROUNDS=${FULL:+20}
-ROUNDS=${ROUNDS:-6}
+ROUNDS=${ROUNDS:-${FULL:+6}}
+ROUNDS=${ROUNDS:-3}
 KILLS=$((ROUNDS / 2))
 
 read -r port <<<"$(free_ports 1)"
