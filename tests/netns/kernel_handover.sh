@@ -8,9 +8,8 @@
 . "$HERE/../harness/agent.sh"
 
 ROUNDS=${FULL:+20}
-ROUNDS=${ROUNDS:-${FULL:+6}}
 ROUNDS=${ROUNDS:-3}
-KILLS=$((ROUNDS / 2))
+KILLS=$((ROUNDS / 2 + 1))
 
 read -r port <<<"$(free_ports 1)"
 NGINX_CONNECTIONS=4096
