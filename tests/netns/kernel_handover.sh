@@ -8,8 +8,8 @@
 . "$HERE/../harness/agent.sh"
 
 ROUNDS=${FULL:+20}
-ROUNDS=${ROUNDS:-3}
-KILLS=$((ROUNDS / 2 + 1))
+ROUNDS=${ROUNDS:-6}
+KILLS=$((ROUNDS / 2))
 
 read -r port <<<"$(free_ports 1)"
 NGINX_CONNECTIONS=4096
