@@ -7,10 +7,10 @@
 #include "proxy/identity/identity_own.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "proxy/pods/pods.h"
@@ -18,6 +18,9 @@
 
 enum {
     CLOCK_STEP_NS = 10 * 1000 * 1000, /* less is the clock's own steering, or ours to measure it */
+    BUSY_MS = 1,                      /* until a record is looked at again that is being written */
+    BUSY_US = 100,                    /* ... where the caller waits for it */
+    BUSY_TURNS = 200,                 /* ... at most */
 };
 static const uint64_t second_ns = 1000000000;
 static const uint32_t lost_and_told = 1; /* its place in the map */
@@ -100,11 +103,11 @@ int identity_step(struct identity *identity)
 {
     eventfd_t woken;
     uint64_t accepted, now, next;
-    bool all;
+    enum ringbuf_turn turn;
 
     follow_clock(identity);
     eventfd_read(identity->wake_fd, &woken);
-    all = identity_read_records(identity);
+    turn = identity_read_records(identity);
     accepted = clock_read_ns(CLOCK_BOOTTIME);
     if (identity->before_exits)
         identity->before_exits(identity->before_exits_arg);
@@ -113,16 +116,29 @@ int identity_step(struct identity *identity)
     if (identity->sweep_ns && now >= identity->sweep_ns)
         identity_sweep(identity);
     next = tell_exits(identity, accepted, now);
-    if (!all)
-        return 0;
+    if (turn != RINGBUF_ALL)
+        return turn == RINGBUF_BUSY ? BUSY_MS : 0;
     if (identity->sweep_ns && identity->sweep_ns < next)
         next = identity->sweep_ns;
     return next == UINT64_MAX ? -1 : (int)((next - now + 999999) / 1000000);
 }
 
+/* It is written within microseconds, unless its processor is taken away meanwhile: by an interrupt,
+ * or a virtual one by its host. */
+static void read_all(struct identity *identity)
+{
+    enum ringbuf_turn turn = identity_read_records(identity);
+
+    for (int i = 0; i < BUSY_TURNS && turn != RINGBUF_ALL; i++) {
+        if (turn == RINGBUF_BUSY)
+            usleep(BUSY_US);
+        turn = identity_read_records(identity);
+    }
+}
+
 void identity_finish(struct identity *identity)
 {
-    identity_read_records(identity);
+    read_all(identity);
     tell_lost(identity);
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
 }
@@ -135,12 +151,10 @@ void identity_pause(struct identity *identity, bool pause)
 void identity_retire(struct identity *identity)
 {
     identity_before_exits(identity, NULL, NULL);
-    while (!identity_read_records(identity))
-        ;
+    read_all(identity);
     tell_lost(identity);
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
-    ring_buffer__free(identity->ring);
-    identity->ring = NULL;
+    ringbuf_free(&identity->ring);
 }
 
 size_t identity_alive(const struct identity *identity)
@@ -183,7 +197,7 @@ void identity_catch_up(struct identity *identity)
 {
     if (identity->reading)
         return;
-    identity_read_records(identity);
+    read_all(identity);
     if (identity->records)
         eventfd_write(identity->wake_fd, 1); /* identity_fd() is quiet now, but exits may wait */
 }
@@ -246,6 +260,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
                  struct bus_producer *producer, const char *node_name, struct err *err)
 {
     CLEANUP(identity_free) struct identity *identity = calloc(1, sizeof(*identity));
+    int code;
 
     if (!identity)
         return err_set(err, -ENOMEM, "process table: out of memory");
@@ -261,10 +276,10 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
     bpf_map_lookup_elem(bpf_map__fd(bpf->maps.records_lost), &lost_and_told, &identity->lost);
     if (table_init(&identity->table) < 0)
         return err_set(err, -ENOMEM, "process table: out of memory");
-    identity->ring =
-        ring_buffer__new(bpf_map__fd(bpf->maps.records), identity_on_record, identity, NULL);
-    if (!identity->ring)
-        return err_sys(err, -errno, "ring buffer of process events");
+    code = ringbuf_new(&identity->ring, bpf_map__fd(bpf->maps.records), identity_on_record,
+                       identity, err);
+    if (code < 0)
+        return err_wrap(err, "process events"), code;
     *out = TAKE(identity);
     return 0;
 }
@@ -273,7 +288,7 @@ void identity_free(struct identity **identity)
 {
     if (!*identity)
         return;
-    ring_buffer__free((*identity)->ring);
+    ringbuf_free(&(*identity)->ring);
     table_fini(&(*identity)->table);
     fd_close(&(*identity)->wake_fd);
     free(TAKE(*identity));
@@ -281,7 +296,7 @@ void identity_free(struct identity **identity)
 
 int identity_fd(const struct identity *identity)
 {
-    return ring_buffer__epoll_fd(identity->ring);
+    return ringbuf_fd(identity->ring);
 }
 
 int identity_wake_fd(const struct identity *identity)

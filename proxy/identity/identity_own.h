@@ -6,17 +6,16 @@
 #include "proxy/identity/image.h"
 #include "proxy/identity/snapshot.h"
 #include "proxy/identity/table.h"
+#include "proxy/ringbuf.h"
 
 enum { IDENTITY_SWEEP_MIN = 1024 };
-
-struct ring_buffer;
 
 struct identity {
     struct sallyport_bpf *bpf;
     struct pods *pods;
     struct bus_producer *producer;
     struct image_host host;
-    struct ring_buffer *ring;
+    struct ringbuf *ring;
     int wake_fd;
     struct table table;
     bool paused;       /* records wait */
@@ -63,8 +62,8 @@ struct process *identity_take_in(struct identity *identity, uint32_t pid, uint64
 
 /* For the ring buffer; arg: the identity. */
 int identity_on_record(void *arg, void *data, size_t len);
-/* False when there is more than a turn's worth. Exits are noted here and told by identity_step(): a
- * flow whose accept we are just handling may belong to one of them. */
-bool identity_read_records(struct identity *identity);
+/* Exits are noted here and told by identity_step(): a flow whose accept we are just handling may
+ * belong to one of them. */
+enum ringbuf_turn identity_read_records(struct identity *identity);
 /* NULL: there was no memory for it, which is counted. */
 void identity_emit(struct identity *identity, struct flow_event *event, uint64_t boot_ns);

@@ -2,7 +2,6 @@
  * a pod; what is about sockets goes on to whom it concerns. */
 #include "proxy/identity/identity_own.h"
 
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <string.h>
 
@@ -164,17 +163,17 @@ int identity_on_record(void *arg, void *data, size_t len)
     return ++identity->records < STEP_RECORDS_MAX ? 0 : -EAGAIN;
 }
 
-bool identity_read_records(struct identity *identity)
+enum ringbuf_turn identity_read_records(struct identity *identity)
 {
-    bool all;
+    enum ringbuf_turn turn;
 
     if (!identity->ring || identity->paused)
-        return true; /* retired, or not yet ours to read */
+        return RINGBUF_ALL; /* retired, or not yet ours to read */
     identity->reading = true;
     identity->records = 0;
-    all = ring_buffer__consume(identity->ring) != -EAGAIN;
+    turn = ringbuf_read(identity->ring);
     if (identity->on_syn)
         identity->on_syn(identity->on_syn_arg, NULL);
     identity->reading = false;
-    return all;
+    return turn;
 }

@@ -1,10 +1,10 @@
 #include "proxy/kernel/ring_own.h"
 
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -19,6 +19,7 @@ enum {
     LAST_TURNS = 64,     /* more than the ring buffer holds */
     SLACK_NS = 10000000, /* pieces of several processors come in an order that is not quite that */
     PAUSE_US = 2000, /* between turns: a wake-up for each piece would cost more than the piece */
+    BUSY_US = 1000,  /* a processor that writes a piece may be taken away from it */
 };
 
 /* ---- connections ---- */
@@ -299,32 +300,49 @@ static void end_those_over(struct ring *ring, uint64_t heard_ns)
     }
 }
 
-/* False: there is more. */
-static bool drain(struct ring *ring)
+/* What is still to be read was said after what was read last, but for the slack. */
+static uint64_t heard_until(const struct ring *ring, enum ringbuf_turn turn, uint64_t began_ns)
 {
+    if (turn == RINGBUF_ALL)
+        return began_ns;
+    return ring->read_ns > SLACK_NS ? ring->read_ns - SLACK_NS : 0;
+}
+
+static enum ringbuf_turn drain(struct ring *ring)
+{
+    enum ringbuf_turn turn;
     uint64_t heard_ns;
-    bool all;
 
     if (ring->held || ring->stopped || ring->draining)
-        return true; /* from within: what it would read is about to be */
+        return RINGBUF_ALL; /* from within: what it would read is about to be */
     ring->draining = true;
     ring->pieces = 0;
     heard_ns = clock_read_ns(CLOCK_BOOTTIME);
-    all = ring_buffer__consume(ring->buffer) >= 0;
+    turn = ringbuf_read(ring->buffer);
     ring->draining = false;
-    if (!all)
-        heard_ns = ring->read_ns - SLACK_NS;
+    heard_ns = heard_until(ring, turn, heard_ns);
     end_those_over(ring, heard_ns);
     sockets_heard(ring->parts.sockets, heard_ns);
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
-    return all;
+    return turn;
 }
 
 void ring_drain(struct ring *ring)
 {
-    if (!drain(ring))
+    if (drain(ring) == RINGBUF_MORE)
         event_active(ring->on_said, EV_READ, 0);
+}
+
+static void drain_all(struct ring *ring)
+{
+    enum ringbuf_turn turn = drain(ring);
+
+    for (int i = 0; i < LAST_TURNS && turn != RINGBUF_ALL; i++) {
+        if (turn == RINGBUF_BUSY)
+            usleep(BUSY_US);
+        turn = drain(ring);
+    }
 }
 
 void ring_release(struct ring *ring)
@@ -338,8 +356,7 @@ void ring_release(struct ring *ring)
 
 void ring_pause(struct ring *ring)
 {
-    for (int i = 0; i < LAST_TURNS && !drain(ring); i++)
-        ;
+    drain_all(ring);
     ring->held = true;
     event_del(ring->on_said);
     event_del(ring->pause_over);
@@ -370,6 +387,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
 {
     CLEANUP(ring_free) struct ring *ring = calloc(1, sizeof(*ring));
+    int code;
 
     if (!ring)
         return err_set(err, -ENOMEM, "the kernel route");
@@ -382,11 +400,10 @@ int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
     for (unsigned i = 0; i < parts->workers_len; i++)
         if (!(ring->lanes[i] = lane_new(parts->workers[i])))
             return err_set(err, -ENOMEM, "the kernel route");
-    ring->buffer = ring_buffer__new(parts->said_fd, on_said, ring, NULL);
-    if (!ring->buffer)
-        return err_sys(err, -errno, "ring buffer of what is said on the kernel route");
-    ring->on_said =
-        event_new(parts->base, ring_buffer__epoll_fd(ring->buffer), EV_READ, on_ready, ring);
+    code = ringbuf_new(&ring->buffer, parts->said_fd, on_said, ring, err);
+    if (code < 0)
+        return err_wrap(err, "what is said on the kernel route"), code;
+    ring->on_said = event_new(parts->base, ringbuf_fd(ring->buffer), EV_READ, on_ready, ring);
     ring->pause_over = evtimer_new(parts->base, on_pause_over, ring);
     if (!ring->on_said || !ring->pause_over || event_add(ring->on_said, NULL) < 0)
         return err_set(err, -ENOMEM, "the kernel route");
@@ -400,7 +417,7 @@ void ring_stop(struct ring *ring)
     if (ring->stopped)
         return;
     ring_release(ring);
-    ring_drain(ring);
+    drain_all(ring);
     for (size_t i = 0; i < ring->rows_len; i++)
         while (ring->rows[i])
             end(ring, ring->rows[i]);
@@ -424,7 +441,7 @@ void ring_free(struct ring **ring)
         event_free(gone->on_said);
     if (gone->pause_over)
         event_free(gone->pause_over);
-    ring_buffer__free(gone->buffer);
+    ringbuf_free(&gone->buffer);
     free(gone->lanes);
     ring_rows_fini(gone);
     free(gone);

@@ -7,6 +7,7 @@
 #include "proxy/kernel/lane.h"
 #include "proxy/kernel/ring.h"
 #include "proxy/limits.h"
+#include "proxy/ringbuf.h"
 
 /* A connection, by its socket's cookie, and when it began: a socket may connect again. */
 struct entry {
@@ -27,7 +28,7 @@ struct entry {
 
 struct ring {
     struct ring_parts parts;
-    struct ring_buffer *buffer;
+    struct ringbuf *buffer;
     struct event *on_said, *pause_over;
     struct entry **rows;
     size_t rows_len, len;

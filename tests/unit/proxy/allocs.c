@@ -25,6 +25,7 @@
 #include "proxy/dns/names.h"
 #include "proxy/pods/pods.h"
 #include "proxy/dns/resolver.h"
+#include "proxy/ringbuf.h"
 #include "proxy/sockets.h"
 #include "sallyport.skel.h"
 #include "tests/unit/failing.h"
@@ -58,34 +59,42 @@ static uint64_t kernel_lost, kernel_lost_told;
 /* ---- in the place of the kernel, and of what needs root
  * ------------------------------------------ */
 
-static ring_buffer_sample_fn on_record;
+static int (*on_record)(void *arg, void *data, size_t len);
 static void *on_record_arg;
 static struct {
     const void *data;
     size_t len;
 } ring; /* the record that waits */
 
-struct ring_buffer *ring_buffer__new(int map_fd, ring_buffer_sample_fn call, void *arg,
-                                     const struct ring_buffer_opts *options)
+int ringbuf_new(struct ringbuf **out, int map_fd, int (*handle)(void *arg, void *data, size_t len),
+                void *arg, struct err *err)
 {
-    (void)map_fd, (void)options;
-    on_record = call;
+    (void)map_fd, (void)err;
+    on_record = handle;
     on_record_arg = arg;
-    return (struct ring_buffer *)&ring;
+    *out = (struct ringbuf *)&ring;
+    return 0;
 }
 
-int ring_buffer__consume(struct ring_buffer *of)
+enum ringbuf_turn ringbuf_read(struct ringbuf *of)
 {
     const void *data = ring.data;
 
     (void)of;
     ring.data = NULL;
-    return data ? on_record(on_record_arg, (void *)data, ring.len) : 0;
+    return data && on_record(on_record_arg, (void *)data, ring.len) < 0 ? RINGBUF_MORE
+                                                                        : RINGBUF_ALL;
 }
 
-void ring_buffer__free(struct ring_buffer *of)
+void ringbuf_free(struct ringbuf **of)
+{
+    *of = NULL;
+}
+
+int ringbuf_fd(const struct ringbuf *of)
 {
     (void)of;
+    return -1;
 }
 
 int bpf_map__fd(const struct bpf_map *map)
