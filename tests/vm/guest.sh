@@ -4,7 +4,7 @@
 # to kernel. By SALLYPORT_FULL all of tests/bpf, and what else there is of the kernel route. All in one
 # guest, for each takes seconds to boot.
 # It is what users run that is tested here, the release build if there is one: it starts much faster than
-# one with sanitizers, which do their work natively. guest.sh lsm|sockmap BUILD-DIRECTORY
+# one with sanitizers, which do their work natively. guest.sh lsm|sockmap|none BUILD-DIRECTORY
 set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 backend=$1 build=$2 full=${SALLYPORT_FULL:-}
@@ -20,7 +20,15 @@ try() { # NAME CMD...
     began=$SECONDS
     [ $status = 0 ] || failed+=("$1")
 }
+end() {
+    [ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }
+    exit 0
+}
 try probe "$here/probe.sh" "$backend"
+if [ "$backend" = none ]; then
+    try unread "$here/unread.sh"
+    end
+fi
 [ "$backend$full" = sockmap ] || try exec "$here/exec.sh" # where the stock kernel has it, the old one does
 try route "$here/route.sh" "$backend"
 if [ -n "$full" ]; then
@@ -35,4 +43,4 @@ if [ -n "$full" ]; then
 else
     try bpf "$here/bpf.sh" "$build" guest
 fi
-[ ${#failed[@]} = 0 ] || { echo "FAIL: ${failed[*]} on $(uname -r)" >&2; exit 1; }
+end

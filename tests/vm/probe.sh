@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Promise: on this kernel `probe` finds, by trying, all that it should, chooses the back-end of the
-# kernel route that fits, and leaves nothing behind. probe.sh lsm|sockmap: the one that fits
+# kernel route that fits, and leaves nothing behind. probe.sh lsm|sockmap|none: the one that fits
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
 case $1 in
     lsm) absent="kTLS in a sockhash" why="TLS_TX: Invalid argument" ;;
     sockmap) absent='' why="TLS_TX was taken" ;;
+    none) absent="kTLS in a sockhash, BPF LSM" why="TLS_TX: Invalid argument" ;;
 esac
 
 leftovers >"$T/before"
