@@ -67,6 +67,7 @@ struct pod {
     atomic_bool tls_read;    /* its connections to port 443 come to us */
     atomic_bool passes;      /* by setting it is passed on unread, all of it */
     atomic_uint connections; /* admitted: proxy/limits.c */
+    atomic_uint streams;     /* ... that are only listened to: proxy/kernel/ */
     atomic_uint attempts;    /* that have no answer yet: proxy/doors/attempts.c */
     atomic_bool frozen;      /* by a policy: enforce/act.h */
     atomic_bool removed;     /* it is registered no more, though flows of it may go on */

@@ -175,28 +175,46 @@ static bool has_its_share(const struct limits *limits, enum limit what, uint64_t
     return !limits_fair(held, limits->most[what] > used ? limits->most[what] - used : 0);
 }
 
-enum limit limits_admit(struct limits *limits, struct pod *pod)
+static enum limit admit(struct limits *limits, struct pod *pod, uint64_t files, uint64_t bytes)
 {
-    uint64_t of_pod = pod ? atomic_load(&pod->connections) : 0;
+    uint64_t flows = pod ? atomic_load(&pod->connections) : 0;
+    uint64_t streams = pod ? atomic_load(&pod->streams) : 0;
     uint64_t connections;
 
     if (atomic_load(&limits->shared) &&
-        (has_its_share(limits, LIMIT_FILES, of_pod * LIMITS_FLOW_FILES) ||
-         has_its_share(limits, LIMIT_MEMORY, of_pod * LIMITS_FLOW_BYTES)))
+        ((files && has_its_share(limits, LIMIT_FILES, flows * LIMITS_FLOW_FILES)) ||
+         has_its_share(limits, LIMIT_MEMORY,
+                       flows * LIMITS_FLOW_BYTES + streams * LIMITS_STREAM_BYTES)))
         return LIMIT_SHARE;
-    if (!take(limits, LIMIT_FILES, LIMITS_FLOW_FILES, limits->most[LIMIT_FILES]))
+    if (!take(limits, LIMIT_FILES, files, limits->most[LIMIT_FILES]))
         return LIMIT_FILES;
-    if (!take(limits, LIMIT_MEMORY, LIMITS_FLOW_BYTES, limits->most[LIMIT_MEMORY])) {
-        limits_give(limits, LIMIT_FILES, LIMITS_FLOW_FILES);
+    if (!take(limits, LIMIT_MEMORY, bytes, limits->most[LIMIT_MEMORY])) {
+        limits_give(limits, LIMIT_FILES, files);
         return LIMIT_MEMORY;
     }
-    if (pod)
-        atomic_fetch_add(&pod->connections, 1);
     atomic_fetch_add(&limits->admitted, 1);
     connections = atomic_fetch_add(&limits->connections, 1) + 1;
     if (connections > atomic_load(&limits->peak)) /* control thread only */
         atomic_store(&limits->peak, connections);
     return LIMIT_NONE;
+}
+
+enum limit limits_admit(struct limits *limits, struct pod *pod)
+{
+    enum limit lacks = admit(limits, pod, LIMITS_FLOW_FILES, LIMITS_FLOW_BYTES);
+
+    if (pod && !lacks)
+        atomic_fetch_add(&pod->connections, 1);
+    return lacks;
+}
+
+enum limit limits_admit_stream(struct limits *limits, struct pod *pod)
+{
+    enum limit lacks = admit(limits, pod, 0, LIMITS_STREAM_BYTES);
+
+    if (pod && !lacks)
+        atomic_fetch_add(&pod->streams, 1);
+    return lacks;
 }
 
 void limits_move(struct pod *from, struct pod *to)
@@ -214,6 +232,14 @@ void limits_leave(struct limits *limits, struct pod *pod)
     atomic_fetch_sub(&limits->connections, 1);
     if (pod)
         atomic_fetch_sub(&pod->connections, 1);
+}
+
+void limits_leave_stream(struct limits *limits, struct pod *pod)
+{
+    limits_give(limits, LIMIT_MEMORY, LIMITS_STREAM_BYTES);
+    atomic_fetch_sub(&limits->connections, 1);
+    if (pod)
+        atomic_fetch_sub(&pod->streams, 1);
 }
 
 bool limits_ebbed(struct limits *limits)

@@ -7,7 +7,7 @@
  * equal are their shares. What is taken on top leaves LIMITS_ASIDE of it all to new connections.
  *
  * Fixed at start by what the machine gives. Counts and decides, touches nothing; any thread.
- * Called by:  attempts.c, acceptor.c (a connection), doors.c (a namespace), worker.c (its
+ * Called by:  attempts.c, acceptor.c, kernel/ (a connection), doors.c (a namespace), worker.c (its
  * buffers), flow/splice.c (its pipes), flow/streams.c (what HTTP/2 keeps). */
 #pragma once
 
@@ -32,6 +32,8 @@ enum {
     /* What a connection may take that is promised to each: two TLS states with half a record in
      * each, and windows of WORKER_SMALL bytes. Larger windows, and heads, are taken on top. */
     LIMITS_FLOW_BYTES = 80 << 10,
+    /* ... and one that the kernel route only listens to: windows, and no file. */
+    LIMITS_STREAM_BYTES = 48 << 10,
     LIMITS_FAIR = 4,
     LIMITS_ASIDE = 8, /* an eighth */
 };
@@ -69,6 +71,9 @@ bool limits_fair(uint64_t held, uint64_t left);
  * limits_leave(); or what it lacks. */
 enum limit limits_admit(struct limits *limits, struct pod *pod);
 void limits_leave(struct limits *limits, struct pod *pod);
+/* The same of a connection of the kernel route. */
+enum limit limits_admit_stream(struct limits *limits, struct pod *pod);
+void limits_leave_stream(struct limits *limits, struct pod *pod);
 /* An admitted one is another pod's. Either may be NULL. */
 void limits_move(struct pod *from, struct pod *to);
 

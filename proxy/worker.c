@@ -91,9 +91,9 @@ void worker_expect(struct worker *worker)
     atomic_fetch_add(&worker->handovers->load, 1);
 }
 
-void worker_forget(struct worker *worker, struct pod *pod)
+void worker_forget(struct worker *worker, struct pod *pod, bool stream)
 {
-    limits_leave(worker->parts.limits, pod);
+    (stream ? limits_leave_stream : limits_leave)(worker->parts.limits, pod);
     atomic_fetch_sub(&worker->handovers->load, 1);
 }
 
@@ -107,7 +107,7 @@ static void reap(evutil_socket_t fd, short what, void *arg)
         struct flow *flow = worker->dead;
 
         worker->dead = flow->next;
-        worker_forget(worker, flow->facts.who.pod);
+        worker_forget(worker, flow->facts.who.pod, flow->facts.route == ROUTE_KERNEL);
         flow_free(&flow);
     }
     if (limits_ebbed(worker->parts.limits))
@@ -118,7 +118,7 @@ static void begin(struct worker *worker, struct given *given)
 {
     if (!flow_new(worker, given->fd, given->upstream, &given->origin, given->process, given->pod,
                   given->credentials))
-        worker_forget(worker, given->pod);
+        worker_forget(worker, given->pod, false);
     pod_unref(&given->pod);
     credentials_unref(&given->credentials);
     free(given);

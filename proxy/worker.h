@@ -111,9 +111,10 @@ void worker_visit(struct worker *worker, struct worker_visit *visit);
  * another agent's. Any thread. */
 void worker_retire(struct worker *worker);
 /* One more flow, admitted as above, which a visit will begin; any thread. Where none does, it is to
- * be forgotten again; on the worker's thread, or before it was visited. pod may be NULL. */
+ * be forgotten again; on the worker's thread, or before it was visited. pod may be NULL.
+ * stream: one of limits_admit_stream(). */
 void worker_expect(struct worker *worker);
-void worker_forget(struct worker *worker, struct pod *pod);
+void worker_forget(struct worker *worker, struct pod *pod, bool stream);
 /* How many flows it has or is about to have. Any thread. */
 unsigned worker_load(const struct worker *worker);
 

@@ -156,7 +156,7 @@ void lane_refuse(struct lane *lane, const struct lane_opening *opening)
     struct stream_state *state = opening->state;
 
     worker_expect(lane->worker);
-    worker_forget(lane->worker, opening->pod);
+    worker_forget(lane->worker, opening->pod, true);
     if (process)
         identity_flow_end(lane->worker->parts.identity, &process);
     stream_state_free(&state);
@@ -270,7 +270,7 @@ static void open_flow(struct worker *worker, struct seat *seat, struct lane_open
         seat->flow->pod.rx = opening->tx;
         seat->flow->pod.tx = opening->rx;
     } else {
-        worker_forget(worker, opening->pod);
+        worker_forget(worker, opening->pod, true);
     }
     if (seat->flow && opening->state)
         kernel_stream_resume(seat->flow, opening->state);

@@ -30,7 +30,7 @@ struct lane *lane_new(struct worker *worker); /* NULL: no memory */
 /* After the worker's end. */
 void lane_free(struct lane **lane);
 
-/* A stream that limits_admit() let in. NULL: no memory, and its end was seen to. */
+/* A stream that limits_admit_stream() let in. NULL: no memory, and its end was seen to. */
 struct seat *lane_open(struct lane *lane, const struct lane_opening *opening);
 /* As if there had been no memory. */
 void lane_refuse(struct lane *lane, const struct lane_opening *opening);

@@ -116,7 +116,7 @@ static void open_stream(struct ring *ring, const struct abi_socket *record, stru
         .rx = midway ? record->rx : 0,
         .since_ns = midway ? clock_read_ns(CLOCK_BOOTTIME) : 0,
     };
-    enum limit lacks = limits_admit(ring->parts.limits, pod);
+    enum limit lacks = limits_admit_stream(ring->parts.limits, pod);
 
     if (!opening.accepted)
         sockets_accepted(ring->parts.sockets, &opening.origin, process, pod);

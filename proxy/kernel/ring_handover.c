@@ -207,7 +207,7 @@ bool ring_take_over(struct ring *ring, const json_t *row)
     opening.pod = pods_find(ring->parts.pods, opening.origin.pod);
     if (!opening.pod)
         return false;
-    lacks = limits_admit(ring->parts.limits, opening.pod);
+    lacks = limits_admit_stream(ring->parts.limits, opening.pod);
     if (lacks) {
         if (!opening.accepted)
             ring_refuse(ring, &opening.origin, lacks);

@@ -154,7 +154,7 @@ struct pod *pods_find(struct pods *pods, uint64_t cgroup_id)
     return &pod;
 }
 
-enum limit limits_admit(struct limits *limits, struct pod *of)
+enum limit limits_admit_stream(struct limits *limits, struct pod *of)
 {
     (void)limits, (void)of;
     return LIMIT_NONE;

@@ -103,7 +103,7 @@ static struct seat *open_again(struct stream_state *left)
         .state = left,
     };
 
-    assert_int_equal(limits_admit(&limits, &pod), LIMIT_NONE);
+    assert_int_equal(limits_admit_stream(&limits, &pod), LIMIT_NONE);
     return lane_open(lane, &opening);
 }
 

@@ -122,6 +122,28 @@ static void no_pod_takes_what_others_want(void **state)
     }
 }
 
+static void what_is_only_listened_to_takes_no_files(void **state)
+{
+    static const struct limits_machine machine = {76, 76, 128 * MB};
+    struct pod pods[2] = {{.refs = 1}, {.refs = 1}};
+    struct limits limits;
+    unsigned streams = 0;
+
+    (void)state;
+    limits_init(&limits, &machine);
+    assert_int_equal(limits_admit(&limits, NULL), LIMIT_FILES);
+    limits_share(&limits, 2);
+    while (limits_admit_stream(&limits, &pods[0]) == LIMIT_NONE)
+        streams++;
+    assert_int_equal(pods[0].streams, streams);
+    assert_int_equal(streams, 547); /* four fifths of 32 MB, and one */
+    assert_int_equal(limits_admit_stream(&limits, &pods[1]), LIMIT_NONE);
+    while (pods[0].streams)
+        limits_leave_stream(&limits, &pods[0]);
+    assert_int_equal(limits.used[LIMIT_MEMORY], LIMITS_STREAM_BYTES);
+    assert_int_equal(limits.connections, 1);
+}
+
 static void what_is_taken_on_top_leaves_some_to_new_connections(void **state)
 {
     static const struct limits_machine machine = {1456, 0, UNLIMITED};
@@ -230,6 +252,7 @@ int main(void)
         cmocka_unit_test(as_many_come_in_as_the_machine_allows),
         cmocka_unit_test(what_is_taken_on_top_is_not_there_for_others),
         cmocka_unit_test(no_pod_takes_what_others_want),
+        cmocka_unit_test(what_is_only_listened_to_takes_no_files),
         cmocka_unit_test(what_is_taken_on_top_leaves_some_to_new_connections),
         cmocka_unit_test(an_ebb_is_said_once_for_each_flood),
         cmocka_unit_test(refusals_are_counted_and_told_once_a_second),
