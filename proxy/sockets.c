@@ -189,6 +189,7 @@ void sockets_release(struct sockets *sockets, struct tracked *entry)
 {
     entry->released = true;
     entry->waits_ns = clock_read_ns(CLOCK_BOOTTIME);
+    entry->at_released = sockets->released_tail;
     *sockets->released_tail = entry;
     sockets->released_tail = &entry->next_released;
     if (!sockets->beyond)
@@ -198,13 +199,13 @@ void sockets_release(struct sockets *sockets, struct tracked *entry)
 /* Out of the list, not out of the tree. */
 static void unrelease(struct sockets *sockets, struct tracked *entry)
 {
-    struct tracked **at = &sockets->released;
+    struct tracked *next = entry->next_released;
 
-    while (*at != entry)
-        at = &(*at)->next_released;
-    *at = entry->next_released;
-    if (!*at)
-        sockets->released_tail = at;
+    *entry->at_released = next;
+    if (next)
+        next->at_released = entry->at_released;
+    else
+        sockets->released_tail = entry->at_released;
     if (sockets->beyond == entry)
         sockets->beyond = entry->next_released;
     entry->next_released = NULL;
@@ -435,11 +436,8 @@ static struct tracked *take_any(struct sockets *sockets)
     if (!sockets->released)
         twalk_r(sockets->tree, release_orphan, &visit);
     entry = sockets->released;
-    if (entry) {
-        sockets->released = entry->next_released;
-        if (!sockets->released)
-            sockets->released_tail = &sockets->released;
-    }
+    if (entry)
+        unrelease(sockets, entry);
     return entry;
 }
 

@@ -33,7 +33,7 @@ struct tracked {
     const char *tls_cipher;
     bool incomplete;   /* there was no memory for an error */
     uint64_t waits_ns; /* boot clock: since when a released one waits for its flow alone */
-    struct tracked *next_released;
+    struct tracked *next_released, **at_released; /* what points to it */
 };
 
 struct sockets {

@@ -76,6 +76,28 @@ static void a_program_that_closes_before_its_flow_is_done(void **state)
     expect_told("close 1 proxy 10/20\n");
 }
 
+/* While their flows are waited for: from the middle, the end, and the beginning. */
+static void sockets_that_connect_again_are_over(void **state)
+{
+    static const uint64_t order[] = {2, 3, 1};
+
+    (void)state;
+    for (uint64_t cookie = 1; cookie <= 3; cookie++) {
+        connects(cookie, 443);
+        accepted(cookie, 443);
+        closes(cookie, 443, 10, 20, 0);
+    }
+    assert_in_range(step(), 1, 500);
+    told[0] = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+        connects(order[i], 443);
+    expect_told("close 2 proxy 10/20\nconnect 2 proxy\nclose 3 proxy 10/20\nconnect 3 proxy\n"
+                "close 1 proxy 10/20\nconnect 1 proxy\n");
+    closes(3, 443, 0, 0, 0);
+    assert_int_equal(step(), -1);
+    expect_told("close 3 proxy 0/0\n");
+}
+
 /* The program has asked for the errno before the kernel's record could have it. */
 static void a_refused_connect_says_so_at_least(void **state)
 {
@@ -333,6 +355,7 @@ int main(void)
         with(one_socket_may_have_several_destinations),
         with(a_flow_done_before_the_program_closes),
         with(a_program_that_closes_before_its_flow_is_done),
+        with(sockets_that_connect_again_are_over),
         with(a_connect_that_failed_says_how),
         with(a_refused_connect_says_so_at_least),
         with(a_flow_is_waited_for_half_a_second),
