@@ -261,12 +261,10 @@ static int on_said(void *arg, void *data, size_t len)
     if (said->time_ns >= ring->caught_ns || !ring_find(ring, said->cookie, said->time_ns))
         catch_up(ring);
     entry = ring_find(ring, said->cookie, said->time_ns);
-    if (entry) {
+    if (entry)
         pass_on(ring, entry, said);
-    } else {
-        ring->stats.strays++;
-        ring->stats.lost += said->time_ns < ring->released_ns ? said->len : 0;
-    }
+    else
+        ring->stats.lost += said->len; /* that it began was lost, or is an agent's before us */
     return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
 }
 
@@ -350,7 +348,6 @@ void ring_release(struct ring *ring)
     if (!ring->held || ring->stopped)
         return;
     ring->held = false;
-    ring->released_ns = clock_read_ns(CLOCK_BOOTTIME);
     ring_drain(ring);
 }
 
@@ -393,7 +390,6 @@ int ring_new(struct ring **out, const struct ring_parts *parts, struct err *err)
         return err_set(err, -ENOMEM, "the kernel route");
     ring->parts = *parts;
     ring->held = parts->held;
-    ring->released_ns = parts->held ? UINT64_MAX : clock_read_ns(CLOCK_BOOTTIME);
     ring->lanes = calloc(parts->workers_len, sizeof(struct lane *));
     if (ring_rows_init(ring) < 0 || !ring->lanes)
         return err_set(err, -ENOMEM, "the kernel route");

@@ -38,9 +38,8 @@ struct ring {
     struct lane **lanes;  /* one a worker */
     unsigned pieces;      /* of this turn */
     bool held, stopped, draining;
-    uint64_t released_ns; /* boot clock: when it was not held any more; UINT64_MAX: it is */
-    uint64_t caught_ns;   /* ... up to when connections are known */
-    uint64_t read_ns;     /* ... when the latest piece was said */
+    uint64_t caught_ns; /* boot clock: up to when connections are known */
+    uint64_t read_ns;   /* ... when the latest piece was said */
     struct ring_stats stats;
 };
 
