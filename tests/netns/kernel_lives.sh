@@ -10,14 +10,15 @@
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
 read -r port half <<<"$(free_ports 2)"
+LONG='send_timeout 900s;' # while one agent takes another's place, nobody reads a long answer
 if [ $# = 0 ]; then
-    nginx_server "$port"
+    nginx_server "$port" '' "$LONG"
     URL=http://127.0.0.1:$port NO=PermissionError
 else
     # an emulated processor that others use, too, takes its time
     eval "$(declare -f wait_for | sed '1s/.*/wait_on_a_machine ()/')"
     wait_for() { wait_on_a_machine $(($1 * 5)) "${@:2}"; }
-    nginx_server "$port" origin
+    nginx_server "$port" origin "$LONG"
     URL=https://127.0.0.1:$port NO=SSLEOFError # what Python's OpenSSL makes of EPERM, and of EACCES
 fi
 start_nginx
