@@ -267,6 +267,8 @@ struct abi_socket {
     __u8 flags;    /* enum abi_socket_flags */
     __u16 error;   /* CLOSE of a connection: the errno it ended with, or 0; DENIED */
     __u64 tx, rx;  /* bytes the program wrote and read so far */
+    __u64 lost[2]; /* CLOSE: by enum abi_direction, bytes that were to come up (struct abi_said) and
+                      did not, of which no later piece could tell */
 };
 enum abi_socket_flags {
     ABI_SOCKET_STEERED = 1 << 0, /* it comes to one of our listeners */
@@ -277,7 +279,7 @@ enum abi_socket_flags {
     ABI_SOCKET_JUDGED = 1 << 5,  /* by rules */
     ABI_SOCKET_KERNEL = 1 << 6,  /* what it says is read in the kernel: struct abi_said */
 };
-_Static_assert(sizeof(struct abi_socket) == 112, "abi_socket: see proxy/sockets.c");
+_Static_assert(sizeof(struct abi_socket) == 128, "abi_socket: see proxy/sockets.c");
 
 /* A steered connection's SYN (hold.h). */
 struct abi_syn {

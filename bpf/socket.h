@@ -11,6 +11,7 @@
 #include "bpf/kernel.h"
 #include "bpf/maps.h"
 #include "bpf/nearest.h"
+#include "bpf/speech.h"
 #include "bpf/steer.h"
 
 /* A TCP socket of a pod, from its connect() on. Steered or not: every connection is told. */
@@ -101,6 +102,12 @@ __weak __noinline bool quic_is_refused(__u32 quic, const struct ip *to, __u32 po
     return quic & (ip_is_loopback(to) ? QUIC_REFUSED_HERE : QUIC_REFUSED);
 }
 
+static __always_inline void note_lost(struct abi_socket *record, const struct speech *heard)
+{
+    record->lost[ABI_TX] = heard ? heard->sides[ABI_TX].lost : 0;
+    record->lost[ABI_RX] = heard ? heard->sides[ABI_RX].lost : 0;
+}
+
 /* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */
 static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind,
                                                        const struct abi_origin *origin)
@@ -123,11 +130,14 @@ static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind
     record->dst_port = origin->port;
     record->flags = 0;
     record->error = 0;
+    note_lost(record, NULL);
     return record;
 }
 
+/* heard: what is known of what it said; NULL: nothing. */
 static __always_inline void tell_connection(enum abi_record_kind kind,
-                                            const struct connection *connection)
+                                            const struct connection *connection,
+                                            const struct speech *heard)
 {
     struct abi_socket *record = begin_record(kind, &connection->origin);
 
@@ -142,6 +152,7 @@ static __always_inline void tell_connection(enum abi_record_kind kind,
     record->error = connection->error;
     record->tx = connection->tx;
     record->rx = connection->rx;
+    note_lost(record, heard);
     bpf_ringbuf_submit(record, 0);
 }
 

@@ -390,7 +390,7 @@ static __always_inline void count_older(struct abi_socket *record, const void *s
 }
 
 static __always_inline void tell_older(const struct abi_socket *noted, const void *sk,
-                                       bool connected_again)
+                                       const struct speech *heard, bool connected_again)
 {
     struct abi_socket *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
     const struct sock *sock = sk;
@@ -403,6 +403,7 @@ static __always_inline void tell_older(const struct abi_socket *noted, const voi
     record->kind = ABI_SOCKET_CLOSE;
     record->time_ns = bpf_ktime_get_boot_ns();
     record->error = BPF_CORE_READ(sock, sk_err);
+    note_lost(record, heard);
     if (!connected_again)
         count_older(record, sk);
     bpf_ringbuf_submit(record, 0);
@@ -424,10 +425,10 @@ int tell_release(struct bpf_sock *ctx)
     if (connection && connection->told) {
         count_connection(connection, ctx);
         connection->told = false; /* the kernel may close it later, with nobody at it */
-        tell_connection(ABI_SOCKET_CLOSE, connection);
+        tell_connection(ABI_SOCKET_CLOSE, connection, speech);
     }
     if (noted)
-        tell_older(noted, ctx, connection);
+        tell_older(noted, ctx, speech, connection);
     for (int i = 0; all && i < ABI_PEERS; i++)
         if (all->peers[i].flags & PEER_TOLD)
             tell_exchange(ABI_SOCKET_CLOSE, &all->peers[i]);

@@ -99,7 +99,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
     connection->src_port = WORD(ctx->local_port);
     connection->first_tx = BPF_CORE_READ(tcp, write_seq);
     connection->told = true;
-    tell_connection(ABI_SOCKET_CONNECT, connection);
+    tell_connection(ABI_SOCKET_CONNECT, connection, NULL);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
     if (connection->bypassed)
         begin_speech(sk, connection);
@@ -160,7 +160,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
     if (connection->told &&
         (BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock) || !BPF_CORE_READ(sock, sk_socket))) {
         connection->told = false;
-        tell_connection(ABI_SOCKET_CLOSE, connection);
+        tell_connection(ABI_SOCKET_CLOSE, connection, bpf_sk_storage_get(&speeches, sk, NULL, 0));
     }
 }
 
@@ -317,7 +317,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = connection->told = connection->bypassed = true;
     connection->accepted = true;
-    tell_connection(ABI_SOCKET_ACCEPT, connection);
+    tell_connection(ABI_SOCKET_ACCEPT, connection, NULL);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
     enrol(ctx, sk, connection);
 }

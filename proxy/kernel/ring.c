@@ -183,8 +183,13 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
     if (record->kind != ABI_SOCKET_CLOSE)
         return;
     entry = ring_find(ring, record->cookie, record->time_ns);
-    if (entry)
-        ring_note_over(ring, entry, record->time_ns);
+    if (!entry || entry->over)
+        return;
+    for (unsigned i = 0; i < ABI_DIRECTIONS; i++) {
+        entry->lost[i] += record->lost[i];
+        ring->stats.lost += record->lost[i];
+    }
+    ring_note_over(ring, entry, record->time_ns);
 }
 
 void ring_on_ktls(struct ring *ring, const struct abi_ktls *record)

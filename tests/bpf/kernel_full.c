@@ -115,6 +115,34 @@ static void nor_is_its_body_of_interest(void **state)
     assert_int_equal(first.len + first.lost + spoken[ABI_TX].lost + strlen("hello"), arrived.len);
 }
 
+static int fill_ring_alone(int fd, const void *unused)
+{
+    int code = 0;
+
+    (void)unused;
+    for (int i = 0; i < HEADS && code == 0; i++)
+        code = send_all(fd, large, large_len, large_len);
+    for (int i = 0; i < SMALL && code == 0; i++)
+        code = send_all(fd, get, strlen(get), SIZE_MAX);
+    return code;
+}
+
+/* Nothing comes behind it by which it could be told: so its end tells it. */
+static void so_is_what_a_connection_ends_with(void **state)
+{
+    const struct abi_socket *closed;
+    struct report report;
+
+    (void)state;
+    write_head();
+    report = speak(fill_ring_alone, NULL, (struct span){0});
+    assert_int_equal(report.code, 0);
+    closed = heard_one(ABI_SOCKET_CLOSE, report.cookie);
+    assert_true(closed->lost[ABI_TX] >= strlen(get));
+    assert_int_equal(closed->lost[ABI_RX], 0);
+    assert_int_equal(spoken[ABI_TX].len + spoken[ABI_TX].lost + closed->lost[ABI_TX], arrived.len);
+}
+
 /* ---- the sockhash ---- */
 
 static void set_count(enum abi_route_count which, uint64_t count)
@@ -283,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         spoken_test(what_finds_the_ring_full_is_counted),
         spoken_test(nor_is_its_body_of_interest),
+        spoken_test(so_is_what_a_connection_ends_with),
         spoken_test(who_was_heard_is_not_counted_any_more),
         spoken_test(who_finds_no_place_goes_to_the_proxy),
         spoken_test(who_cannot_be_heard_says_nothing),
