@@ -324,13 +324,16 @@ static void tell_missed(struct flow *flow)
     stream_turns_opaque(flow, OPAQUE_LOST);
 }
 
+/* Beside whatever else went wrong, of which enough is left out that the number is not. */
 static void tell_lost(struct flow *flow)
 {
     uint64_t lost = flow->stream->up.lost + flow->stream->down.lost;
+    struct err other = flow->why;
 
-    if (lost && !flow->why.text[0])
-        err_set(&flow->why, -ENOBUFS, "%" PRIu64 " bytes of it were lost on their way to the agent",
-                lost);
+    if (lost)
+        err_set(&flow->why, other.text[0] ? other.code : -ENOBUFS,
+                "%.400s%s%" PRIu64 " bytes of the connection were lost on their way to the agent",
+                other.text, other.text[0] ? "; " : "", lost);
 }
 
 void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing)
@@ -353,10 +356,10 @@ void kernel_stream_end(struct flow *flow)
         return;
     if (stream->opening.seat)
         *stream->opening.seat = NULL;
-    tell_lost(flow);
     tell_missed(flow);
-    stream_tls_tell(flow);
     if (stream->kind == STREAM_HTTP1 && !flow->goes_on) /* else what is under way is not cut */
         stream_http1_end(flow);
+    tell_lost(flow);
+    stream_tls_tell(flow);
     stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);
 }

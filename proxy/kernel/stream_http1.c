@@ -224,6 +224,7 @@ void stream_http1_skip(struct flow *flow, bool up, uint64_t len)
 }
 
 static const char bytes_lost[] = "bytes of it were lost on their way to the agent";
+static const char answers_lost[] = "bytes of answers were lost on their way to the agent";
 
 /* Bytes of its body are missing, of which nobody knows how many. Its answer may come all the same.
  */
@@ -248,7 +249,7 @@ void stream_http1_lost(struct flow *flow, bool up)
         exchange_end(flow, &relay->answering, bytes_lost);
         /* who waits for each answer, as most do, has but one to wait for */
         for (; relay->pending_len > 1; stream_drop_oldest(relay))
-            exchange_end(flow, &stream_oldest(relay)->exchange, bytes_lost);
+            exchange_end(flow, &stream_oldest(relay)->exchange, answers_lost);
         flow->stream->unowed = 0;
     }
     give_up(flow, up);

@@ -277,7 +277,7 @@ void stream_http2_skip(struct flow *flow, bool up, uint64_t len)
 
 void stream_http2_lost(struct flow *flow, bool up)
 {
-    give_up(flow, up, "bytes of it were lost on their way to the agent");
+    give_up(flow, up, "bytes of it are missing");
     stream_turns_opaque(flow, OPAQUE_LOST);
 }
 

@@ -84,7 +84,7 @@ for name, one in connections.items():
         fault("a close that does not say what was seen", short(close))
     elif close and not absent and close.get("error"):
         fault("a close with an error", short(close))
-    if absent and not (close and re.search(r"\d+ bytes of it were lost", close.get("error", ""))):
+    if absent and not (close and re.search(r"\d+ bytes of the connection were lost", close.get("error", ""))):
         missing += len(absent)
         if len(shown) < 20:
             shown.append(f"not told: {len(absent)} of {len(one['paths'])}: {json.dumps(one)[:300]}")

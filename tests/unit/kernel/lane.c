@@ -205,7 +205,7 @@ static void what_has_no_room_is_lost(void **state)
     finish();
     assert_int_equal(closed, 2);
     assert_int_equal(heard, 3);
-    assert_string_equal(error, "16000 bytes of it were lost on their way to the agent");
+    assert_string_equal(error, "16000 bytes of the connection were lost on their way to the agent");
     sem_destroy(&may_go_on);
     sem_destroy(&is_there);
 }

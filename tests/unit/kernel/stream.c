@@ -93,7 +93,7 @@ static const struct row {
                 {ABI_RX, BYTES(FINE("0", "")), ABI_SAID_BEGINS}},
      .want = "GET a.example /a #1 200 down 500 after 1000000 plaintext\n"
              "GET a.example /b #2 200 after 1000000 plaintext\n"
-             "closed plaintext error: 10 bytes of it were lost on their way to the "
+             "closed plaintext error: 10 bytes of the connection were lost on their way to the "
              "agent\n"},
     {"a lost request", .whole = true,
      .pieces = {UP(GET("/a")),
@@ -103,8 +103,20 @@ static const struct row {
      .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
              "GET a.example /c #2 200 after 1000000 plaintext\n"
              "? 200 down 1 plaintext\n"
-             "closed plaintext error: 38 bytes of it were lost on their way to the "
+             "closed plaintext error: 38 bytes of the connection were lost on their way to the "
              "agent\n"},
+    {"a lost answer, and a request that is not answered", .whole = true,
+     .pieces = {UP(GET("/a") GET("/b")), {ABI_RX, BYTES("x"), .lost = 38}},
+     .want = "GET a.example /a #1 plaintext error: bytes of answers were lost on their way to the "
+             "agent\n"
+             "GET a.example /b #2 plaintext error: 38 bytes of the connection were lost on their "
+             "way to the agent\n"
+             "closed plaintext error: 38 bytes of the connection were lost on their way to the "
+             "agent\n"},
+    {"a loss is told beside what else is wrong", .whole = true,
+     .pieces = {{ABI_TX, BYTES("GET /a HT"), ABI_SAID_BEGINS, .lost = 38}},
+     .want = "closed plaintext error: closed within a request's head, of which 9 bytes had come; "
+             "38 bytes of the connection were lost on their way to the agent\n"},
     {"begun before anybody listened", .midway = true, .whole = true,
      .pieces = {UP("the rest of a body"),
                 {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS},

@@ -4,7 +4,7 @@
 
 #define TWO_HOSTS(path) "GET " path " " KEEPS "Host: b\r\n\r\n"
 #define CHUNKED         "Transfer-Encoding: chunked\r\n\r\n"
-#define LOST            "bytes of it were lost on their way to the agent"
+#define LOST            "were lost on their way to the agent"
 #define MANY            "too many requests without an answer"
 #define FINE_ALONE                                                                                 \
     "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
@@ -44,9 +44,9 @@ static const struct row {
                 DOWN(FINE("0", "")),
                 {ABI_TX, BYTES(GET("/b")), ABI_SAID_BEGINS},
                 DOWN(FINE("1", "b"))},
-     .want = "PUT a.example /a #1 200 up 3 after 3000000 plaintext error: " LOST "\n"
+     .want = "PUT a.example /a #1 200 up 3 after 3000000 plaintext error: bytes of it " LOST "\n"
              "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
-             "closed plaintext error: 9 " LOST "\n"},
+             "closed plaintext error: 9 bytes of the connection " LOST "\n"},
     {"... that is refused, behind one that waits", .policy = FINE_ALONE,
      .pieces = {UP(GET("/fine")),
                 {ABI_TX, BYTES("POST /a " KEEPS CHUNKED "no length"), .denied = true},

@@ -1,0 +1,51 @@
+"""kernel_lost.py serve HOST: listens, tells its port, and answers every head that begins with "GET /answered".
+kernel_lost.py ask HOST PORT AGENT EVENTS: while the process AGENT stands still it asks for more than the kernel
+keeps for it: COUNT heads of some 800 kB. When what is said is told in EVENTS again it asks once more, and closes
+within another head."""
+import os, signal, socket, sys, threading, time
+
+COUNT = 20
+FIELDS = b"".join(b"X-%d: %s\r\n" % (i, b"v" * 8000) for i in range(100))
+
+
+def answer(sock):
+    begins = b""
+    while piece := sock.recv(1 << 20):
+        begins = piece if begins.endswith(b"\r\n\r\n") else begins[-100:] + piece
+        if begins.startswith(b"GET /answered") and begins.endswith(b"\r\n\r\n"):
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def serve(host):
+    listener = socket.create_server((host, 0))
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+
+def request(path, fields=b""):
+    return b"GET /%s HTTP/1.1\r\nHost: a.example\r\n%s\r\n" % (path, fields)
+
+
+def ask(address, agent, events):
+    sock, other = socket.create_connection(address), socket.create_connection(address)
+    for each in sock, other:
+        each.sendall(request(b"answered/before"))
+        each.recv(1000)
+    os.kill(agent, signal.SIGSTOP)
+    for i in range(COUNT):
+        sock.sendall(request(b"%d" % i, FIELDS))
+    os.kill(agent, signal.SIGCONT)
+    while b"/answered/again" not in open(events, "rb").read():
+        other.sendall(request(b"answered/again"))
+        other.recv(1000)
+        time.sleep(0.05)
+    sock.sendall(request(b"after"))
+    sock.sendall(b"GET /unfinished HTTP/1.1\r\n")
+    print(sum(len(request(b"%d" % i, FIELDS)) for i in range(COUNT)))
+
+
+if sys.argv[1] == "serve":
+    serve(sys.argv[2])
+else:
+    ask((sys.argv[2], int(sys.argv[3])), int(sys.argv[4]), sys.argv[5])
