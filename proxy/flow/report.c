@@ -160,6 +160,16 @@ static bool ran_out_of_memory(void)
     return any;
 }
 
+void report_certificate(struct flow_event *event, const X509 *cert)
+{
+    ERR_clear_error();
+    event->tls.subject = name_text(event, X509_get_subject_name(cert));
+    event->tls.issuer = name_text(event, X509_get_issuer_name(cert));
+    event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
+    event->tls.sha256 = digest_text(event, cert);
+    event->incomplete |= ran_out_of_memory();
+}
+
 /* What crossed the network is what is told: the upstream's side, not ours with the program. */
 static void fill_tls(struct flow_event *event, SSL *ssl, const struct client_cert *shown)
 {
@@ -177,12 +187,8 @@ static void fill_tls(struct flow_event *event, SSL *ssl, const struct client_cer
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_len);
     if (alpn_len)
         event->tls.alpn = flow_event_text(event, span_of(alpn, alpn_len));
-    if (cert) {
-        event->tls.subject = name_text(event, X509_get_subject_name(cert));
-        event->tls.issuer = name_text(event, X509_get_issuer_name(cert));
-        event->tls.not_after = time_text(event, X509_get0_notAfter(cert));
-        event->tls.sha256 = digest_text(event, cert);
-    }
+    if (cert)
+        report_certificate(event, cert);
     if (shown)
         event->tls.client_certificate = name_text(event, X509_get_subject_name(shown->cert));
     event->incomplete |= ran_out_of_memory();

@@ -96,6 +96,8 @@ uint16_t asked_port(const struct flow *flow);
 
 /* Events: see report.c. Each is told from flow->facts and, where something failed, flow->why. */
 void report_tls(const struct flow *flow);
+/* The server's, into a process_tls. */
+void report_certificate(struct flow_event *event, const X509 *cert);
 /* request: which one it is about, or NULL. */
 /* As flow_event_text(), but tokens in it are masked. NULL for no text. */
 const char *report_text(struct flow_event *event, struct span text);

@@ -2,11 +2,14 @@
  * and what its program tells the kernel of the keys. */
 #include <event2/event.h>
 #include <linux/tls.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 
 #include "events/flow_event.h"
 #include "proxy/flow/row.h"
 #include "proxy/kernel/stream_own.h"
+#include "proxy/wire/flight.h"
 #include "proxy/wire/hello.h"
 
 enum {
@@ -36,6 +39,8 @@ struct stream_tls {
     uint16_t version, cipher; /* chosen; 0: not seen */
     const char *cipher_name;  /* NULL: not known */
     char alpn[32];
+    bool resumed;
+    X509 *certificate; /* the server's; NULL: it was not seen */
 };
 
 static bool have(struct stream *stream)
@@ -103,23 +108,36 @@ static void read_client(struct flow *flow, struct beginning *at)
     is_read(at);
 }
 
+static void read_certificate(struct stream_tls *tls, struct span bytes)
+{
+    const unsigned char *at = bytes.data;
+
+    ERR_clear_error();
+    tls->certificate = bytes.len ? d2i_X509(NULL, &at, (long)bytes.len) : NULL;
+    ERR_clear_error();
+}
+
 static void read_server(struct flow *flow, struct beginning *at)
 {
     struct stream_tls *tls = flow->stream->tls;
-    struct server_hello hello;
-    enum hello_status status =
-        hello_parse_server(span_of(at->data, at->len), flow->worker->scratch, &hello);
+    struct flight flight;
+    bool over = flight_read(span_of(at->data, at->len), flow->worker->scratch, &flight) ||
+                at->len == BEGINNING_MAX;
 
-    if (status == HELLO_PARTIAL && at->len < BEGINNING_MAX)
-        return;
-    if (status == HELLO_DONE) {
-        tls->version = hello.version;
-        tls->cipher = hello.cipher;
-        tls->cipher_name = suites_name(hello.cipher);
-        span_to_text(hello.alpn, tls->alpn, sizeof(tls->alpn));
+    if (flight.hello && !tls->cipher) {
+        tls->version = flight.version;
+        tls->cipher = flight.cipher;
+        tls->cipher_name = suites_name(flight.cipher);
+        span_to_text(flight.alpn, tls->alpn, sizeof(tls->alpn));
+        await_keys(flow);
     }
+    if (!over)
+        return;
+    tls->resumed = flight.resumed;
+    read_certificate(tls, flight.certificate);
     is_read(at);
-    await_keys(flow);
+    if (!flight.hello)
+        await_keys(flow);
 }
 
 static void record_begins(struct beginning *at)
@@ -275,8 +293,11 @@ void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *
     event->tls.version = version_name(tls->version);
     if (tls->cipher_name)
         event->tls.cipher = tls->cipher_name;
+    event->tls.resumed = tls->resumed;
     if (tls->alpn[0])
         event->tls.alpn = flow_event_text(event, span_of_text(tls->alpn));
+    if (tls->certificate)
+        report_certificate(event, tls->certificate);
 }
 
 void stream_tls_free(struct stream_tls **tls)
@@ -287,6 +308,7 @@ void stream_tls_free(struct stream_tls **tls)
         return;
     if (gone->due)
         event_free(gone->due);
+    X509_free(gone->certificate);
     free(gone->up.data);
     free(gone->down.data);
     free(gone);

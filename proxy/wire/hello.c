@@ -9,7 +9,6 @@ enum {
     RECORD_HANDSHAKE = 22,
     RECORD_MAX = 16384, /* RFC 8446 section 5.1; the hello is never encrypted */
     MESSAGE_CLIENT_HELLO = 1,
-    MESSAGE_SERVER_HELLO = 2,
     MESSAGE_HEADER = 4,
     VERSION_TLS11 = 0x0302,
     VERSION_TLS12 = 0x0303,
@@ -44,14 +43,14 @@ static enum hello_status record_begins(struct span bytes)
 }
 
 /* The length of the whole message, its header included; 0 while the header is not whole. */
-static enum hello_status message_len(struct span begun, uint32_t wanted, size_t *out)
+static enum hello_status message_len(struct span begun, size_t *out)
 {
     uint32_t type, len;
 
     *out = 0;
     if (!span_take_uint(&begun, 1, &type))
         return HELLO_PARTIAL;
-    if (type != wanted)
+    if (type != MESSAGE_CLIENT_HELLO)
         return HELLO_INVALID;
     if (!span_take_uint(&begun, 3, &len))
         return HELLO_PARTIAL;
@@ -60,8 +59,7 @@ static enum hello_status message_len(struct span begun, uint32_t wanted, size_t 
 }
 
 /* Puts the message together. One that lies in a single record is not copied. */
-static enum hello_status message_find(struct span bytes, uint32_t type, uint8_t *scratch,
-                                      struct span *message)
+static enum hello_status message_find(struct span bytes, uint8_t *scratch, struct span *message)
 {
     size_t gathered = 0, wanted;
 
@@ -80,7 +78,7 @@ static enum hello_status message_find(struct span bytes, uint32_t type, uint8_t 
         bytes.len -= 5 + fragment.len;
 
         if (first) {
-            status = message_len(fragment, type, &wanted);
+            status = message_len(fragment, &wanted);
             if (status == HELLO_DONE && fragment.len >= wanted) {
                 *message = span_of(fragment.data, wanted);
                 return HELLO_DONE;
@@ -91,7 +89,7 @@ static enum hello_status message_find(struct span bytes, uint32_t type, uint8_t 
         if (fragment.len)
             memcpy(scratch + gathered, fragment.data, fragment.len);
         gathered += fragment.len;
-        status = message_len(span_of(scratch, gathered), type, &wanted);
+        status = message_len(span_of(scratch, gathered), &wanted);
         if (status == HELLO_INVALID)
             return status;
         if (status == HELLO_DONE && gathered >= wanted) {
@@ -254,7 +252,7 @@ enum hello_status hello_read(struct span message, enum hello_transport transport
 {
     struct hello hello = {.transport = transport};
     size_t wanted;
-    enum hello_status status = message_len(message, MESSAGE_CLIENT_HELLO, &wanted);
+    enum hello_status status = message_len(message, &wanted);
 
     if (status != HELLO_DONE)
         return status;
@@ -269,63 +267,9 @@ enum hello_status hello_read(struct span message, enum hello_transport transport
 enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello *out)
 {
     struct span message;
-    enum hello_status status = message_find(bytes, MESSAGE_CLIENT_HELLO, scratch, &message);
+    enum hello_status status = message_find(bytes, scratch, &message);
 
     return status == HELLO_DONE ? hello_read(message, HELLO_TLS, out) : status;
-}
-
-/* ---- what a server answers ---- */
-
-static bool read_chosen(struct span rest, struct server_hello *out)
-{
-    struct span data, list;
-    uint32_t type, version;
-
-    while (rest.len) {
-        if (!span_take_uint(&rest, 2, &type) || !span_take_vector(&rest, 2, &data))
-            return false;
-        if (type == EXTENSION_SUPPORTED_VERSIONS) {
-            if (!span_take_uint(&data, 2, &version) || data.len)
-                return false;
-            out->version = (uint16_t)version;
-        } else if (type == EXTENSION_ALPN &&
-                   (!span_take_vector(&data, 2, &list) || data.len ||
-                    !span_take_vector(&list, 1, &out->alpn) || list.len || !out->alpn.len)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_server_hello(struct span body, struct server_hello *out)
-{
-    struct span random, session, compression, extensions;
-    uint32_t version, cipher;
-
-    if (!span_take_uint(&body, 2, &version) || !span_take(&body, 32, &random) ||
-        !span_take_vector(&body, 1, &session) || session.len > 32 ||
-        !span_take_uint(&body, 2, &cipher) || !span_take(&body, 1, &compression))
-        return false;
-    out->version = (uint16_t)version;
-    out->cipher = (uint16_t)cipher;
-    if (!body.len)
-        return true;
-    return span_take_vector(&body, 2, &extensions) && !body.len && read_chosen(extensions, out);
-}
-
-enum hello_status hello_parse_server(struct span bytes, uint8_t *scratch, struct server_hello *out)
-{
-    struct server_hello hello = {0};
-    struct span message;
-    enum hello_status status = message_find(bytes, MESSAGE_SERVER_HELLO, scratch, &message);
-
-    if (status != HELLO_DONE)
-        return status;
-    if (!read_server_hello(span_of(message.data + MESSAGE_HEADER, message.len - MESSAGE_HEADER),
-                           &hello))
-        return HELLO_INVALID;
-    *out = hello;
-    return HELLO_DONE;
 }
 
 bool hello_offers(const struct hello *hello, const char *protocol)

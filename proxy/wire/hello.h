@@ -47,15 +47,6 @@ enum hello_status hello_parse(struct span bytes, uint8_t *scratch, struct hello 
 enum hello_status hello_read(struct span message, enum hello_transport transport,
                              struct hello *out);
 
-/* What a server chooses (ServerHello), likewise. Of TLS 1.3 it tells little: the rest is encrypted.
- */
-struct server_hello {
-    uint16_t version; /* 0x0304 is TLS 1.3 */
-    uint16_t cipher;
-    struct span alpn; /* one protocol's name; empty: none, or not to be seen */
-};
-enum hello_status hello_parse_server(struct span bytes, uint8_t *scratch, struct server_hello *out);
-
 /* Whether the ALPN list names protocol; false for an empty or malformed list. */
 bool hello_offers(const struct hello *hello, const char *protocol);
 

@@ -23,6 +23,11 @@ printf 'silent\nshow-error\n' >"$T/.curlrc"
 NGINX_LISTEN=(203.0.113.10)
 nginx_server 80
 NGINX_SPEAKS=http2 nginx_server 8080
+TICKETS=443 NO_TICKETS=444 H2=445 # the suite is the server's choice, for the proxy offers them in another order
+CHOOSES='ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384; ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256;'
+nginx_server $TICKETS origin "$CHOOSES"
+nginx_server $NO_TICKETS origin "$CHOOSES ssl_session_tickets off; ssl_session_cache shared:golden:1m;"
+NGINX_SPEAKS=http2 nginx_server $H2 origin "$CHOOSES"
 start_nginx "${IN_UPSTREAM[@]}"
 head -c 300000 /dev/urandom >"$T/www/a"
 head -c 2000000 /dev/urandom >"$T/upload"
@@ -95,6 +100,36 @@ expect_eq "requests" true "$(jq -s '[.[].process_http // empty] | length > 30' "
 expect_eq "WebSockets" 1 "$(grep -c process_websocket "$T/proxy")"
 diff "$T/proxy" "$T/kernel" | cut -c 1-1500 >&9 || fail "the routes tell differently"
 echo "ok: both routes tell the same of $(grep -c process_http "$T/kernel") requests"
+
+# ---- TLS that programs encrypt by themselves ------------------------------------------
+
+cat >"$T/tls.sh" <<WORK
+/usr/bin/python3 $HERE/kernel_golden_tls.py 203.0.113.10 origin.test $TICKETS $NO_TICKETS
+for version in 1.2 1.3; do
+    curl -sk --resolve origin.test:$H2:203.0.113.10 --tls-max \$version https://origin.test:$H2/a -o $T/curled -w '%{http_version}\n'
+done
+WORK
+tls_on() { # ROUTE: what is told of TLS, as it came, in $T/ROUTE.tls
+    clean "${IN_POD[@]}" "$SALLYPORT" exec --route "$1" --upstream-ca "$T/ca.pem" --ports all -o json --events-file "$EVENTS" \
+        -- sh "$T/tls.sh" >"$T/$1.said" 2>"$T/client.err" || fail "TLS on route $1: $(cat "$T/client.err")"
+    jq -cs 'map(select(.process_tls)) | sort_by(.time)[].process_tls
+        | del(.parent, .time, .route, .visibility, .visibility_reason, .socket.sport, .socket.cookie)
+        | .process |= {binary, arguments}' "$EVENTS" >"$T/$1.tls"
+}
+tls_on proxy
+tls_on kernel
+expect_eq "sessions that went on, and protocols" "$(for _ in 1 2; do
+    printf 'TLSv%s http/1.1 %s\n' 1.2 new 1.2 resumed 1.3 new 1.3 resumed; done; printf '2\n2\n')" "$(cat "$T/kernel.said")"
+diff "$T/proxy.said" "$T/kernel.said" >&9 || fail "the client hears differently"
+# README says what differs: what TLS 1.3 encrypts, and what a resumed session has of its beginning, the proxy alone
+# tells; and it hands out tickets where the server keeps sessions by their ids, so what programs then offer differs
+jq -c 'if .version == "TLS1.3" then del(.alpn, .server) elif .resumed then del(.server) else . end' "$T/proxy.tls" \
+    >"$T/proxy.clear"
+offers() { jq -c "if .resumed and .socket.dport == $NO_TICKETS then del(.ja4) else . end" "$1"; }
+diff <(offers "$T/proxy.clear") <(offers "$T/kernel.tls") | cut -c 1-1500 >&9 || fail "the routes tell differently of TLS"
+expect_eq "what there is to tell" "10 4 3" "$(jq -s '[length, (map(select(.resumed)) | length), (map(select(.server)) | length)] | join(" ")' -r "$T/kernel.tls")"
+expect_eq "what the proxy alone tells" true "$(jq -s 'all(.alpn and .server.sha256)' "$T/proxy.tls")"
+echo "ok: both routes tell the same of TLS that the programs encrypt by themselves"
 
 # Apache is on the kernel route, by whichever its clients come
 exchanges() { # FILE

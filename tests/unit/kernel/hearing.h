@@ -105,6 +105,8 @@ void __wrap_bus_emit(struct bus_producer *producer, struct flow_event **event)
         heard_add(" ", told->tls.version);
         heard_add(" ", told->tls.cipher);
         heard_add(" ", told->tls.alpn);
+        heard_add(" ", told->tls.resumed ? "resumed" : NULL);
+        heard_add(" ", told->tls.subject);
         heard_visibility(told);
         break;
     case FLOW_EVENT_GRPC:

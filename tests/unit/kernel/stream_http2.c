@@ -320,30 +320,25 @@ static void what_is_lost_ends_the_reading(void **state)
 
 /* ---- handshakes ---- */
 
-static void shake_hands(int version, const char *name, const char *alpn)
+/* One handshake, which is what is said; the session that the client keeps of it. */
+static SSL_SESSION *shake(SSL_CTX *const contexts[2], const char *name, SSL_SESSION *session)
 {
-    struct made made = make_cert(&(struct make){.name = name, .usage = ""});
-    SSL_CTX *contexts[2] = {SSL_CTX_new(TLS_client_method()), SSL_CTX_new(TLS_server_method())};
     SSL *ssl[2];
     BIO *out[2];
 
     said_len = bytes_len = 0;
-    SSL_CTX_use_certificate(contexts[1], made.cert);
-    SSL_CTX_use_PrivateKey(contexts[1], made.key);
     for (size_t i = 0; i < 2; i++) {
-        SSL_CTX_set_max_proto_version(contexts[i], version);
         ssl[i] = SSL_new(contexts[i]);
         out[i] = BIO_new(BIO_s_mem());
         assert_non_null(ssl[i]);
+        SSL_set_bio(ssl[i], BIO_new(BIO_s_mem()), out[i]);
     }
-    SSL_set_bio(ssl[0], BIO_new(BIO_s_mem()), out[0]);
-    SSL_set_bio(ssl[1], BIO_new(BIO_s_mem()), out[1]);
     SSL_set_tlsext_host_name(ssl[0], name);
-    if (alpn)
-        SSL_set_alpn_protos(ssl[0], (const uint8_t *)alpn, (unsigned)strlen(alpn));
+    if (session)
+        SSL_set_session(ssl[0], session);
     SSL_set_connect_state(ssl[0]);
     SSL_set_accept_state(ssl[1]);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         char *data;
         long n;
 
@@ -356,33 +351,74 @@ static void shake_hands(int version, const char *name, const char *alpn)
             (void)BIO_reset(out[i % 2]);
         }
     }
+    assert_int_equal(SSL_session_reused(ssl[0]), session != NULL);
+    SSL_read(ssl[0], &(char){0}, 1); /* TLS 1.3's tickets */
+    SSL_SESSION_free(session);
+    session = SSL_get1_session(ssl[0]);
     for (size_t i = 0; i < 2; i++) {
+        SSL_set_shutdown(ssl[i],
+                         SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); /* or it is forgotten */
         SSL_free(ssl[i]);
-        SSL_CTX_free(contexts[i]);
     }
+    return session;
+}
+
+enum anew { ANEW, BY_TICKET, BY_ID, ASKED_AGAIN, BY_TICKET_ASKED_AGAIN };
+
+static void shake_hands(int version, const char *name, enum anew anew)
+{
+    struct made made = make_cert(&(struct make){.name = name, .usage = ""});
+    SSL_CTX *contexts[2] = {SSL_CTX_new(TLS_client_method()), SSL_CTX_new(TLS_server_method())};
+    SSL_SESSION *session;
+
+    SSL_CTX_use_certificate(contexts[1], made.cert);
+    SSL_CTX_use_PrivateKey(contexts[1], made.key);
+    if (anew == BY_ID)
+        SSL_CTX_set_options(contexts[1], SSL_OP_NO_TICKET);
+    if (anew >= ASKED_AGAIN) /* the client has no share for it in its first hello */
+        SSL_CTX_set1_groups_list(contexts[1], "P-384");
+    for (size_t i = 0; i < 2; i++)
+        SSL_CTX_set_max_proto_version(contexts[i], version);
+    session = shake(contexts, name, NULL);
+    if (anew != ANEW && anew != ASKED_AGAIN)
+        session = shake(contexts, name, session);
+    SSL_SESSION_free(session);
+    for (size_t i = 0; i < 2; i++)
+        SSL_CTX_free(contexts[i]);
     made_free(&made);
 }
+
+#define OWN_12 "tls a.example TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+#define OWN_13 "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384"
+#define OPAQUE " opaque/own tls\nclosed opaque/own tls\n"
 
 static const struct hands {
     const char *name;
     int version;
+    enum anew anew;
     uint16_t keys;
     bool both, unread; /* keys; no plain text comes of them */
     const char *want;
 } hands[] = {
-    {"TLS 1.3, by the program itself", TLS1_3_VERSION, 0, false, false,
-     "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384 opaque/own tls\nclosed opaque/own tls\n"},
-    {"TLS 1.2, by the program itself", TLS1_2_VERSION, 0, false, false,
-     "tls a.example TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 opaque/own tls\n"
-     "closed opaque/own tls\n"},
-    {"TLS 1.3, and keys for what is sent", TLS1_3_VERSION, 0x0304, false, false,
-     "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384 ktls\n"
-     "GET a.example /a #1 ktls\nclosed ktls\n"},
-    {"TLS 1.2, and keys for both", TLS1_2_VERSION, 0x0303, true, false,
-     "tls a.example TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 ktls\n"
-     "GET a.example /a #1 200 ktls\nclosed ktls\n"},
-    {"TLS 1.3, and keys by which nothing is read", TLS1_3_VERSION, 0x0304, true, true,
-     "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384 opaque/own tls\nclosed opaque/own tls\n"},
+    {"TLS 1.3, by the program itself", TLS1_3_VERSION, ANEW, 0, false, false, OWN_13 OPAQUE},
+    {"TLS 1.2, by the program itself", TLS1_2_VERSION, ANEW, 0, false, false,
+     OWN_12 " CN=a.example" OPAQUE},
+    {"... resumed by a ticket", TLS1_2_VERSION, BY_TICKET, 0, false, false,
+     OWN_12 " resumed" OPAQUE},
+    {"... resumed by its id", TLS1_2_VERSION, BY_ID, 0, false, false, OWN_12 " resumed" OPAQUE},
+    {"TLS 1.3, resumed", TLS1_3_VERSION, BY_TICKET, 0, false, false, OWN_13 " resumed" OPAQUE},
+    {"TLS 1.3, asked for another hello", TLS1_3_VERSION, ASKED_AGAIN, 0, false, false,
+     OWN_13 OPAQUE},
+    {"... resumed", TLS1_3_VERSION, BY_TICKET_ASKED_AGAIN, 0, false, false,
+     OWN_13 " resumed" OPAQUE},
+    {"TLS 1.3, and keys for what is sent", TLS1_3_VERSION, ANEW, 0x0304, false, false,
+     OWN_13 " ktls\nGET a.example /a #1 ktls\nclosed ktls\n"},
+    {"TLS 1.2, and keys for both", TLS1_2_VERSION, ANEW, 0x0303, true, false,
+     OWN_12 " CN=a.example ktls\nGET a.example /a #1 200 ktls\nclosed ktls\n"},
+    {"... resumed", TLS1_2_VERSION, BY_TICKET, 0x0303, true, false,
+     OWN_12 " resumed ktls\nGET a.example /a #1 200 ktls\nclosed ktls\n"},
+    {"TLS 1.3, and keys by which nothing is read", TLS1_3_VERSION, ANEW, 0x0304, true, true,
+     OWN_13 OPAQUE},
 };
 
 static void handshakes_are_told(void **state)
@@ -396,7 +432,7 @@ static void handshakes_are_told(void **state)
             const struct hands *row = &hands[i];
 
             print_message("  %s, %u\n", row->name, seed);
-            shake_hands(row->version, "a.example", NULL);
+            shake_hands(row->version, "a.example", row->anew);
             hearing_opens(false, false);
             hears_all(seed ? 1 + 3 * seed * seed : SIZE_MAX, seed ? &seed : NULL);
             if (row->keys)
