@@ -192,8 +192,8 @@ void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
     stream->tls->begun = true;
     sealed = at->sealed;
     walk(at, bytes);
-    if (up && at->sealed != sealed)
-        doubt_keys(flow);
+    if (up && at->sealed != sealed && (!stream->opening.accepted || stream->up.ktls))
+        doubt_keys(flow); /* a server's client says nothing of keys for answers */
     if (up && at->sealed && !stream->tls->keyed)
         stream_tls_tell(flow); /* its program encrypts what it says */
     if (at->read || !keep(at, bytes))

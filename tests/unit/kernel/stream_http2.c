@@ -451,6 +451,24 @@ static void handshakes_are_told(void **state)
         }
 }
 
+/* Its client's records are those that it reads by itself. */
+static void a_server_is_told_once(void **state)
+{
+    static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    (void)state;
+    shake_hands(TLS1_3_VERSION, "a.example", ANEW);
+    for (size_t i = 0; i < said_len; i++)
+        said[i].direction = said[i].direction == ABI_TX ? ABI_RX : ABI_TX;
+    hearing_opens(true, false);
+    hears_all(SIZE_MAX, NULL);
+    hears(&(struct piece){ABI_TX, .keys = 0x0304});
+    hears(&(struct piece){ABI_RX, BYTES("\x17\3\3\0\4data"), .flags = ABI_SAID_RECORDS});
+    hears(&(struct piece){ABI_TX, BYTES(fine), .flags = ABI_SAID_KTLS});
+    hearing_closes();
+    assert_string_equal(heard, OWN_13 " ktls\n? a.example 200 ktls\nclosed ktls\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +476,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_skipped_is_counted, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(what_is_lost_ends_the_reading, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(handshakes_are_told, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(a_server_is_told_once, hearing_begin, hearing_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
