@@ -1,11 +1,12 @@
 """A client that lets the kernel encrypt.
 
 ktls.py CA URL...: asks for each by a connection of its own; 12:URL says TLS 1.2, 13:URL what there is.
-ktls.py CA golden HOST:PORT: what golden.sh has both routes tell of, on one connection for each version.
+ktls.py CA golden HOST:PORT: what golden.sh has both routes tell of, on one connection for each version, and a
+request on another one, which goes on with the session of that.
 
-A line for each request: its path, the answer's code or what went wrong, the version of TLS, and what the
-kernel does: tx, rx."""
-import http.client, ssl, sys, urllib.parse
+A line for each request: its path, the answer's code or what went wrong, the version of TLS, what the kernel
+does: tx, rx, and whether a session goes on."""
+import http.client, socket, ssl, sys, urllib.parse
 
 OP_ENABLE_KTLS = 1 << 3
 SOL_TLS, TLS_TX, TLS_RX = 282, 1, 2
@@ -35,18 +36,23 @@ def kernel(sock):
     return "/".join(does)
 
 
-def connect(version, host, port):
+def context_of(version):
     context = ssl.create_default_context(cafile=sys.argv[1])
     context.options |= OP_ENABLE_KTLS
+    context.set_alpn_protocols(["http/1.1"])
     if version == "12":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-    connection = http.client.HTTPSConnection(host, port, context=context)
-    connection.connect()
+    return context
+
+
+def connect(context, host, port, session=None):
+    connection = http.client.HTTPSConnection(host, port)
+    connection.sock = context.wrap_socket(socket.create_connection((host, port)), server_hostname=host, session=session)
     return connection
 
 
 def ask(connection, method, path, body=None, headers={}):
-    does = connection.sock.version() + " " + kernel(connection.sock)
+    does = connection.sock.version() + " " + kernel(connection.sock) + (" resumed" if connection.sock.session_reused else "")
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -59,14 +65,17 @@ def ask(connection, method, path, body=None, headers={}):
 
 if sys.argv[2] == "golden":
     for version in "12", "13":
-        connection = connect(version, *sys.argv[3].split(":"))
-        for method, path, body, headers in GOLDEN:
-            ask(connection, method, path, body, {"X-Tls": version, **headers})
-        connection.close()
+        context, session = context_of(version), None
+        for requests in GOLDEN, GOLDEN[:1]:
+            connection = connect(context, *sys.argv[3].split(":"), session)
+            for method, path, body, headers in requests:
+                ask(connection, method, path, body, {"X-Tls": version, **headers})
+            session = connection.sock.session
+            connection.close()
 else:
     for url in sys.argv[2:]:
         version, _, url = url.partition(":")
         parts = urllib.parse.urlsplit(url)
-        connection = connect(version, parts.hostname, parts.port)
+        connection = connect(context_of(version), parts.hostname, parts.port)
         ask(connection, "GET", parts.path)
         connection.close()
