@@ -70,12 +70,20 @@ bool http2_feed(struct http2 *http2, enum http2_side from, struct span bytes, ui
     http2->now_ns = now_ns;
     if (http2->fault[0])
         return false;
+    session->deaf = session->deaf || !nghttp2_session_want_read(session->ng);
     n = nghttp2_session_mem_recv(session->ng, bytes.data, bytes.len);
     if (n < 0)
         break_off(session, (int)n);
     if (session->widen_due)
         credit_widen(session);
     return !http2->fault[0];
+}
+
+/* Nothing is open behind a GOAWAY, but something that will be is yet to be written: nghttp2 would
+ * drop what comes before. */
+static bool is_deaf_for_now(const struct session *session)
+{
+    return !nghttp2_session_want_read(session->ng) && nghttp2_session_want_write(session->ng);
 }
 
 /* Frames that are not streams' bytes: answers to what a side says, requests that wait for their
@@ -89,8 +97,10 @@ bool http2_wants(const struct http2 *http2, enum http2_side from)
     for (enum http2_side side = 0; side < HTTP2_SIDES; side++)
         if (nghttp2_session_get_outbound_queue_size(http2->sessions[side].ng) > QUEUE_MAX)
             return false;
+    if (from == HTTP2_UPSTREAM)
+        return !is_deaf_for_now(&http2->sessions[from]);
     /* before it was greeted it does not know how many streams there may be */
-    return from == HTTP2_UPSTREAM || http2->greeting ||
+    return http2->greeting ||
            nghttp2_session_get_outbound_queue_size(http2->sessions[HTTP2_POD].ng) < GREETING_ACKS;
 }
 

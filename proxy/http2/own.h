@@ -93,6 +93,7 @@ struct session {
     bool met;               /* its first SETTINGS came */
     const char *fault;      /* the latest that nghttp2 found */
     bool ended;             /* its bytes are at their end */
+    bool deaf;              /* behind a GOAWAY: no stream may begin here any more */
     bool broken;            /* nghttp2 has given up: it may not be called */
     uint8_t last_words[26]; /* then: a GOAWAY frame, behind SETTINGS if need be, */
     size_t last_words_len;  /* until it was pulled */

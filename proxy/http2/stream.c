@@ -269,6 +269,15 @@ static void reset_pod(struct session *pod, int32_t id)
     nghttp2_submit_rst_stream(pod->ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
 }
 
+/* The pod has said GOAWAY while nothing was open, or upstream has: that leg is over, or its bytes
+ * were dropped, without which nothing makes sense that comes later. */
+static bool is_left(struct session *upstream)
+{
+    upstream->deaf = upstream->deaf || (!nghttp2_session_want_read(upstream->ng) &&
+                                        !nghttp2_session_want_write(upstream->ng));
+    return upstream->deaf;
+}
+
 void stream_request(struct session *pod, const nghttp2_frame *frame)
 {
     struct http2 *http2 = pod->http2;
@@ -290,7 +299,7 @@ void stream_request(struct session *pod, const nghttp2_frame *frame)
         session_spend(pod, FLOOD_RESET); /* each is told at length */
         return;
     }
-    stream = stream_new(pod, id);
+    stream = is_left(session_of(http2, HTTP2_UPSTREAM)) ? NULL : stream_new(pod, id);
     if (!stream) {
         reset_pod(pod, id);
         return;

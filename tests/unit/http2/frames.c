@@ -196,6 +196,61 @@ static void the_pods_goaway_goes_behind_its_requests(void **state)
     peers_free(peers);
 }
 
+/* nghttp2 drops what comes while nothing is open behind a GOAWAY: no request may depend on it. */
+static void behind_a_goaway_with_nothing_open_no_request_goes(void **state)
+{
+    static const bool says[] = {false, true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+        struct peers *peers = peers_new(NULL, 0);
+        nghttp2_session *server = peers->peer[HTTP2_UPSTREAM].ng;
+        int32_t id;
+
+        ask(peers, "/denied", false, true); /* is open on the pod's leg alone */
+        feed(peers, HTTP2_POD);
+        nghttp2_submit_goaway(peers->peer[HTTP2_POD].ng, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
+        feed(peers, HTTP2_POD);
+        pull(peers, HTTP2_UPSTREAM);
+        if (says[i]) {
+            nghttp2_submit_ping(server, 0, NULL);
+            assert_true(http2_wants(peers->http2, HTTP2_UPSTREAM)); /* its end is to be seen */
+            feed(peers, HTTP2_UPSTREAM);
+        }
+        id = ask(peers, "/", false, false);
+        pump(peers);
+        assert_null(http2_fault(peers->http2));
+        assert_int_equal(pod_heard(peers, id)->closed_code, NGHTTP2_REFUSED_STREAM);
+        assert_false(upstream_heard(peers, 1)->asked);
+        peers_free(peers);
+    }
+}
+
+/* ... but waits until a request is open that was there before. */
+static void what_comes_before_a_request_is_written_waits(void **state)
+{
+    struct peers *peers = peers_new(NULL, 0);
+    nghttp2_session *server = peers->peer[HTTP2_UPSTREAM].ng;
+    int32_t first = ask(peers, "/", false, false);
+
+    (void)state;
+    pump(peers);
+    nghttp2_submit_goaway(peers->peer[HTTP2_POD].ng, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    pump(peers);
+    ask(peers, "/", false, false);
+    feed(peers, HTTP2_POD);
+    answer(peers, first, "200", false);
+    feed(peers, HTTP2_UPSTREAM);
+    nghttp2_submit_ping(server, 0, NULL);
+    assert_false(http2_wants(peers->http2, HTTP2_UPSTREAM));
+    pull(peers, HTTP2_UPSTREAM);
+    assert_true(http2_wants(peers->http2, HTTP2_UPSTREAM));
+    pump(peers);
+    assert_int_equal(peers->peer[HTTP2_POD].pings, 1);
+    assert_null(http2_fault(peers->http2));
+    peers_free(peers);
+}
+
 /* ---- heads past the limits ---- */
 
 /* nghttp2 refuses to send it if it is too large by itself. */
@@ -379,6 +434,8 @@ int main(void)
         cmocka_unit_test(pings_that_nobody_answers_are_few),
         cmocka_unit_test(goaway_has_the_pods_numbers),
         cmocka_unit_test(the_pods_goaway_goes_behind_its_requests),
+        cmocka_unit_test(behind_a_goaway_with_nothing_open_no_request_goes),
+        cmocka_unit_test(what_comes_before_a_request_is_written_waits),
         cmocka_unit_test(a_request_past_the_limit_is_answered_431),
         cmocka_unit_test(an_answer_past_the_limit_becomes_502),
         cmocka_unit_test(floods_end_the_connection),
