@@ -101,17 +101,23 @@ struct abi_prefix {
     __u32 rules;
     __u8 ip[16];
 };
-/* policy_names: the same for what was resolved; holds for so long (monotonic clock). */
+/* policy_names: the same for what was resolved: the first class that holds then, in the order in
+ * which their times are over (monotonic clock). "Then" is now, for who connects; and when it was
+ * connected, for what is asked over a connection: it goes on with the names that held, or came
+ * since. */
 struct abi_resolved {
     __u64 pod;
     __u32 rules;
     __u32 pad;
     __u8 ip[16];
 };
+enum { ABI_CLASSES = 4 };
 struct abi_class {
-    __u32 class;
-    __u32 then; /* its class afterwards, when one of several names is over */
-    __u64 until_ns, then_until_ns;
+    struct {
+        __u64 until_ns; /* 0: there is no further one */
+        __u32 class;
+        __u32 pad;
+    } by[ABI_CLASSES];
 };
 
 /* policy_spoken: which names those were: what an agent writes down for the next one, should it be

@@ -28,6 +28,7 @@ static __always_inline struct speech *adopt(struct bpf_sock *sk)
     speech->origin.netns_cookie = noted->netns_cookie;
     speech->origin.pid = noted->pid;
     speech->origin.start_ns = noted->start_ns;
+    speech->origin.time_ns = noted->time_ns + bpf_ktime_get_ns() - bpf_ktime_get_boot_ns();
     speech->origin.port = noted->dst_port;
     __builtin_memcpy(speech->origin.ip, noted->dst, sizeof(noted->dst));
     speech->sides[ABI_TX].next = BPF_CORE_READ(tcp, write_seq);

@@ -31,7 +31,7 @@ __weak __noinline __u32 judge(__u32 id, const struct abi_origin *origin, __u32 p
     struct abi_where where = {};
     const __u32 *verdict;
 
-    if (!origin || !find_where(id, origin, protocol, &where))
+    if (!origin || !find_where(id, origin, protocol, bpf_ktime_get_ns(), &where))
         return ABI_VERDICT_AGENT;
     verdict = bpf_map_lookup_elem(&policy_ports, &where);
     if (!verdict)

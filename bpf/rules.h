@@ -31,9 +31,9 @@ static __always_inline long who_is(__u32 id, const struct abi_rules *rules,
     return who ? *who & 0xffff : -1;
 }
 
-/* What class of destination it is; negative: nobody knows. */
+/* What class of destination it is, by the names that hold at this time; negative: nobody knows. */
 static __always_inline __s64 class_of(__u32 id, const struct abi_rules *rules,
-                                      const struct abi_origin *origin)
+                                      const struct abi_origin *origin, __u64 at_ns)
 {
     struct abi_resolved name = {.pod = origin->pod, .rules = id};
     struct abi_prefix prefix = {.bits = 32 + 128, .rules = id};
@@ -43,22 +43,19 @@ static __always_inline __s64 class_of(__u32 id, const struct abi_rules *rules,
     __builtin_memcpy(name.ip, origin->ip, sizeof(name.ip));
     __builtin_memcpy(prefix.ip, origin->ip, sizeof(prefix.ip));
     if (rules->flags & ABI_RULES_NAMES) {
-        __u64 now = bpf_ktime_get_ns();
-
         resolved = bpf_map_lookup_elem(&policy_names, &name);
-        if (resolved && now < resolved->until_ns)
-            return resolved->class;
-        if (resolved && now < resolved->then_until_ns)
-            return resolved->then;
+        for (int i = 0; resolved && i < ABI_CLASSES; i++)
+            if (at_ns < resolved->by[i].until_ns)
+                return resolved->by[i].class;
     }
     class = bpf_map_lookup_elem(&policy_nets, &prefix);
     return class ? *class : -1;
 }
 
-/* False: it was not written down, the agent decides. For the verifier a function of its own, as
- * find_place() is. */
+/* at_ns: by which names; see policy_names. False: it was not written down, the agent decides. For
+ * the verifier a function of its own, as find_place() is. */
 __weak __noinline bool find_where(__u32 id, const struct abi_origin *origin, __u32 protocol,
-                                  struct abi_where *out)
+                                  __u64 at_ns, struct abi_where *out)
 {
     const struct abi_rules *rules = bpf_map_lookup_elem(&policy_rules, &id);
     struct abi_where where = {.bits = ABI_WHERE_BITS + 16, .rules = id, .protocol = protocol};
@@ -69,7 +66,7 @@ __weak __noinline bool find_where(__u32 id, const struct abi_origin *origin, __u
         return false;
     who = who_is(id, rules, origin);
     if (protocol != ABI_ANY_PROTOCOL)
-        class = class_of(id, rules, origin);
+        class = class_of(id, rules, origin, at_ns);
     if (who < 0 || class < 0)
         return false;
     where.who = who;
@@ -104,7 +101,7 @@ static __always_inline bool is_to_be_heard(const struct abi_origin *origin)
 
     if (!pod || !pod->rules)
         return false;
-    if (!find_where(pod->rules, origin, IPPROTO_TCP, &where))
+    if (!find_where(pod->rules, origin, IPPROTO_TCP, origin->time_ns, &where))
         return true;
     spelling = bpf_map_lookup_elem(&spells, &where);
     return spelling && spelling->flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);

@@ -42,7 +42,7 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
     __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
     if (!rules || !speech->asks) /* requests of others are not the pod's */
         return 0;
-    if (!find_where(rules, &speech->origin, IPPROTO_TCP, &where)) {
+    if (!find_where(rules, &speech->origin, IPPROTO_TCP, speech->origin.time_ns, &where)) {
         speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
         return 0;
     }
@@ -74,7 +74,8 @@ static __always_inline bool spelling_is_fresh(struct speech *speech, __u32 direc
     return true;
 }
 
-/* Which rules that want a name fit the one that was said, for its address was the answer for it. */
+/* Which rules that want a name fit the one that was said, for its address was the answer for it,
+ * when it was connected to or since. */
 static __always_inline __u64 spoken_fits(const struct speech *speech, __u64 name)
 {
     struct abi_spoken_key key = {.pod = speech->origin.pod, .name = name};
@@ -82,7 +83,7 @@ static __always_inline __u64 spoken_fits(const struct speech *speech, __u64 name
 
     __builtin_memcpy(key.ip, speech->origin.ip, sizeof(key.ip));
     spoken = bpf_map_lookup_elem(&policy_spoken, &key);
-    if (!spoken || bpf_ktime_get_ns() >= spoken->until_ns)
+    if (!spoken || speech->origin.time_ns >= spoken->until_ns)
         return 0;
     for (int i = 0; i < ABI_SPOKEN_RULES; i++)
         if (spoken->by[i].rules == speech->rules)

@@ -173,8 +173,18 @@ static bool prolong(struct binding *binding, uint64_t until_ns, bool trusted)
     return longer;
 }
 
+/* One whose time is over makes way first. */
+static struct binding *oldest_here(const struct place *place, uint64_t now_ns)
+{
+    struct binding *binding = place->oldest;
+
+    while (binding && binding->until_ns > now_ns)
+        binding = binding->newer_here;
+    return binding ? binding : place->oldest;
+}
+
 static bool add(struct names *names, uint64_t pod_id, const char *name, const struct addr *address,
-                uint64_t until_ns, bool trusted)
+                uint64_t until_ns, bool trusted, uint64_t now_ns)
 {
     struct resolved *pod = names_find_pod(names, pod_id, true);
     struct place *place = pod ? names_find_place(pod, address, true) : NULL;
@@ -189,7 +199,7 @@ static bool add(struct names *names, uint64_t pod_id, const char *name, const st
         longer = prolong(binding, until_ns, trusted);
         link_newest(pod, binding);
         if (place->len > NAMES_OF_ADDRESS_MAX)
-            drop(pod, place->oldest);
+            drop(pod, oldest_here(place, now_ns));
         while (pod->len > NAMES_OF_POD_MAX || pod->bytes > NAMES_BYTES_OF_POD)
             drop(pod, pod->oldest);
     } else if (place && !place->len) {
@@ -206,10 +216,24 @@ void names_add(struct names *names, uint64_t pod, const char *name, const struct
     bool longer;
 
     pthread_mutex_lock(&names->lock);
-    longer = add(names, pod, name, address, until_ns, trusted);
+    longer = add(names, pod, name, address, until_ns, trusted, now_ns);
     pthread_mutex_unlock(&names->lock);
     if (longer)
         names_tell_one(names, pod, name, address, until_ns);
+}
+
+void names_keep(struct names *names, uint64_t pod, const char *name, const struct addr *address,
+                uint64_t until_ns, uint64_t trusted_until_ns)
+{
+    bool longer = false;
+
+    pthread_mutex_lock(&names->lock);
+    add(names, pod, name, address, until_ns, false, 0);
+    if (trusted_until_ns)
+        longer = add(names, pod, name, address, trusted_until_ns, true, 0);
+    pthread_mutex_unlock(&names->lock);
+    if (longer)
+        names_tell_one(names, pod, name, address, trusted_until_ns);
 }
 
 void names_find(struct names *names, uint64_t pod_id, const struct addr *address, uint64_t now_ns,
@@ -217,19 +241,16 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
 {
     struct resolved *pod;
     struct place *place;
-    struct binding *binding, *older;
     size_t bytes = 0;
 
     *out = (struct names_found){0};
     pthread_mutex_lock(&names->lock);
     pod = names_find_pod(names, pod_id, false);
     place = pod ? names_find_place(pod, address, false) : NULL;
-    for (binding = place ? place->newest : NULL; binding; binding = older) {
-        older = binding->older_here;
-        if (now_ns >= binding->until_ns)
-            drop(pod, binding);
-        else if (out->len < NAMES_TOLD_MAX &&
-                 (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES)) {
+    for (const struct binding *binding = place ? place->newest : NULL; binding;
+         binding = binding->older_here) {
+        if (now_ns < binding->until_ns && out->len < NAMES_TOLD_MAX &&
+            (!out->len || bytes + binding->len <= NAMES_TOLD_BYTES)) {
             out->text[out->len] = strdup(binding->name);
             out->incomplete |= !out->text[out->len];
             bytes += binding->len;
@@ -241,15 +262,10 @@ void names_find(struct names *names, uint64_t pod_id, const struct addr *address
 
 struct visit {
     void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                  uint32_t seconds, uint32_t trusted);
+                  uint64_t until_ns, uint64_t trusted_until_ns);
     void *arg;
     uint64_t now_ns;
 };
-
-static uint32_t seconds_left(uint64_t until_ns, uint64_t now_ns)
-{
-    return until_ns > now_ns ? (uint32_t)((until_ns - now_ns) / 1000000000u) : 0;
-}
 
 static void visit_pod(const void *node, VISIT when, void *closure)
 {
@@ -264,15 +280,14 @@ static void visit_pod(const void *node, VISIT when, void *closure)
         if (binding->until_ns <= visit->now_ns)
             continue;
         memcpy(address.ip, binding->place->ip, sizeof(address.ip));
-        visit->visit(visit->arg, pod->pod, binding->name, &address,
-                     seconds_left(binding->until_ns, visit->now_ns),
-                     seconds_left(binding->trusted_until_ns, visit->now_ns));
+        visit->visit(visit->arg, pod->pod, binding->name, &address, binding->until_ns,
+                     binding->trusted_until_ns);
     }
 }
 
 void names_each(struct names *names, uint64_t now_ns,
                 void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                              uint32_t seconds, uint32_t trusted),
+                              uint64_t until_ns, uint64_t trusted_until_ns),
                 void *arg)
 {
     struct visit closure = {visit, arg, now_ns};

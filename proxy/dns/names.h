@@ -3,6 +3,9 @@
  * Filled by lookups.c before an answer is released to its program, so that a connect which follows
  * finds it; read when a connect is told. Bounded for each pod and address, the oldest goes first.
  *
+ * A name whose time is over stays as long as there is room: a connection that was made before goes
+ * on with it.
+ *
  * A pod can ask whom it likes, and be told what it likes. So a name is trusted, which policies go
  * by, only for as long as a server has said that counts: one of the pod's own, or one that a policy
  * lists; and for ever where the pod's /etc/hosts had it (configured.h).
@@ -62,20 +65,22 @@ bool names_serves(struct names *names, uint64_t pod, const struct addr *server);
  * kept. */
 void names_add(struct names *names, uint64_t pod, const char *name, const struct addr *address,
                uint32_t ttl, bool trusted, uint64_t now_ns);
+/* Likewise, as another agent knew it: until when, and until when it is trusted (0: it is not). */
+void names_keep(struct names *names, uint64_t pod, const char *name, const struct addr *address,
+                uint64_t until_ns, uint64_t trusted_until_ns);
 void names_find(struct names *names, uint64_t pod, const struct addr *address, uint64_t now_ns,
                 struct names_found *out);
-/* The names of this address that are trusted. Out of memory: none. */
+/* The names of this address that are trusted at that time, or came since. Out of memory: none. */
 void names_find_trusted(struct names *names, uint64_t pod, const struct addr *address,
-                        uint64_t now_ns, struct names_trusted *out);
-/* Calls visit(arg, pod, name, address, seconds, trusted) for each that holds for `seconds` more, a
- * pod's in the order in which they were answered last; and is trusted for as long or less. Not
- * those of /etc/hosts. The lock is held meanwhile. */
+                        uint64_t at_ns, struct names_trusted *out);
+/* Calls visit() for each that holds, a pod's in the order in which they were answered last, with
+ * what names_keep() takes. Not those of /etc/hosts. The lock is held meanwhile. */
 void names_each(struct names *names, uint64_t now_ns,
                 void (*visit)(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                              uint32_t seconds, uint32_t trusted),
+                              uint64_t until_ns, uint64_t trusted_until_ns),
                 void *arg);
-/* Tells on_trusted() of all that are trusted for this pod. */
-void names_tell_trusted(struct names *names, uint64_t pod, uint64_t now_ns);
+/* Tells on_trusted() of all that are, or were, trusted for this pod. */
+void names_tell_trusted(struct names *names, uint64_t pod);
 /* The pod is no more. */
 void names_forget(struct names *names, uint64_t pod);
 void names_found_fini(struct names_found *found);

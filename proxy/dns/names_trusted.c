@@ -104,7 +104,7 @@ static void copy(struct copying *copying, const char *name)
 }
 
 static void copy_all(struct copying *copying, struct resolved *pod, const struct addr *address,
-                     uint64_t now_ns)
+                     uint64_t at_ns)
 {
     const struct place *place = names_find_place(pod, address, false);
     const struct configured_host *hosts;
@@ -112,14 +112,14 @@ static void copy_all(struct copying *copying, struct resolved *pod, const struct
 
     copying->len = copying->bytes = 0;
     for (const struct binding *at = place ? place->newest : NULL; at; at = at->older_here)
-        if (now_ns < at->trusted_until_ns)
+        if (at_ns < at->trusted_until_ns)
             copy(copying, at->name);
     for (size_t i = 0; i < hosts_len; i++)
         copy(copying, hosts[i].name);
 }
 
 void names_find_trusted(struct names *names, uint64_t pod_id, const struct addr *address,
-                        uint64_t now_ns, struct names_trusted *out)
+                        uint64_t at_ns, struct names_trusted *out)
 {
     struct copying copying = {0};
     struct resolved *pod;
@@ -128,13 +128,13 @@ void names_find_trusted(struct names *names, uint64_t pod_id, const struct addr 
     pthread_mutex_lock(&names->lock);
     pod = names_find_pod(names, pod_id, false);
     if (pod)
-        copy_all(&copying, pod, address, now_ns);
+        copy_all(&copying, pod, address, at_ns);
     if (copying.len)
         out->memory = malloc(copying.len * sizeof(*copying.list) + copying.bytes);
     if (out->memory) {
         copying.list = out->memory;
         copying.text = (char *)(copying.list + copying.len);
-        copy_all(&copying, pod, address, now_ns);
+        copy_all(&copying, pod, address, at_ns);
         out->names = (struct policy_names){copying.list, copying.len};
     }
     pthread_mutex_unlock(&names->lock);
@@ -154,13 +154,13 @@ struct told {
     char *name;
 };
 
-static size_t collect(const struct resolved *pod, uint64_t now_ns, struct told *out)
+static size_t collect(const struct resolved *pod, struct told *out)
 {
     const struct configured *configured = pod->configured;
     size_t len = 0;
 
     for (const struct binding *at = pod->oldest; at; at = at->newer) {
-        if (at->trusted_until_ns <= now_ns)
+        if (!at->trusted_until_ns)
             continue;
         memcpy(out[len].address.ip, at->place->ip, sizeof(at->place->ip));
         out[len].until_ns = at->trusted_until_ns;
@@ -175,7 +175,7 @@ static size_t collect(const struct resolved *pod, uint64_t now_ns, struct told *
     return len;
 }
 
-void names_tell_trusted(struct names *names, uint64_t pod_id, uint64_t now_ns)
+void names_tell_trusted(struct names *names, uint64_t pod_id)
 {
     struct told *all = NULL;
     struct resolved *pod;
@@ -187,7 +187,7 @@ void names_tell_trusted(struct names *names, uint64_t pod_id, uint64_t now_ns)
         all =
             calloc(pod->len + (pod->configured ? pod->configured->hosts_len : 0) + 1, sizeof(*all));
     if (all)
-        len = collect(pod, now_ns, all);
+        len = collect(pod, all);
     pthread_mutex_unlock(&names->lock);
     for (size_t i = 0; i < len; i++) {
         names_tell_one(names, pod_id, all[i].name, &all[i].address, all[i].until_ns);

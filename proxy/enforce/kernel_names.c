@@ -15,7 +15,10 @@
 #include "proxy/enforce/kernel_tables.h"
 #include "sallyport.skel.h"
 
-enum { NAMES_MAX = 32 }; /* of an address */
+enum {
+    NAMES_MAX = 32, /* of an address */
+    OVER_MAX = 2,   /* classes by names whose time is over, of ABI_CLASSES */
+};
 
 struct name {
     uint64_t until_ns;
@@ -196,23 +199,22 @@ static void write_down(const struct kernel_names *names, const struct place *pla
     kernel_spoken_put(names->bpf, names->key, names->pod, place->ip, &spoken);
 }
 
-/* A name that is there holds for longer; else it takes the place of the one that ends first. */
+/* A name that is there holds for longer; else it takes the place of the one that ends first, where
+ * there is no room: one whose time is over goes on to hold for who connected before. */
 static bool keep_name(struct kernel_names *names, struct place *place, const char *text,
-                      uint64_t until_ns, uint64_t now_ns)
+                      uint64_t until_ns)
 {
     struct name fresh = {.until_ns = until_ns};
     size_t first = 0;
 
-    for (size_t i = place->len; i-- > 0;) {
-        if (strcmp(place->names[i].text, text) == 0) {
-            if (until_ns <= place->names[i].until_ns)
-                return true;
-            place->names[i].until_ns = until_ns;
-            write_down(names, place, &place->names[i]);
+    for (size_t i = 0; i < place->len; i++) {
+        if (strcmp(place->names[i].text, text) != 0)
+            continue;
+        if (until_ns <= place->names[i].until_ns)
             return true;
-        }
-        if (place->names[i].until_ns <= now_ns)
-            drop_name(names, place, i, false);
+        place->names[i].until_ns = until_ns;
+        write_down(names, place, &place->names[i]);
+        return true;
     }
     for (size_t i = 1; i < place->len; i++)
         if (place->names[i].until_ns < place->names[first].until_ns)
@@ -300,20 +302,35 @@ static int next_class(struct kernel_names *names, const struct place *place, siz
     return code;
 }
 
-static int tell(struct kernel_names *names, struct place *place, struct err *err)
+/* The name that the first class is by. */
+static size_t first_name(const struct kernel_names *names, const struct place *place,
+                         uint64_t now_ns)
+{
+    size_t from = 0, over = 0;
+
+    while (from < place->len && place->names[from].until_ns <= now_ns)
+        from++;
+    for (; from > 0; from--)
+        if ((from == place->len || !is_same(names, from - 1, from)) && ++over > OVER_MAX)
+            break;
+    return from;
+}
+
+static int tell(struct kernel_names *names, struct place *place, uint64_t now_ns, struct err *err)
 {
     struct abi_resolved key = key_of(names, place);
     struct abi_class value = {0};
     struct addr address = {0};
-    size_t from = 0;
-    int code;
+    size_t from;
+    int code = 0;
 
     memcpy(address.ip, place->ip, sizeof(address.ip));
     qsort(place->names, place->len, sizeof(*place->names), by_until);
     find_rules(names, place, &address);
-    code = next_class(names, place, &from, &value.class, (uint64_t *)&value.until_ns, err);
-    if (code == 0 && from < place->len)
-        code = next_class(names, place, &from, &value.then, (uint64_t *)&value.then_until_ns, err);
+    from = first_name(names, place, now_ns);
+    for (size_t i = 0; code == 0 && i < ABI_CLASSES && from < place->len; i++)
+        code = next_class(names, place, &from, &value.by[i].class,
+                          (uint64_t *)&value.by[i].until_ns, err);
     if (code < 0)
         return code;
     code = bpf_map_update_elem(bpf_map__fd(names->bpf->maps.policy_names), &key, &value, BPF_ANY);
@@ -330,8 +347,8 @@ void kernel_names_add(struct kernel_names *names, const char *name, const struct
     if (!rules_of(names, name))
         return;
     place = take_place(names, address);
-    if (place && keep_name(names, place, name, until_ns, now_ns))
-        code = tell(names, place, &err);
+    if (place && keep_name(names, place, name, until_ns))
+        code = tell(names, place, now_ns, &err);
     else
         err_set(&err, code, "no memory for another address");
     if (place)

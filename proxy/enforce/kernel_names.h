@@ -15,7 +15,8 @@ int kernel_names_new(struct kernel_names **out, struct sallyport_bpf *bpf, uint6
 /* Erases them from the kernel's map, unless `leave`. */
 void kernel_names_free(struct kernel_names **names, bool leave);
 
-/* Without a closing dot; both times by the monotonic clock. What does not fit stays closed. */
+/* Without a closing dot; both times by the monotonic clock. A name whose time is over holds for who
+ * connected before that, as long as there is room. What does not fit stays closed. */
 void kernel_names_add(struct kernel_names *names, const char *name, const struct addr *address,
                       uint64_t until_ns, uint64_t now_ns);
 /* Writes them down for the next agent, after what was before these has erased the same. */

@@ -229,7 +229,7 @@ void kernel_rules_learn_names(struct kernel_rules *rules, struct names *names)
     rules->names = names;
     if (!names)
         return;
-    kernel_spoken_restore(rules->bpf, names, clock_ns());
+    kernel_spoken_restore(rules->bpf, names);
     names_on_trusted(names, on_trusted, rules);
 }
 
@@ -309,7 +309,7 @@ int kernel_rules_prepare(struct kernel_rules *rules, const struct pod *pod,
     if (code < 0)
         return code;
     if (next && next->table && next->table->names && rules->names)
-        names_tell_trusted(rules->names, pod->cgroup_id, clock_ns());
+        names_tell_trusted(rules->names, pod->cgroup_id);
     *number = next ? next->number : 0;
     return 0;
 }
@@ -368,6 +368,7 @@ void kernel_rules_sweep(struct kernel_rules *rules)
 {
     kernel_tables_sweep(rules->bpf, is_ours, rules);
     kernel_spells_sweep(rules->spells, is_ours, rules);
+    kernel_spoken_sweep(rules->bpf, is_ours, rules);
     kernel_images_sweep(rules->images);
 }
 

@@ -10,8 +10,6 @@
 #include "proxy/dns/names.h"
 #include "sallyport.skel.h"
 
-static const uint64_t second_ns = 1000000000;
-
 static uint64_t hash_of(const char *name, uint64_t key)
 {
     uint64_t hash = key;
@@ -70,7 +68,7 @@ void kernel_spoken_drop(struct sallyport_bpf *bpf, uint64_t key, uint64_t pod, c
 }
 
 static bool restore_one(struct sallyport_bpf *bpf, const struct abi_spoken_key *key,
-                        struct abi_spoken *value, struct names *names, uint64_t now_ns)
+                        struct abi_spoken *value, struct names *names)
 {
     char name[sizeof(value->name) + 1];
     struct addr address = {0};
@@ -79,17 +77,38 @@ static bool restore_one(struct sallyport_bpf *bpf, const struct abi_spoken_key *
     value->name[sizeof(value->name) - 1] = 0;
     if (value->until_ns == UINT64_MAX) /* of the pod's hosts, which are read again */
         return false;
-    if (value->until_ns <= now_ns ||
-        bpf_map_lookup_elem(bpf_map__fd(bpf->maps.pods), &key->pod, &pod) < 0)
+    if (bpf_map_lookup_elem(bpf_map__fd(bpf->maps.pods), &key->pod, &pod) < 0)
         return false;
     memcpy(address.ip, key->ip, sizeof(address.ip));
     snprintf(name, sizeof(name), "%s.", value->name);
-    names_add(names, key->pod, name, &address, (uint32_t)((value->until_ns - now_ns) / second_ns),
-              true, now_ns);
+    names_keep(names, key->pod, name, &address, value->until_ns, value->until_ns);
     return true;
 }
 
-void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names, uint64_t now_ns)
+/* What was not told to these rules, nor to others that are ours. */
+void kernel_spoken_sweep(struct sallyport_bpf *bpf, bool (*is_ours)(void *arg, uint32_t number),
+                         void *arg)
+{
+    struct abi_spoken_key key, next;
+    int fd = bpf_map__fd(bpf->maps.policy_spoken);
+    int code = bpf_map_get_next_key(fd, NULL, &next);
+
+    while (code == 0) {
+        struct abi_spoken value;
+        bool ours = false;
+
+        key = next;
+        code = bpf_map_get_next_key(fd, &key, &next); /* before that key goes */
+        if (bpf_map_lookup_elem(fd, &key, &value) < 0)
+            continue;
+        for (size_t i = 0; i < ABI_SPOKEN_RULES && !ours; i++)
+            ours = value.by[i].rules && is_ours(arg, value.by[i].rules);
+        if (!ours)
+            bpf_map_delete_elem(fd, &key);
+    }
+}
+
+void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names)
 {
     struct abi_spoken_key key, next;
     int fd = bpf_map__fd(bpf->maps.policy_spoken);
@@ -100,8 +119,7 @@ void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names, uint6
 
         key = next;
         code = bpf_map_get_next_key(fd, &key, &next); /* before that key goes */
-        if (bpf_map_lookup_elem(fd, &key, &value) == 0 &&
-            !restore_one(bpf, &key, &value, names, now_ns))
+        if (bpf_map_lookup_elem(fd, &key, &value) == 0 && !restore_one(bpf, &key, &value, names))
             bpf_map_delete_elem(fd, &key);
     }
 }

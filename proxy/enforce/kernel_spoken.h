@@ -23,6 +23,9 @@ void kernel_spoken_put(struct sallyport_bpf *bpf, uint64_t key, uint64_t pod, co
 void kernel_spoken_drop(struct sallyport_bpf *bpf, uint64_t key, uint64_t pod, const uint8_t ip[16],
                         const char *name);
 
-/* What an agent before us wrote down of pods that the kernel knows, as far as it holds; the rest is
- * erased. */
-void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names, uint64_t now_ns);
+/* What an agent before us wrote down of pods that the kernel knows, also if its time is over: so
+ * connections go on that were made before. The rest is erased. */
+void kernel_spoken_restore(struct sallyport_bpf *bpf, struct names *names);
+/* Erases what counts by no rules that are ours. */
+void kernel_spoken_sweep(struct sallyport_bpf *bpf, bool (*is_ours)(void *arg, uint32_t number),
+                         void *arg);

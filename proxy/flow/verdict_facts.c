@@ -5,6 +5,8 @@
 
 enum { DNS_PORT = 53 };
 
+/* Those that held when the program connected, and those that came since: what is open goes on with
+ * them, on either route (bpf/rules.h), also where another agent saw it begin. */
 void known_names(struct flow *flow)
 {
     struct verdicts *verdicts = &flow->verdicts;
@@ -13,7 +15,7 @@ void known_names(struct flow *flow)
     verdicts->named = true;
     if (pod)
         names_find_trusted(flow->worker->parts.names, pod->cgroup_id, &flow->facts.where.dst,
-                           clock_ns(), &verdicts->names);
+                           flow->origin.time_ns, &verdicts->names);
 }
 
 static bool is_name_server(const struct flow *flow)

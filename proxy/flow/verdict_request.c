@@ -23,8 +23,7 @@ static void decide(struct flow *flow, const struct facts_request *request, bool 
     policy_decide_http(flow->verdicts.scope, &known.facts, request, bad, out);
 }
 
-/* The program may have asked for another name of the address since the flow began. What held then
- * goes on to hold, for a connection may live longer than what the DNS said. */
+/* The program may have asked for another name of the address since the flow began. */
 static void decide_by_newer_names(struct flow *flow, const struct facts_request *request, bool *bad,
                                   struct policy_verdict *out)
 {

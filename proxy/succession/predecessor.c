@@ -114,18 +114,16 @@ static void learn_name(const json_t *row, struct names *names)
 {
     const char *name = json_string_value(json_object_get(row, "name"));
     const char *address = json_string_value(json_object_get(row, "address"));
-    json_int_t seconds = json_integer_value(json_object_get(row, "seconds"));
-    json_int_t trusted = json_integer_value(json_object_get(row, "trusted"));
+    json_int_t until_ns = json_integer_value(json_object_get(row, "until_ns"));
+    json_int_t trusted_ns = json_integer_value(json_object_get(row, "trusted_until_ns"));
     uint64_t pod = (uint64_t)json_integer_value(json_object_get(row, "pod"));
     struct addr at = {.ip = {[10] = 0xff, [11] = 0xff}};
 
-    if (!name || !address || seconds < 0 || seconds > UINT32_MAX || trusted > seconds)
+    if (!name || !address || until_ns <= 0 || trusted_ns < 0 || trusted_ns > until_ns)
         return;
     if (inet_pton(AF_INET, address, at.ip + 12) != 1 && inet_pton(AF_INET6, address, at.ip) != 1)
         return;
-    names_add(names, pod, name, &at, (uint32_t)seconds, false, clock_ns());
-    if (trusted > 0)
-        names_add(names, pod, name, &at, (uint32_t)trusted, true, clock_ns());
+    names_keep(names, pod, name, &at, (uint64_t)until_ns, (uint64_t)trusted_ns);
 }
 
 static void learn_process(const json_t *row, struct identity *identity)

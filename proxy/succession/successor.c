@@ -97,13 +97,14 @@ static void flush_much(struct successor *successor)
 
 /* Under a lock that flows want, too: so nothing waits here. */
 static void tell_name(void *arg, uint64_t pod, const char *name, const struct addr *address,
-                      uint32_t seconds, uint32_t trusted)
+                      uint64_t until_ns, uint64_t trusted_until_ns)
 {
     char text[ADDR_TEXT_MAX];
 
-    add_line(arg, json_pack("{s:{s:I, s:s, s:s, s:I, s:I}}", "name", "pod", (json_int_t)pod, "name",
-                            name, "address", addr_format_ip(address, text), "seconds",
-                            (json_int_t)seconds, "trusted", (json_int_t)trusted));
+    add_line(arg,
+             json_pack("{s:{s:I, s:s, s:s, s:I, s:I}}", "name", "pod", (json_int_t)pod, "name",
+                       name, "address", addr_format_ip(address, text), "until_ns",
+                       (json_int_t)until_ns, "trusted_until_ns", (json_int_t)trusted_until_ns));
 }
 
 static void tell_process(void *arg, const struct process *process, bool told)

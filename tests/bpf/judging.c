@@ -163,7 +163,7 @@ static void a_name_opens_its_address_for_as_long_as_it_holds(void **state)
     put_verdict(NEXT_RULES, NAMED, 0, IPPROTO_TCP, 9000, 0);
     judge_pod_by(NEXT_RULES);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct abi_class value = {.class = NAMED, .until_ns = cases[i].until_ns};
+        struct abi_class value = {.by = {{.until_ns = cases[i].until_ns, .class = NAMED}}};
         struct report report;
 
         print_message("  %s\n", cases[i].name);

@@ -3,6 +3,7 @@
     ready                    "ready"
     get URL                  over a connection of its own: "200 LOCAL-ADDRESS", or the error's name
     open NAME URL            the same, and keeps the connection
+    connect NAME URL         keeps a connection, over which nothing was asked yet: "connected"
     again NAME               the same request over that
     unshare                  into a network namespace of its own, without exec
     crowd N URL              the same N times: how many there are of the answers
@@ -51,6 +52,12 @@ def open_(name, url):
     return fetch(*kept[name])
 
 
+def connect_(name, url):
+    kept[name] = connect(url)
+    kept[name][0].connect()
+    return "connected"
+
+
 def crowd(number, url):
     answers = collections.Counter(open_(f"{url} {i}", url) for i in range(int(number)))
     return " ".join(f"{count} x {answer}" for answer, count in answers.items())
@@ -83,6 +90,7 @@ actions = {
     "ready": lambda: "ready",
     "get": get,
     "open": open_,
+    "connect": connect_,
     "crowd": crowd,
     "close": close,
     "drop": drop,

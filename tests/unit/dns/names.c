@@ -132,7 +132,6 @@ static void a_name_lives_as_long_as_its_answer(void **state)
         add(POD, "a.test.", 1, lives[i].ttl, 1000);
         expect(POD, 1, 1000 + lives[i].kept, "a.test.");
         expect(POD, 1, 1000 + lives[i].gone, "");
-        expect(POD, 1, 1000, ""); /* it was let go */
     }
 }
 
@@ -147,7 +146,7 @@ static void a_later_answer_prolongs_and_never_shortens(void **state)
     expect(POD, 1, SECONDS(3000), "a.test.");
 }
 
-static void only_what_is_over_is_let_go(void **state)
+static void only_what_is_over_is_not_found(void **state)
 {
     (void)state;
     add(POD, "long.test.", 1, 600, 0);
@@ -187,6 +186,8 @@ static void many_names_of_one_address_keep_to_the_bound(void **state)
            "n256.test. n255.test. n254.test. n253.test. n252.test. n251.test. n250.test. "
            "n249.test.");
     expect(POD, 1, SECONDS(60), "n1.test."); /* n0 went first, n1 did not */
+    add(POD, "more.test.", 1, 60, SECONDS(60));
+    expect(POD, 1, SECONDS(60), "more.test. n1.test."); /* what was over did */
 }
 
 static void long_names_make_way_earlier(void **state)
@@ -250,17 +251,25 @@ static void threads_share_it(void **state)
     expect(POD, UNSHARED, 0, "last.test.");
 }
 
-static void note(void *arg, uint64_t pod, const char *name, const struct addr *at, uint32_t seconds,
-                 uint32_t trusted)
+static void note(void *arg, uint64_t pod, const char *name, const struct addr *at,
+                 uint64_t until_ns, uint64_t trusted_until_ns)
 {
     char *text = arg;
 
-    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %us %us\n", (int)pod, name,
-             at->ip[15], seconds, trusted);
+    snprintf(text + strlen(text), 256 - strlen(text), "%d %s .%d %ds %ds\n", (int)pod, name,
+             at->ip[15], (int)(until_ns / SECONDS(1)), (int)(trusted_until_ns / SECONDS(1)));
 }
 
-static void all_that_hold_are_visited(void **state)
+static void keep(void *arg, uint64_t pod, const char *name, const struct addr *at,
+                 uint64_t until_ns, uint64_t trusted_until_ns)
 {
+    names_keep(arg, pod, name, at, until_ns, trusted_until_ns);
+}
+
+static void all_that_hold_are_visited_and_kept_elsewhere(void **state)
+{
+    static const char all[] = "7 b.test. .2 120s 110s\n7 a.test. .1 300s 70s\n";
+    CLEANUP(names_free) struct names *others = NULL;
     char text[256] = "";
 
     (void)state;
@@ -271,7 +280,23 @@ static void all_that_hold_are_visited(void **state)
     add_trusted(POD, "b.test.", 2, 110, 0);
     add_trusted(POD, "a.test.", 1, 70, 0);
     names_each(names, SECONDS(100), note, text);
-    assert_string_equal(text, "7 b.test. .2 20s 10s\n7 a.test. .1 200s 0s\n");
+    assert_string_equal(text, all);
+    assert_int_equal(names_new(&others, NULL), 0);
+    names_each(names, SECONDS(100), keep, others);
+    text[0] = 0;
+    names_each(others, SECONDS(100), note, text);
+    assert_string_equal(text, all);
+}
+
+/* A connection that was made before goes on with it. */
+static void what_was_trusted_at_a_time_is_found(void **state)
+{
+    (void)state;
+    add_trusted(POD, "a.test.", 1, 60, 0);
+    add_trusted(POD, "b.test.", 1, 60, SECONDS(100));
+    expect(POD, 1, SECONDS(1000), "");
+    expect_trusted(POD, 1, SECONDS(59), "b.test a.test");
+    expect_trusted(POD, 1, SECONDS(60), "b.test");
 }
 
 static void a_name_is_trusted_as_long_as_a_trusted_answer(void **state)
@@ -365,12 +390,10 @@ static void who_wants_to_know_is_told(void **state)
     assert_string_equal(text, "7 api.test .9 -1\n7 a.test .1 100\n7 a.test .1 101\n"
                               "8 b.test .2 100\n");
     text[0] = 0;
-    names_tell_trusted(names, POD, SECONDS(100));
+    add(POD, "c.test.", 1, 100, SECONDS(1000));
+    names_tell_trusted(names, POD); /* also what is over */
+    names_tell_trusted(names, 9);
     assert_string_equal(text, "7 a.test .1 101\n7 api.test .9 -1\n");
-    text[0] = 0;
-    names_tell_trusted(names, POD, SECONDS(101));
-    names_tell_trusted(names, 9, 0);
-    assert_string_equal(text, "7 api.test .9 -1\n");
 }
 
 int main(void)
@@ -383,11 +406,12 @@ int main(void)
         TEST(what_a_removed_pod_resolved_is_forgotten),
         TEST(a_name_lives_as_long_as_its_answer),
         TEST(a_later_answer_prolongs_and_never_shortens),
-        TEST(only_what_is_over_is_let_go),
+        TEST(only_what_is_over_is_not_found),
         TEST(ten_thousand_names_keep_to_the_bound),
         TEST(many_names_of_one_address_keep_to_the_bound),
         TEST(long_names_make_way_earlier),
-        TEST(all_that_hold_are_visited),
+        TEST(all_that_hold_are_visited_and_kept_elsewhere),
+        TEST(what_was_trusted_at_a_time_is_found),
         TEST(a_name_is_trusted_as_long_as_a_trusted_answer),
         TEST(the_root_has_no_name),
         TEST(hosts_are_trusted_for_ever),

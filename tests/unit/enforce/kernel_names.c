@@ -162,11 +162,25 @@ static struct addr nth_address(unsigned n)
         .ip = {[10] = 0xff, 0xff, 10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n}};
 }
 
-static void add(struct scene *scene, const char *name, unsigned address, uint64_t until_ns)
+static void add_at(struct scene *scene, const char *name, unsigned address, uint64_t until_ns,
+                   uint64_t now_ns)
 {
     struct addr to = nth_address(address);
 
-    kernel_names_add(scene->names, name, &to, until_ns, 1);
+    kernel_names_add(scene->names, name, &to, until_ns, now_ns);
+}
+
+static void add(struct scene *scene, const char *name, unsigned address, uint64_t until_ns)
+{
+    add_at(scene, name, address, until_ns, 1);
+}
+
+static void assert_untils(uint64_t first, uint64_t second, uint64_t third, uint64_t fourth)
+{
+    const uint64_t want[ABI_CLASSES] = {first, second, third, fourth};
+
+    for (size_t i = 0; i < ABI_CLASSES; i++)
+        assert_int_equal(told.class.by[i].until_ns, want[i]);
 }
 
 static void assert_key(const struct abi_resolved *key, unsigned address)
@@ -193,20 +207,42 @@ static void a_class_lasts_as_long_as_its_names(void **state)
     assert_int_equal(tells, 0);
     add(&scene, "b.example", 1, 30);
     assert_key(&told.key, 1);
-    assert_int_equal(told.class.until_ns, 30);
-    assert_int_equal(told.class.then_until_ns, 0);
+    assert_untils(30, 0, 0, 0);
     add(&scene, "x.a.example", 1, 10);
     add(&scene, "y.a.example", 1, 20);
-    both = told.class.class;
-    assert_int_equal(told.class.until_ns, 20);
-    assert_int_equal(told.class.then_until_ns, 30);
-    assert_int_not_equal(told.class.then, both);
+    both = told.class.by[0].class;
+    assert_untils(20, 30, 0, 0);
+    assert_int_not_equal(told.class.by[1].class, both);
     add(&scene, "x.a.example", 1, 40);
-    assert_int_equal(told.class.class, both);
-    assert_int_equal(told.class.until_ns, 30);
-    assert_int_equal(told.class.then_until_ns, 40);
+    assert_int_equal(told.class.by[0].class, both);
+    assert_untils(30, 40, 0, 0);
     add(&scene, "x.a.example", 1, 5); /* it holds for longer already */
-    assert_int_equal(told.class.then_until_ns, 40);
+    assert_untils(30, 40, 0, 0);
+}
+
+/* For who connected before: of those that are over the last two, and always those that hold. */
+static void names_that_are_over_stay(void **state)
+{
+    CLEANUP(scene_fini) struct scene scene = {0};
+    char name[64];
+
+    (void)state;
+    begin(&scene,
+          "  - {toFQDNs: [{matchName: n1.example}], toPorts: [{ports: [{port: \"1\"}]}]}\n"
+          "  - {toFQDNs: [{matchName: n2.example}], toPorts: [{ports: [{port: \"2\"}]}]}\n"
+          "  - {toFQDNs: [{matchName: n3.example}], toPorts: [{ports: [{port: \"3\"}]}]}\n"
+          "  - {toFQDNs: [{matchPattern: '*.example'}], toPorts: [{ports: [{port: \"9\"}]}]}\n");
+    for (unsigned i = 1; i <= 5; i++) {
+        snprintf(name, sizeof(name), "n%u.example", i);
+        add(&scene, name, 1, 10 * i);
+    }
+    assert_untils(10, 20, 30, 50); /* the last two are of one class */
+    add_at(&scene, "n6.example", 1, 60, 25);
+    assert_untils(10, 20, 30, 60);
+    add_at(&scene, "n7.example", 1, 70, 35);
+    assert_untils(20, 30, 70, 0);
+    add_at(&scene, "n7.example", 1, 80, 75);
+    assert_untils(20, 30, 80, 0);
 }
 
 static void the_oldest_makes_way(void **state)
@@ -255,12 +291,12 @@ static void rules_and_names_are_not_multiplied(void **state)
         snprintf(name, sizeof(name), "www.z%u.example", i);
         add(&scene, name, 1, 100 + i);
         assert_int_equal(tells, i + 1);
-        assert_true(classes <= 4);
+        assert_true(classes <= 2 * ABI_CLASSES);
         assert_true(matches <= 2 * (i + 2));
     }
     matches = classes = 0;
     add(&scene, "www.z0.example", 1, 200); /* all are there */
-    assert_true(classes <= 4);
+    assert_true(classes <= 2 * ABI_CLASSES);
     assert_true(matches <= 2 * (NAMES_OF_ADDRESS + 1));
 }
 
@@ -268,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_class_lasts_as_long_as_its_names),
+        cmocka_unit_test(names_that_are_over_stay),
         cmocka_unit_test(the_oldest_makes_way),
         cmocka_unit_test(rules_and_names_are_not_multiplied),
     };
