@@ -157,6 +157,7 @@ static void tell_programs(const struct sockets *sockets, const struct tracked *e
                           .route = entry->route,
                           .visibility = entry->visibility,
                           .undecided = entry->undecided,
+                          .tls = entry->tls_spoken,
                           .tls_version = entry->tls_version,
                           .tls_cipher = entry->tls_cipher,
                       });

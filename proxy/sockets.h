@@ -70,7 +70,8 @@ struct sockets_flow {
     enum visibility visibility;
     enum opaque opaque;
     uint64_t tx, rx; /* as our side of the connection counted what the program wrote and read */
-    uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
+    bool tls;        /* the program speaks TLS, whoever ends it */
+    uint16_t tls_version;   /* ... as was seen to be agreed on; 0: it was not */
     const char *tls_cipher; /* ... IANA's name, static; NULL */
     const char *refused;    /* how the program refused our certificate: one word, static; or NULL */
     bool goes_on;           /* on the kernel route, where the next agent listens */

@@ -86,6 +86,7 @@ static void apply(struct sockets *sockets, const struct sockets_flow *flow)
         entry->opaque = flow->opaque;
     }
     entry->refused = flow->refused;
+    entry->tls_spoken = flow->tls;
     entry->tls_version = flow->tls_version;
     entry->tls_cipher = flow->tls_cipher;
     if (flow->error[0])

@@ -28,8 +28,9 @@ struct tracked {
     uint64_t tx, rx;
     uint16_t failure; /* the errno that the program's socket ended with, or 0 */
     char *error;
-    const char *refused;  /* how the program refused our certificate: static, or NULL */
-    uint16_t tls_version; /* as in struct sockets_flow */
+    const char *refused; /* how the program refused our certificate: static, or NULL */
+    bool tls_spoken;     /* as in struct sockets_flow, likewise what follows */
+    uint16_t tls_version;
     const char *tls_cipher;
     bool incomplete;   /* there was no memory for an error */
     uint64_t waits_ns; /* boot clock: since when a released one waits for its flow alone */

@@ -49,6 +49,24 @@ static const char *why(const struct flow *flow, struct flow_event *event)
     return flow->why.text[0] ? flow_event_text(event, span_of_text(flow->why.text)) : NULL;
 }
 
+/* What the program's TLS is, as far as it was seen. */
+static void note_tls(const struct flow *flow, struct sockets_flow *done)
+{
+    const SSL_CIPHER *cipher = flow->pod.ssl ? SSL_get_current_cipher(flow->pod.ssl) : NULL;
+
+    if (flow->stream) {
+        done->tls = kernel_stream_agreed(flow->stream, &done->tls_version, &done->tls_cipher);
+        return;
+    }
+    done->tls = flow->version_max != 0;
+    if (cipher) {
+        done->tls_version = (uint16_t)SSL_version(flow->pod.ssl);
+        done->tls_cipher = SSL_CIPHER_standard_name(cipher);
+    } else if (flow->version_max < TLS1_2_VERSION) {
+        done->tls_version = flow->version_max; /* or less: what is passed on says no more */
+    }
+}
+
 void report_done(struct flow *flow)
 {
     struct sockets_flow *done = flow->done;
@@ -68,10 +86,7 @@ void report_done(struct flow *flow)
     if (!done->tx && !done->rx) /* nothing passed, so nothing passed unread */
         done->visibility = VISIBILITY_UNKNOWN;
 
-    if (flow->pod.ssl && SSL_get_current_cipher(flow->pod.ssl)) {
-        done->tls_version = (uint16_t)SSL_version(flow->pod.ssl);
-        done->tls_cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(flow->pod.ssl));
-    }
+    note_tls(flow, done);
     done->refused = flow->refused;
     snprintf(done->error, sizeof(done->error), "%s", flow->why.text);
     sockets_flow_done(flow->worker->parts.sockets, &flow->done);

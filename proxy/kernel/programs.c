@@ -227,8 +227,8 @@ void programs_on_close(struct programs *programs, const struct programs_closed *
 
     if (!known)
         return;
+    known->tls = known->tls || closed->tls;
     if (closed->tls_version) {
-        known->tls = true;
         known->facts.version = closed->tls_version;
         known->facts.cipher = closed->tls_cipher;
     }

@@ -49,9 +49,10 @@ struct programs_closed { /* a connection that has ended; all borrowed */
     } names; /* that dst was resolved from */
     enum route route;
     enum visibility visibility;
-    bool undecided;         /* programs_on_undecided() was told of it */
-    uint16_t tls_version;   /* with the program, where we ended its TLS; 0: we did not */
-    const char *tls_cipher; /* ... IANA's name, static; NULL */
+    bool undecided;       /* programs_on_undecided() was told of it */
+    bool tls;             /* as in struct sockets_flow */
+    uint16_t tls_version; /* likewise */
+    const char *tls_cipher;
 };
 void programs_on_close(struct programs *programs, const struct programs_closed *closed);
 

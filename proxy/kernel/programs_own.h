@@ -21,7 +21,7 @@ struct known {
     struct program_facts facts;
     struct known_image images[PROGRAM_IMAGES_MAX]; /* that were seen to hand over keys */
     size_t images_len;
-    bool tls; /* it spoke TLS, too, that we ended */
+    bool tls; /* it spoke TLS, whoever ended it */
     bool http2;
     uint64_t met_ns;
     struct known *next, **link;

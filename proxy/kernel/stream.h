@@ -67,6 +67,8 @@ void kernel_stream_leave(const struct flow *flow, struct stream_state *out);
 void kernel_stream_resume(struct flow *flow, const struct stream_state *from);
 /* What was seen of its handshake, into a process_tls. */
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event);
+/* Whether TLS is spoken, and what was seen to be agreed on: 0 and NULL where that was not. */
+bool kernel_stream_agreed(const struct stream *stream, uint16_t *version, const char **cipher);
 /* What is spoken, for `sessions`. */
 void kernel_stream_describe_row(const struct stream *stream, struct flow_row *row);
 /* What is left is told; of a flow of another route: nothing. */

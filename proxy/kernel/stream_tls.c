@@ -284,6 +284,19 @@ void kernel_stream_describe_row(const struct stream *stream, struct flow_row *ro
         strcpy(row->alpn, tls ? "h2" : "h2c");
 }
 
+bool kernel_stream_agreed(const struct stream *stream, uint16_t *version, const char **cipher)
+{
+    const struct stream_tls *tls = stream->tls;
+
+    *version = 0;
+    *cipher = NULL;
+    if (!tls || !tls->begun)
+        return false;
+    *version = tls->version;
+    *cipher = tls->cipher_name;
+    return true;
+}
+
 void kernel_stream_describe_tls(const struct stream *stream, struct flow_event *event)
 {
     const struct stream_tls *tls = stream->tls;

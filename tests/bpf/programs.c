@@ -96,6 +96,7 @@ static void close_as(const struct process *of, enum route route, enum visibility
         .dst = &dst,
         .route = route,
         .visibility = visibility,
+        .tls = route == ROUTE_PROXY,
         .tls_version = route == ROUTE_PROXY ? 0x0304 : 0,
     };
 

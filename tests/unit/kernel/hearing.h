@@ -148,6 +148,9 @@ void __wrap_sockets_flow_done(struct sockets *sockets, struct sockets_flow **flo
     heard_add("", "closed");
     heard_add(" ", visibility_name((*flow)->visibility));
     heard_add("/", (*flow)->visibility == VISIBILITY_OPAQUE ? opaque_name((*flow)->opaque) : NULL);
+    if ((*flow)->tls)
+        heard_add(" by ", (*flow)->tls_cipher ? (*flow)->tls_cipher : "TLS");
+    heard_number(" ", (*flow)->tls_version);
     heard_add(" error: ", (*flow)->error);
     heard_add("", "\n");
     heard_tx = (*flow)->tx;

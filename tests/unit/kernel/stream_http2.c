@@ -388,9 +388,13 @@ static void shake_hands(int version, const char *name, enum anew anew)
     made_free(&made);
 }
 
-#define OWN_12 "tls a.example TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
-#define OWN_13 "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384"
-#define OPAQUE " opaque/own tls\nclosed opaque/own tls\n"
+#define OWN_12    "tls a.example TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+#define OWN_13    "tls a.example TLS1.3 TLS_AES_256_GCM_SHA384"
+#define BY_12     " by TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 771\n"
+#define BY_13     " by TLS_AES_256_GCM_SHA384 772\n"
+#define OPAQUE    " opaque/own tls\nclosed opaque/own tls"
+#define OPAQUE_12 OPAQUE BY_12
+#define OPAQUE_13 OPAQUE BY_13
 
 static const struct hands {
     const char *name;
@@ -400,25 +404,25 @@ static const struct hands {
     bool both, unread; /* keys; no plain text comes of them */
     const char *want;
 } hands[] = {
-    {"TLS 1.3, by the program itself", TLS1_3_VERSION, ANEW, 0, false, false, OWN_13 OPAQUE},
+    {"TLS 1.3, by the program itself", TLS1_3_VERSION, ANEW, 0, false, false, OWN_13 OPAQUE_13},
     {"TLS 1.2, by the program itself", TLS1_2_VERSION, ANEW, 0, false, false,
-     OWN_12 " CN=a.example" OPAQUE},
+     OWN_12 " CN=a.example" OPAQUE_12},
     {"... resumed by a ticket", TLS1_2_VERSION, BY_TICKET, 0, false, false,
-     OWN_12 " resumed" OPAQUE},
-    {"... resumed by its id", TLS1_2_VERSION, BY_ID, 0, false, false, OWN_12 " resumed" OPAQUE},
-    {"TLS 1.3, resumed", TLS1_3_VERSION, BY_TICKET, 0, false, false, OWN_13 " resumed" OPAQUE},
+     OWN_12 " resumed" OPAQUE_12},
+    {"... resumed by its id", TLS1_2_VERSION, BY_ID, 0, false, false, OWN_12 " resumed" OPAQUE_12},
+    {"TLS 1.3, resumed", TLS1_3_VERSION, BY_TICKET, 0, false, false, OWN_13 " resumed" OPAQUE_13},
     {"TLS 1.3, asked for another hello", TLS1_3_VERSION, ASKED_AGAIN, 0, false, false,
-     OWN_13 OPAQUE},
+     OWN_13 OPAQUE_13},
     {"... resumed", TLS1_3_VERSION, BY_TICKET_ASKED_AGAIN, 0, false, false,
-     OWN_13 " resumed" OPAQUE},
+     OWN_13 " resumed" OPAQUE_13},
     {"TLS 1.3, and keys for what is sent", TLS1_3_VERSION, ANEW, 0x0304, false, false,
-     OWN_13 " ktls\nGET a.example /a #1 ktls\nclosed ktls\n"},
+     OWN_13 " ktls\nGET a.example /a #1 ktls\nclosed ktls" BY_13},
     {"TLS 1.2, and keys for both", TLS1_2_VERSION, ANEW, 0x0303, true, false,
-     OWN_12 " CN=a.example ktls\nGET a.example /a #1 200 ktls\nclosed ktls\n"},
+     OWN_12 " CN=a.example ktls\nGET a.example /a #1 200 ktls\nclosed ktls" BY_12},
     {"... resumed", TLS1_2_VERSION, BY_TICKET, 0x0303, true, false,
-     OWN_12 " resumed ktls\nGET a.example /a #1 200 ktls\nclosed ktls\n"},
+     OWN_12 " resumed ktls\nGET a.example /a #1 200 ktls\nclosed ktls" BY_12},
     {"TLS 1.3, and keys by which nothing is read", TLS1_3_VERSION, ANEW, 0x0304, true, true,
-     OWN_13 OPAQUE},
+     OWN_13 OPAQUE_13},
 };
 
 static void handshakes_are_told(void **state)
@@ -466,7 +470,7 @@ static void a_server_is_told_once(void **state)
     hears(&(struct piece){ABI_RX, BYTES("\x17\3\3\0\4data"), .flags = ABI_SAID_RECORDS});
     hears(&(struct piece){ABI_TX, BYTES(fine), .flags = ABI_SAID_KTLS});
     hearing_closes();
-    assert_string_equal(heard, OWN_13 " ktls\n? a.example 200 ktls\nclosed ktls\n");
+    assert_string_equal(heard, OWN_13 " ktls\n? a.example 200 ktls\nclosed ktls" BY_13);
 }
 
 int main(void)
