@@ -159,6 +159,7 @@ static void kernel_stats(const struct agent *agent, struct agent_kernel_stats *s
 
     if (agent->backend) {
         stats->backend = backend_name(agent->backend);
+        stats->backend_words = backend_words(agent->backend);
         stats->backend_why = backend_why(agent->backend);
         stats->unheard = backend_unheard(agent->backend);
     }

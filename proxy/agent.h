@@ -103,9 +103,10 @@ struct policy_view *agent_view(struct agent *agent, const char *space, const cha
 /* How many pods this one selects. */
 size_t agent_count_pods(const struct agent *agent, const struct policy *policy);
 
-struct agent_kernel_stats {            /* the kernel route */
-    const char *backend, *backend_why; /* kernel/backend.h; NULL: --listen, which has none */
-    size_t open;                       /* connections read there now */
+struct agent_kernel_stats { /* the kernel route */
+    /* kernel/backend.h; NULL: --listen, which has none */
+    const char *backend, *backend_words, *backend_why;
+    size_t open; /* connections read there now */
     uint64_t opened, bytes, lost, refused, unheard;
     size_t programs, bypassing; /* that let the kernel encrypt; ... and bypass the proxy by that */
 };

@@ -16,6 +16,7 @@ static void tell_kernel(json_t *answer, const struct agent_kernel_stats *stats)
     json_t *kernel = json_object();
 
     status_add_text(kernel, "back_end", stats->backend);
+    status_add_text(kernel, "words", stats->backend_words);
     status_add_text(kernel, "why", *stats->backend_why ? stats->backend_why : NULL);
     json_object_set_new(kernel, "open", json_integer((json_int_t)stats->open));
     json_object_set_new(kernel, "total", json_integer((json_int_t)stats->opened));

@@ -317,6 +317,12 @@ const char *backend_name(const struct backend *backend)
                                           : KERNEL_ROUTE_NONE);
 }
 
+const char *backend_words(const struct backend *backend)
+{
+    return backend->bpf ? kernel_route_words(&backend->means)
+                        : "nothing is read in the kernel: all stays on the proxy";
+}
+
 const char *backend_why(const struct backend *backend)
 {
     return backend->why.text;

@@ -31,6 +31,8 @@ void backend_free(struct backend **backend);
  * at all; "lsm": what it encrypts, by an LSM program; "none": that is told and judged as what
  * programs encrypt by themselves, or nothing is read. */
 const char *backend_name(const struct backend *backend);
+/* What that means here, in words. */
+const char *backend_words(const struct backend *backend);
 /* Why it is not more, in words; "" where there is nothing to say. */
 const char *backend_why(const struct backend *backend);
 /* How many connections were to be heard, and could not. */

@@ -135,6 +135,10 @@ wait_for 20 all_closed
 sallyport status --runtime-dir "$T/run" -o json >"$T/status"
 expect_eq "programs of others" "0" "$(jq -r '.foreign_programs // [] | length' "$T/status")"
 expect_eq "the back-end" "$backend" "$(jq -r .kernel_route.back_end "$T/status")"
+sallyport probe -o json >"$T/probe"
+expect_eq "... in probe's words" "$(jq -r .kernel_route_words "$T/probe")" "$(jq -r .kernel_route.words "$T/status")"
+sallyport status --runtime-dir "$T/run" >"$T/out"
+expect_grep "... and for people" "^kernel_route +back_end $backend, words .*sk_msg programs can read and deny plain HTTP" "$T/out"
 expect_eq "what was read there" "2 true 0" "$(jq -r '.kernel_route | "\(.total) \(.bytes > 0) \(.bytes_lost)"' "$T/status")"
 by_setting() { printf '%s by setting of the pod\n' "one $CURL off false kernel" "three $CURL off false passthrough" "two $CURL off false proxy"; }
 expect_eq "the programs that spoke TLS, whoever read it" "$(by_setting)" \

@@ -30,6 +30,11 @@ for pod in served:kernel kernel:kernel proxy:proxy auto:auto; do
 done
 status() { sallyport status --runtime-dir "$T/run" -o json; }
 expect_eq "the back-end" "$backend" "$(status | jq -r .kernel_route.back_end)"
+case $backend in
+    lsm) words="LSM programs kTLS; a program with several threads can race a denial of kTLS" ;;
+    sockmap) words="plain HTTP and kTLS before it is encrypted" ;;
+esac
+expect_grep "... in words" "sk_msg programs can read and deny.* $words" <(status)
 
 # in_pod NAME PROGRAM ARGS...
 in_pod() { "${IN_CGROUP[@]}" "$CGROUPS/$1" "${CLEAN[@]}" "${@:2}"; }
