@@ -95,6 +95,23 @@ enum policy_way policy_decide_route(const struct policy_scope *scope,
     return policy_must_read(scope, facts) ? POLICY_WAY_SURE : POLICY_WAY_ANY;
 }
 
+bool policy_wants_passed(const struct policy_scope *scope, bool by_setting)
+{
+    bool passes = false;
+
+    for (size_t i = 0; i < policy_scope_len(scope); i++) {
+        const struct policy *policy = policy_scope_at(scope, i);
+
+        if (policy->mode != POLICY_ENFORCE)
+            continue;
+        if (policy->route == POLICY_ROUTE_PROXY)
+            return false;
+        passes = passes || policy->route == POLICY_ROUTE_PASSTHROUGH;
+        by_setting = by_setting && policy->route != POLICY_ROUTE_KERNEL;
+    }
+    return passes || by_setting;
+}
+
 /* ---- what is to be known of `route: kernel` ---- */
 
 enum { WANTS_HTTP = 1 << 0, WANTS_NAMES = 1 << 1, WANTS_TLS = 1 << 2 };

@@ -21,6 +21,11 @@ enum policy_way {
 enum policy_way policy_decide_route(const struct policy_scope *scope,
                                     const struct policy_facts *facts);
 
+/* Whether its connections are to be passed on unread: `route: passthrough` of a policy that
+ * enforces, or by the settings of its pod (by_setting), where none says otherwise. Whether they may
+ * be is another matter. scope may be NULL. */
+bool policy_wants_passed(const struct policy_scope *scope, bool by_setting);
+
 /* What the kernel route does not keep of what the policy enforces, sentence by sentence; NULL:
  * there is no i-th. */
 const char *policy_kernel_loss(const struct policy *policy, size_t i);

@@ -130,6 +130,7 @@ static int build_programs(struct agent *agent, struct err *err)
         .identity = agent->identity,
         .pods = agent->pods,
         .policies = agent->policies,
+        .names = agent->names,
     };
 
     return programs_new(&agent->programs, &parts, err);

@@ -33,7 +33,7 @@ void sockets_accepted(struct sockets *sockets, const struct origin *origin, stru
     entry->has_flow = true;
     entry->elsewhere = false;
     if (sockets->parts.programs && entry->process)
-        programs_on_flow(sockets->parts.programs, entry->process);
+        programs_on_flow(sockets->parts.programs, entry->process, &entry->dst);
 }
 
 void sockets_refused(struct sockets *sockets, const struct origin *origin, int error)

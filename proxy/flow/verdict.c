@@ -451,19 +451,8 @@ bool verdict_learns(struct flow *flow)
 
 bool verdict_passes(struct flow *flow)
 {
-    const struct policy_scope *scope = flow->verdicts.scope;
     const struct pod *pod = flow->facts.who.pod;
-    bool by_setting = pod && atomic_load(&pod->passes), passes = false;
 
-    for (size_t i = 0; scope && i < policy_scope_len(scope); i++) {
-        const struct policy *policy = policy_scope_at(scope, i);
-
-        if (policy->mode != POLICY_ENFORCE)
-            continue;
-        if (policy->route == POLICY_ROUTE_PROXY)
-            return false;
-        passes = passes || policy->route == POLICY_ROUTE_PASSTHROUGH;
-        by_setting = by_setting && policy->route != POLICY_ROUTE_KERNEL;
-    }
-    return (passes || by_setting) && verdict_may_pass(flow);
+    return policy_wants_passed(flow->verdicts.scope, pod && atomic_load(&pod->passes)) &&
+           verdict_may_pass(flow);
 }

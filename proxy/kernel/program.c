@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* ---- which route ---- */
+/* ---- whether it bypasses ---- */
 
 static bool demote(struct program_use *use)
 {
@@ -88,4 +88,60 @@ const char *program_why_not_received(const struct program_facts *facts)
     if (facts->tx && facts->version == TLS13)
         return "TLS 1.3 is received by the kernel only with OpenSSL 3.2 or later";
     return facts->tx ? "never seen to" : why_not_at_all(facts);
+}
+
+/* ---- which route ---- */
+
+static const char by_policies[] = "policies say so", by_setting[] = "by setting of the pod";
+
+/* Why what it does by itself (`route: auto`) keeps it on the proxy; NULL: it does not. */
+static const char *why_it_stays(const struct program_facts *facts, const struct program_use *use,
+                                const struct program_way *way)
+{
+    if (!facts->tx)
+        return "it encrypts by itself";
+    if (!way->ktls)
+        return "the kernel's kTLS cannot be both read and denied here";
+    if (!use->bypasses)
+        return "connections of it in the kernel were not read, or not decided";
+    if (way->policies == POLICY_WAY_NEEDS_PROXY)
+        return "the kernel encrypts for it, but policies want of it what only the proxy can keep";
+    if (way->policies == POLICY_WAY_SURE && !way->sure)
+        return "the kernel encrypts for it, but policies judge what it says, and a denial of kTLS "
+               "can be raced in this kernel";
+    if (way->policies == POLICY_WAY_SURE && way->http2)
+        return "the kernel encrypts for it, but policies judge what it says, and it speaks HTTP/2";
+    return NULL;
+}
+
+static bool takes_kernel_route(const struct program_facts *facts, const struct program_use *use,
+                               const struct program_way *way, const char **why)
+{
+    *why = by_policies;
+    if (way->policies == POLICY_WAY_PROXY)
+        return false;
+    if (way->policies != POLICY_WAY_KERNEL && way->pod != POLICY_ROUTE_AUTO)
+        *why = by_setting;
+    if (way->policies == POLICY_WAY_KERNEL || way->pod == POLICY_ROUTE_KERNEL) {
+        if (!way->plain)
+            *why = "nothing can be read in this kernel";
+        return way->plain;
+    }
+    if (way->pod != POLICY_ROUTE_AUTO)
+        return false;
+    *why = why_it_stays(facts, use, way);
+    if (*why)
+        return false;
+    *why = "the kernel encrypts for it";
+    return true;
+}
+
+enum policy_route program_route(const struct program_facts *facts, const struct program_use *use,
+                                const struct program_way *way, const char **why)
+{
+    if (takes_kernel_route(facts, use, way, why))
+        return POLICY_ROUTE_KERNEL;
+    if (way->pod == POLICY_ROUTE_PASSTHROUGH && *why == by_setting && !way->passes)
+        *why = "policies want to see what it says";
+    return way->passes ? POLICY_ROUTE_PASSTHROUGH : POLICY_ROUTE_PROXY;
 }

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---- which route its connections take by themselves (`route: auto`) ---- */
+#include "policy/route.h"
+
+/* ---- whether its connections bypass the proxy by themselves (`route: auto`) ---- */
 
 enum {
     PROGRAM_BLIND_MAX = 3,  /* connections that turned out unread, whatever came in between */
@@ -47,3 +49,16 @@ bool program_is_capable(const struct program_facts *facts);
 /* NULL: the kernel does. */
 const char *program_why_not_sent(const struct program_facts *facts);
 const char *program_why_not_received(const struct program_facts *facts);
+
+/* ---- which route its next connection takes ---- */
+
+struct program_way {          /* beside what was seen of it */
+    enum policy_route pod;    /* as its pod's settings have it */
+    enum policy_way policies; /* ... as policies do */
+    bool passes;              /* what comes to the proxy is passed on unread */
+    bool plain, ktls, sure;   /* what the kernel can here: enum abi_route_can */
+    bool http2;               /* it was seen to speak that */
+};
+/* As the kernel decides it (bpf/bypass.h). *why: in words. */
+enum policy_route program_route(const struct program_facts *facts, const struct program_use *use,
+                                const struct program_way *way, const char **why);

@@ -58,6 +58,7 @@ static void forget(struct programs *programs, struct known *known)
     if (known->next)
         known->next->link = known->link;
     programs->len--;
+    process_unref(&known->process);
     free(known->path);
     free(known);
 }
@@ -190,15 +191,21 @@ void programs_on_ktls(void *arg, const struct abi_ktls *record)
     see(programs, known, PROGRAM_HANDS_KEYS);
 }
 
-void programs_on_flow(struct programs *programs, const struct process *process)
+void programs_on_flow(struct programs *programs, struct process *process, const struct addr *dst)
 {
-    struct known *known;
+    struct known *known = find_of(programs, process);
 
-    if (!process->pod || find(programs, process->pod->cgroup_id, process->binary))
+    if (!process->pod)
         return;
-    known = find_or_add(programs, process->pod->cgroup_id, process->binary);
-    if (known)
+    if (!known) {
+        known = find_or_add(programs, process->pod->cgroup_id, process->binary);
+        if (!known)
+            return;
         image_libs_look(process->pid, &known->facts);
+    }
+    process_unref(&known->process);
+    known->process = process_ref(process);
+    known->dst = *dst;
 }
 
 /* Whether its policies deny what cannot be read, or want it back on the proxy. */

@@ -20,6 +20,7 @@
 struct abi_ktls;
 struct identity;
 struct pods;
+struct names;
 struct policies;
 struct programs;
 struct sallyport_bpf;
@@ -29,6 +30,7 @@ struct programs_parts { /* all borrowed, all outlive it */
     struct identity *identity;
     struct pods *pods;
     struct policies *policies;
+    struct names *names;
 };
 int programs_new(struct programs **out, const struct programs_parts *parts, struct err *err);
 /* What is in the kernel's map stays for who may go on with it, and begins with forgetting it. */
@@ -37,8 +39,8 @@ void programs_free(struct programs **programs);
 /* For identity_on_ktls(). */
 void programs_on_ktls(void *programs, const struct abi_ktls *record);
 
-/* A connection of it has come to us: the process is alive, and waits. */
-void programs_on_flow(struct programs *programs, const struct process *process);
+/* A connection of it to dst is looked into: the process is alive, and waits. */
+void programs_on_flow(struct programs *programs, struct process *process, const struct addr *dst);
 
 struct programs_closed { /* a connection that has ended; all borrowed */
     const struct process *process;

@@ -1,6 +1,7 @@
 /* programs_own: what programs.c and programs_tell.c share; nobody else's. */
 #pragma once
 
+#include "base/addr.h"
 #include "proxy/kernel/program.h"
 #include "proxy/kernel/programs.h"
 
@@ -24,6 +25,8 @@ struct known {
     bool tls; /* it spoke TLS, whoever ended it */
     bool http2;
     uint64_t met_ns;
+    struct process *process; /* a reference: the last one that connected; NULL: none did */
+    struct addr dst;         /* ... there */
     struct known *next, **link;
 };
 

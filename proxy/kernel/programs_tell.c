@@ -2,7 +2,11 @@
 #include <bpf/bpf.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "bpf/abi.h"
+#include "policy/decide.h"
+#include "proxy/dns/names.h"
+#include "proxy/enforce/policies.h"
 #include "proxy/kernel/programs_own.h"
 #include "proxy/pods/pods.h"
 #include "proxy/telemetry/status.h"
@@ -17,24 +21,46 @@ static uint32_t route_flags(const struct programs *programs)
     return flags;
 }
 
-/* Which route its next connections take, where no policy says, and why. */
-static const char *why(const struct programs *programs, const struct known *known,
-                       enum policy_route *route)
+/* What policies want for its next connection, to where its last one went. */
+static void ask_policies(const struct programs *programs, const struct known *known,
+                         struct program_way *way)
 {
-    *route = pods_route(programs->parts.pods, known->pod);
-    if (*route != POLICY_ROUTE_AUTO)
-        return "by setting of the pod";
-    *route = POLICY_ROUTE_PROXY;
-    if (!known->facts.tx)
-        return "it encrypts by itself";
-    if (!(route_flags(programs) & ABI_ROUTE_KTLS))
-        return "the kernel's kTLS cannot be both read and denied here";
-    if (!known->use.bypasses)
-        return "connections of it in the kernel were not read, or not decided";
-    *route = POLICY_ROUTE_KERNEL;
-    return known->http2 ? "the kernel encrypts for it; where rules judge requests, the proxy, for "
-                          "it speaks HTTP/2"
-                        : "the kernel encrypts for it";
+    CLEANUP(policy_view_unref)
+    struct policy_view *view = policies_view(programs->parts.policies, known->pod);
+    CLEANUP(policy_scope_free)
+    struct policy_scope *scope =
+        view && known->process ? policy_scope_new(view, known->process) : NULL;
+    CLEANUP(names_trusted_fini) struct names_trusted names = {0};
+    struct policy_facts facts = {.protocol = PROTOCOL_TCP, .dst = &known->dst};
+    struct policy_verdict verdict;
+    struct policy_tls_wish wish;
+    enum policy_unseen what;
+
+    way->passes = policy_wants_passed(scope, way->pod == POLICY_ROUTE_PASSTHROUGH);
+    if (!scope)
+        return;
+    names_find_trusted(programs->parts.names, known->pod, &known->dst, clock_ns(), &names);
+    facts.resolved = names.names;
+    way->policies = policy_decide_route(scope, &facts);
+    policy_decide_unseen(scope, &facts, "", &what, &verdict);
+    policy_tls_wish(scope, &facts, &wish);
+    way->passes = way->passes && verdict.verdict != VERDICT_DENY && !wish.policy;
+}
+
+static enum policy_route find_route(const struct programs *programs, const struct known *known,
+                                    const char **why)
+{
+    uint32_t can = route_flags(programs);
+    struct program_way way = {
+        .pod = pods_route(programs->parts.pods, known->pod),
+        .plain = can & ABI_ROUTE_PLAIN,
+        .ktls = can & ABI_ROUTE_KTLS,
+        .sure = can & ABI_ROUTE_SURE,
+        .http2 = known->http2,
+    };
+
+    ask_policies(programs, known, &way);
+    return program_route(&known->facts, &known->use, &way, why);
 }
 
 /* "tx", "tx rx", "off" */
@@ -50,9 +76,9 @@ static json_t *row_of(const struct programs *programs, const struct known *known
     const struct pod *pod = pods_find(programs->parts.pods, known->pod);
     const char *sent = program_why_not_sent(&known->facts);
     const char *received = program_why_not_received(&known->facts);
-    enum policy_route route;
-    const char *because = why(programs, known, &route);
-    char name[512] = "-";
+    const char *why = NULL;
+    enum policy_route route = find_route(programs, known, &why);
+    char name[512] = "-", to[ADDR_TEXT_MAX];
     json_t *row = json_object();
 
     if (pod && pod->name[0])
@@ -63,8 +89,10 @@ static json_t *row_of(const struct programs *programs, const struct known *known
     json_object_set_new(row, "capable", json_boolean(program_is_capable(&known->facts)));
     status_add_text(row, "not_sent", sent);
     status_add_text(row, "not_received", received && (!sent || received != sent) ? received : NULL);
+    if (known->process)
+        status_add_text(row, "to", addr_format(&known->dst, to));
     status_add_text(row, "route", policy_route_name(route));
-    status_add_text(row, "why", because);
+    status_add_text(row, "why", why);
     return row;
 }
 

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "policy/compile.h"
 #include "policy/view.h"
+#include "proxy/dns/names.h"
 #include "proxy/enforce/policies.h"
 #include "proxy/kernel/programs.h"
 #include "proxy/pods/pods.h"
@@ -17,6 +18,7 @@
 #include "told.h"
 
 static struct programs *programs;
+static struct names *names;
 static pid_t sleeper;
 static struct policy_view *view; /* what the pod's policies are; NULL: none */
 
@@ -43,9 +45,12 @@ static int map_fd(void)
 static int begin(void **state)
 {
     int result = told_begin(state);
-    const struct programs_parts parts = {.bpf = watch.bpf, .identity = identity};
+    struct programs_parts parts = {.bpf = watch.bpf, .identity = identity};
     struct err err;
 
+    if (result == 0)
+        result = names_new(&names, &err);
+    parts.names = names;
     if (result == 0)
         result = programs_new(&programs, &parts, &err);
     if (result == 0)
@@ -57,12 +62,13 @@ static int end(void **state)
 {
     programs_forget_pod(programs, pod.cgroup_id);
     programs_free(&programs);
+    names_free(&names);
     end_process(sleeper);
     policy_view_unref(&view);
     return told_end(state);
 }
 
-static const struct process *process(void)
+static struct process *process(void)
 {
     return events[0]->process;
 }
@@ -88,9 +94,10 @@ static void hand_keys(void)
     hand_keys_of(7, ABI_TX);
 }
 
+static const struct addr dst = {.ip = {[10] = 255, 255, 203, 0, 113, 10}, .port = 443};
+
 static void close_as(const struct process *of, enum route route, enum visibility visibility)
 {
-    static const struct addr dst = {.port = 443};
     const struct programs_closed closed = {
         .process = of,
         .dst = &dst,
@@ -105,7 +112,6 @@ static void close_as(const struct process *of, enum route route, enum visibility
 
 static void close_undecided(void)
 {
-    static const struct addr dst = {.port = 443};
     const struct programs_closed closed = {
         .process = process(),
         .dst = &dst,
@@ -246,7 +252,7 @@ static void is_back_at_once_when_it_is_not_decided(void **state)
 static void is_known_to_speak_http2(void **state)
 {
     (void)state;
-    programs_on_flow(programs, process());
+    programs_on_flow(programs, process(), &dst);
     programs_on_http2(programs, process());
     assert_int_equal(in_kernel(), 0);
     hand_keys();
@@ -276,14 +282,14 @@ static void a_few_files_at_a_path_are_it(void **state)
 static void a_pod_has_but_so_many(void **state)
 {
     char path[32];
-    struct process other = {.pid = UINT32_MAX, .pod = &pod, .binary = path};
+    struct process other = {.refs = 1, .pid = UINT32_MAX, .pod = &pod, .binary = path};
     json_t *answer = json_object(), *rows;
 
     (void)state;
     hand_keys();
     for (int i = 0; i < 200; i++) {
         snprintf(path, sizeof(path), "/tmp/program-%d", i);
-        programs_on_flow(programs, &other);
+        programs_on_flow(programs, &other, &dst);
         close_as(&other, ROUTE_PROXY, VISIBILITY_TERMINATED);
     }
     assert_true(bypasses(7)); /* the one that counts is kept */
@@ -311,6 +317,52 @@ static void says_what_each_does(void **state)
     json_decref(answer);
 }
 
+/* Which route its next connection takes, and why. */
+static void expect_route(const char *route, const char *why)
+{
+    json_t *answer = json_object(), *row;
+
+    programs_tell(programs, answer);
+    row = json_array_get(json_object_get(answer, "programs"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "to")), "203.0.113.10:443");
+    assert_string_equal(json_string_value(json_object_get(row, "route")), route);
+    assert_non_null(strstr(json_string_value(json_object_get(row, "why")), why));
+    json_decref(answer);
+}
+
+static void says_what_policies_make_of_it(void **state)
+{
+    static const struct {
+        const char *spec;
+        uint32_t can;
+        const char *route, *why;
+    } rows[] = {
+        {"egress: [{toEntities: [all]}]", ABI_ROUTE_KTLS, "kernel", "for it"},
+        {RULES, ABI_ROUTE_KTLS, "proxy", "can be raced"},
+        {RULES, ABI_ROUTE_KTLS | ABI_ROUTE_SURE, "kernel", "for it"},
+        {RULES ", route: kernel", ABI_ROUTE_KTLS, "kernel", "policies say so"},
+        {"route: passthrough", ABI_ROUTE_KTLS, "passthrough", "policies say so"},
+        {"inspect: {tokens: deny}", ABI_ROUTE_KTLS, "proxy", "only the proxy can keep"},
+        {"egress: [{toCIDR: [192.0.2.0/24], toPorts: [{rules: {http: [{path: /a}]}}]}, "
+         "{toCIDR: [203.0.113.0/24]}]",
+         ABI_ROUTE_KTLS, "kernel", "for it"},
+    };
+
+    (void)state;
+    programs_on_flow(programs, process(), &dst);
+    hand_keys();
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t zero = 0, can = rows[i].can | ABI_ROUTE_PLAIN;
+
+        print_message("  %s\n", rows[i].spec);
+        assert_int_equal(
+            bpf_map_update_elem(bpf_map__fd(watch.bpf->maps.route), &zero, &can, BPF_ANY), 0);
+        set_policy(rows[i].spec);
+        expect_route(rows[i].route, rows[i].why);
+        policy_view_unref(&view);
+    }
+}
+
 static void what_another_agent_knew_is_met_anew(void **state)
 {
     const struct programs_parts parts = {.bpf = watch.bpf, .identity = identity};
@@ -330,7 +382,7 @@ static void who_is_of_no_pod_is_nobody(void **state)
     struct process stranger = {.pid = 1, .binary = (char *)"/bin/sleep"};
 
     (void)state;
-    programs_on_flow(programs, &stranger);
+    programs_on_flow(programs, &stranger, &dst);
     close_as(&stranger, ROUTE_KERNEL, VISIBILITY_OPAQUE);
     programs_on_ktls(programs, &(struct abi_ktls){.kind = ABI_KTLS, .pod = pod.cgroup_id + 1});
     assert_int_equal(in_kernel(), 0);
@@ -348,6 +400,7 @@ int main(void)
         TEST(a_few_files_at_a_path_are_it),
         TEST(a_pod_has_but_so_many),
         TEST(says_what_each_does),
+        TEST(says_what_policies_make_of_it),
         TEST(what_another_agent_knew_is_met_anew),
         TEST(who_is_of_no_pod_is_nobody),
     };

@@ -121,12 +121,127 @@ static void says_why_not(void **state)
     }
 }
 
+/* ---- which route ---- */
+
+#define TX                                                                                         \
+    {                                                                                              \
+        .host = true, .tx = true                                                                   \
+    }
+#define BYPASSES                                                                                   \
+    {                                                                                              \
+        .bypasses = true                                                                           \
+    }
+#define SOCKMAP .plain = true, .ktls = true, .sure = true
+#define LSM     .plain = true, .ktls = true
+static const struct {
+    const char *name;
+    struct program_facts facts;
+    struct program_use use;
+    struct program_way way;
+    enum policy_route want;
+    const char *why; /* a piece of it */
+} routes[] = {
+    {"the kernel encrypts for it", TX, BYPASSES, {SOCKMAP}, POLICY_ROUTE_KERNEL, "for it"},
+    {"... and it speaks HTTP/2", TX, BYPASSES, {LSM, .http2 = true}, POLICY_ROUTE_KERNEL, "for it"},
+    {"by itself", {.host = true}, {0}, {SOCKMAP}, POLICY_ROUTE_PROXY, "by itself"},
+    {"no back-end for kTLS", TX, BYPASSES, {.plain = true}, POLICY_ROUTE_PROXY, "cannot be both"},
+    {"sent back", TX, {.need = 2}, {SOCKMAP}, POLICY_ROUTE_PROXY, "not read, or not decided"},
+    {"rules that can be raced",
+     TX,
+     BYPASSES,
+     {LSM, .policies = POLICY_WAY_SURE},
+     POLICY_ROUTE_PROXY,
+     "can be raced"},
+    {"rules that cannot",
+     TX,
+     BYPASSES,
+     {SOCKMAP, .policies = POLICY_WAY_SURE},
+     POLICY_ROUTE_KERNEL,
+     "for it"},
+    {"... of HTTP/2",
+     TX,
+     BYPASSES,
+     {SOCKMAP, .policies = POLICY_WAY_SURE, .http2 = true},
+     POLICY_ROUTE_PROXY,
+     "HTTP/2"},
+    {"what only the proxy can keep",
+     TX,
+     BYPASSES,
+     {SOCKMAP, .policies = POLICY_WAY_NEEDS_PROXY},
+     POLICY_ROUTE_PROXY,
+     "only the proxy"},
+    {"a policy wants the proxy",
+     TX,
+     BYPASSES,
+     {LSM, .policies = POLICY_WAY_PROXY, .pod = POLICY_ROUTE_KERNEL},
+     POLICY_ROUTE_PROXY,
+     "policies say so"},
+    {"... or it left alone",
+     TX,
+     BYPASSES,
+     {LSM, .policies = POLICY_WAY_PROXY, .passes = true},
+     POLICY_ROUTE_PASSTHROUGH,
+     "policies say so"},
+    {"... or in the kernel",
+     {.host = true},
+     {0},
+     {LSM, .policies = POLICY_WAY_KERNEL, .pod = POLICY_ROUTE_PROXY},
+     POLICY_ROUTE_KERNEL,
+     "policies say so"},
+    {"the pod is for the kernel",
+     {.host = true},
+     {0},
+     {LSM, .pod = POLICY_ROUTE_KERNEL, .policies = POLICY_WAY_SURE},
+     POLICY_ROUTE_KERNEL,
+     "setting"},
+    {"... which has no kernel route",
+     TX,
+     BYPASSES,
+     {.pod = POLICY_ROUTE_KERNEL},
+     POLICY_ROUTE_PROXY,
+     "nothing can be read"},
+    {"the pod is for the proxy",
+     TX,
+     BYPASSES,
+     {LSM, .pod = POLICY_ROUTE_PROXY},
+     POLICY_ROUTE_PROXY,
+     "setting"},
+    {"the pod is left alone",
+     TX,
+     BYPASSES,
+     {LSM, .pod = POLICY_ROUTE_PASSTHROUGH, .passes = true},
+     POLICY_ROUTE_PASSTHROUGH,
+     "setting"},
+    {"... but for rules",
+     TX,
+     BYPASSES,
+     {LSM, .pod = POLICY_ROUTE_PASSTHROUGH, .policies = POLICY_WAY_SURE},
+     POLICY_ROUTE_PROXY,
+     "want to see"},
+};
+
+static void says_which_route(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        const char *why = NULL;
+
+        print_message("  %s\n", routes[i].name);
+        assert_int_equal(program_route(&routes[i].facts, &routes[i].use, &routes[i].way, &why),
+                         routes[i].want);
+        assert_non_null(why);
+        if (!strstr(why, routes[i].why))
+            fail_msg("it says '%s'", why);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_route),
         cmocka_unit_test(never_needs_more_than_there_can_be),
         cmocka_unit_test(says_why_not),
+        cmocka_unit_test(says_which_route),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
