@@ -4,11 +4,16 @@
 
 /* ---- whether it bypasses ---- */
 
+unsigned program_needs(const struct program_use *use)
+{
+    return use->need ? use->need : 1;
+}
+
 static bool demote(struct program_use *use)
 {
-    uint16_t need = use->need ? use->need : 1;
+    unsigned need = program_needs(use);
 
-    use->need = need < PROGRAM_NEED_MAX ? (uint16_t)(2 * need) : need;
+    use->need = (uint16_t)(need < PROGRAM_NEED_MAX ? 2 * need : need);
     use->seen = use->blind = 0;
     use->bypasses = false;
     return true;
@@ -20,7 +25,7 @@ bool program_saw(struct program_use *use, enum program_sight sight)
     case PROGRAM_HANDS_KEYS:
         if (use->bypasses || ++use->seen < use->need)
             return false;
-        use->seen = use->blind = 0;
+        use->blind = 0;
         use->bypasses = true;
         return true;
     case PROGRAM_IS_BLIND:

@@ -25,10 +25,13 @@ enum program_sight {
 };
 struct program_use { /* begins zeroed: nothing is known of it */
     uint16_t need;   /* sightings until it bypasses the proxy; 0: one */
-    uint16_t seen;   /* ... so far */
-    uint16_t blind;  /* connections since */
+    uint16_t seen;   /* ... so far, since it was sent back last */
+    uint16_t blind;  /* connections since it bypasses */
     bool bypasses;
 };
+
+/* Sightings that it takes, or took, to bypass the proxy. */
+unsigned program_needs(const struct program_use *use);
 
 /* Whether `bypasses` has changed. */
 bool program_saw(struct program_use *use, enum program_sight sight);

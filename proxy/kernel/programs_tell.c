@@ -71,6 +71,15 @@ static const char *directions(const struct program_facts *facts)
     return facts->rx ? "rx" : "off";
 }
 
+/* What sends it into the kernel, and back. */
+static void tell_use(json_t *row, const struct program_use *use)
+{
+    json_object_set_new(row, "sightings", json_integer(use->seen));
+    json_object_set_new(row, "sightings_needed", json_integer(program_needs(use)));
+    json_object_set_new(row, "blind", json_integer(use->blind));
+    json_object_set_new(row, "blind_needed", json_integer(PROGRAM_BLIND_MAX));
+}
+
 static json_t *row_of(const struct programs *programs, const struct known *known)
 {
     const struct pod *pod = pods_find(programs->parts.pods, known->pod);
@@ -93,6 +102,7 @@ static json_t *row_of(const struct programs *programs, const struct known *known
         status_add_text(row, "to", addr_format(&known->dst, to));
     status_add_text(row, "route", policy_route_name(route));
     status_add_text(row, "why", why);
+    tell_use(row, &known->use);
     return row;
 }
 

@@ -312,6 +312,10 @@ static void says_what_each_does(void **state)
     assert_string_equal(json_string_value(json_object_get(row, "ktls")), "tx");
     assert_null(json_object_get(row, "not_sent"));
     assert_non_null(strstr(json_string_value(json_object_get(row, "not_received")), "OpenSSL 3.2"));
+    assert_int_equal(json_integer_value(json_object_get(row, "sightings")), 1);
+    assert_int_equal(json_integer_value(json_object_get(row, "sightings_needed")), 1);
+    assert_int_equal(json_integer_value(json_object_get(row, "blind")), 0);
+    assert_int_equal(json_integer_value(json_object_get(row, "blind_needed")), 3);
     /* nobody has said what the kernel route can do here: nothing */
     assert_string_equal(json_string_value(json_object_get(row, "route")), "proxy");
     json_decref(answer);

@@ -28,10 +28,10 @@ static const struct {
     {"blind once, then refused", "kbrkbk", "110001"},
 };
 
+static const char letters[] = "kbr"; /* by enum program_sight */
+
 static void finds_the_route(void **state)
 {
-    static const char letters[] = "kbr";
-
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(courses); i++) {
         struct program_use use = {0};
@@ -46,6 +46,29 @@ static void finds_the_route(void **state)
             assert_int_equal(use.bypasses, courses[i].bypasses[j] == '1');
             assert_int_equal(changed, was != use.bypasses);
         }
+    }
+}
+
+/* What `status` tells: sightings of those that are needed, and blind ones since. */
+static void counts_what_it_goes_by(void **state)
+{
+    static const struct {
+        const char *sights;
+        unsigned seen, need, blind;
+    } counts[] = {
+        {"", 0, 1, 0},     {"k", 1, 1, 0},     {"kk", 1, 1, 0},      {"kbb", 1, 1, 2},
+        {"kbbb", 0, 2, 0}, {"kbbbk", 1, 2, 0}, {"kbbbkkb", 2, 2, 1}, {"kbbbkkr", 0, 4, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+        struct program_use use = {0};
+
+        for (const char *sight = counts[i].sights; *sight; sight++)
+            program_saw(&use, (enum program_sight)(strchr(letters, *sight) - letters));
+        assert_int_equal(use.seen, counts[i].seen);
+        assert_int_equal(program_needs(&use), counts[i].need);
+        assert_int_equal(use.blind, counts[i].blind);
     }
 }
 
@@ -239,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_route),
+        cmocka_unit_test(counts_what_it_goes_by),
         cmocka_unit_test(never_needs_more_than_there_can_be),
         cmocka_unit_test(says_why_not),
         cmocka_unit_test(says_which_route),

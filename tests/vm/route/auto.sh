@@ -11,12 +11,15 @@ PYTHON=$(realpath /usr/bin/python3)
 start_asked p auto "${CLEAN[@]}" /usr/bin/python3 "$HERE/route/auto.py" "$T/trusted.pem"
 
 is() { status | jq -r --arg p "$PYTHON" ".programs[] | select(.pod == \"auto\" and .program == \$p) | $1"; }
+has_blind() { [ "$(is .blind)" = "$1" ]; }
 goes_by() { [ "$(is .route)" = "$1" ]; } # its next one, to where the last one went
 # goes_for ROUTE WHY: as expected, and why
 goes_for() {
     expect_eq "its next route" "$1" "$(is .route)"
     expect_grep "... and why" "$2" <(is .why)
 }
+# seen BLIND SIGHTINGS: of those that send it back, and into the kernel; each "3 of 3"
+seen() { expect_eq "what it goes by" "$1, $2" "$(is '"\(.blind) of \(.blind_needed), \(.sightings) of \(.sightings_needed)"')"; }
 connections=0
 # go WHAT on|off|h2 WANTED ROUTE [URL]: one more connection, what its program says of it, and which route it took
 go() {
@@ -30,9 +33,11 @@ go() {
 
 go "a program that nobody knows" off "200 itself" "proxy terminated"
 goes_for proxy "it encrypts by itself"
+seen "0 of 3" "0 of 1"
 go "it lets the kernel encrypt" on "200 kernel" "proxy terminated"
 wait_for 30 goes_by kernel
 goes_for kernel "the kernel encrypts for it"
+seen "0 of 3" "1 of 1"
 go "from now on it bypasses" on "200 kernel" "kernel ktls"
 expect_eq "requests are told all the same" "/a terminated, /a terminated, /a ktls" \
     "$(told_of auto | jq -rs '[.[].process_http // empty | "\(.path) \(.visibility)"] | join(", ")')"
@@ -55,8 +60,10 @@ remove rules
 
 go "it encrypts by itself" off "200 itself" "kernel opaque"
 go "... twice" off "200 itself" "kernel opaque"
+wait_for 30 has_blind 2
 go "... three times" off "200 itself" "kernel opaque"
 wait_for 30 goes_by proxy
+seen "0 of 3" "0 of 2"
 go "then it is back" off "200 itself" "proxy terminated"
 
 # comes NUMBER: so many sightings bring it into the kernel again
@@ -64,6 +71,7 @@ comes() {
     local i
     for ((i = 1; i <= $1; i++)); do
         goes_by proxy || fail "it is in the kernel after $((i - 1)) of $1"
+        seen "0 of 3" "$((i - 1)) of $1"
         go "sighting $i of $1" on "200 kernel" "proxy terminated"
     done
     wait_for 30 goes_by kernel
