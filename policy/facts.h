@@ -66,6 +66,7 @@ struct pod {
     uint64_t netns_cookie;   /* of the network namespace it was registered with; 0: with none */
     atomic_bool tls_read;    /* its connections to port 443 come to us */
     atomic_bool passes;      /* by setting it is passed on unread, all of it */
+    atomic_bool asks_ktls;   /* its programs' OpenSSL was set up to have the kernel encrypt */
     atomic_uint connections; /* admitted: proxy/limits.c */
     atomic_uint streams;     /* ... that are only listened to: proxy/kernel/ */
     atomic_uint attempts;    /* that have no answer yet: proxy/doors/attempts.c */

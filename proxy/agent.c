@@ -261,6 +261,14 @@ struct policy_set *agent_policies(struct agent *agent)
     return policies_set(agent->policies);
 }
 
+void agent_note_ktls(struct agent *agent, uint64_t cgroup_id)
+{
+    struct pod *pod = pods_find(agent->pods, cgroup_id);
+
+    if (pod)
+        atomic_store(&pod->asks_ktls, true);
+}
+
 struct policy_view *agent_view(struct agent *agent, const char *space, const char *name)
 {
     const struct pod *pod = agent->pods ? pods_find_name(agent->pods, space, name) : NULL;

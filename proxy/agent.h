@@ -79,6 +79,8 @@ int agent_remove_pod(struct agent *agent, uint64_t cgroup_id, struct err *err);
  * roots, shown tells (the caller's). Takes what is in trust; name is for its authorities. */
 int agent_trust_pod(struct agent *agent, uint64_t cgroup_id, struct pod_trust *trust,
                     const char *name, struct anchors_shown *shown, struct err *err);
+/* Its programs are about to be started with an OpenSSL configuration that asks for kTLS. */
+void agent_note_ktls(struct agent *agent, uint64_t cgroup_id);
 /* Whether the exits of all its processes are told, and what they did before. */
 bool agent_pod_is_quiet(struct agent *agent, uint64_t cgroup_id);
 /* Called with (arg, cgroup_id) when a pod was forgotten as its cgroup is gone. May be NULL. */

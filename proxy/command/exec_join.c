@@ -75,6 +75,8 @@ static json_t *make_request(const struct exec_options *options, const char *name
         json_object_set_new(request, "loopback", json_true());
     if (options->route)
         json_object_set_new(request, "route", json_string(options->route));
+    if (options->ktls)
+        json_object_set_new(request, "ktls", json_true());
     return request;
 }
 

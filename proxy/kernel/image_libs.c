@@ -8,6 +8,14 @@
 
 enum { PIECE = 65536, PIECES_MAX = 64 };
 
+/* What never lets OpenSSL have the socket, by which it would turn kTLS on. */
+static const struct {
+    const char *library, *why;
+} own_bios[] = {
+    {"libcurl.so", "libcurl has a BIO of its own"},
+    {"mod_ssl.so", "Apache's mod_ssl has a BIO of its own"},
+};
+
 /* The last component of a line's path: "libssl.so.3". */
 static struct span name_of(struct span line)
 {
@@ -32,8 +40,9 @@ void image_libs_read(struct span maps, struct program_facts *facts)
 
         if (begins(name, "libssl.so"))
             facts->openssl = PROGRAM_YES;
-        if (begins(name, "libcurl.so"))
-            facts->curl = true;
+        for (size_t i = 0; i < ARRAY_SIZE(own_bios); i++)
+            if (begins(name, own_bios[i].library))
+                facts->own_bio = own_bios[i].why;
         maps = span_of(maps.data + len + (end != NULL), maps.len - len - (end != NULL));
     }
 }

@@ -8,7 +8,7 @@
 #include "base/span.h"
 #include "proxy/kernel/program.h"
 
-/* Fills openssl and curl as far as /proc tells. */
+/* Fills openssl and own_bio as far as /proc tells. */
 void image_libs_look(uint32_t pid, struct program_facts *facts);
 
 /* Pure: the same by the text of /proc/PID/maps, or a part of it that ends with a whole line. */

@@ -61,8 +61,8 @@ static const char *why_it_cannot(const struct program_facts *facts)
         return "no tls module in this kernel";
     if (facts->openssl == PROGRAM_NO)
         return "not OpenSSL as a shared library";
-    if (facts->curl)
-        return "libcurl has a BIO of its own";
+    if (facts->own_bio)
+        return facts->own_bio;
     return why_not_this_suite(facts);
 }
 
@@ -70,15 +70,18 @@ static const char *why_not_at_all(const struct program_facts *facts)
 {
     const char *why = why_it_cannot(facts);
 
-    if (why)
-        return why;
-    return facts->openssl == PROGRAM_YES ? "not asked for: Options = KTLS in openssl.cnf, or --ktls"
-                                         : "never seen to";
+    if (why || facts->openssl != PROGRAM_YES)
+        return why ? why : "never seen to";
+    return facts->asked ? "asked for, but not done: the program has a BIO, or options, of its own, "
+                          "or an OpenSSL without kTLS"
+                        : "not asked for, as far as is known: Options = KTLS in openssl.cnf, or "
+                          "--ktls, if the program has no BIO of its own";
 }
 
 bool program_is_capable(const struct program_facts *facts)
 {
-    return facts->tx || facts->rx || (facts->openssl == PROGRAM_YES && !why_it_cannot(facts));
+    return facts->tx || facts->rx ||
+           (facts->openssl == PROGRAM_YES && !facts->asked && !why_it_cannot(facts));
 }
 
 const char *program_why_not_sent(const struct program_facts *facts)

@@ -43,11 +43,13 @@ struct program_facts {
     bool tx, rx;                /* keys were handed to the kernel, of what is sent, received */
     bool host;                  /* there is kTLS on this machine */
     enum program_known openssl; /* libssl is mapped into it */
-    bool curl;                  /* libcurl, too, whose own BIO stands between */
-    uint16_t version;           /* of its TLS, as it was last seen; 0: not */
-    const char *cipher;         /* likewise, IANA's name; NULL */
+    const char *own_bio; /* ... and what puts a BIO of its own between: a sentence; NULL: nothing
+                            that is known to */
+    bool asked;          /* it was started with a configuration of OpenSSL's that asks for it */
+    uint16_t version;    /* of its TLS, as it was last seen; 0: not */
+    const char *cipher;  /* likewise, IANA's name; NULL */
 };
-/* Whether the kernel does, or would if it were asked. */
+/* Whether the kernel does, or would if it were asked, as far as is known. */
 bool program_is_capable(const struct program_facts *facts);
 /* NULL: the kernel does. */
 const char *program_why_not_sent(const struct program_facts *facts);

@@ -71,6 +71,14 @@ static const char *directions(const struct program_facts *facts)
     return facts->rx ? "rx" : "off";
 }
 
+static struct program_facts facts_of(const struct known *known, const struct pod *pod)
+{
+    struct program_facts facts = known->facts;
+
+    facts.asked = pod && atomic_load(&pod->asks_ktls);
+    return facts;
+}
+
 /* What sends it into the kernel, and back. */
 static void tell_use(json_t *row, const struct program_use *use)
 {
@@ -83,8 +91,9 @@ static void tell_use(json_t *row, const struct program_use *use)
 static json_t *row_of(const struct programs *programs, const struct known *known)
 {
     const struct pod *pod = pods_find(programs->parts.pods, known->pod);
-    const char *sent = program_why_not_sent(&known->facts);
-    const char *received = program_why_not_received(&known->facts);
+    const struct program_facts facts = facts_of(known, pod);
+    const char *sent = program_why_not_sent(&facts);
+    const char *received = program_why_not_received(&facts);
     const char *why = NULL;
     enum policy_route route = find_route(programs, known, &why);
     char name[512] = "-", to[ADDR_TEXT_MAX];
@@ -94,8 +103,8 @@ static json_t *row_of(const struct programs *programs, const struct known *known
         snprintf(name, sizeof(name), "%s%s%s", pod->space, pod->space[0] ? "/" : "", pod->name);
     status_add_text(row, "pod", name);
     status_add_text(row, "program", known->path);
-    status_add_text(row, "ktls", directions(&known->facts));
-    json_object_set_new(row, "capable", json_boolean(program_is_capable(&known->facts)));
+    status_add_text(row, "ktls", directions(&facts));
+    json_object_set_new(row, "capable", json_boolean(program_is_capable(&facts)));
     status_add_text(row, "not_sent", sent);
     status_add_text(row, "not_received", received && (!sent || received != sent) ? received : NULL);
     if (known->process)

@@ -101,6 +101,7 @@ static int add_leased(struct registry *registry, struct control_call *call, stru
     CLEANUP(pod_trust_fini) struct pod_trust trust = {0};
     CLEANUP(lease_free) struct lease *lease = NULL;
     struct agent *agent = registry->parts.agent;
+    bool ktls = json_is_true(json_object_get(control_args(call), "ktls"));
     struct entry *entry;
     char name[TITLE_MAX];
     json_t *answer = NULL;
@@ -116,8 +117,11 @@ static int add_leased(struct registry *registry, struct control_call *call, stru
     if (result < 0)
         return result;
     entry = registry_find(registry, place->id);
+    ktls = ktls || prefers_ktls(agent, &entry->spec);
+    if (ktls)
+        agent_note_ktls(agent, place->id);
     result = agent_trust_pod(agent, place->id, &trust, name, &shown, err);
-    if (result == 0 && !(answer = write_shown(&shown, prefers_ktls(agent, &entry->spec))))
+    if (result == 0 && !(answer = write_shown(&shown, ktls)))
         result = err_set(err, -ENOMEM, "pod %s", name);
     if (result < 0) {
         agent_remove_pod(agent, place->id, NULL);
