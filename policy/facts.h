@@ -71,8 +71,10 @@ struct pod {
     atomic_uint streams;     /* ... that are only listened to: proxy/kernel/ */
     atomic_uint attempts;    /* that have no answer yet: proxy/doors/attempts.c */
     atomic_bool frozen;      /* by a policy: enforce/act.h */
-    atomic_bool removed;     /* it is registered no more, though flows of it may go on */
-    atomic_bool gone;        /* so are its processes: there is nobody whom its flows could serve */
+    /* when it was taken out of the registry, boot clock, though flows of it may go on; 0: it is in
+     */
+    atomic_uint_fast64_t removed_ns;
+    atomic_bool gone; /* so are its processes: there is nobody whom its flows could serve */
 };
 
 struct process_namespaces {

@@ -308,7 +308,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
         stream_free(&stream); /* it does not even take what is left */
         return;
     }
-    if (atomic_load(&stream->capture->pod->removed))
+    if (atomic_load(&stream->capture->pod->removed_ns))
         end(stream, "the pod was removed");
     if (due)
         end(stream, "its time is over");

@@ -436,7 +436,7 @@ enum lookups_result lookups_answer(struct lookups *lookups, struct span message,
         return LOOKUPS_RELAY;
     }
     dns_find(&answer, &found);
-    if (lookups->pod && !atomic_load(&lookups->pod->removed)) /* else nobody would forget them */
+    if (lookups->pod && !atomic_load(&lookups->pod->removed_ns)) /* else nobody would forget them */
         bind_names(lookups, question.name, &found);
     if (lookups->pod && lookups->pod->tls_read)
         *out_len = dns_strip(&answer, out, &stripped);

@@ -336,6 +336,17 @@ static void tell_lost(struct flow *flow)
                 other.text, other.text[0] ? "; " : "", lost);
 }
 
+/* The kernel programs ask by whose rules it is, and then hear no more of it (bpf/spelling.h). */
+static void tell_removed(struct flow *flow)
+{
+    const struct pod *pod = flow->facts.who.pod;
+    uint64_t removed_ns = pod ? atomic_load(&pod->removed_ns) : 0;
+
+    if (removed_ns && flow->said_ns > removed_ns && !flow->goes_on && !flow->why.text[0])
+        err_set(&flow->why, -ESTALE,
+                "its pod was removed while it was open: what it said from then on was not read");
+}
+
 void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing)
 {
     flow->said_ns = closing->time_ns;
@@ -359,6 +370,7 @@ void kernel_stream_end(struct flow *flow)
     tell_missed(flow);
     if (stream->kind == STREAM_HTTP1 && !flow->goes_on) /* else what is under way is not cut */
         stream_http1_end(flow);
+    tell_removed(flow);
     tell_lost(flow);
     stream_tls_tell(flow);
     stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);

@@ -206,7 +206,7 @@ static bool step_scan(struct scan *scan)
 {
     int code;
 
-    if (atomic_load(&scan->pod->removed))
+    if (atomic_load(&scan->pod->removed_ns))
         return false;
     if (held_read(&scan->held, FILES_A_TURN))
         return true;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "proxy/pods/cgroups.h"
 #include "proxy/pods/existing.h"
 #include "proxy/doors/doors.h"
@@ -219,7 +220,7 @@ static void forget(struct lifecycle *lifecycle, struct pod *pod)
 {
     const struct lifecycle_parts *parts = &lifecycle->parts;
 
-    atomic_store(&pod->removed, true);
+    atomic_store(&pod->removed_ns, clock_read_ns(CLOCK_BOOTTIME));
     ends_on_pod_gone(parts->ends, pod->cgroup_id);
     pods_remove(parts->pods, pod->cgroup_id, NULL);
     let_go(parts, pod->cgroup_id);

@@ -126,6 +126,9 @@ answers=$(ask p answers)
 wait_for 20 is_loud
 expect_eq "answers, and what else there was" "True 0" "$(ask p rest)"
 get "of no pod any more" /a one 200
+expect_eq "its end" ok "$(ask p shut one)"
+unread() { grep -q '"error": *"its pod was removed while it was open: what it said from then on was not read"' "$EVENTS"; }
+wait_for 10 unread
 expect_eq "pods" "" "$(pods_listed)"
 agent_down
 echo "ok: a pod that is removed, on $(uname -r)"
