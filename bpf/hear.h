@@ -95,12 +95,6 @@ static __always_inline bool is_sealed(struct speech_side *side)
            (len != FINISHED_SHA256 && len != FINISHED_SHA384);
 }
 
-/* Whether rules have a say in what is sent there. */
-static __always_inline bool is_judged_speech(const struct speech *speech)
-{
-    return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
-}
-
 static __always_inline bool unseen_is_refused(const struct speech *speech)
 {
     return speech->asks && speech->spelling.flags & ABI_SPELL_UNSEEN;
@@ -184,51 +178,56 @@ static __always_inline struct spell_ties *ties_of(struct speech *speech, __u32 d
     return &speech->leaving_ties;
 }
 
-/* Rules judge what is sent from here on, where a head begins, and did not before: from here on it
- * is read again as it leaves. False: nobody knows what was said before. */
+/* Rules judge what is sent from here on, and did not before: from here on it is read again as it
+ * leaves, unless the kernel encrypts it. False: nobody knows what was said before. */
 static __always_inline bool begin_leaving(struct speech *speech, const struct speech_side *side)
 {
     struct speech_side *leaving = &speech->sides[LEAVING];
 
-    if (speech->doubted)
+    if (speech->doubted && !side->keyed)
         return false;
     leaving->spell = side->spell;
+    leaving->sealed = side->sealed;
+    leaving->records = side->records;
     leaving->next = side->next - side->size + side->at;
     speech->leaving_ties = speech->ties;
+    speech->reread = true;
     return true;
 }
 
 /* Rules may have come, or changed, where no head begins that they could be asked about: within one,
- * or where there is no HTTP, and none will be. What they must see they have not seen from its
- * beginning, or cannot: so what is sent on is not to go. */
+ * or where there is no HTTP/1, and no head will be. A head whose beginning they had to see and have
+ * not does not end; what they want to be seen and cannot be goes no further. */
 static __always_inline void hear_rules(struct speech *speech, struct speech_side *side)
 {
     const struct spell *spell = &side->spell;
-    bool amid = spell->mode <= SPELL_HEAD && spell->at, judged = is_judged_speech(speech);
+    bool amid = spell->mode <= SPELL_HEAD && spell->at;
 
     if (!speech->asks || (!amid && spell->mode < SPELL_RAW) || !spelling_is_fresh(speech, ABI_TX))
         return;
-    if (amid && !judged && is_judged_speech(speech))
-        side->refusal = HEAR_DENIED;
+    if (is_judged_speech(speech) && !speech->reread) {
+        if (amid && speech->spelling.flags & ABI_SPELL_JUDGED)
+            side->refusal = HEAR_DENIED;
+        else if (!begin_leaving(speech, side))
+            side->refusal = HEAR_UNSEEN;
+    }
     if (spell->mode == SPELL_OTHER && unseen_is_refused(speech))
         side->refusal = HEAR_UNSEEN;
     if (side->refusal)
         side->at += hear_odd(side);
 }
 
-/* A head begins. False: it is not to be heard. */
+/* A head begins, or what there is after an upgrade. False: it is not to be heard. */
 static __always_inline bool hear_head(struct speech *speech, struct speech_side *side,
                                       __u32 direction)
 {
-    bool judged = is_judged_speech(speech);
-
     if (!spelling_is_fresh(speech, direction)) {
         speech->over = true;
         return false;
     }
     side->spell.start = speech->spelling.row;
-    if (direction == ABI_TX && HEAR_JUDGES(direction) && !judged && is_judged_speech(speech) &&
-        !begin_leaving(speech, side)) {
+    if (direction == ABI_TX && HEAR_JUDGES(direction) && is_judged_speech(speech) &&
+        !speech->reread && !begin_leaving(speech, side)) {
         side->at += hear_odd(side);
         side->refusal = HEAR_UNSEEN;
     }
@@ -241,6 +240,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     struct speech_side *side = &speech->sides[direction];
     __u32 left = side->size - side->at, n, header = side->spell.at;
     bool bodies = wants_bodies(speech, direction) && side->spell.mode < SPELL_TLS;
+    bool settling = side->spell.mode == SPELL_SETTLING;
     struct spell_told told = {};
 
     if (side->at >= side->size)
@@ -258,7 +258,8 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
         hear_pass(hearing, side, n, bodies);
         return side->at >= side->size;
     }
-    if (!header && side->spell.mode <= SPELL_HEAD && !hear_head(speech, side, direction))
+    if (!header && (side->spell.mode <= SPELL_HEAD || settling) &&
+        !hear_head(speech, side, direction))
         return 1;
     if (left > side->end - side->at)
         left = side->end - side->at;
@@ -275,6 +276,8 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
             side->refusal = HEAR_UNSEEN;
         return 1;
     }
+    if (told.what & SPELL_TURNED && HEAR_JUDGES(direction))
+        spelling_is_fresh(speech, direction); /* amid a body, or behind the last message */
     return hear_span(hearing, side, direction, n, told.what, header) || side->at >= side->size;
 }
 

@@ -346,11 +346,12 @@ static __always_inline bool may_leave(struct __sk_buff *skb, struct bpf_sock *sk
         speech->sides[ABI_TX].keyed = speech->leaves && end == at; /* ktls.bpf.c reads that */
         if (end == at)
             return true;
-        speech->doubted |= speech->mixed;
+        /* who has left began with no request, and was heard as it left ever since */
+        speech->doubted |= speech->mixed && !speech->leaves;
         if (!hear_departing(skb, &tcp, at, end, speech))
             return false;
     }
-    return !is_judged_now(speech) || hear_leaving(skb, &tcp, at, end, speech);
+    return !is_judged_now(speech) || !speech->reread || hear_leaving(skb, &tcp, at, end, speech);
 }
 
 SEC("cgroup_skb/egress")

@@ -28,34 +28,47 @@ static __always_inline __u32 verdict_now(const struct abi_origin *origin,
     return verdict_there(pod, is_here(origin->netns_cookie, &to), *verdict) & ABI_VERDICT_DENY;
 }
 
-/* For the verifier a function of its own, as find_place() is. */
-__weak __noinline int find_spelling(struct speech *speech, __u32 rules)
+static __always_inline void spell_anew(struct speech *speech, __u32 rules)
 {
     const struct abi_spelling *found;
     struct abi_where where = {};
     __u32 verdict;
 
-    if (!speech)
-        return 0;
-    speech->rules = rules;
-    speech->found = true;
     __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
     if (!rules || !speech->asks) /* requests of others are not the pod's */
-        return 0;
+        return;
     if (!find_where(rules, &speech->origin, IPPROTO_TCP, speech->origin.time_ns, &where)) {
         speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
-        return 0;
+        return;
     }
     verdict = verdict_now(&speech->origin, &where);
     if (verdict & ABI_VERDICT_DENY) {
         speech->spelling.flags = ABI_SPELL_JUDGED; /* and no request fits */
-        return 0;
+        return;
     }
     found = bpf_map_lookup_elem(&spells, &where);
     if (found)
         speech->spelling = *found;
     if (verdict & ABI_VERDICT_NEEDS) /* its program shall connect anew, by the proxy */
         speech->spelling.flags |= ABI_SPELL_JUDGED | ABI_SPELL_AGENT;
+}
+
+/* Whether rules have a say in what is sent there. */
+static __always_inline bool is_judged_speech(const struct speech *speech)
+{
+    return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
+}
+
+/* For the verifier a function of its own, as find_place() is. */
+__weak __noinline int find_spelling(struct speech *speech, __u32 rules)
+{
+    if (!speech)
+        return 0;
+    speech->rules = rules;
+    speech->found = true;
+    spell_anew(speech, rules);
+    if (!is_judged_speech(speech))
+        speech->reread = false;
     return 0;
 }
 
@@ -67,6 +80,7 @@ static __always_inline bool spelling_is_fresh(struct speech *speech, __u32 direc
 
     if (!pod) {
         speech->spelling.flags = 0; /* nobody judges it any more either */
+        speech->reread = false;
         return false;
     }
     if (direction != ABI_RX && (!speech->found || speech->rules != pod->rules))

@@ -3,6 +3,8 @@
 #include "spoken.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -106,34 +108,56 @@ static void rules_change(void **state)
 static int midst_turns[2];
 static uint32_t midst_with, midst_without; /* then the pod has these flags, and not those */
 struct midst {
-    const char *name, *before, *first, *after, *then;
+    const char *name, *before;
+    struct span first;
+    const char *after;
+    struct span then;
     bool goes;
 };
+static struct span midst_answer; /* to what was said first, or none */
+static bool midst_leaves;        /* it is out of the sockhash as soon as it can be */
 static const struct midst midsts[] = {
-    {"a head, without rules", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /b}"), "st: a\r\n\r\n",
-     false},
-    {"... which they allow", "", "GET /a HTTP/1.1\r\nHo", RULES("{path: /a}"), "st: a\r\n\r\n",
-     false},
-    {"... by others", RULES("{path: /a}"), "GET /a HTTP/1.1\r\nHo", RULES("{path: /b}"),
-     "st: a\r\n\r\n", false},
-    {"a body", RULES("{path: /a}"), "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na",
-     RULES("{path: /b}"), "bc", true},
+    {"a head, without rules", "", BYTES("GET /a HTTP/1.1\r\nHo"), RULES("{path: /b}"),
+     BYTES("st: a\r\n\r\n"), false},
+    {"... which they allow", "", BYTES("GET /a HTTP/1.1\r\nHo"), RULES("{path: /a}"),
+     BYTES("st: a\r\n\r\n"), false},
+    {"... by others", RULES("{path: /a}"), BYTES("GET /a HTTP/1.1\r\nHo"), RULES("{path: /b}"),
+     BYTES("st: a\r\n\r\n"), false},
+    {"a body", RULES("{path: /a}"),
+     BYTES("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"), RULES("{path: /b}"),
+     BYTES("bc"), true},
     {"... and a head", RULES("{path: /a}"),
-     "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", RULES("{path: /b}"),
-     "bc" GET("/a", "a"), false},
-    {"what nobody can read", "", "SSH-2.0-x\r\n", RULES("{path: /a}"), "ssh", false},
-    {"... and need not", "", "SSH-2.0-x\r\n", POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n",
-     "ssh", true},
+     BYTES("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"), RULES("{path: /b}"),
+     BYTES("bc" GET("/a", "a")), false},
+    {"what nobody can read", "", BYTES("SSH-2.0-x\r\n"), RULES("{path: /a}"), BYTES("ssh"), false},
+    {"... and need not", "", BYTES("SSH-2.0-x\r\n"),
+     POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n", BYTES("ssh"), true},
 };
 
 static int say_before_and_after(int fd, const void *arg)
 {
     const struct midst *midst = arg;
-    int code = say(fd, midst->first);
+    int code = send_all(fd, midst->first.data, midst->first.len, SIZE_MAX);
+    char answer[256];
 
+    /* should nobody else end what is held back: this test would wait for it */
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){5000}, sizeof(int));
+    if (code == 0 && midst_answer.len && recv(fd, answer, sizeof(answer), 0) < 0)
+        code = -errno;
     if (code == 0 && write(midst_turns[1], "x", 1) == 1 && read(midst_turns[1], &(char){0}, 1) == 1)
-        code = say(fd, midst->then);
-    return code;
+        code = send_all(fd, midst->then.data, midst->then.len, SIZE_MAX);
+    return code < 0 ? code : wait_for_end(fd);
+}
+
+static int answer_what_was_said(int fd)
+{
+    char byte;
+
+    if (!midst_answer.len)
+        return 0;
+    if (recv(fd, &byte, 1, MSG_PEEK) != 1)
+        return -errno;
+    return send_all(fd, midst_answer.data, midst_answer.len, SIZE_MAX);
 }
 
 static void change_pod(void)
@@ -162,7 +186,8 @@ static void assert_midsts(const struct midst *list, size_t len)
 {
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, midst_turns), 0);
     /* where kTLS is not for sk_msg, what nobody can read leaves it, and is stopped as it leaves */
-    spoken_route(ABI_ROUTE_PLAIN);
+    spoken_route(ABI_ROUTE_PLAIN | (midst_leaves ? ABI_ROUTE_LEAVE : 0));
+    spoken_prepare = answer_what_was_said;
     for (size_t i = 0; i < len; i++) {
         const struct midst *midst = &list[i];
         struct report report;
@@ -173,10 +198,10 @@ static void assert_midsts(const struct midst *list, size_t len)
         assert_int_equal(pthread_create(&thread, NULL, rules_come, (void *)midst), 0);
         report = speak(say_before_and_after, midst, (struct span){0});
         pthread_join(thread, NULL);
-        assert_int_equal(report.code, midst->goes ? 0 : -EACCES);
-        assert_int_equal(arrived.len,
-                         strlen(midst->first) + (midst->goes ? strlen(midst->then) : 0));
+        assert_int_equal(report.code, midst->goes ? 0 : midst_leaves ? -ETIMEDOUT : -EACCES);
+        assert_int_equal(arrived.len, midst->first.len + (midst->goes ? midst->then.len : 0));
     }
+    spoken_prepare = NULL;
     close(midst_turns[0]);
     close(midst_turns[1]);
 }
@@ -187,28 +212,94 @@ static void rules_come_amid_what_is_said(void **state)
     assert_midsts(midsts, ARRAY_SIZE(midsts));
 }
 
+/* Rules that want all to be seen, but ask of no request what it is for: what can be read goes on,
+ * as it would have from the beginning. */
+#define ALL     POLICY "  egress: [{toEntities: [all]}]\n"
+#define DROP    ALL "  onNoVisibility: drop\n"
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#define PING                                                                                       \
+    "\0\0\x08\6\0\0\0\0\0"                                                                         \
+    "12345678"
+#define POST(field) "POST /a HTTP/1.1\r\nHost: a\r\n" field "\r\n\r\n"
+#define UPGRADE     "GET /a HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+#define UPGRADED    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
+#define SOME_UNSEEN                                                                                \
+    ALL "  onNoVisibility: alert\n  egressDeny:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n"        \
+        "    - rules: {http: [{method: DELETE}]}\n"
+static const struct midst to_be_seen[] = {
+    {"HTTP/2", "", BYTES(PREFACE), DROP, BYTES(PING), true},
+    {"... whose tokens are denied", "", BYTES(PREFACE), ALL "  inspect: {tokens: deny}\n",
+     BYTES(PING), true},
+    {"... of which requests are denied", "", BYTES(PREFACE), RULES("{path: /a}"), BYTES(PING),
+     false},
+    {"a head", "", BYTES("GET /a HTTP/1.1\r\nHo"), DROP, BYTES("st: a\r\n\r\n" GET("/a", "a")),
+     true},
+    {"... that ends as none", "", BYTES("GET /a HTTP/1.1\r\nHo"), DROP, BYTES("\1: a\r\n\r\n"),
+     false},
+    {"... that never was one", "", BYTES("SS"), DROP, BYTES("H-2.0-x\r\n"), false},
+    {"what is behind the last message", "",
+     BYTES(POST("Connection: close\r\nContent-Length: 3") "a"), DROP, BYTES("bcSSH-2.0-x\r\n"),
+     false},
+    {"what is no chunk", "", BYTES(POST("Transfer-Encoding: chunked") "3\r\na"), DROP,
+     BYTES("bc\r\nSSH-2.0-x\r\n"), false},
+};
+static const struct midst upgraded[] = {
+    {"an upgrade", "", BYTES(UPGRADE), DROP, BYTES("\x81\5hello"), false},
+    {"... that may go unseen", "", BYTES(UPGRADE), SOME_UNSEEN, BYTES("\x81\5hello"), true},
+};
+#define CHANGE "\x14\3\3\0\1\1"
+#define SEALED                                                                                     \
+    "\x17\3\3\0\x0a"                                                                               \
+    "0123456789"
+static const struct midst leaving[] = {
+    {"a handshake", "", BYTES(CLIENT_HELLO), DROP, BYTES(CHANGE), true},
+    {"... and what nobody can read", "", BYTES(CLIENT_HELLO CHANGE SEALED), DROP, BYTES(SEALED),
+     false},
+    {"... of which requests are denied", "", BYTES(CLIENT_HELLO), RULES("{path: /a}"),
+     BYTES(CHANGE), true},
+    {"another protocol", "", BYTES("SSH-2.0-x\r\n"), DROP, BYTES("ssh"), false},
+    {"... that may go unseen", "", BYTES("SSH-2.0-x\r\n"), SOME_UNSEEN, BYTES("ssh"), true},
+};
+static void rules_want_all_to_be_seen(void **state)
+{
+    (void)state;
+    assert_midsts(to_be_seen, ARRAY_SIZE(to_be_seen));
+    assert_midsts(leaving, ARRAY_SIZE(leaving));
+    midst_answer = BYTES(UPGRADED);
+    assert_midsts(upgraded, ARRAY_SIZE(upgraded));
+    midst_answer = (struct span){0};
+    midst_leaves = true;
+    assert_midsts(leaving, ARRAY_SIZE(leaving));
+    midst_leaves = false;
+}
+
 /* Nobody could connect there any more. */
 static const struct midst closings[] = {
-    {"nothing may be connected to", "", GET("/a", "a"), NOTHING, GET("/a", "a"), false},
-    {"... with requests allowed before", RULES("{path: /a}"), GET("/a", "a"), NOTHING,
-     GET("/a", "a"), false},
-    {"... amid a head", "", "GET /a HTTP/1.1\r\nHo", NOTHING, "st: a\r\n\r\n", false},
-    {"... amid a body", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", NOTHING,
-     "bc", true},
-    {"... and a head", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", NOTHING,
-     "bc" GET("/a", "a"), false},
-    {"... which is of nobody's interest", "", "SSH-2.0-x\r\n", NOTHING, "ssh", true},
-    {"another address alone", "", GET("/a", "a"),
+    {"nothing may be connected to", "", BYTES(GET("/a", "a")), NOTHING, BYTES(GET("/a", "a")),
+     false},
+    {"... with requests allowed before", RULES("{path: /a}"), BYTES(GET("/a", "a")), NOTHING,
+     BYTES(GET("/a", "a")), false},
+    {"... amid a head", "", BYTES("GET /a HTTP/1.1\r\nHo"), NOTHING, BYTES("st: a\r\n\r\n"), false},
+    {"... amid a body", "", BYTES("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"),
+     NOTHING, BYTES("bc"), true},
+    {"... and a head", "", BYTES("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"),
+     NOTHING, BYTES("bc" GET("/a", "a")), false},
+    {"... which is of nobody's interest", "", BYTES("SSH-2.0-x\r\n"), NOTHING, BYTES("ssh"), true},
+    {"another address alone", "", BYTES(GET("/a", "a")),
      POLICY "  egress:\n  - toCIDR: [192.0.2.1/32]\n    toPorts:\n    - rules: {http: [{path: "
             "/a}]}\n",
-     GET("/a", "a"), false},
-    {"a name alone", "", GET("/a", "a.example"),
-     POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n", GET("/a", "a.example"), false},
-    {"the address denied", "", GET("/a", "a"), DENIES("127.0.0.0/8", ""), GET("/a", "a"), false},
-    {"the port denied", "", GET("/a", "a"),
-     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9000'}]}]\n"), GET("/a", "a"), false},
-    {"another one denied", "", GET("/a", "a"),
-     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9001'}]}]\n"), GET("/a", "a"), true},
+     BYTES(GET("/a", "a")), false},
+    {"a name alone", "", BYTES(GET("/a", "a.example")),
+     POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n", BYTES(GET("/a", "a.example")),
+     false},
+    {"the address denied", "", BYTES(GET("/a", "a")), DENIES("127.0.0.0/8", ""),
+     BYTES(GET("/a", "a")), false},
+    {"the port denied", "", BYTES(GET("/a", "a")),
+     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9000'}]}]\n"), BYTES(GET("/a", "a")),
+     false},
+    {"another one denied", "", BYTES(GET("/a", "a")),
+     DENIES("0.0.0.0/0", "    toPorts: [{ports: [{port: '9001'}]}]\n"), BYTES(GET("/a", "a")),
+     true},
 };
 static void rules_close_where_a_connection_leads(void **state)
 {
@@ -219,8 +310,9 @@ static void rules_close_where_a_connection_leads(void **state)
 /* What the pod says to itself goes on where nobody looks into that, unless it is denied expressly.
  */
 static const struct midst apart[] = {
-    {"nothing but itself", "", GET("/a", "a"), NOTHING, GET("/a", "a"), true},
-    {"... denied expressly", "", GET("/a", "a"), DENIES("127.0.0.0/8", ""), GET("/a", "a"), false},
+    {"nothing but itself", "", BYTES(GET("/a", "a")), NOTHING, BYTES(GET("/a", "a")), true},
+    {"... denied expressly", "", BYTES(GET("/a", "a")), DENIES("127.0.0.0/8", ""),
+     BYTES(GET("/a", "a")), false},
 };
 static void rules_are_not_about_the_pod_itself(void **state)
 {
@@ -237,20 +329,22 @@ static void rules_are_not_about_the_pod_itself(void **state)
     "  egress: [{toEntities: [all]}]\n" spec
 #define TOKENS BY_ITSELF("  inspect: {tokens: deny}\n")
 static const struct midst of_a_program[] = {
-    {"tokens denied", "", GET("/a", "a"), TOKENS, GET("/a", "a"), false},
-    {"... amid a body", "", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na", TOKENS,
-     "bc", true},
-    {"a name denied", "", GET("/a", "a"),
-     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), GET("/a", "a"), false},
-    {"... which is of nobody's interest", "", "SSH-2.0-x\r\n",
-     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), "ssh", true},
-    {"tokens told", "", GET("/a", "a"), BY_ITSELF("  inspect: {tokens: alert}\n"), GET("/a", "a"),
-     true},
+    {"tokens denied", "", BYTES(GET("/a", "a")), TOKENS, BYTES(GET("/a", "a")), false},
+    {"... amid a body", "", BYTES("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na"),
+     TOKENS, BYTES("bc"), true},
+    {"a name denied", "", BYTES(GET("/a", "a")),
+     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), BYTES(GET("/a", "a")),
+     false},
+    {"... which is of nobody's interest", "", BYTES("SSH-2.0-x\r\n"),
+     BY_ITSELF("  egressDeny: [{toFQDNs: [{matchName: b.example}]}]\n"), BYTES("ssh"), true},
+    {"tokens told", "", BYTES(GET("/a", "a")), BY_ITSELF("  inspect: {tokens: alert}\n"),
+     BYTES(GET("/a", "a")), true},
 };
 static const struct midst of_a_pod[] = {
-    {"of a pod for the kernel", "", GET("/a", "a"), TOKENS, GET("/a", "a"), true},
-    {"of a policy for it", "", GET("/a", "a"),
-     POLICY "  egress: [{toEntities: [all]}]\n  inspect: {tokens: deny}\n", GET("/a", "a"), true},
+    {"of a pod for the kernel", "", BYTES(GET("/a", "a")), TOKENS, BYTES(GET("/a", "a")), true},
+    {"of a policy for it", "", BYTES(GET("/a", "a")),
+     POLICY "  egress: [{toEntities: [all]}]\n  inspect: {tokens: deny}\n", BYTES(GET("/a", "a")),
+     true},
 };
 static void what_only_the_proxy_can_keep_ends_what_is_open(void **state)
 {
@@ -358,6 +452,7 @@ int main(void)
         spoken_test(requests_leave_that_rules_allow),
         spoken_test(rules_change),
         spoken_test(rules_come_amid_what_is_said),
+        spoken_test(rules_want_all_to_be_seen),
         spoken_test(rules_close_where_a_connection_leads),
         spoken_test(rules_are_not_about_the_pod_itself),
         spoken_test(what_only_the_proxy_can_keep_ends_what_is_open),
