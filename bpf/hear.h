@@ -100,6 +100,14 @@ static __always_inline bool unseen_is_refused(const struct speech *speech)
     return speech->asks && speech->spelling.flags & ABI_SPELL_UNSEEN;
 }
 
+/* What is no HTTP, or was not read once, can be read no more. */
+static __always_inline bool other_is_refused(const struct speech *speech,
+                                             const struct speech_side *side)
+{
+    return side->spell.mode == SPELL_OTHER &&
+           (unseen_is_refused(speech) || (side->missed && is_judged_speech(speech)));
+}
+
 static __always_inline enum hear_refusal
 objection(const struct speech *speech, const struct speech_side *side, __u32 what, bool sealed)
 {
@@ -129,6 +137,15 @@ static __always_inline __u32 hear_odd(const struct speech_side *side)
     __u32 more = side->end - side->at;
 
     return more < ODD_MAX ? more : ODD_MAX;
+}
+
+/* A send is refused before it was looked at: some of it is told. */
+static __always_inline void hear_refused(struct speech_side *side, enum hear_refusal refusal)
+{
+    __u32 left = side->size - side->at;
+
+    side->refusal = refusal;
+    side->at += left < ODD_MAX ? left : ODD_MAX;
 }
 
 /* Bytes that were looked at: n of them are one span. */
@@ -205,16 +222,14 @@ static __always_inline void hear_rules(struct speech *speech, struct speech_side
 
     if (!speech->asks || (!amid && spell->mode < SPELL_RAW) || !spelling_is_fresh(speech, ABI_TX))
         return;
-    if (is_judged_speech(speech) && !speech->reread) {
+    if (other_is_refused(speech, side)) {
+        hear_refused(side, HEAR_UNSEEN);
+    } else if (is_judged_speech(speech) && !speech->reread) {
         if (amid && speech->spelling.flags & ABI_SPELL_JUDGED)
-            side->refusal = HEAR_DENIED;
+            hear_refused(side, HEAR_DENIED);
         else if (!begin_leaving(speech, side))
-            side->refusal = HEAR_UNSEEN;
+            hear_refused(side, HEAR_UNSEEN);
     }
-    if (spell->mode == SPELL_OTHER && unseen_is_refused(speech))
-        side->refusal = HEAR_UNSEEN;
-    if (side->refusal)
-        side->at += hear_odd(side);
 }
 
 /* A head begins, or what there is after an upgrade. False: it is not to be heard. */
@@ -271,6 +286,7 @@ static __always_inline long hear_step(struct hearing *hearing, __u32 direction)
     if (!n || n > left) { /* it could not be read */
         side->lost += side->size - side->at;
         side->since = side->at = side->size;
+        side->missed = true;
         spell_lost(&side->spell);
         if (HEAR_JUDGES(direction) && is_judged_speech(speech))
             side->refusal = HEAR_UNSEEN;

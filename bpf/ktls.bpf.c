@@ -319,8 +319,7 @@ static __always_inline void judge_control(struct talker *talker, struct speech_s
             real->finished = true;
         return;
     }
-    side->refusal = HEAR_UNSEEN;
-    side->at = side->size < ODD_MAX ? side->size : ODD_MAX;
+    hear_refused(side, HEAR_UNSEEN);
 }
 
 /* As hear_step() does it, but nothing is told, and only a copy of what is known changes. */
@@ -366,11 +365,17 @@ static long judge_step(__u32 turn, struct hearing *hearing)
     return side->refusal != HEAR_GOES || (talker->loose && told.what & SPELL_ENDS);
 }
 
-/* What was read of a body's inside may change: it is counted. */
+/* What was read of a body's inside may change: it is counted. What was no HTTP before is none now,
+ * but rules may have come that want it seen; nor is what follows known, where something said was
+ * not to be read when it had been: its page was not there any more. */
 static __always_inline void judge_data(struct talker *talker, struct hearing *hearing)
 {
     struct speech_side *side = &talker->side;
 
+    if (other_is_refused(hearing->speech, side)) {
+        hear_refused(side, HEAR_UNSEEN);
+        return;
+    }
     talker->loose = false;
     bpf_loop(STEPS_MAX, judge_step, hearing, 0);
     if (!talker->loose || side->refusal)

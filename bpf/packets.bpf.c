@@ -266,8 +266,7 @@ static __always_inline bool hear_departing(struct __sk_buff *skb, const struct t
         if (!side->refusal)
             bpf_loop(STEPS_MAX, step_sent, &hearing, 0);
         /* what is urgent, servers take out of its place, or not */
-        if ((tcp->urg && is_judged_speech(speech)) ||
-            (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
+        if ((tcp->urg && is_judged_speech(speech)) || other_is_refused(speech, side))
             side->refusal = HEAR_UNSEEN; /* also for what was missed */
         hear_end(&hearing, side);
         speech->sent = side->next;
@@ -289,7 +288,7 @@ static __always_inline bool hear_leaving(struct __sk_buff *skb, const struct tcp
 
     if (find_new(tcp, at, end, side)) {
         bpf_loop(STEPS_MAX, step_leaving, &hearing, 0);
-        if (tcp->urg || (side->spell.mode == SPELL_OTHER && unseen_is_refused(speech)))
+        if (tcp->urg || other_is_refused(speech, side))
             side->refusal = HEAR_UNSEEN;
         if (side->refusal) {
             hear_end(&hearing, side);
