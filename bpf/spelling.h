@@ -28,45 +28,42 @@ static __always_inline __u32 verdict_now(const struct abi_origin *origin,
     return verdict_there(pod, is_here(origin->netns_cookie, &to), *verdict) & ABI_VERDICT_DENY;
 }
 
-static __always_inline void spell_anew(struct speech *speech, __u32 rules)
-{
-    const struct abi_spelling *found;
-    struct abi_where where = {};
-    __u32 verdict;
-
-    __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
-    if (!rules || !speech->asks) /* requests of others are not the pod's */
-        return;
-    if (!find_where(rules, &speech->origin, IPPROTO_TCP, speech->origin.time_ns, &where)) {
-        speech->spelling.flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
-        return;
-    }
-    verdict = verdict_now(&speech->origin, &where);
-    if (verdict & ABI_VERDICT_DENY) {
-        speech->spelling.flags = ABI_SPELL_JUDGED; /* and no request fits */
-        return;
-    }
-    found = bpf_map_lookup_elem(&spells, &where);
-    if (found)
-        speech->spelling = *found;
-    if (verdict & ABI_VERDICT_NEEDS) /* its program shall connect anew, by the proxy */
-        speech->spelling.flags |= ABI_SPELL_JUDGED | ABI_SPELL_AGENT;
-}
-
 /* Whether rules have a say in what is sent there. */
 static __always_inline bool is_judged_speech(const struct speech *speech)
 {
     return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
 }
 
-/* For the verifier a function of its own, as find_place() is. */
+/* For the verifier a function of its own, as find_place() is. What it finds is written at once, and
+ * then that it was: sends of other threads come by without a lock (ktls.bpf.c). */
 __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
 {
+    const struct abi_spelling *found = NULL;
+    struct abi_where where = {};
+    __u32 verdict = 0, flags = 0;
+
     if (!speech)
         return 0;
+    if (rules && speech->asks) { /* requests of others are not the pod's */
+        if (!find_where(rules, &speech->origin, IPPROTO_TCP, speech->origin.time_ns, &where))
+            flags = ABI_SPELL_JUDGED | ABI_SPELL_AGENT | ABI_SPELL_UNSEEN;
+        else
+            verdict = verdict_now(&speech->origin, &where);
+        if (verdict & ABI_VERDICT_DENY)
+            flags = ABI_SPELL_JUDGED; /* and no request fits */
+        else if (!flags)
+            found = bpf_map_lookup_elem(&spells, &where);
+        if (verdict & ABI_VERDICT_NEEDS) /* its program shall connect anew, by the proxy */
+            flags |= ABI_SPELL_JUDGED | ABI_SPELL_AGENT;
+    }
+    if (found)
+        speech->spelling = *found;
+    else
+        __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
+    speech->spelling.flags |= flags;
+    barrier();
     speech->rules = rules;
     speech->found = true;
-    spell_anew(speech, rules);
     if (!is_judged_speech(speech))
         speech->reread = false;
     return 0;
