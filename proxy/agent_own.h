@@ -47,9 +47,9 @@ struct agent {
     struct predecessor *predecessor;
     struct successor *successor; /* borrowed, of one that is retired */
     bool draining;
-    bool awaits;   /* agent_await() */
-    bool made_way; /* pods are another agent's */
-    bool retired;  /* ... and what the kernel tells of them */
+    bool awaits;             /* agent_await() */
+    bool made_way;           /* pods are another agent's */
+    bool retired;            /* ... and what the kernel tells of them */
     bool leaving;            /* what the kernel knows stays as it is */
     struct event *older_due; /* when what an older build had attached goes */
 };
