@@ -137,7 +137,9 @@ static void before_write(struct sink *sink)
     struct err err;
 
     file->begun = true;
-    if (atomic_load(&file->reopen) || (first && is_moved_away(file)))
+    if (first && is_moved_away(file))
+        atomic_store(&file->reopen, true);
+    if (atomic_load(&file->reopen))
         open_again(file, sink);
     if ((is_full(file, sink->pending.len) || (first && ends_inside_a_line(file->path))) &&
         begin_anew(file, sink, &err) < 0)

@@ -210,6 +210,25 @@ static void follows_who_moves_it_away(void **state)
     assert_string_equal(content(""), "000000003\n");
 }
 
+static void tries_again_what_it_cannot_open_behind_whoever_moved_it(void **state)
+{
+    CLEANUP(events_file_free) struct events_file *file = NULL;
+    CLEANUP(sink_fini) struct sink sink;
+    char moved[128];
+
+    (void)state;
+    file = open_file(&sink, 0, 1);
+    snprintf(moved, sizeof(moved), "%s", path_of(".1"));
+    assert_int_equal(rename(path_of(""), moved), 0);
+    assert_int_equal(mkdir(path_of(""), 0700), 0); /* in the way */
+    write_lines(&sink, 1);
+    assert_string_equal(content(".1"), "000000001\n");
+    assert_int_equal(rmdir(path_of("")), 0);
+    write_lines(&sink, 1);
+    assert_string_equal(content(".1"), "000000001\n");
+    assert_string_equal(content(""), "000000002\n");
+}
+
 /* What cannot be moved goes on where it is, and moves as soon as it can. */
 static void loses_nothing_where_it_cannot_move(void **state)
 {
@@ -283,6 +302,7 @@ int main(void)
         TEST(whoever_wrote_it_before_ends_its_line),
         TEST(whoever_wrote_it_before_begins_anew),
         TEST(follows_who_moves_it_away),
+        TEST(tries_again_what_it_cannot_open_behind_whoever_moved_it),
         TEST(loses_nothing_where_it_cannot_move),
         TEST(a_full_disk_costs_what_did_not_fit_and_it_goes_on),
         TEST(says_why_it_cannot_be_opened),
