@@ -72,8 +72,10 @@ static bool feed_counted(struct http1 *http1, struct span bytes, size_t *consume
 static bool feed_last(struct http1 *http1, struct span bytes, size_t *consumed)
 {
     for (*consumed = 0; *consumed < bytes.len; ++*consumed)
-        if (bytes.data[*consumed] != '\r' && bytes.data[*consumed] != '\n')
+        if (bytes.data[*consumed] != '\r' && bytes.data[*consumed] != '\n') {
+            message_begins(http1); /* of which the head before says nothing */
             return http1_refuse(http1, "bytes behind the last message");
+        }
     return true;
 }
 

@@ -17,6 +17,7 @@ ODD = {  # what is said, what is answered, in pieces of how many bytes
     "half a head": (b"GET /half HTTP/1.1\r\nHos", b"", 5),
     "half, and gone": (b"GET /gone HTTP/1.1\r\nHos", b"", 5),
     "byte by byte": (b"".join(GET % i for i in range(3)), FINE * 3, 1),
+    "behind the last": (b"GET /6 HTTP/1.1\r\nx: " + b"y" * 200000 + b"\r\nHost: odd.example\r\nConnection: close\r\n\r\nX", FINE, 50000),
     "more than was said": (b"PUT /4 HTTP/1.1\r\nHost: odd.example\r\nContent-Length: 1\r\n\r\n" + b"?" * 10000, FINE, 9),
     "HTTP/2, and rubbish": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + BINARY, BINARY, 10000),
 }

@@ -20,6 +20,9 @@ jq -r --rawfile said "$T/said" '
           if [$e.tx, $e.rx] == $said[3:5] then "all" else "tx \($e.tx) rx \($e.rx)" end) \($e.error // "")" end' \
     "$EVENTS" | sed 's/ $//' | LC_ALL=C sort >"$T/told"
 LC_ALL=C sort <<'TOLD' | diff - "$T/told" >&9 || fail "it is told otherwise (lines with >)"
+behind the last: GET /6 200
+behind the last: X - bytes behind the last message
+behind the last: plaintext - all
 binary: opaque unknown all
 blank lines: opaque unknown all
 byte by byte: GET /0 200

@@ -287,6 +287,23 @@ static void idle_is_between_messages(void **state)
     assert_true(http1_idle(http1));
 }
 
+/* Its places are in bytes that the caller may have no more. */
+static void the_last_head_is_none_of_what_follows_it(void **state)
+{
+    static const char text[] = "GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n";
+    CLEANUP(http1_free) struct http1 *http1 = http1_new(HTTP1_REQUEST);
+    size_t consumed;
+
+    (void)state;
+    assert_int_equal(http1_feed(http1, span_of_text(text), &consumed), HTTP1_HEAD);
+    assert_int_equal(http1_head(http1)->fields_len, 2);
+    assert_int_equal(http1_feed(http1, BYTES(""), &consumed), HTTP1_DONE);
+    assert_int_equal(http1_feed(http1, BYTES("X"), &consumed), HTTP1_BAD);
+    assert_string_equal(http1_reason(http1), "bytes behind the last message");
+    assert_int_equal(http1_head(http1)->fields_len, 0);
+    assert_int_equal(http1_head(http1)->target_len, 0);
+}
+
 static void asking_to_upgrade_stops_the_reading(void **state)
 {
     static const char text[] = "GET / HTTP/1.1\r\n" H "Connection: upgrade\r\nUpgrade: x\r\n\r\n";
@@ -414,6 +431,7 @@ int main(void)
         cmocka_unit_test(a_cut_message_never_looks_whole),
         cmocka_unit_test(end_of_bytes_right_behind_the_head),
         cmocka_unit_test(idle_is_between_messages),
+        cmocka_unit_test(the_last_head_is_none_of_what_follows_it),
         cmocka_unit_test(asking_to_upgrade_stops_the_reading),
         cmocka_unit_test(a_thousand_behind_one_another),
         cmocka_unit_test(a_hundred_fields_of_8_kb),
