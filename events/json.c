@@ -150,7 +150,8 @@ static void append_http(struct buffer *out, const struct flow_event *event)
     if (event->http.code)
         json_long(out, "latency_ns", event->http.latency_ns);
     json_long(out, "request_bytes", event->http.request_bytes);
-    json_long(out, "response_bytes", event->http.response_bytes);
+    if (event->http.code)
+        json_long(out, "response_bytes", event->http.response_bytes);
     json_text(out, "verdict", verdict_name(event->verdict));
     json_text(out, "policy", event->policy);
     json_text(out, "rule", event->rule);

@@ -224,7 +224,7 @@ static const struct {
       .verdict = VERDICT_DENY},
      "{\"process_http\":{" CART "," SOCKET
      ",\"method\":\"GET\",\"url\":\"/\",\"path\":\"/\",\"protocol\":\"HTTP/1.1\",\"stream\":2,"
-     "\"request_bytes\":\"0\",\"response_bytes\":\"0\",\"verdict\":\"deny\","
+     "\"request_bytes\":\"0\",\"verdict\":\"deny\","
      "\"route\":\"proxy\"}" TAIL},
     {"a call that ended well",
      {.kind = FLOW_EVENT_GRPC,
