@@ -168,15 +168,19 @@ static bool is_told(struct verdicts *verdicts, const struct policy_verdict *verd
 }
 
 /* On the kernel route nobody is answered, and what is judged here has gone, unless the kernel has
- * refused it: what is told is what is done. Who sent it can be killed or frozen all the same. */
-static struct policy_verdict as_done(const struct flow *flow, const struct policy_verdict *verdict)
+ * refused it: what is told is what is done, or would be. Who sent it can be killed or frozen all
+ * the same. */
+static struct policy_verdict as_done(const struct flow *flow, const struct policy_verdict *verdict,
+                                     const struct facts_request *request)
 {
     struct policy_verdict done = *verdict;
     size_t len = strlen(done.reason);
+    bool denies = done.verdict == VERDICT_DENY;
+    bool would = request && done.verdict == VERDICT_ALERT && done.mode == POLICY_MONITOR;
 
-    if (flow->facts.route != ROUTE_KERNEL || done.verdict != VERDICT_DENY)
+    if (flow->facts.route != ROUTE_KERNEL || (!denies && !would))
         return done;
-    if (flow->gone)
+    if (denies && flow->gone)
         snprintf(done.reason + len, sizeof(done.reason) - len, "; it had gone already");
     if (done.action != POLICY_REJECT && done.action != POLICY_RESET)
         return done;
@@ -189,7 +193,7 @@ static struct policy_verdict as_done(const struct flow *flow, const struct polic
 bool verdict_settle(struct flow *flow, enum policy_point point,
                     const struct policy_verdict *decided, const struct facts_request *request)
 {
-    const struct policy_verdict done = as_done(flow, decided), *verdict = &done;
+    const struct policy_verdict done = as_done(flow, decided, request), *verdict = &done;
 
     note(&flow->verdicts, point, verdict);
     if (verdict->verdict == VERDICT_ALLOW)
@@ -207,7 +211,7 @@ bool verdict_found(struct flow *flow, const struct finding *finding)
 {
     struct finding told = *finding;
 
-    told.verdict = as_done(flow, &finding->verdict);
+    told.verdict = as_done(flow, &finding->verdict, NULL);
     keep(&flow->verdicts, told.point, &told.verdict); /* the last may be another stream's */
     report_finding(flow, &told);
     return follow(flow, &told.verdict);
@@ -337,6 +341,8 @@ bool verdict_settle_unseen(struct flow *flow, const char *why, const struct fact
     enum policy_unseen what;
     struct known known;
 
+    if (request)
+        verdict_renew(flow);
     if (!verdict_any(&flow->verdicts))
         return true;
     if (flow->verdicts.unknown)

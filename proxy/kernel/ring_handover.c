@@ -23,12 +23,13 @@ static json_t *side_out(const struct stream_state_side *side)
 
 static json_t *state_out(const struct stream_state *state)
 {
-    return json_pack("{s:i, s:i, s:i, s:I, s:I, s:i, s:i, s:i, s:I, s:o, s:o}", "kind",
+    return json_pack("{s:i, s:i, s:i, s:I, s:I, s:i, s:i, s:b, s:i, s:I, s:o, s:o}", "kind",
                      (int)state->kind, "visibility", (int)state->visibility, "opaque",
                      (int)state->opaque, "tx", (json_int_t)state->tx, "rx", (json_int_t)state->rx,
-                     "requests", (int)state->requests, "unowed", (int)state->unowed, "awaited",
-                     (int)state->awaited, "heads", (json_int_t)state->heads, "up",
-                     side_out(&state->up), "down", side_out(&state->down));
+                     "requests", (int)state->requests, "unowed", (int)state->unowed, "unread",
+                     (int)state->unread, "awaited", (int)state->awaited, "heads",
+                     (json_int_t)state->heads, "up", side_out(&state->up), "down",
+                     side_out(&state->down));
 }
 
 static json_t *keys_out(const struct entry *entry)
@@ -139,6 +140,7 @@ static struct stream_state *state_in(const json_t *from)
         .rx = handover_number(from, "rx"),
         .requests = (uint32_t)handover_number(from, "requests"),
         .unowed = (unsigned)handover_number(from, "unowed"),
+        .unread = handover_flag(from, "unread"),
         .awaited = (unsigned)handover_number(from, "awaited"),
         .heads = handover_number(from, "heads"),
     };

@@ -239,8 +239,10 @@ void stream_take(struct flow *flow, const struct abi_said *said, struct span byt
     bool up = (said->direction == ABI_TX) != stream->opening.accepted;
     struct stream_side *side = up ? &stream->up : &stream->down;
 
-    if (side->waits && said->flags & ABI_SAID_BEGINS)
+    if (side->waits && said->flags & ABI_SAID_BEGINS) {
         side->waits = false;
+        stream->unread = stream->unread && !up;
+    }
     if (side->waits && said->kind != ABI_SAID_DENIED)
         side->missed += bytes.len;
     if (said->kind != ABI_SAID_DENIED && (!bytes.len || side->waits))
@@ -324,6 +326,16 @@ static void tell_missed(struct flow *flow)
     stream_turns_opaque(flow, OPAQUE_LOST);
 }
 
+/* So little came that nobody could tell what it is: or no more of it did, for the kernel reads on
+ * only what may be HTTP or TLS. */
+static void tell_undecided(struct flow *flow)
+{
+    const struct relay *relay = &flow->relay;
+
+    if (flow->stream->kind == STREAM_MEETING && (relay->up.len || relay->down.len))
+        stream_turns_opaque(flow, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+}
+
 /* Beside whatever else went wrong, of which enough is left out that the number is not. */
 static void tell_lost(struct flow *flow)
 {
@@ -368,10 +380,14 @@ void kernel_stream_end(struct flow *flow)
     if (stream->opening.seat)
         *stream->opening.seat = NULL;
     tell_missed(flow);
-    if (stream->kind == STREAM_HTTP1 && !flow->goes_on) /* else what is under way is not cut */
+    if (!flow->goes_on) /* else what is under way is not cut */
+        tell_undecided(flow);
+    if (stream->kind == STREAM_HTTP1 && !flow->goes_on)
         stream_http1_end(flow);
     tell_removed(flow);
     tell_lost(flow);
     stream_tls_tell(flow);
+    if (stream->unread)
+        facts_set_opaque(&flow->facts, OPAQUE_UNKNOWN); /* told, and judged, where it began */
     stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);
 }

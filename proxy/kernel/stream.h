@@ -33,6 +33,7 @@ struct stream_state {
     uint64_t tx, rx;   /* so far */
     uint32_t requests; /* likewise */
     unsigned unowed;   /* as struct stream has it */
+    bool unread;       /* likewise */
     unsigned awaited;  /* answers to requests that were told */
     uint64_t heads;    /* ... of these, to a HEAD: bits, from the oldest on */
     struct stream_state_side {

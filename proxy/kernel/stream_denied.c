@@ -73,8 +73,10 @@ static void judge_unread(struct flow *flow, const char *why, const struct facts_
         verdict_unexplained(flow, why, request);
 }
 
-static struct facts_request told_of(const struct flow_event *event)
+struct facts_request stream_request_told(const struct flow_event *event)
 {
+    if (!event)
+        return (struct facts_request){0};
     return (struct facts_request){
         .method = span_of_text(event->http.method ? event->http.method : ""),
         .path = span_of_text(event->http.path ? event->http.path : ""),
@@ -99,7 +101,7 @@ static void tell_unexplained(struct flow *flow, bool others)
         refuse(flow, exchange, together);
         return;
     }
-    request = told_of(event);
+    request = stream_request_told(event);
     verdict_next(flow);
     refuse_undecided(flow, stream->why_unexplained, &request);
     verdict_onto(flow, event);
@@ -128,16 +130,13 @@ void stream_deny(struct flow *flow, const struct facts_request *request)
 
 void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *reason)
 {
-    struct facts_request request = {0};
+    struct facts_request request = stream_request_told(exchange->event);
 
-    if (exchange->event)
-        request = told_of(exchange->event);
     tell_unexplained(flow, true);
     flow->stream->explained = true;
     verdict_next(flow);
     judge_unread(flow, reason, &request);
-    if (exchange->event)
-        verdict_onto(flow, exchange->event);
+    verdict_onto(flow, exchange->event);
     refuse(flow, exchange, flow->verdicts.said);
 }
 

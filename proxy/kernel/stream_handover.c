@@ -65,6 +65,7 @@ void kernel_stream_leave(const struct flow *flow, struct stream_state *out)
     out->rx = flow->pod.tx;
     out->requests = relay->requests;
     out->unowed = stream->unowed;
+    out->unread = stream->unread;
     out->awaited = relay->pending_len;
     for (unsigned i = 0; i < relay->pending_len; i++)
         if (relay->pending[(relay->pending_at + i) % RELAY_PENDING_MAX].head)
@@ -114,6 +115,7 @@ void kernel_stream_resume(struct flow *flow, const struct stream_state *from)
     stream->up = resume_side(&from->up);
     stream->down = resume_side(&from->down);
     stream->unowed = from->unowed;
+    stream->unread = from->unread;
     flow->facts.visibility = from->visibility;
     flow->facts.opaque = from->opaque;
     flow->pod.rx = from->tx;

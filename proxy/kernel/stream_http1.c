@@ -9,6 +9,12 @@ enum { SETTLING_MAX = 65536 };
 
 /* ---- the two directions ---- */
 
+/* Answers to what was not read are nobody's. */
+static bool is_unasked(const struct flow *flow, bool up)
+{
+    return !up && flow->stream->unread && !flow->relay.pending_len && flow->relay.down.in_head;
+}
+
 /* From here on nothing is read in this direction before a head is known to begin. */
 static void give_up(struct flow *flow, bool up)
 {
@@ -60,7 +66,7 @@ static bool handle(struct flow *flow, bool up, enum http1_status status, struct 
     case HTTP1_DONE:
         stream_http1_whole(flow, up);
         line->in_head = true;
-        return true;
+        return !is_unasked(flow, up);
     case HTTP1_RAW:
         if (flow->stream->kind == STREAM_HTTP1)
             stream_turns_opaque(flow, OPAQUE_OTHER_PROTOCOL);
@@ -167,7 +173,7 @@ void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
     enum http1_status status;
     bool more, was_settling = relay->settling;
 
-    if (!ready(flow, up))
+    if (is_unasked(flow, up) || !ready(flow, up))
         return;
     if (line->len) {
         at = line->parsed;
@@ -192,7 +198,10 @@ void stream_http1_feed(struct flow *flow, bool up, struct span bytes)
     }
     if (status == HTTP1_BAD)
         return;
-    keep(flow, up, bytes, from, at);
+    if (is_unasked(flow, up))
+        relay_release(line, flow->worker);
+    else
+        keep(flow, up, bytes, from, at);
     if (!up && was_settling && !relay->settling && relay->up.len) /* its answer was awaited */
         stream_http1_feed(flow, true, (struct span){0});
 }

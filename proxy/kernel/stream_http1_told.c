@@ -143,8 +143,10 @@ static struct facts_request begun_facts(struct flow *flow, struct span head,
 
     http1_words(head, &request.method, &request.url);
     request.path = exchange_path(request.url);
-    /* as on the proxy route: with a field the request line is whole */
-    if (parsed->fields_len && http1_authority(parsed, head.data, host, AUTHORITY_HOST_MAX))
+    /* as on the proxy route: with a field the request line is whole; where nothing was parsed yet,
+     * what there is of a head is of the one before */
+    if (!http1_idle(flow->relay.request) && parsed->fields_len &&
+        http1_authority(parsed, head.data, host, AUTHORITY_HOST_MAX))
         request.host = host;
     return request;
 }
@@ -159,6 +161,18 @@ static void await_told(struct flow *flow, struct span head)
         await(flow, at);
 }
 
+/* It has gone, for nothing that is enforced looks at it; what follows the kernel does not read. */
+static void leave_odd(struct flow *flow, struct exchange *exchange, const char *reason)
+{
+    struct facts_request request = stream_request_told(exchange->event);
+
+    flow->stream->unread = true;
+    if (is_judged(flow))
+        verdict_settle_unseen(flow, reason, &request);
+    verdict_onto(flow, exchange->event);
+    exchange_end(flow, exchange, reason);
+}
+
 static void head_is_odd(struct flow *flow, struct span head, const char *reason)
 {
     char host[AUTHORITY_HOST_MAX];
@@ -166,11 +180,12 @@ static void head_is_odd(struct flow *flow, struct span head, const char *reason)
     struct exchange exchange;
 
     tell_unanswered(flow);
+    verdict_next(flow);
     exchange_begin(flow, &exchange, &request);
     if (flow->stream->denied)
         stream_deny_odd(flow, &exchange, reason);
     else
-        exchange_end(flow, &exchange, reason);
+        leave_odd(flow, &exchange, reason);
     await_told(flow, head);
 }
 
@@ -179,6 +194,7 @@ static void request_is_odd(struct flow *flow, struct span head)
 {
     struct relay *relay = &flow->relay;
     const char *reason = http1_reason(relay->request);
+    struct exchange none = {0};
 
     if (relay->up.in_head)
         head_is_odd(flow, head, reason);
@@ -186,8 +202,18 @@ static void request_is_odd(struct flow *flow, struct span head)
         return; /* its head was refused, too */
     else if (relay->pending_len && flow->stream->denied)
         stream_deny_odd(flow, &stream_newest(relay)->exchange, reason);
-    else if (relay->pending_len)
-        exchange_end(flow, &stream_newest(relay)->exchange, reason);
+    else if (!flow->stream->denied)
+        leave_odd(flow, relay->pending_len ? &stream_newest(relay)->exchange : &none, reason);
+}
+
+/* Its answer is here, but its head is not whole: nor will it be, if that is what its server
+ * refuses, for the kernel does not read on what it knows to be no HTTP. */
+static void answered_too_soon(struct flow *flow)
+{
+    const struct pipeline *line = &flow->relay.up;
+
+    head_is_odd(flow, span_of(line->data, line->len), "answered before its head was whole");
+    stream_http1_lost(flow, true);
 }
 
 /* ---- answers ---- */
@@ -243,10 +269,12 @@ static void answer_seen(struct flow *flow, const struct http1_head *head, const 
         stream->unowed--;
         return;
     }
+    if (!relay->pending_len && relay->request && relay->up.in_head && relay->up.len)
+        answered_too_soon(flow);
     if (relay->pending_len) {
         pending = *stream_oldest(relay);
         stream_drop_oldest(relay);
-    } else {
+    } else if (!stream->unread) {
         exchange_begin(flow, &pending.exchange, &unseen);
     }
     relay->answering = pending.exchange;

@@ -39,9 +39,10 @@ struct stream {
     uint64_t unsent;                      /* what was asked from here on has not gone: up.at */
     uint64_t asked_at[RELAY_PENDING_MAX]; /* where the heads begin of those that wait: up.at */
     unsigned unowed;                      /* answers to come before theirs, for which was no room */
-    struct stream_side up, down;          /* requests, answers */
-    struct stream_tls *tls;               /* NULL: no handshake was seen */
-    struct stream_http2 *http2;           /* of STREAM_HTTP2 */
+    bool unread;                 /* what is asked is not, behind a request that makes no sense */
+    struct stream_side up, down; /* requests, answers */
+    struct stream_tls *tls;      /* NULL: no handshake was seen */
+    struct stream_http2 *http2;  /* of STREAM_HTTP2 */
 };
 
 /* Whether what answers say comes here at all. */
@@ -61,6 +62,8 @@ void stream_take(struct flow *flow, const struct abi_said *said, struct span byt
 
 /* ---- stream_denied.c ---- */
 
+/* What was told of a request; NULL: nothing. */
+struct facts_request stream_request_told(const struct flow_event *event);
 /* A request that the kernel has refused, or that was sent with one. */
 void stream_deny(struct flow *flow, const struct facts_request *request);
 /* ... that makes no sense: exchange, which ends. */

@@ -282,6 +282,10 @@ void kernel_stream_describe_row(const struct stream *stream, struct flow_row *ro
         snprintf(row->alpn, sizeof(row->alpn), "%s", tls->alpn);
     if (stream->kind == STREAM_HTTP2 && !row->alpn[0])
         strcpy(row->alpn, tls ? "h2" : "h2c");
+    if (stream->unread) {
+        row->visibility = VISIBILITY_OPAQUE;
+        row->opaque = OPAQUE_UNKNOWN;
+    }
 }
 
 bool kernel_stream_agreed(const struct stream *stream, uint16_t *version, const char **cipher)

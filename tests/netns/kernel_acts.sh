@@ -78,6 +78,23 @@ expect_eq "monitor: what the program got" "ok,denied" "$(paste -sd, "$T/out")"
 expect_eq "monitor: told" "alert freeze monitor http - - -" "$(decided)"
 echo "ok: what is denied"
 
+# ---- what makes no sense --------------------------------------------------------------------------
+
+odd() { on_route kernel curl -sS -o "$T/got" -X FOO $SITE/ok --next -sS -o "$T/got" $SITE/denied; }
+policy 'mode: monitor' "$ONLY_OK"
+odd || fail "monitor: $(cat "$T/said")"
+expect_eq "no sense, monitor: told" "alert reject monitor visibility - - -" "$(decided)"
+expect_eq "no sense, monitor: why" "an unknown method" "$(why)"
+expect_eq "no sense, monitor: the requests" "kernel FOO 0 alert" "$(requests)"
+expect_eq "no sense, monitor: what follows" "opaque unknown" \
+    "$(events '.[].process_close // empty | "\(.visibility) \(.visibility_reason)"')"
+expect_eq "no sense, monitor: the server" "1 1" "$(saw /ok) $(saw /denied)"
+policy "$ONLY_OK"
+odd && fail "what makes no sense went"
+expect_eq "no sense, enforced: told" "deny reject enforce visibility - - -" "$(decided | head -n 1)"
+expect_eq "no sense, enforced: the server" "0 0" "$(saw /ok) $(saw /denied)"
+echo "ok: what makes no sense"
+
 # ---- what is found --------------------------------------------------------------------------------
 
 b64() { printf '%s' "$1" | base64 -w0 | tr '+/' '-_' | tr -d =; }

@@ -252,6 +252,29 @@ static void it_is_read_on_where_it_was_left(void **state)
     assert_string_equal(error, "");
 }
 
+/* Nor are answers to what followed a request that made no sense. */
+static void what_was_not_read_is_not_read_there_either(void **state)
+{
+    struct span answer = BYTES("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    struct seat *seat = open_seat();
+    struct stream_state *left;
+
+    (void)state;
+    assert_true(say(seat, 0, BYTES("FOO /0 HTTP/1.1\r\nHost: a.example\r\n\r\n")));
+    left = leave(seat);
+    assert_int_equal(heard, 1);
+    assert_true(left->known);
+    assert_true(left->unread);
+    seat = open_again(left);
+    assert_non_null(seat);
+    for (int i = 0; i < 3; i++)
+        assert_true(hear(seat, ABI_RX, ABI_SAID_BEGINS, 0, answer));
+    close_seat(seat);
+    finish();
+    assert_int_equal(heard, 1);
+    assert_int_equal(closed, 2);
+}
+
 /* Within a body its end is not known there: with the next head it goes on. */
 static void within_a_body_the_next_head_is_waited_for(void **state)
 {
@@ -293,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_comes_in_order, begin, end),
         cmocka_unit_test_setup_teardown(what_has_no_room_is_lost, begin, end),
         cmocka_unit_test_setup_teardown(it_is_read_on_where_it_was_left, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_not_read_is_not_read_there_either, begin, end),
         cmocka_unit_test_setup_teardown(within_a_body_the_next_head_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(a_worker_may_end_first, begin, end),
     };

@@ -105,6 +105,7 @@ static const struct row {
              "? 200 down 1 plaintext\n"
              "closed plaintext error: 38 bytes of the connection were lost on their way to the "
              "agent\n"},
+    {"too little to tell what it is", .pieces = {UP("GE")}, .want = "closed opaque/unknown\n"},
     {"a lost answer, and a request that is not answered", .whole = true,
      .pieces = {UP(GET("/a") GET("/b")), {ABI_RX, BYTES("x"), .lost = 38}},
      .want = "GET a.example /a #1 plaintext error: bytes of answers were lost on their way to the "
@@ -368,7 +369,7 @@ static const struct row {
     {"a head without an end", .whole = true,
      .pieces = {UP(
          "GET /a " KEEPS F4 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16 F16)},
-     .want = "GET a.example /a #1 plaintext error: too many fields\nclosed plaintext\n"},
+     .want = "GET a.example /a #1 plaintext error: too many fields\nclosed opaque/unknown\n"},
     {"closed within a head", .pieces = {UP("GET /a " KEEPS)},
      .want =
          "closed plaintext error: closed within a request's head, of which 34 bytes had come\n"},

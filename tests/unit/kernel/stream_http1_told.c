@@ -8,7 +8,8 @@
 #define MANY            "too many requests without an answer"
 #define FINE_ALONE                                                                                 \
     "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
-#define BY_RULE "denied by policy p, egress[0].toPorts[0]: "
+#define MONITORED "mode: monitor\n  " FINE_ALONE
+#define BY_RULE   "denied by policy p, egress[0].toPorts[0]: "
 
 static const struct row {
     const char *name, *policy;
@@ -16,11 +17,45 @@ static const struct row {
     const char *want;
 } rows[] = {
     {"a request that makes no sense", .pieces = {UP(TWO_HOSTS("/a"))},
-     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed opaque/unknown\n"},
     {"... and is answered", .pieces = {UP(TWO_HOSTS("/a")), DOWN(BAD)},
-     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed opaque/unknown\n"},
     {"... by what is no HTTP", .pieces = {UP(TWO_HOSTS("/a")), DOWN("<html>Bad")},
-     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed plaintext\n"},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed opaque/unknown\n"},
+    {"... before others, which nobody reads",
+     .pieces = {UP(TWO_HOSTS("/a") GET("/b")),
+                UP("HEAD /c " KEEPS "\r\n"),
+                DOWN(BAD FINE("1", "b")),
+                {ABI_RX, BYTES(FINE("5", "")), ABI_SAID_BEGINS}},
+     .want = "GET a.example /a #1 plaintext error: two Host fields\nclosed opaque/unknown\n"},
+    {"one of which the kernel shows no more",
+     .pieces = {UP("GET /a " KEEPS), DOWN(BAD FINE("0", ""))},
+     .want = "GET /a #1 plaintext error: answered before its head was whole\n"
+             "closed opaque/unknown\n"},
+    {"... as one asked for another protocol before",
+     .pieces = {UP("GET /a " KEEPS "Upgrade: foo\r\nConnection: upgrade\r\n\r\nG"),
+                DOWN(FINE("0", "") FINE("0", ""))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "G #2 plaintext error: answered before its head was whole\n"
+             "closed opaque/unknown\n"},
+    {"one that makes no sense, encrypted by the kernel",
+     .pieces = {{ABI_TX, BYTES(TWO_HOSTS("/a")), ABI_SAID_KTLS},
+                {ABI_RX, BYTES(BAD FINE("1", "b")), ABI_SAID_KTLS}},
+     .want = "GET a.example /a #1 ktls error: two Host fields\nclosed opaque/unknown\n"},
+    {"... where policies only tell", .policy = MONITORED, .pieces = {UP(TWO_HOSTS("/fine"))},
+     .want = "policy alert reject visibility GET: two Host fields\n"
+             "GET a.example /fine #1 plaintext alert error: two Host fields\n"
+             "closed opaque/unknown\n"},
+    {"... in its body", .policy = MONITORED,
+     .pieces = {UP("POST /fine " KEEPS CHUNKED "no length"), DOWN(BAD FINE("1", "b"))},
+     .want = "policy alert reject visibility POST: an invalid chunk size\n"
+             "POST a.example /fine #1 plaintext alert error: an invalid chunk size\n"
+             "closed opaque/unknown\n"},
+    {"... which was answered before", .policy = MONITORED,
+     .pieces = {UP("POST /fine " KEEPS CHUNKED), DOWN(BAD), UP("no length"), DOWN(FINE("1", "b"))},
+     .want = "POST a.example /fine #1 400 after 1000000 plaintext\n"
+             "policy alert reject visibility: an invalid chunk size\n"
+             "closed opaque/unknown\n"},
     {"... behind one that waits, before another one",
      .pieces = {UP(GET("/a")),
                 UP(TWO_HOSTS("/b")),
@@ -37,6 +72,11 @@ static const struct row {
      .want = "POST a.example /a #1 plaintext error: an invalid chunk size\n"
              "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
              "closed plaintext\n"},
+    {"what follows the last one",
+     .pieces = {UP("GET /a " KEEPS "Connection: close\r\n\r\n"), DOWN(FINE("0", "")), UP("X")},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "X #2 plaintext error: bytes behind the last message\n"
+             "closed opaque/unknown\n"},
     {"a body of which bytes were lost",
      .pieces = {UP("PUT /a " KEEPS CHUNKED "3\r\nabc\r\n"),
                 {ABI_TX, .lost = 9},
