@@ -201,7 +201,7 @@ static void reset_seen(struct flow *flow, bool up, const struct http2_told *told
 
 /* ---- bytes ---- */
 
-/* Nothing in this direction can be read from here on: later heads refer to what was missed. */
+/* Nothing can be read from here on: later heads refer to what was missed. */
 static void give_up(struct flow *flow, bool up, const char *reason)
 {
     struct stream_http2 *http2 = flow->stream->http2;
@@ -216,6 +216,12 @@ static void give_up(struct flow *flow, bool up, const char *reason)
     flow->stream->kind = STREAM_RAW;
 }
 
+static void odd(struct flow *flow, bool up, const char *reason)
+{
+    give_up(flow, up, reason);
+    stream_turns_opaque(flow, OPAQUE_UNKNOWN);
+}
+
 void stream_http2_feed(struct flow *flow, bool up, struct span bytes)
 {
     struct stream *stream = flow->stream;
@@ -225,7 +231,7 @@ void stream_http2_feed(struct flow *flow, bool up, struct span bytes)
     size_t consumed;
 
     if (!ready(stream)) {
-        give_up(flow, up, "not enough memory");
+        odd(flow, up, "not enough memory");
         return;
     }
     watch = up ? stream->http2->up : stream->http2->down;
@@ -249,7 +255,7 @@ void stream_http2_feed(struct flow *flow, bool up, struct span bytes)
             http2_watch_table(other, told.table_size);
             break;
         case HTTP2_WATCHED_BAD:
-            give_up(flow, up, http2_watch_reason(watch));
+            odd(flow, up, http2_watch_reason(watch));
             break;
         }
     } while (status != HTTP2_WATCHED_MORE && status != HTTP2_WATCHED_BAD);
@@ -266,7 +272,7 @@ void stream_http2_skip(struct flow *flow, bool up, uint64_t len)
                     ? http2_watch_skip(up ? stream->http2->up : stream->http2->down, len, &told)
                     : 0;
         if (!taken) {
-            give_up(flow, up, "more was skipped than a body has");
+            odd(flow, up, "more was skipped than a body has");
             return;
         }
         if (told.stream)

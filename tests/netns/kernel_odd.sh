@@ -41,7 +41,7 @@ fields: opaque unknown all
 half a method: opaque unknown all
 half a head: plaintext - all closed within a request's head, of which 23 bytes had come
 half, and gone: plaintext - all closed within a request's head, of which 23 bytes had come
-HTTP/2, and rubbish: plaintext - all the program's HTTP/2 could not be read: it does not begin with SETTINGS
+HTTP/2, and rubbish: opaque unknown all the program's HTTP/2 could not be read: it does not begin with SETTINGS
 lines: opaque unknown all
 more than was said: opaque unknown all
 more than was said: ????? - an unknown method

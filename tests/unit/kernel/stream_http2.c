@@ -318,6 +318,23 @@ static void what_is_lost_ends_the_reading(void **state)
     peers_end();
 }
 
+static void so_does_what_makes_no_sense(void **state)
+{
+    static const char text[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno SETTINGS";
+    const struct piece odd = {.direction = ABI_TX, .bytes = span_of_text(text)};
+
+    (void)state;
+    policed_use(POLICY("p", "  mode: monitor\n  egress: [{toCIDR: [203.0.113.0/24], "
+                            "toPorts: [{rules: {http: [{path: /fine}]}}]}]\n"));
+    hearing_opens(false, false);
+    hears(&odd);
+    hearing_closes();
+    policed_use(NULL);
+    assert_string_equal(heard, "policy alert reset visibility: it is neither TLS nor HTTP\n"
+                               "closed opaque/unknown error: the program's HTTP/2 could not be "
+                               "read: it does not begin with SETTINGS\n");
+}
+
 /* ---- handshakes ---- */
 
 /* One handshake, which is what is said; the session that the client keeps of it. */
@@ -479,6 +496,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(streams_are_told, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(what_is_skipped_is_counted, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(what_is_lost_ends_the_reading, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(so_does_what_makes_no_sense, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(handshakes_are_told, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(a_server_is_told_once, hearing_begin, hearing_end),
     };
