@@ -156,6 +156,7 @@ static void tell_programs(const struct sockets *sockets, const struct tracked *e
                           .names = {(const char *const *)entry->names.text, entry->names.len},
                           .route = entry->route,
                           .visibility = entry->visibility,
+                          .opaque = entry->opaque,
                           .undecided = entry->undecided,
                           .tls = entry->tls_spoken,
                           .tls_version = entry->tls_version,

@@ -227,6 +227,12 @@ static bool is_refused(const struct programs *programs, const struct programs_cl
     return what != POLICY_UNSEEN_ALERT;
 }
 
+/* What is no HTTP, nobody reads on the proxy, either. */
+static bool proxy_would_read(enum opaque why)
+{
+    return why != OPAQUE_UNKNOWN && why != OPAQUE_SERVER_FIRST && why != OPAQUE_OTHER_PROTOCOL;
+}
+
 void programs_on_close(struct programs *programs, const struct programs_closed *closed)
 {
     const struct process *process = closed->process;
@@ -239,9 +245,13 @@ void programs_on_close(struct programs *programs, const struct programs_closed *
         known->facts.version = closed->tls_version;
         known->facts.cipher = closed->tls_cipher;
     }
-    if (closed->route == ROUTE_KERNEL && closed->visibility == VISIBILITY_OPAQUE &&
-        !closed->undecided)
-        see(programs, known, is_refused(programs, closed) ? PROGRAM_IS_REFUSED : PROGRAM_IS_BLIND);
+    if (closed->route != ROUTE_KERNEL || closed->visibility != VISIBILITY_OPAQUE ||
+        closed->undecided)
+        return;
+    if (is_refused(programs, closed))
+        see(programs, known, PROGRAM_IS_REFUSED);
+    else if (proxy_would_read(closed->opaque))
+        see(programs, known, PROGRAM_IS_BLIND);
 }
 
 void programs_on_http2(struct programs *programs, const struct process *process)

@@ -51,6 +51,7 @@ struct programs_closed { /* a connection that has ended; all borrowed */
     } names; /* that dst was resolved from */
     enum route route;
     enum visibility visibility;
+    enum opaque opaque;
     bool undecided;       /* programs_on_undecided() was told of it */
     bool tls;             /* as in struct sockets_flow */
     uint16_t tls_version; /* likewise */

@@ -190,6 +190,23 @@ static void is_back_when_it_cannot_be_read(void **state)
     assert_true(bypasses(7));
 }
 
+/* Nor by the proxy, which it would be no better off with. */
+static void stays_when_it_speaks_no_http(void **state)
+{
+    static const enum opaque reasons[] = {OPAQUE_UNKNOWN, OPAQUE_SERVER_FIRST,
+                                          OPAQUE_OTHER_PROTOCOL};
+
+    (void)state;
+    hand_keys();
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+        programs_on_close(programs, &(struct programs_closed){.process = process(),
+                                                              .dst = &dst,
+                                                              .route = ROUTE_KERNEL,
+                                                              .visibility = VISIBILITY_OPAQUE,
+                                                              .opaque = reasons[i]});
+    assert_true(bypasses(7));
+}
+
 static void set_policy(const char *spec)
 {
     CLEANUP(policy_list_fini) struct policy_list list = {0};
@@ -398,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(bypasses_when_its_keys_were_handed_over),
         TEST(is_back_when_it_cannot_be_read),
+        TEST(stays_when_it_speaks_no_http),
         TEST(is_back_at_once_where_that_is_denied),
         TEST(is_back_at_once_when_it_is_not_decided),
         TEST(is_known_to_speak_http2),
