@@ -95,6 +95,17 @@ static __always_inline bool is_sealed(struct speech_side *side)
            (len != FINISHED_SHA256 && len != FINISHED_SHA384);
 }
 
+/* The kernel did not take the keys, and the program goes on by itself: news, however many such
+ * records its handshake had. */
+static __always_inline void note_alone(struct speech_side *side)
+{
+    if (side->alone)
+        return;
+    side->alone = true;
+    if (side->sealed > 1)
+        side->sealed = 1;
+}
+
 static __always_inline bool unseen_is_refused(const struct speech *speech)
 {
     return speech->asks && speech->spelling.flags & ABI_SPELL_UNSEEN;

@@ -238,15 +238,19 @@ int hear_received(struct __sk_buff *skb)
 
 /* Up to where the bytes in the packet are to be read here: what waited to be sent when the kernel
  * was given the keys still is, what lies behind it the kernel encrypted, and ktls.bpf.c reads. */
-static __always_inline __u32 own_end(struct bpf_sock *sk, const struct speech *speech,
+static __always_inline __u32 own_end(struct bpf_sock *sk, struct speech *speech,
                                      const struct tcphdr *tcp, __u32 at, __u32 end)
 {
     const struct sock *sock = (const void *)bpf_skc_to_tcp_sock(sk);
-    __s32 before;
+    __s32 before = speech->keyed_from - bpf_ntohl(tcp->seq);
 
-    if (!sock || !speech->sides[ABI_TX].keying || !is_encrypted(sock))
+    if (!sock || !speech->sides[ABI_TX].keying)
         return end;
-    before = speech->keyed_from - bpf_ntohl(tcp->seq);
+    if (!is_encrypted(sock)) {
+        if (before <= 0)
+            note_alone(&speech->sides[ABI_TX]);
+        return end;
+    }
     if (before <= 0)
         return at;
     return (__u32)before < end - at ? at + before : end;

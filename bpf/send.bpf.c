@@ -131,9 +131,13 @@ static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_sid
 {
     const struct sk_msg *kernels = (const void *)msg;
 
-    if (side->keyed || (side->spell.mode != SPELL_FIRST && side->spell.mode != SPELL_TLS) ||
-        !is_encrypted(BPF_CORE_READ(kernels, sk)))
+    if (side->keyed || (side->spell.mode != SPELL_FIRST && side->spell.mode != SPELL_TLS))
         return;
+    if (!is_encrypted(BPF_CORE_READ(kernels, sk))) {
+        if (side->keying)
+            note_alone(side);
+        return;
+    }
     side->keyed = true;
     side->sealed = 0;
     __builtin_memset(&side->spell, 0, sizeof(side->spell));

@@ -33,10 +33,10 @@ struct speech_side { /* one direction of it */
     __u8 finished;  /* what looked like the end of a handshake was passed over */
     __u8 keying;    /* keys were handed over, and perhaps not taken: then the kernel encrypts it,
                        and `keyed` (keyed.h) goes on with it */
+    __u8 alone;     /* ... they were not, and its program encrypts by itself */
     __u8 missed; /* something of it could not be read: what follows is not known for what it is */
-    __u8 pad;
-    __u32 shown;              /* send.bpf.c: so much of the message is shown as it is ... */
-    __u64 from;               /* ... and where what is shown now lies */
+    __u32 shown; /* send.bpf.c: so much of the message is shown as it is ... */
+    __u64 from;  /* ... and where what is shown now lies */
     __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
     struct spell_piece piece; /* what is looked at just now (hear.h); last: see below */
 };

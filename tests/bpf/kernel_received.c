@@ -77,17 +77,17 @@ static void an_answer_comes_up(void **state)
 }
 
 /* A socket that is no kTLS's refuses them. */
-static void hand_over_keys(int fd)
+static void hand_over_keys(int fd, int direction)
 {
     static const struct tls12_crypto_info_aes_gcm_128 keys = {
         .info = {.version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128}};
 
-    assert_true(setsockopt(fd, SOL_TLS, TLS_RX, &keys, sizeof(keys)) < 0);
+    assert_true(setsockopt(fd, SOL_TLS, direction, &keys, sizeof(keys)) < 0);
 }
 
 static int ask_with_keys(int fd, const void *arg)
 {
-    hand_over_keys(fd);
+    hand_over_keys(fd, TLS_RX);
     return ask(fd, arg);
 }
 
@@ -119,7 +119,7 @@ static int connect_again(int fd, const void *arg)
     int code;
 
     (void)arg;
-    hand_over_keys(fd);
+    hand_over_keys(fd, TLS_RX);
     if (!is_keyed() || connect(fd, &none, sizeof(none)) < 0)
         return -EPROTO;
     code = connect_to(fd, AF_INET, "127.0.0.1", SPOKEN_PORT);
@@ -180,6 +180,45 @@ static void a_server_that_waits_for_the_first_bytes_is_asked(void **state)
     expect_asked(true);
 }
 
+#define SEALED "\x17\x03\x03\x00\x0a"
+
+/* As of TLS 1.3, of which a server encrypts most of its handshake by itself in any case. */
+static int encrypt_by_itself(int fd)
+{
+    static const char sealed[] = SEALED "0123456789";
+    int code = send_all(fd, CLIENT_HELLO, sizeof(CLIENT_HELLO) - 1, SIZE_MAX);
+
+    for (int i = 0; i < 6 && code == 0; i++) {
+        if (i == 4)
+            hand_over_keys(fd, TLS_TX);
+        code = send_all(fd, sealed, sizeof(sealed) - 1, SIZE_MAX);
+    }
+    return code;
+}
+
+static void a_server_goes_on_to_encrypt_by_itself(void **state)
+{
+    static const char told[] = CLIENT_HELLO SEALED SEALED, again[] = SEALED;
+    static const uint32_t routes[] = {ABI_ROUTE_PLAIN | ABI_ROUTE_KTLS,
+                                      ABI_ROUTE_PLAIN | ABI_ROUTE_KTLS | ABI_ROUTE_LEAVE};
+    struct span request = span_of_text(get);
+    const struct spoken *tx = &spoken[ABI_TX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        heard_forget();
+        spoken_route(routes[i]);
+        spoken_prepare = encrypt_by_itself;
+        assert_int_equal(speak_to_pod(ask, &request, (struct span){0}, false).code, 0);
+        spoken_prepare = NULL;
+        spoken_read(heard_one(ABI_SOCKET_ACCEPT, 0)->cookie);
+        assert_int_equal(tx->len, sizeof(told) - 1 + sizeof(again) - 1);
+        assert_memory_equal(tx->bytes, told, sizeof(told) - 1);
+        assert_memory_equal(tx->bytes + sizeof(told) - 1, again, sizeof(again) - 1);
+        assert_int_equal(tx->lost, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +228,7 @@ int main(void)
         spoken_test(of_a_large_answer_the_head_comes_up),
         spoken_test(a_server_is_asked_and_answers),
         spoken_test(a_server_that_waits_for_the_first_bytes_is_asked),
+        spoken_test(a_server_goes_on_to_encrypt_by_itself),
     };
 
     return cmocka_run_group_tests(tests, set_up_spoken, take_down_spoken);
