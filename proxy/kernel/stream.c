@@ -18,19 +18,14 @@ void stream_turns_opaque(struct flow *flow, enum opaque why)
         verdict_unseen_opaque(flow, why);
 }
 
-static bool is_answer(struct span bytes)
+/* Whether bytes begin an answer of HTTP/1: 1 yes, 0 no, -1 too few to say. */
+static int looks_like_answer(struct span bytes)
 {
     struct span begins = BYTES("HTTP/1.");
 
-    return bytes.len >= begins.len && memcmp(bytes.data, begins.data, begins.len) == 0;
-}
-
-/* TLS' own messages (tickets, alerts), which the kernel shows like what is said. */
-static bool is_control(const struct flow *flow, bool up, struct span bytes)
-{
-    return flow->facts.visibility == VISIBILITY_KTLS &&
-           (up ? relay_decide(bytes, (struct span){0}, false) == RELAY_RAW
-               : !is_answer(bytes) && !http2_looks_like_settings(bytes));
+    if (memcmp(bytes.data, begins.data, bytes.len < begins.len ? bytes.len : begins.len) != 0)
+        return 0;
+    return bytes.len >= begins.len ? 1 : -1;
 }
 
 static bool keep(struct flow *flow, struct pipeline *line, struct span bytes)
@@ -73,26 +68,42 @@ static void feed_kept(struct flow *flow, bool up)
     relay_release(&line, flow->worker);
 }
 
+/* Of a server that receives by itself, as of TLS 1.3 with OpenSSL before 3.2, the kernel encrypts
+ * what it sends alone. */
+static bool has_answers_alone(const struct stream *stream)
+{
+    return stream->down.ktls && !stream->up.ktls;
+}
+
+static enum relay_kind decide(const struct flow *flow)
+{
+    struct span up = span_of(flow->relay.up.data, flow->relay.up.len),
+                down = span_of(flow->relay.down.data, flow->relay.down.len);
+    int answers = !up.len && down.len ? looks_like_answer(down) : 0;
+
+    if (answers) /* to a request that was not seen */
+        return answers > 0 ? RELAY_HTTP : RELAY_UNDECIDED;
+    if (!up.len && has_answers_alone(flow->stream) && http2_looks_like_settings(down) > 0)
+        return RELAY_HTTP2;
+    return relay_decide(up, down, false);
+}
+
 static void meet(struct flow *flow, bool up, struct span bytes)
 {
     struct stream *stream = flow->stream;
     struct relay *relay = &flow->relay;
     enum relay_kind kind;
 
-    if (is_control(flow, up, bytes) && !(up ? &relay->up : &relay->down)->len)
-        return;
     if (!keep(flow, up ? &relay->up : &relay->down, bytes)) {
         stream_turns_opaque(flow, OPAQUE_UNKNOWN);
         return;
     }
-    kind = relay_decide(span_of(relay->up.data, relay->up.len),
-                        span_of(relay->down.data, relay->down.len), false);
-    if (!relay->up.len && is_answer(span_of(relay->down.data, relay->down.len)))
-        kind = RELAY_HTTP; /* its request was not seen */
+    kind = decide(flow);
     if (kind == RELAY_UNDECIDED)
         return;
     if (kind == RELAY_RAW)
-        stream_turns_opaque(flow, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
+        stream_turns_opaque(flow, relay->up.len || has_answers_alone(stream) ? OPAQUE_UNKNOWN
+                                                                             : OPAQUE_SERVER_FIRST);
     else
         stream->kind = kind == RELAY_HTTP2 ? STREAM_HTTP2 : STREAM_HTTP1;
     if (kind == RELAY_HTTP2 && !stream->opening.accepted)
@@ -144,14 +155,15 @@ static void skip(struct flow *flow, bool up, uint64_t len)
         exchange_skipped(flow, &flow->relay.answering, up, len);
 }
 
-/* In plain text, for the kernel encrypts it, or nobody does. */
+/* In plain text, for the kernel encrypts it, or nobody does. What was read, and is nothing that is
+ * read on, stays that. */
 static void note_visible(struct flow *flow, struct stream_side *side, bool ktls)
 {
     enum visibility *visibility = &flow->facts.visibility;
 
     side->heard = true;
     side->ktls = side->ktls || ktls;
-    if (ktls && *visibility != VISIBILITY_KTLS) {
+    if (ktls && flow->stream->kind != STREAM_RAW) {
         *visibility = VISIBILITY_KTLS;
         flow->facts.opaque = OPAQUE_NO_REASON;
     } else if (*visibility == VISIBILITY_UNKNOWN) {
@@ -273,7 +285,9 @@ void kernel_stream_said(struct flow *flow, const struct abi_said *said, struct s
     flow->said_ns = said->time_ns;
     lost += said->lost;
     count(flow, said, said->skipped + lost + (said->flags & ABI_SAID_AGAIN ? 0 : bytes.len));
-    if (said->skipped && !side->waits)
+    if (said->flags & ABI_SAID_RECORDS)
+        stream_tls_skip(flow, up, said->skipped);
+    else if (said->skipped && !side->waits)
         skip(flow, up, said->skipped);
     if (lost)
         lose(flow, up, lost);

@@ -81,6 +81,8 @@ void stream_unsent(struct flow *flow);
 
 /* Records that go by in the clear. */
 void stream_tls_feed(struct flow *flow, bool up, struct span bytes);
+/* Of a record that somebody encrypted, which is not handed up. */
+void stream_tls_skip(struct flow *flow, bool up, uint64_t len);
 void stream_tls_keys(struct flow *flow, const struct abi_ktls *record);
 /* What can be said of it is told, unless it was. */
 void stream_tls_tell(struct flow *flow);

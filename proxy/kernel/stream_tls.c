@@ -19,7 +19,7 @@ enum {
     /* TLS 1.3's Finished, encrypted, by the length of its hash (RFC 8446 section 4.4.4) */
     FINISHED_SHA256 = 4 + 32 + 1 + 16,
     FINISHED_SHA384 = 4 + 48 + 1 + 16,
-    KEYS_SECONDS = 2, /* so long after the server's hello they are waited for */
+    KEYS_SECONDS = 10, /* so long after the server's hello they are waited for, by a busy machine */
 };
 
 /* What a side says first. */
@@ -166,21 +166,33 @@ static void walk(struct beginning *at, struct span bytes)
     }
 }
 
-/* It goes on to encrypt by itself: the kernel did not take them. */
-static void doubt_keys(struct flow *flow)
+void stream_tls_skip(struct flow *flow, bool up, uint64_t len)
 {
     struct stream_tls *tls = flow->stream->tls;
+    struct beginning *at = tls ? up ? &tls->up : &tls->down : NULL;
+
+    if (at)
+        at->left -= len < at->left ? len : at->left;
+}
+
+/* Its program goes on to encrypt what it sends by itself: the kernel did not take them. */
+static void doubt_keys(struct flow *flow)
+{
+    const struct stream *stream = flow->stream;
+    struct stream_tls *tls = stream->tls;
 
     if (!tls->keyed)
         return;
     tls->keyed = tls->told = false;
-    if (flow->facts.visibility == VISIBILITY_KTLS && !flow->stream->up.heard)
+    if (flow->facts.visibility == VISIBILITY_KTLS &&
+        !(stream->opening.accepted ? stream->down : stream->up).heard)
         flow->facts.visibility = VISIBILITY_UNKNOWN;
 }
 
 void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
 {
     struct stream *stream = flow->stream;
+    bool own = up != stream->opening.accepted;
     struct beginning *at;
     unsigned sealed;
 
@@ -192,10 +204,11 @@ void stream_tls_feed(struct flow *flow, bool up, struct span bytes)
     stream->tls->begun = true;
     sealed = at->sealed;
     walk(at, bytes);
-    if (up && at->sealed != sealed && (!stream->opening.accepted || stream->up.ktls))
-        doubt_keys(flow); /* a server's client says nothing of keys for answers */
-    if (up && at->sealed && !stream->tls->keyed)
-        stream_tls_tell(flow); /* its program encrypts what it says */
+    if (own && at->sealed != sealed)
+        doubt_keys(flow);
+    /* a client encrypts what it says; of a server that may be its handshake, keys come behind it */
+    if (up && own && at->sealed && !stream->tls->keyed)
+        stream_tls_tell(flow);
     if (at->read || !keep(at, bytes))
         return;
     if (up)
@@ -232,8 +245,9 @@ void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
         tls->cipher_name = suite_of(record->cipher);
     if (!flow->version_max)
         flow->version_max = record->version;
-    if (!tls->begun)
-        return; /* it is plain text, or was accepted by a kernel that will show it */
+    if (!tls->begun || flow->stream->kind == STREAM_RAW)
+        return; /* it is plain text, or was accepted by a kernel that will show it; or nobody reads
+                   on, behind words of another protocol */
     flow->facts.visibility = VISIBILITY_KTLS;
     flow->facts.opaque = OPAQUE_NO_REASON;
     stream_tls_tell(flow);
@@ -242,6 +256,8 @@ void stream_tls_keys(struct flow *flow, const struct abi_ktls *record)
 /* Its program encrypts it. */
 static void note_unseen(struct flow *flow)
 {
+    if (flow->stream->kind == STREAM_RAW && !flow->stream->denied)
+        return; /* behind words of another protocol: it is opaque for these */
     facts_set_opaque(&flow->facts, OPAQUE_OWN_TLS);
     if (!flow->stream->opening.accepted && verdict_unseen_opaque(flow, OPAQUE_OWN_TLS) &&
         flow->stream->denied)

@@ -140,7 +140,6 @@ static const struct row {
     {"keys for both", .whole = true,
      .pieces = {{ABI_TX, .keys = 0x0303},
                 {ABI_RX, .keys = 0x0303},
-                {ABI_RX, BYTES("\4\0\0\x10ticket"), ABI_SAID_KTLS},
                 {ABI_TX, BYTES(GET("/a") GET("/b")), ABI_SAID_KTLS},
                 {ABI_RX, BYTES(FINE("0", "") FINE("0", "")), ABI_SAID_KTLS}},
      .want = "tls TLS1.2 ktls\n"

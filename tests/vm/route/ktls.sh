@@ -1,5 +1,6 @@
 # ktls: who lets the kernel encrypt on the kernel route goes on doing so, and what it says is told and
-# judged as by the proxy: a client, and nginx as a server, TLS 1.2 and 1.3, AES-GCM and ChaCha20.
+# judged as by the proxy: a client, and nginx as a server, TLS 1.2 and 1.3, AES-GCM and ChaCha20; what is
+# no HTTP is opaque, as in the clear.
 # shellcheck shell=bash disable=SC2154 # a part of route.sh
 
 URLS=()
@@ -30,8 +31,34 @@ expect_eq "the client's requests" \
 expect_eq "the server's answers, and the requests that the kernel decrypted" \
     "$(printf -- '- - 200 ktls kernel\n%.0s' 1 2 3; printf 'GET /of12 200 ktls kernel\n%.0s' 1 2 3)" \
     "$(said served | sed 's/ [^ ]*$//')" # its pod's rules are not about these
+wait_for 10 has_told served tls 7
+tls() { told_of "$1" | jq -r '.process_tls // empty | "\(.version) \(.visibility)\(.visibility_reason // "")"' | sort | uniq -c | xargs; }
+for pod in kernel served; do
+    expect_eq "TLS, told once a connection: $pod" "3 TLS1.2 ktls 4 TLS1.3 ktls" "$(tls $pod)"
+done
+"${CLEAN[@]}" curl -sS --http2 --cacert "$T/ca.pem" -o "$T/got" "https://127.0.0.1:$http2/of13"
+cmp -s "$T/got" "$T/www/of13" || fail "what nginx sends by HTTP/2"
+wait_for 10 has_told served http 7
+expect_eq "a server's answer by HTTP/2, the request of which it decrypts by itself" "HTTP/2 - 200 ktls 100000" \
+    "$(told_of served | jq -r '.process_http // empty | select(.protocol == "HTTP/2") |
+        "\(.protocol) \(.method // "-") \(.code) \(.visibility) \(.response_bytes)"')"
+expect_eq "its TLS, told once" "3 TLS1.2 ktls 5 TLS1.3 ktls" "$(tls served)"
 in_pod kernel /usr/bin/python3 "$HERE/route/urgent.py" "$aes128" >"$T/out" 2>"$T/client.err" || fail "who encrypts itself: $(cat "$T/client.err")"
 expect_eq "who encrypts itself, and hides it" "plain no answer, urgent no answer" "$(paste -sd, "$T/out" | sed 's/,/, /g')"
 expect_no_grep "what was denied came" '/admin' "$T/access"
 remove ktls
+
+apply lines kernel 'onNoVisibility: alert'
+closes=$(count kernel close) seen=$(count kernel '')
+in_pod kernel /usr/bin/python3 "$HERE/route/lines.py" "$T/origin.pem" "$T/origin.key" >"$T/out" 2>"$T/client.err" ||
+    fail "who speaks in lines: $(cat "$T/client.err")"
+expect_eq "who speaks in lines, and that the kernel encrypts" "TLSv1.2 tx/rx 250 tx/rx, TLSv1.3 tx/- 250 tx/-" \
+    "$(paste -sd, "$T/out" | sed 's/,/, /')"
+wait_for 10 has_told kernel close $((closes + 2))
+of_lines() { told_of kernel | tail -n +$((seen + 1)) | jq -rs "$1"; }
+expect_eq "how it is told" "opaque unknown, opaque unknown" \
+    "$(of_lines 'map(.process_close // empty | "\(.visibility) \(.visibility_reason)") | join(", ")')"
+expect_eq "... to whom nothing may stay unseen" "alert alert" "$(of_lines 'map(.process_policy // empty | .verdict) | join(" ")')"
+expect_eq "no requests" 0 "$(of_lines 'map(.process_http // empty) | length')"
+remove lines
 echo "ok: kTLS, $backend on $(uname -r)"
