@@ -362,6 +362,8 @@ static long judge_step(__u32 turn, struct hearing *hearing)
     side->at += n;
     /* records within records are nothing that can be read */
     side->refusal = objection(hearing->speech, side, told.what, side->spell.mode == SPELL_TLS);
+    if (side->refusal && told.what & SPELL_TURNED)
+        side->at += hear_odd(side); /* it may tell why */
     return side->refusal != HEAR_GOES || (talker->loose && told.what & SPELL_ENDS);
 }
 
