@@ -29,23 +29,6 @@
     POLICY "  egress:\n  - toEntities: [all]\n  egressDeny:\n  - toCIDR: [" cidr "]\n" ports
 #define GET(path, host) "GET " path " HTTP/1.1\r\nHost: " host "\r\n\r\n"
 
-static void use(const char *yaml)
-{
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
-    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
-
-    if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
-        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
-    set = policy_set_new(list.list, list.len, 1);
-    view = policy_view_new(set, pods_find(fx.pods, id));
-    assert_non_null(view);
-    assert_ok(pods_use_view(fx.pods, id, view, &fx.err));
-    heard_forget();
-}
-
 static int say(int fd, const void *text)
 {
     return send_all(fd, text, strlen(text), SIZE_MAX);
@@ -72,8 +55,8 @@ static void assert_leaves(const char *text, bool leaves)
 static void requests_leave_that_rules_allow(void **state)
 {
     (void)state;
-    use(RULES("{method: GET, path: '/v1/.*', host: '.*[.]example'}, {path: '/any', headers: "
-              "['x-a: 1']}"));
+    use_policy(RULES("{method: GET, path: '/v1/.*', host: '.*[.]example'}, {path: '/any', headers: "
+                     "['x-a: 1']}"));
     assert_leaves(GET("/v1/a?b=..", "A.example:9000"), true);
     assert_leaves(GET("/v2/a", "a.example"), false);
     assert_leaves(GET("/v1/../v2", "a.example"), false);
@@ -89,17 +72,17 @@ static void rules_change(void **state)
 {
     (void)state;
     for (int i = 0; i < 3; i++) {
-        use(RULES("{path: '/a.*'}"));
+        use_policy(RULES("{path: '/a.*'}"));
         assert_leaves(GET("/a1", "a"), true);
         assert_leaves(GET("/b1", "a"), false);
-        use(RULES("{path: '/b.*'}"));
+        use_policy(RULES("{path: '/b.*'}"));
         assert_leaves(GET("/a1", "a"), false);
         assert_leaves(GET("/b1", "a"), true);
     }
-    use(POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n");
+    use_policy(POLICY "  egress:\n  - toCIDR: [127.0.0.0/8]\n");
     assert_leaves("SSH-2.0-x\r\n", true);
-    use(POLICY "  egressDeny:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n    - rules: {http: "
-               "[{method: DELETE}]}\n");
+    use_policy(POLICY "  egressDeny:\n  - toCIDR: [127.0.0.0/8]\n    toPorts:\n    - rules: {http: "
+                      "[{method: DELETE}]}\n");
     assert_leaves(GET("/a1", "a"), true);
     assert_leaves("DELETE / HTTP/1.1\r\nHost: b\r\n\r\n", false);
 }
@@ -177,7 +160,7 @@ static void *rules_come(void *arg)
     char byte;
 
     if (read(midst_turns[0], &byte, 1) == 1)
-        use(midst->after);
+        use_policy(midst->after);
     change_pod();
     return write(midst_turns[0], "x", 1) == 1 ? NULL : arg;
 }
@@ -194,7 +177,7 @@ static void assert_midsts(const struct midst *list, size_t len)
         pthread_t thread;
 
         print_message("  %s\n", midst->name);
-        use(midst->before[0] ? midst->before : POLICY "  mode: monitor\n  egress: []\n");
+        use_policy(midst->before[0] ? midst->before : POLICY "  mode: monitor\n  egress: []\n");
         assert_int_equal(pthread_create(&thread, NULL, rules_come, (void *)midst), 0);
         report = speak(say_before_and_after, midst, (struct span){0});
         pthread_join(thread, NULL);
@@ -368,7 +351,8 @@ static void names_are_those_that_were_resolved(void **state)
     assert_true(match_cidr_parse("127.0.0.1", &here));
     assert_ok(names_new(&names, &fx.err));
     kernel_rules_learn_names(pods_rules(fx.pods), names);
-    use(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}, {matchPattern: '*.b.example'}]\n");
+    use_policy(POLICY
+               "  egress:\n  - toFQDNs: [{matchName: a.example}, {matchPattern: '*.b.example'}]\n");
     names_add(names, pod, "a.example.", &here.network, 300, true, clock_ns());
     assert_leaves(GET("/", "a.example"), true);
     assert_leaves(GET("/", "A.Example.:9000"), true);
@@ -378,7 +362,7 @@ static void names_are_those_that_were_resolved(void **state)
     assert_leaves("GET / HTTP/1.1\r\nHost: a.example\r\nHost: evil.example\r\n\r\n", false);
     names_add(names, pod, "x.b.example.", &here.network, 300, true, clock_ns());
     assert_leaves(GET("/", "x.b.example"), true);
-    use(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n");
+    use_policy(POLICY "  egress:\n  - toFQDNs: [{matchName: a.example}]\n");
     assert_leaves(GET("/", "a.example"), true);
     assert_leaves(GET("/", "x.b.example"), false);
     kernel_rules_learn_names(pods_rules(fx.pods), NULL);

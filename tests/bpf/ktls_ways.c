@@ -95,21 +95,41 @@ static int file_of(struct span text)
     return fd;
 }
 
+/* As much at a time as the kernel takes. */
 int by_sendfile(int fd, struct span text)
 {
     CLEANUP(fd_close) int file = file_of(text);
+    size_t sent = 0;
 
-    return ways_result(sendfile(fd, file, NULL, text.len), text.len);
+    while (sent < text.len) {
+        ssize_t n = sendfile(fd, file, NULL, text.len - sent);
+
+        if (n <= 0)
+            return n < 0 ? -errno : -EMSGSIZE;
+        sent += (size_t)n;
+    }
+    return 0;
 }
 
+/* ... and a pipe. */
 int by_splice(int fd, struct span text)
 {
     CLEANUP(fd_close) int file = file_of(text);
+    size_t sent = 0;
     int ends[2];
 
-    if (pipe(ends) < 0 || splice(file, NULL, ends[1], NULL, text.len, 0) != (ssize_t)text.len)
+    if (pipe(ends) < 0)
         return -ENODATA;
-    return ways_result(splice(ends[0], NULL, fd, NULL, text.len, 0), text.len);
+    while (sent < text.len) {
+        ssize_t n = splice(file, NULL, ends[1], NULL, text.len - sent, 0);
+        int code = n <= 0 ? -ENODATA
+                          : ways_result(splice(ends[0], NULL, fd, NULL, (size_t)n, 0), (size_t)n);
+
+        if (code < 0)
+            return code;
+        sent += (size_t)n;
+    }
+    return 0;
 }
 
 /* As programs do it that go on to write where a socket takes no files: before 6.5. */

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #include "base/cleanup.h"
 #include "heard.h"
 #include "judged.h"
+#include "policy/compile.h"
+#include "policy/view.h"
 #include "sallyport.skel.h"
 
 struct spoken spoken[ABI_DIRECTIONS];
@@ -196,6 +199,20 @@ int send_all(int fd, const void *bytes, size_t len, size_t pieces)
     return 0;
 }
 
+size_t write_large_head(void *into, size_t size, const char *begins, const char *ends)
+{
+    char *to = into;
+    size_t len = (size_t)snprintf(to, size, "%s", begins);
+
+    for (int i = 0; i < 100; i++) {
+        len += (size_t)snprintf(to + len, size - len, "x-field-%d: ", i);
+        memset(to + len, 'a' + i % 26, 8000);
+        len += 8000;
+        len += (size_t)snprintf(to + len, size - len, "\r\n");
+    }
+    return len + (size_t)snprintf(to + len, size - len, "%s\r\n", ends);
+}
+
 int wait_for_end(int fd)
 {
     char byte;
@@ -216,6 +233,23 @@ void spoken_spell(const struct abi_spelling *spelling)
     put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
     put(spells, &where, spelling);
     judge_pod_by(RULES);
+}
+
+void use_policy(const char *yaml)
+{
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
+
+    if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
+        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
+    set = policy_set_new(list.list, list.len, 1);
+    view = policy_view_new(set, pods_find(fx.pods, id));
+    assert_non_null(view);
+    assert_ok(pods_use_view(fx.pods, id, view, &fx.err));
+    heard_forget();
 }
 
 /* ---- the group ---- */

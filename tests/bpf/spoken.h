@@ -74,8 +74,12 @@ struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg
 
 /* Connects are allowed; requests of the pod from now on as this says. */
 void spoken_spell(const struct abi_spelling *spelling);
+/* ... as this policy does. */
+void use_policy(const char *yaml);
 
 /* Ways to send; 0 or a negative errno. */
 int send_all(int fd, const void *bytes, size_t len, size_t pieces);
+/* A head of 100 fields of 8 kB between these lines; its length. */
+size_t write_large_head(void *into, size_t size, const char *begins, const char *ends);
 /* There is no more to say: 0 when the other end has no more either, or how it ended. */
 int wait_for_end(int fd);
