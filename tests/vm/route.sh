@@ -12,13 +12,14 @@ backend=$1
 
 make_ca ca
 make_cert origin ca "$ORIGIN_SAN"
-read -r aes128 aes256 chacha http2 <<<"$(free_ports 4)"
+read -r aes128 aes256 chacha http2 h2_of12 <<<"$(free_ports 5)"
 OF_12=ECDHE-ECDSA
 KTLS='ssl_conf_command Options KTLS; ssl_conf_command Ciphersuites'
 nginx_server "$aes128" origin "$KTLS TLS_AES_128_GCM_SHA256; ssl_ciphers $OF_12-AES128-GCM-SHA256;"
 nginx_server "$aes256" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_ciphers $OF_12-AES256-GCM-SHA384;"
 nginx_server "$chacha" origin "$KTLS TLS_CHACHA20_POLY1305_SHA256; ssl_ciphers $OF_12-CHACHA20-POLY1305;"
 NGINX_SPEAKS=http2 nginx_server "$http2" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_ciphers $OF_12-AES256-GCM-SHA384;"
+NGINX_SPEAKS=http2 nginx_server "$h2_of12" origin "$KTLS TLS_AES_256_GCM_SHA384; ssl_protocols TLSv1.2;"
 make_cgroup served kernel proxy auto
 start_nginx "${IN_CGROUP[@]}" "$CGROUPS/served"
 PROGRAM_PID[nginx]=${PIDS[-1]}
@@ -38,8 +39,12 @@ expect_grep "... in words" "sk_msg programs can read and deny.* $words" <(status
 
 # in_pod NAME PROGRAM ARGS...
 in_pod() { "${IN_CGROUP[@]}" "$CGROUPS/$1" "${CLEAN[@]}" "${@:2}"; }
-# told_of POD: its events, one a line, without the name of what they are of
-told_of() { jq -c --arg pod "$1" 'to_entries[] | select(.value | objects | .process.pod.name == $pod) | {(.key): .value}' "$EVENTS"; }
+# told_of POD [LINES]: its events, one a line, without the name of what they are of; behind so many lines
+told_of() {
+    tail -n +$((${2:-0} + 1)) "$EVENTS" |
+        jq -c --arg pod "$1" 'to_entries[] | select(.value | objects | .process.pod.name == $pod) | {(.key): .value}'
+}
+so_far() { wc -l <"$EVENTS"; } # lines
 # POD KIND; not by jq, which takes long to start in a guest
 count() { grep -c "^{\"process_$2.*\"pod\":{[^{}]*\"name\":\"$1\"" "$EVENTS" || true; }
 has_told() { [ "$(count "$1" "$2")" -ge "$3" ]; }
@@ -53,7 +58,7 @@ remove() { sallyport policy remove --runtime-dir "$T/run" "$1" >"$T/out"; }
 # before anybody has used it the module's counters may not be there
 encrypted() { { cat /proc/net/tls_stat 2>/dev/null || true; } | awk '$1 == "TlsTxSw" { n = $2 } END { print n + 0 }'; }
 
-for part in ktls golden auto why taken; do
+for part in ktls golden http2 auto why taken; do
     # shellcheck source=/dev/null
     . "$HERE/route/$part.sh"
 done

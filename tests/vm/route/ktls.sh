@@ -21,6 +21,20 @@ expect_eq "the client, and that the kernel encrypts" \
 wait_for 10 has_told kernel close 7
 wait_for 10 has_told served http 6
 
+ciphers() { # POD PORT: sport or dport, the server's
+    told_of "$1" | jq -r --arg port "$2" '.process_tls // empty | "\(.socket[$port]) \(.version) \(.cipher) \(.visibility) \(.route)"' | sort -u
+}
+for pod in kernel:dport served:sport; do
+    expect_eq "TLS of ${pod%:*}" "$(sort <<CIPHERS
+$aes128 TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 ktls kernel
+$aes128 TLS1.3 TLS_AES_128_GCM_SHA256 ktls kernel
+$aes256 TLS1.2 TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 ktls kernel
+$aes256 TLS1.3 TLS_AES_256_GCM_SHA384 ktls kernel
+$chacha TLS1.2 TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 ktls kernel
+$chacha TLS1.3 TLS_CHACHA20_POLY1305_SHA256 ktls kernel
+CIPHERS
+)" "$(ciphers "${pod%:*}" "${pod#*:}")"
+done
 said() { # POD: its requests, or the answers to them and what it could hear of them, if it is a server
     told_of "$1" | jq -r '.process_http // empty |
         "\(.method // "-") \(.path // "-") \(.code // "-") \(.visibility) \(.route) \(.verdict)"' | sort
