@@ -1,6 +1,12 @@
 """Says what is no request, or none yet, to a server of its own, a connection each, and a line of it: its
-name, its port, whether all came both ways, and how much that was. What hangs ends by a time-out."""
-import socket, struct, sys, threading
+name, its port, whether all came both ways, and how much that was. What hangs ends by a time-out.
+kernel_odd.py [CERT KEY]: with a certificate and its key the kernel encrypts it, at both ends."""
+import os, socket, struct, sys, threading
+
+from kernel_ends import answers, asks
+
+socket.setdefaulttimeout(60 * int(os.environ.get("SALLYPORT_SLOW", "1")))
+SEALED = sys.argv[1:]
 
 GET = b"GET /%d HTTP/1.1\r\nHost: odd.example\r\n\r\n"
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -45,8 +51,7 @@ def hear(sock, most=1 << 30):
 
 def serve(listener, text, answer, piece, heard):
     sock, _ = listener.accept()
-    with sock:
-        sock.settimeout(60)
+    with answers(sock, *SEALED) if SEALED else sock as sock:
         heard.append(hear(sock, len(text)))
         say(sock, answer, piece)
         sock.shutdown(socket.SHUT_WR)
@@ -61,7 +66,8 @@ for name, (text, answer, piece) in ODD.items():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=serve, args=(listener, text, answer, piece, heard))
         server.start()
-        with socket.create_connection(listener.getsockname(), 60) as sock:
+        sock = socket.create_connection(listener.getsockname())
+        with asks(sock) if SEALED else sock as sock:
             say(sock, text, piece)
             back = hear(sock)
             if gone:

@@ -1,6 +1,6 @@
-"""Recorded exchanges, said in pieces cut by a seed, both ways: kernel_replay.py serve ADDRESS PORT SEEDS |
-ask ADDRESS PORT SEED. The answers that seed N cuts are at PORT + N.
-What shall be refused, or has no end, each on a connection of its own: refused | odd ADDRESS PORT.
+"""Recorded exchanges, said in pieces cut by a seed, both ways: kernel_replay.py serve ADDRESS PORT SEEDS [CERT KEY] |
+ask ADDRESS PORT SEED [sealed]. The answers that seed N cuts are at PORT + N. sealed: the kernel encrypts, at both ends.
+What shall be refused, or has no end, each on a connection of its own: refused | odd ADDRESS PORT [sealed].
 A request in a tunnel in a tunnel, by a proxy: tunnels ADDRESS PORT WHERE; one that goes with the SYN: syn ADDRESS PORT.
 
 Both sides know what is to be said; each waits until it has heard the other's part, whole, and fails if
@@ -11,6 +11,8 @@ import random
 import socket
 import sys
 import threading
+
+from kernel_ends import answers, asks
 
 HOST = b"Host: replay.example\r\n"
 
@@ -93,11 +95,16 @@ def prepare(sock):
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def ask(address, port, seed):
+def connect(address, port, sealed=False):
+    sock = socket.create_connection((address, port), 30)
+    prepare(sock)
+    return asks(sock) if sealed else sock
+
+
+def ask(address, port, seed, sealed=False):
     for number, exchanges in enumerate(CONNECTIONS):
         chance = random.Random(f"ask {seed} {number}")
-        with socket.create_connection((address, port), 30) as sock:
-            prepare(sock)
+        with connect(address, port, sealed) as sock:
             for asked, answered in exchanges:
                 say(sock, asked, chance)
                 hear(sock, answered)
@@ -110,7 +117,10 @@ def answer(sock, seed):
     """Which connection it is shows in what is asked first."""
     begun = b""
     while True:
-        begun += sock.recv(1)
+        byte = sock.recv(1)
+        if not byte:
+            return  # who only looks whether we are here
+        begun += byte
         fits = [e for e in CONNECTIONS if e[0][0].startswith(begun)]
         if len(fits) == 1:
             exchanges = fits[0]
@@ -125,10 +135,11 @@ def answer(sock, seed):
         pass
 
 
-def serve(address, port, seed):
+def serve(address, port, seed, certificate):
     def run(sock):
-        with sock:
-            prepare(sock)
+        prepare(sock)
+        sealed = certificate and sock.recv(1, socket.MSG_PEEK) == b"\x16"
+        with answers(sock, *certificate) if sealed else sock as sock:
             answer(sock, seed)
 
     with socket.create_server((address, port + seed)) as listener:
@@ -162,10 +173,9 @@ ODD = [
 ]
 
 
-def each(address, port, connections):
+def each(address, port, connections, sealed=False):
     for pieces in connections:
-        with socket.create_connection((address, port), 30) as sock:
-            prepare(sock)
+        with connect(address, port, sealed) as sock:
             try:
                 for piece in pieces:
                     sock.sendall(piece)
@@ -208,11 +218,11 @@ if what == "tunnels":
 elif what == "syn":
     print("with the SYN" if with_syn(where, base) else "behind it")
 elif what == "ask":
-    ask(where, base + most[0], most[0])
+    ask(where, base + most[0], *most)
 elif what == "refused":
-    each(where, base, [[text] for text in REFUSED])
+    each(where, base, [[text] for text in REFUSED], *most)
 elif what == "odd":
-    each(where, base, ODD)
+    each(where, base, ODD, *most)
 else:
     for number in range(1, most[0] + 1):
-        threading.Thread(target=serve, args=(where, base, number)).start()
+        threading.Thread(target=serve, args=(where, base, number, most[1:])).start()

@@ -30,7 +30,7 @@ if [ "$backend" = none ]; then
     end
 fi
 [ "$backend$full" = sockmap ] || try exec "$here/exec.sh" # where the stock kernel has it, the old one does
-try route "$here/route.sh" "$backend"
+try route "$here/route.sh" "$backend" ${full:+more}
 if [ -n "$full" ]; then
     try clients "$here/clients.sh"
     try bpf "$here/bpf.sh" "$build" bpf

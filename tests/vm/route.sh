@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Promise: programs that let the kernel encrypt are read and judged there, and told as on the proxy route,
 # and `auto` finds out which they are; with the back-end that fits this kernel. The parts are in route/.
-# One agent for all of them, for the guest takes long to load the kernel's programs. route.sh lsm|sockmap
+# One agent for all of them, for the guest takes long to load the kernel's programs. route.sh lsm|sockmap [more]
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
 . "$HERE/../harness/agent.sh"
 backend=$1
+# shellcheck disable=SC2034 # a part needs it
+more=${2:-}
 
 # ---- nginx in a pod, which lets the kernel encrypt, too ------------------------------
 
@@ -58,7 +60,7 @@ remove() { sallyport policy remove --runtime-dir "$T/run" "$1" >"$T/out"; }
 # before anybody has used it the module's counters may not be there
 encrypted() { { cat /proc/net/tls_stat 2>/dev/null || true; } | awk '$1 == "TlsTxSw" { n = $2 } END { print n + 0 }'; }
 
-for part in ktls golden http2 acts auto why taken; do
+for part in ktls golden http2 acts auto why taken odd; do
     # shellcheck source=/dev/null
     . "$HERE/route/$part.sh"
 done
