@@ -123,7 +123,7 @@ void programs_tell(void *arg, json_t *answer)
 
     for (const struct known *known = programs->first; rows && known; known = known->next) {
         if (!known->facts.tx && !known->facts.rx && !known->tls)
-            continue; /* what it said was not TLS, or not ours to end */
+            continue; /* what it said was not TLS */
         if (json_array_size(rows) < SHOWN_MAX)
             json_array_append_new(rows, row_of(programs, known));
         else

@@ -59,8 +59,8 @@ struct entry *ring_take(struct ring *ring, struct entry **row);
 
 /* The connection goes by unread; its close says why. */
 void ring_refuse(const struct ring *ring, const struct origin *origin, enum limit why);
-/* A connection that limits_admit_stream() let in. before: the socket's connection before, or NULL. Takes
- * what of opening lane_open() takes. NULL: no memory, and what there was of it has ended. */
+/* A connection that limits_admit_stream() let in. before: the socket's connection before, or NULL.
+ * Takes what of opening lane_open() takes. NULL: no memory, and what there was of it has ended. */
 struct entry *ring_open(struct ring *ring, const struct lane_opening *opening, uint64_t began_ns,
                         const struct entry *before);
 /* Its program has closed it: it ends when all that it said before was read. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Promise: what is told of plain HTTP on the kernel route is what is told on the proxy route: the same
+# Promise: what is told of plain HTTP, and of TLS, on the kernel route is what is told on the proxy route: the same
 # clients do the same on either, and the events are equal, field by field, but for the route, ports,
 # cookies and times, and of HTTP/2, which the proxy speaks itself, the bytes on the wire. Nor does it
 # matter how what is said is cut into pieces. What a server's pod hears, here Apache's, is what its
