@@ -99,7 +99,8 @@ bool http1_authority_parts(const struct http1_head *head, const uint8_t *base,
                            struct authority_parts *out);
 
 /* The method and the target of a request line that was refused, as far as they are there: words,
- * however they are parted, and whether or not anybody should take them for those. For events. */
+ * however they are parted, and whether or not anybody should take them for those; but nothing where
+ * the first is longer than any method is. For events. */
 void http1_words(struct span bytes, struct span *method, struct span *target);
 
 /* Whether bytes may be the beginning of an HTTP/1 request ("GET /"): 1 yes, 0 no, -1 too few to

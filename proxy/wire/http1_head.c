@@ -104,6 +104,9 @@ static struct span behind_empty_lines(struct span bytes)
     return bytes;
 }
 
+/* The longest that IANA lists has 17. What is longer may be of a body, which is never told. */
+enum { METHOD_TOLD_MAX = 32 };
+
 /* Takes the bytes up to the next blank or control byte off the front. */
 static struct span take_word(struct span *bytes)
 {
@@ -119,6 +122,11 @@ void http1_words(struct span bytes, struct span *method, struct span *target)
 {
     bytes = behind_empty_lines(bytes);
     *method = take_word(&bytes);
+    *target = span_of(NULL, 0);
+    if (method->len > METHOD_TOLD_MAX) {
+        *method = span_of(NULL, 0);
+        return;
+    }
     bytes = behind_blanks(bytes);
     *target = take_word(&bytes);
 }

@@ -141,6 +141,8 @@ static const struct {
     {"GET", "GET", ""},
     {"\x01", "", ""},
     {"", "", ""},
+    {"A-METHOD-OF-THIRTY-TWO-CHARACTERS /a", "", ""},
+    {"METHOD-OF-THIRTY-TWO-CHARACTERS! /a", "METHOD-OF-THIRTY-TWO-CHARACTERS!", "/a"},
 };
 
 static void finds_the_words_of_a_refused_line(void **state)
