@@ -205,6 +205,16 @@ static bool may_tell_why(struct flow *flow, const struct abi_said *said, struct 
            (said->flags & ABI_SAID_BEGINS || begun || !line->in_head);
 }
 
+/* What was refused is nothing that was said: too little of it came to know what it is. */
+static void drop_unmet(struct flow *flow, struct span bytes)
+{
+    struct pipeline *up = &flow->relay.up;
+
+    up->len -= bytes.len < up->len ? bytes.len : up->len;
+    if (!up->len)
+        relay_release(up, flow->worker);
+}
+
 static void read_denied(struct flow *flow, bool up, const struct abi_said *said, struct span bytes)
 {
     struct stream *stream = flow->stream;
@@ -239,6 +249,8 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
         stream_http2_denied(flow);
     else
         stream_denied(flow);
+    if (stream->kind == STREAM_MEETING && !unread && !(said->flags & ABI_SAID_RECORDS))
+        drop_unmet(flow, bytes);
     stream->denied = false;
     flow->gone = true;
     if (stream->undecided && !stream->opening.accepted)

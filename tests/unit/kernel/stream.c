@@ -327,6 +327,28 @@ static const struct row {
      .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
              "policy deny reject visibility: it is neither TLS nor HTTP\n"
              "closed ktls error: " BY_RULE "it is neither TLS nor HTTP\n"},
+    {"refused, with too little of it to know what it is", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, BYTES("DELETE"), .denied = true}},
+     .want = "policy deny reject visibility: no rule denies it, but the kernel route could not "
+             "decide it: "
+             "no request was seen in it\n"
+             "closed plaintext error: denied: no rule denies it, but the kernel route could not "
+             "decide it: "
+             "no request was seen in it\n"},
+    {"... and another one behind it", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, .keys = 0x0304},
+                {ABI_TX, BYTES("DELETE"), ABI_SAID_KTLS, .denied = true},
+                {ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS}},
+     .want =
+         "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
+         "policy deny reject visibility: no rule denies it, but the kernel route could not decide "
+         "it: "
+         "no request was seen in it\n"
+         "GET a.example /fine #1 ktls error: denied: no rule denies it, but the kernel route could "
+         "not decide it: "
+         "no request was seen in it\n"
+         "closed ktls error: denied: no rule denies it, but the kernel route could not decide it: "
+         "no request was seen in it\n"},
     {"... behind a request", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, .keys = 0x0304},
                 {ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS | ABI_SAID_BEGINS},
