@@ -231,7 +231,8 @@ int hear_received(struct __sk_buff *skb)
 
     sk = sk ? bpf_sk_fullsock(sk) : NULL;
     speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (speech && !speech->over && !is_read_elsewhere(sk, &speech->sides[ABI_RX]))
+    if (speech && !speech->over && !speech->closed &&
+        !is_read_elsewhere(sk, &speech->sides[ABI_RX]))
         hear_packet(skb, speech);
     return ALLOW;
 }

@@ -102,10 +102,16 @@ __weak __noinline bool quic_is_refused(__u32 quic, const struct ip *to, __u32 po
     return quic & (ip_is_loopback(to) ? QUIC_REFUSED_HERE : QUIC_REFUSED);
 }
 
-static __always_inline void note_lost(struct abi_socket *record, const struct speech *heard)
+/* Which no later piece tells once more. */
+static __always_inline void note_lost(struct abi_socket *record, struct speech *heard)
 {
-    record->lost[ABI_TX] = heard ? heard->sides[ABI_TX].lost : 0;
-    record->lost[ABI_RX] = heard ? heard->sides[ABI_RX].lost : 0;
+    record->lost[ABI_TX] = record->lost[ABI_RX] = 0;
+    if (!heard)
+        return;
+    for (int i = 0; i < ABI_DIRECTIONS; i++) {
+        record->lost[i] = heard->sides[i].lost;
+        heard->sides[i].lost = 0;
+    }
 }
 
 /* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */
@@ -137,7 +143,7 @@ static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind
 /* heard: what is known of what it said; NULL: nothing. */
 static __always_inline void tell_connection(enum abi_record_kind kind,
                                             const struct connection *connection,
-                                            const struct speech *heard)
+                                            struct speech *heard)
 {
     struct abi_socket *record = begin_record(kind, &connection->origin);
 

@@ -390,7 +390,7 @@ static __always_inline void count_older(struct abi_socket *record, const void *s
 }
 
 static __always_inline void tell_older(const struct abi_socket *noted, const void *sk,
-                                       const struct speech *heard, bool connected_again)
+                                       struct speech *heard, bool connected_again)
 {
     struct abi_socket *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
     const struct sock *sock = sk;
@@ -409,16 +409,28 @@ static __always_inline void tell_older(const struct abi_socket *noted, const voi
     bpf_ringbuf_submit(record, 0);
 }
 
+/* It is over where it went on, too. */
+static __always_inline void end_speech(struct speech *speech)
+{
+    struct speech *going_on = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
+
+    for (int i = 0; going_on && i < ABI_DIRECTIONS; i++)
+        if (going_on->sides[i].keyed) /* else it is what it was when keys came */
+            speech->sides[i].lost += going_on->sides[i].lost;
+    bpf_map_delete_elem(&keyed, &speech->origin.cookie);
+    speech->closed = true;
+}
+
 SEC("cgroup/sock_release")
 int tell_release(struct bpf_sock *ctx)
 {
     const struct abi_socket *noted = bpf_sk_storage_get(&older, ctx, NULL, 0);
     struct connection *connection = bpf_sk_storage_get(&connections, ctx, NULL, 0);
     struct datagrams *all = bpf_sk_storage_get(&datagrams, ctx, NULL, 0);
-    const struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
+    struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
 
     if (speech)
-        bpf_map_delete_elem(&keyed, &speech->origin.cookie);
+        end_speech(speech);
     if (speech && speech->asks && connection && !connection->closed &&
         is_to_be_heard(&connection->origin))
         end_left(&connection->origin);

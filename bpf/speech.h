@@ -60,7 +60,7 @@ struct speech {
     __u8 mixed;   /* what send.bpf.c heard last was more than a body */
     __u8 told[ABI_DIRECTIONS]; /* that keys were handed over */
     __u8 reread; /* sides[LEAVING] is where the last that was said ends, or on its way there */
-    __u8 pad;
+    __u8 closed; /* by its program: nobody waits for what comes yet */
     /* the sequence number from which on the kernel encrypts, if it took the keys */
     __u32 keyed_from;
     struct spell_ties ties;

@@ -34,8 +34,22 @@ static __always_inline bool is_judged_speech(const struct speech *speech)
     return speech->asks && speech->spelling.flags & (ABI_SPELL_JUDGED | ABI_SPELL_UNSEEN);
 }
 
-/* For the verifier a function of its own, as find_place() is. What it finds is written at once, and
- * then that it was: sends of other threads come by without a lock (ktls.bpf.c). */
+/* Sends of other threads come by without a lock (ktls.bpf.c): whether they are judged is written
+ * last, and once. */
+static __always_inline void set_spelling(struct abi_spelling *to, const struct abi_spelling *found,
+                                         __u32 flags)
+{
+    to->row = found ? found->row : 0;
+    to->rules = found ? found->rules : 0;
+    to->named = found ? found->named : 0;
+    to->denies = found ? found->denies : 0;
+    to->tls = found ? found->tls : 0;
+    barrier();
+    to->flags = (found ? found->flags : 0) | flags;
+    barrier();
+}
+
+/* For the verifier a function of its own, as find_place() is. */
 __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
 {
     const struct abi_spelling *found = NULL;
@@ -56,12 +70,7 @@ __weak __noinline int find_spelling(struct speech *speech, __u32 rules)
         if (verdict & ABI_VERDICT_NEEDS) /* its program shall connect anew, by the proxy */
             flags |= ABI_SPELL_JUDGED | ABI_SPELL_AGENT;
     }
-    if (found)
-        speech->spelling = *found;
-    else
-        __builtin_memset(&speech->spelling, 0, sizeof(speech->spelling));
-    speech->spelling.flags |= flags;
-    barrier();
+    set_spelling(&speech->spelling, found, flags);
     speech->rules = rules;
     speech->found = true;
     if (!is_judged_speech(speech))
