@@ -8,8 +8,9 @@ A line for each request: its path, the answer's code or what went wrong, the ver
 does: tx, rx, and whether a session goes on."""
 import http.client, socket, ssl, sys, urllib.parse
 
+from keys import kernel
+
 OP_ENABLE_KTLS = 1 << 3
-SOL_TLS, TLS_TX, TLS_RX = 282, 1, 2
 
 GOLDEN = [
     ("GET", "/a", None, {}),
@@ -23,17 +24,6 @@ GOLDEN = [
     ("PUT", "/put/chunked", (b"one", b"two" * 5000), {}),
     ("GET", "/chunked/a", None, {}),
 ]
-
-
-def kernel(sock):
-    """The kernel tells version and cipher of the keys that it has, and fails where it has none."""
-    does = []
-    for name, option in ("tx", TLS_TX), ("rx", TLS_RX):
-        try:
-            does.append(name if sock.getsockopt(SOL_TLS, option, 4) else "-")
-        except OSError:
-            does.append("-")
-    return "/".join(does)
 
 
 def context_of(version):
