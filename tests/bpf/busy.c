@@ -341,5 +341,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_connection_ends_behind_what_was_said, begin, end),
     };
 
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        printf("SKIP: who writes a record slowly takes the only processor\n");
+        return 77;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
