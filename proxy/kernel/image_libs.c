@@ -10,7 +10,7 @@ enum { PIECE = 65536, PIECES_MAX = 64 };
 
 /* What never lets OpenSSL have the socket, by which it would turn kTLS on. */
 static const struct {
-    const char *library, *why;
+    const char *file, *why;
 } own_bios[] = {
     {"libcurl.so", "libcurl has a BIO of its own"},
     {"mod_ssl.so", "Apache's mod_ssl has a BIO of its own"},
@@ -41,7 +41,7 @@ void image_libs_read(struct span maps, struct program_facts *facts)
         if (begins(name, "libssl.so"))
             facts->openssl = PROGRAM_YES;
         for (size_t i = 0; i < ARRAY_SIZE(own_bios); i++)
-            if (begins(name, own_bios[i].library))
+            if (begins(name, own_bios[i].file))
                 facts->own_bio = own_bios[i].why;
         maps = span_of(maps.data + len + (end != NULL), maps.len - len - (end != NULL));
     }
