@@ -18,7 +18,7 @@ bool ask_normal_name(const char *name, char out[ASK_NAME_MAX])
         len--;
     }
     out[0] = 0;
-    if (len >= ASK_NAME_MAX)
+    if (len >= ASK_NAME_MAX || (len && name[len - 1] == '.'))
         return false;
     for (size_t i = 0; i < len; i++)
         out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 'a' - 'A' : name[i]);
@@ -68,7 +68,7 @@ void ask_init(struct ask *ask, enum policy_point point, const struct policy_fact
     *ask = (struct ask){.point = point, .facts = facts, .server_name = facts->name};
     if (!said || !*said)
         return;
-    ask->said = ask->name; /* one too long for a name is "", which fits nothing */
+    ask->said = ask->name; /* what can be no name is "", which fits nothing */
     ask_normal_name(said, ask->name);
     ask->said_resolved = facts->cannot_resolve || ask_resolved(facts, ask->name);
 }

@@ -63,7 +63,7 @@ bool ask_literal(const char *name, struct addr *out);
 bool ask_is_address(const char *name, const struct addr *dst);
 bool ask_resolved(const struct policy_facts *facts, const char *name);
 /* As names are compared: lower case, without one closing dot, an IPv6 address without brackets.
- * False, and "": too long for one. */
+ * False, and "": too long for one, or two dots close it, which no name of DNS can end in. */
 bool ask_normal_name(const char *name, char out[ASK_NAME_MAX]);
 /* Whether both are there and differ. */
 bool ask_other_name(const char *a, const char *b);
