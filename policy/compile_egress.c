@@ -202,7 +202,9 @@ static bool is_cluster_dns(const struct node *selector)
     static const char *const values[] = {"kube-dns", "coredns", "node-local-dns"};
     const struct node *labels = compile_find(selector, "matchLabels");
 
-    for (const struct node *at = labels ? labels->first : NULL; at; at = at->next)
+    if (!labels || labels->kind != NODE_MAP)
+        return false;
+    for (const struct node *at = labels->first; at; at = at->next)
         for (size_t i = 0; i < ARRAY_SIZE(keys) * ARRAY_SIZE(values); i++) {
             const char *colon = strchr(at->key, ':');
 

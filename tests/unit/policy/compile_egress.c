@@ -218,6 +218,9 @@ static const struct compile_case rules[] = {
      "mean 'toPorts'?"},
     {"pods", EGRESS("toEndpoints: [{}, {matchLabels: {app: kube-dns}}]"),
      "6:19: toEndpoints is not supported: " PODS "\n6:23: toEndpoints is not supported: " PODS},
+    {"pods by labels without keys",
+     EGRESS("toEndpoints: [{matchLabels: [kube-dns]}, {matchLabels: kube-dns}]"),
+     "6:19: toEndpoints is not supported: " PODS "\n6:46: toEndpoints is not supported: " PODS},
     {"more than the DNS of the cluster's",
      EGRESS("toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
             "  - toEndpoints: [{matchLabels: {k8s-app: kube-dns}}]\n"
