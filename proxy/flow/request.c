@@ -256,7 +256,7 @@ bool request_feed_up(struct flow *flow)
             if (relay->pending_len)
                 note_body(relay, &newest_pending(relay)->exchange);
             exchange_end(flow, &relay->rest, NULL);
-            relay->settling = http1_head(relay->request)->upgrade;
+            request_awaits_answer(relay);
             break;
         case HTTP1_RAW:
             to_raw(relay);
@@ -267,6 +267,13 @@ bool request_feed_up(struct flow *flow)
         }
     }
     return true;
+}
+
+void request_awaits_answer(struct relay *relay)
+{
+    relay->settling = http1_head(relay->request)->upgrade && relay->pending_len;
+    if (!relay->settling)
+        http1_upgraded(relay->request, false);
 }
 
 /* What follows 101 is not HTTP/1 any more. False: then it is not to follow. */

@@ -12,6 +12,7 @@
 
 struct authority_parts;
 struct flow;
+struct relay;
 
 /* Parses as far as possible. False: out of memory, which flow->why says. */
 bool request_feed_up(struct flow *flow);
@@ -25,5 +26,8 @@ struct facts_request request_facts(const struct http1_head *head, const uint8_t 
 /* Its fields alone. Returns how many. */
 size_t request_fields(const struct http1_head *head, const uint8_t *base,
                       struct facts_field out[HTTP1_FIELDS_MAX]);
+/* One is whole: if it asked to leave HTTP, nothing behind it is read until it is answered; unless
+ * it was already, before its body had come. */
+void request_awaits_answer(struct relay *relay);
 /* The number of a request that begins. */
 uint32_t request_number(struct flow *flow);

@@ -131,7 +131,7 @@ static void request_ends(struct flow *flow)
     if (relay->pending_len && exchange->event)
         exchange->event->http.request_bytes = http1_body_bytes(relay->request);
     exchange_end(flow, &relay->rest, NULL);
-    relay->settling = http1_head(relay->request)->upgrade;
+    request_awaits_answer(relay);
 }
 
 /* What there is of a head that is not whole, or makes no sense. */

@@ -88,6 +88,10 @@ SCRIPTS = {
         (C, b"\x81\x82abcd" + BINARY), (S, BINARY + b"\r\nHTTP/1.1 500 x\r\n\r\n"), (C, get("/not-told")), (S, OK)]),
     "an upgrade that was not taken": (["GET /ws 200", "GET / 200"], [
         ("each", [(get("/ws", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"), OK), (get(), OK)])]),
+    "an upgrade, answered before its body": (["POST /1 200", "POST /2 200", "GET /3 200"], [
+        (C, b"POST /1 HTTP/1.1\r\n" + H + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\n"), (S, OK),
+        (C, b"abc"), (C, b"POST /2 HTTP/1.1\r\n" + H + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + CHUNKED), (S, OK),
+        (C, b"3\r\nabc\r\n0\r\n\r\n" + get("/3")), (S, OK)]),
     "no body, whatever the length says": (["HEAD /1 200", "GET /2 304", "GET /3 204", "HEAD /4 404", "GET /5 200"], [
         (C, b"HEAD /1 HTTP/1.1\r\n" + H + b"\r\n"), (S, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
         (C, get("/2")), (S, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n"),

@@ -38,6 +38,13 @@ static const struct row {
      .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
              "G #2 plaintext error: answered before its head was whole\n"
              "closed opaque/unknown\n"},
+    {"one that asks for another protocol, answered before its body",
+     .pieces = {UP("POST /a " KEEPS "Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 3\r\n"
+                   "\r\n"),
+                DOWN(FINE("0", "")), UP("x=y"), UP(GET("/b")), DOWN(FINE("1", "b"))},
+     .want = "POST a.example /a #1 200 after 1000000 plaintext\n"
+             "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
+             "closed plaintext\n"},
     {"one that makes no sense, encrypted by the kernel",
      .pieces = {{ABI_TX, BYTES(TWO_HOSTS("/a")), ABI_SAID_KTLS},
                 {ABI_RX, BYTES(BAD FINE("1", "b")), ABI_SAID_KTLS}},
