@@ -1,4 +1,4 @@
-/* spell_act: what is done at marked places of a walk (spell.h). Private to that. */
+/* spell_act: what is done at marked places of a walk (spell_walk.h). Private to that. */
 #pragma once
 
 #include "bpf/spell_message.h"
