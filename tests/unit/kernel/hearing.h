@@ -39,6 +39,8 @@ struct piece {
 #define GET(path)       "GET " path " " KEEPS "\r\n"
 #define FINE(len, body) "HTTP/1.1 200 OK\r\nContent-Length: " len "\r\n\r\n" body
 #define BAD             "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n"
+/* A policy's: of all requests to where streams go it allows one. */
+#define NO_RULE "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 
 static struct worker *worker;
 static struct flow *hearing;

@@ -2,7 +2,6 @@
  * route says so at once. */
 #include "tests/unit/kernel/hearing.h"
 
-#define NO_RULE "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 static void says_early_what_the_next_may_follow_from(void **state)

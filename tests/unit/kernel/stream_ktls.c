@@ -1,6 +1,6 @@
 /* What a stream of the kernel route tells where the kernel encrypts: of what is no HTTP as in the
  * clear, and of a server, which may receive by itself, once. */
-#include "tests/unit/kernel/hearing.h"
+#include "tests/unit/kernel/hearing_rows.h"
 
 enum { OFTEN = 40 };
 
@@ -35,14 +35,7 @@ enum { OFTEN = 40 };
 #define ALERT "policy alert visibility: "
 #define LOUD  "onNoVisibility: alert"
 
-static const struct row {
-    const char *name;
-    bool accepted;
-    const char *policy; /* a spec, NULL: none */
-    struct piece pieces[PIECES_MAX];
-    bool whole; /* is not to be cut */
-    const char *want;
-} rows[] = {
+static const struct row rows[] = {
     /* what is not HTTP */
     {"lines", .policy = LOUD,
      .pieces = {KEYS(ABI_TX, TLS12), KEYS(ABI_RX, TLS12), SHOWN(ABI_TX, "HELO a\n"),
@@ -123,15 +116,6 @@ static const struct row {
      .want = OF_13 "tls TLS1.3 TLS_AES_128_GCM_SHA256 opaque/own tls\nclosed opaque/own tls" BY_13},
 };
 
-static void begin(const struct row *row)
-{
-    char text[512];
-
-    snprintf(text, sizeof(text), POLICY("p", "  %s\n"), row->policy ? row->policy : "");
-    policed_use(row->policy ? text : NULL);
-    hearing_opens(row->accepted, false);
-}
-
 /* In pieces of `most` bytes at most, those of one at the same moment. */
 static void hears_in_pieces(const struct piece *piece, size_t most)
 {
@@ -151,8 +135,8 @@ static void hears_in_pieces(const struct piece *piece, size_t most)
 
 static void check(const struct row *row, size_t most)
 {
-    begin(row);
-    for (const struct piece *piece = row->pieces; piece->bytes.len || piece->keys; piece++)
+    row_begins(row);
+    for (const struct piece *piece = row->pieces; is_piece(piece); piece++)
         hears_in_pieces(piece, most);
     hearing_closes();
     assert_string_equal(heard, row->want);
