@@ -1,71 +1,9 @@
 /* lookups: what becomes of an answer, and what is told and bound before it is released. */
-#include "proxy/dns/lookups.h"
+#include "tests/unit/dns/lookups_bed.h"
 
 #include <errno.h>
 
-#include "base/clock.h"
 #include "proxy/dns/configured.h"
-#include "proxy/dns/names.h"
-#include "tests/unit/dns/asked.h"
-#include "tests/unit/dns/policed.h"
-
-static struct names *names;
-static struct pod pod = {.cgroup_id = 7, .tls_read = true};
-static struct lookups lookups;
-static uint8_t out[65535 + LOOKUPS_REFUSAL_MAX];
-static size_t out_len;
-static struct lookups_denial denial;
-
-static int begin(void **state)
-{
-    static const struct addr src = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}, .port = 40000};
-    static const struct addr dst = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 53}, .port = 53};
-
-    (void)state;
-    atomic_init(&pod.refs, 1);
-    pod.tls_read = true;
-    told[0] = 0;
-    if (names_new(&names, NULL) < 0)
-        return -1;
-    lookups = (struct lookups){
-        .names = names, .pod = &pod, .src = src, .dst = dst, .cookie = 1, .protocol = PROTOCOL_UDP};
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    lookups_fini(&lookups);
-    names_free(&names);
-    return 0;
-}
-
-static enum lookups_result answer(struct span message)
-{
-    /* in memory of its own, so that a sanitizer sees any look beside it */
-    uint8_t *copy = malloc(message.len ? message.len : 1);
-    enum lookups_result result;
-
-    assert_non_null(copy);
-    memcpy(copy, message.data, message.len);
-    result = lookups_answer(&lookups, span_of(copy, message.len), out, &out_len);
-    free(copy);
-    return result;
-}
-
-/* The names bound to 203.0.113.LAST, a blank behind each. */
-static void expect_bound(uint8_t last, const char *wanted)
-{
-    struct addr at = {.ip = {[10] = 0xff, 0xff, 203, 0, 113, last}};
-    struct names_found found;
-    char text[1024] = "";
-
-    names_find(names, pod.cgroup_id, &at, clock_ns(), &found);
-    for (size_t i = 0; i < found.len; i++)
-        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", found.text[i]);
-    names_found_fini(&found);
-    assert_string_equal(text, wanted);
-}
 
 static const struct {
     const char *name;
@@ -338,20 +276,6 @@ static void a_program_of_no_pod_has_nothing_bound(void **state)
     expect_bound(10, "");
 }
 
-/* The names of 203.0.113.LAST that policies go by, likewise. */
-static void expect_trusted(uint8_t last, const char *wanted)
-{
-    const struct addr at = {.ip = {[10] = 0xff, 0xff, 203, 0, 113, last}};
-    struct names_trusted found;
-    char text[1024] = "";
-
-    names_find_trusted(names, pod.cgroup_id, &at, clock_ns(), &found);
-    for (size_t i = 0; i < found.names.len; i++)
-        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", found.names.list[i]);
-    names_trusted_fini(&found);
-    assert_string_equal(text, wanted);
-}
-
 static void own_servers_are_believed(void **state)
 {
     struct configured *configured =
@@ -370,116 +294,6 @@ static void own_servers_are_believed(void **state)
     answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0b")));
     expect_trusted(11, "");
     expect_bound(11, "ebpf.io. ");
-}
-
-#define BY_NAME                                                                                    \
-    POLICY("by-name", "  egress:\n"                                                                \
-                      "  - toCIDR: [192.0.2.53/32]\n"                                              \
-                      "    toPorts:\n"                                                             \
-                      "    - ports: [{port: '53', protocol: ANY}]\n"                               \
-                      "      rules: {dns: [{matchName: ebpf.io}]}\n")
-#define EDNS "\0\0\x29\x10\0\0\0\0\0\0\0"
-#define PROHIBITED                                                                                 \
-    "\0\0\x29\x04\xd0\0\0\0\0\0\x0d\0\x0f\0\x09\0\x12"                                             \
-    "by-name"
-
-static void police(const char *policy)
-{
-    assert_int_equal(policed_begin(&pod), 0);
-    policed_use(policy);
-    lookups.policies = policies;
-}
-
-static void unpolice(void)
-{
-    lookups_fini(&lookups);
-    policed_end();
-}
-
-static void expect_denied(struct span question, struct span wanted)
-{
-    assert_int_equal(lookups_ask(&lookups, question, &denial), -EACCES);
-    assert_int_equal(denial.answer_len, wanted.len);
-    assert_memory_equal(denial.answer, wanted.data, wanted.len);
-    assert_int_equal(lookups.open_len, 0);
-}
-
-static void what_a_policy_denies_is_refused(void **state)
-{
-    (void)state;
-    police(BY_NAME);
-    expect_denied(BYTES(QUERY("id", COM, A)), BYTES("id\x81\x85\0\1\0\0\0\0\0\0" COM A "\0\1"));
-    assert_string_equal(denial.reason, "denied by policy by-name: no rule allows the name "
-                                       "example.com, type A");
-    expect_told("example.com. A denied by by-name\n"
-                "policy by-name reject dns: no rule allows the name example.com, type A\n");
-    expect_denied(BYTES("id\1\0\0\1\0\0\0\0\0\1" COM AAAA "\0\1" EDNS),
-                  BYTES("id\x81\x85\0\1\0\0\0\0\0\1" COM AAAA "\0\1" PROHIBITED));
-    told[0] = 0;
-    assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial), 0);
-    expect_told("ebpf.io. A allowed by by-name\n");
-    answer(BYTES(ANSWER("id", IO, A, ONE) IP4("\x0a")));
-    expect_trusted(10, "ebpf.io "); /* the policy lists the server */
-    unpolice();
-}
-
-static void what_a_policy_cannot_read_is_dropped(void **state)
-{
-    static const struct {
-        struct span message;
-        const char *told;
-    } rows[] = {
-        {BYTES("hello"), "- (not a DNS message: shorter than a header)\n"
-                         "policy by-name reset visibility: it is no question of the DNS"},
-        {BYTES(ANSWER("id", IO, A, NONE)),
-         "ebpf.io. A NOERROR (an answer where a question belongs)\n"
-         "policy by-name reset visibility: it is no question of the DNS"},
-        {BYTES("id\1\0\0\2\0\0\0\0\0\0" IO A "\0\1" COM A "\0\1"),
-         "ebpf.io. A denied by by-name\n"
-         "policy by-name reset visibility: it is no question with one name"},
-        {BYTES(UPDATE("id", IO)),
-         "ebpf.io. SOA denied by by-name\n"
-         "policy by-name reset visibility: it is no question with one name"},
-    };
-
-    (void)state;
-    police(BY_NAME);
-    lookups.protocol = PROTOCOL_TCP;
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        expect_denied(rows[i].message, BYTES(""));
-        if (strncmp(told, rows[i].told, strlen(rows[i].told)) != 0)
-            fail_msg("told: %s", told);
-        told[0] = 0;
-    }
-    assert_false(lookups.foreign);
-    unpolice();
-}
-
-/* REFUSED where there is nothing to reset, or the program shall go on when it is thawed. */
-static void what_is_answered_depends_on_what_is_done(void **state)
-{
-    static const struct {
-        const char *policy;
-        bool udp, tcp; /* is answered */
-    } rows[] = {
-#define ON_DENY(action) POLICY("p", "  onDeny: " action "\n  egress: []\n")
-        {ON_DENY("reject"), true, true},
-        {ON_DENY("reset"), true, false},
-        {ON_DENY("sigkill"), false, false},
-        {ON_DENY("freeze"), true, true},
-    };
-
-    (void)state;
-    police(NULL);
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        policed_use(rows[i].policy);
-        for (int tcp = 0; tcp < 2; tcp++) {
-            lookups.protocol = tcp ? PROTOCOL_TCP : PROTOCOL_UDP;
-            assert_int_equal(lookups_ask(&lookups, BYTES(QUERY("id", IO, A)), &denial), -EACCES);
-            assert_int_equal(denial.answer_len > 0, tcp ? rows[i].tcp : rows[i].udp);
-        }
-    }
-    unpolice();
 }
 
 int main(void)
@@ -504,9 +318,6 @@ int main(void)
         TEST(one_that_the_program_learns_of_otherwise_is_told_without_an_answer),
         TEST(a_program_of_no_pod_has_nothing_bound),
         TEST(own_servers_are_believed),
-        TEST(what_a_policy_denies_is_refused),
-        TEST(what_a_policy_cannot_read_is_dropped),
-        TEST(what_is_answered_depends_on_what_is_done),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* policed: policies in force, for the tests of consent, lookups and flow/query. */
+/* policed: policies in force, for the tests of consent, lookups, flow/query and kernel/. */
 #pragma once
 
 #include <setjmp.h>
