@@ -1,94 +1,7 @@
 /* attempts: what becomes of a SYN that is held back, and that nothing is left of it. The network,
  * the keeper and the clock are ours here; that programs see what they should is seen in
  * tests/netns/failing_connects.sh. */
-#include "proxy/doors/attempts.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-#include <cmocka.h>
-
-#include "base/clock.h"
-#include "proxy/limits.h"
-#include "tests/unit/doors/attempting.h"
-
-static const struct {
-    const char *family;
-    struct span held;
-    size_t label, tcp; /* places: what repetitions may have another of; the TCP header */
-} packets[] = {
-    {"IPv4",
-     BYTES("\x45\x10\x00\x30\x00\x07\x40\x00\x40\x06\x21\xa4\xc0\x00\x02\x02\xc0\x00\x02\x02"
-           "\x9c\x40\xaf\xc8\x00\x01\xff\xff\x00\x00\x00\x00\x70\x02\xfa\xf0\xbe\xef\x00\x00"
-           "\x02\x04\x05\xb4\x04\x02\x01\x01"),
-     5, 20},
-    {"IPv6",
-     BYTES("\x60\x01\x23\x45\x00\x1c\x06\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00"
-           "\x00\x00\x00\x02\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02"
-           "\x9c\x40\xaf\xc8\x00\x01\xff\xff\x00\x00\x00\x00\x70\x02\xfa\xf0\xbe\xef\x00\x00"
-           "\x02\x04\x05\xb4\x04\x02\x01\x01"),
-     3, 40},
-};
-
-static struct event_base *base;
-static struct limits limits;
-static struct attempts *attempts;
-static uint64_t whose; /* pod the SYNs are of */
-
-/* ---- helpers ------------------------------------------------------------------------------------
- */
-
-static unsigned open_files(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    while (readdir(dir))
-        count++;
-    closedir(dir);
-    return count;
-}
-
-static struct origin as_filed(uint64_t cookie)
-{
-    return (struct origin){.cookie = cookie, .src = held.src};
-}
-
-static void all_is_told(void)
-{
-    attempts_on_record(attempts, NULL);
-}
-
-static void tell_held(size_t family, uint64_t cookie, size_t changed_at)
-{
-    struct abi_syn record = {
-        .kind = ABI_SYN_HELD,
-        .len = (uint32_t)packets[family].held.len,
-        .origin = {.cookie = cookie, .netns_cookie = NETNS, .port = 443, .pod = whose}};
-
-    memcpy(record.packet, packets[family].held.data, record.len);
-    if (changed_at)
-        record.packet[changed_at] ^= 1;
-    assert_true(syn_parse(span_of(record.packet, record.len), &held));
-    attempts_on_record(attempts, &record);
-}
-
-static void hold(size_t family, uint64_t cookie, size_t changed_at)
-{
-    tell_held(family, cookie, changed_at);
-    all_is_told();
-}
-
-static void say_gone(void)
-{
-    const struct abi_syn record = {.kind = ABI_SYN_GONE, .origin = {.cookie = COOKIE}};
-
-    attempts_on_record(attempts, &record);
-}
+#include "tests/unit/doors/attempts_bed.h"
 
 static void say_nonsense(size_t family)
 {
@@ -107,49 +20,6 @@ static void answer(void)
     while (read(far_end, read_away, sizeof(read_away)) > 0)
         ;
     assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
-}
-
-/* Its share of the limits comes with it. */
-static void take(uint16_t port_change)
-{
-    struct origin origin = as_filed(COOKIE);
-    uint64_t admitted = atomic_load(&limits.connections);
-    int fd;
-
-    origin.src.port ^= port_change;
-    fd = attempts_take(attempts, &origin, NULL);
-    append(fd < 0 ? "none" : "taken");
-    assert_int_equal(atomic_load(&limits.connections), admitted);
-    if (fd < 0)
-        return;
-    assert_true(fcntl(fd, F_GETFD) >= 0);
-    close(fd);
-    limits_leave(&limits, NULL);
-}
-
-static void make_attempts(unsigned room)
-{
-    /* half of so few files is put aside */
-    const struct limits_machine machine = {
-        .files = room ? 2ull * room * LIMITS_FLOW_FILES : UINT64_MAX, .memory = UINT64_MAX};
-    const struct attempts_parts parts = {.base = base, .limits = &limits};
-    struct err err = {0};
-
-    seen[0] = 0;
-    sockets_made = 0;
-    limits_init(&limits, &machine);
-    assert_int_equal(attempts_new(&attempts, &parts, &err), 0);
-}
-
-static void expect_nothing_left(unsigned files)
-{
-    attempts_free(&attempts);
-    fd_close(&far_end);
-    for (size_t i = 0; i < LIMIT_MAX; i++)
-        assert_int_equal(atomic_load(&limits.used[i]), 0);
-    assert_int_equal(atomic_load(&limits.connections), 0);
-    assert_int_equal(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED), 0);
-    assert_int_equal(open_files(), files);
 }
 
 static void happen(enum step step, size_t family)
@@ -219,9 +89,6 @@ static void play(const struct scenario *scenario, size_t family)
     expect_nothing_left(files);
     now = &none;
 }
-
-/* ---- the tests ----------------------------------------------------------------------------------
- */
 
 #define EIGHT(x) x " " x " " x " " x " " x " " x " " x " " x
 
@@ -324,109 +191,6 @@ static void each_scenario(void **state)
             play(&scenarios[i], family);
 }
 
-/* Nothing is dialled for a program that has given up before it was heard of; for others once. */
-static void who_has_given_up_already_is_not_dialled_for(void **state)
-{
-    static const struct scenario busy = {.name = "a busy machine"};
-    unsigned files = open_files();
-
-    (void)state;
-    gone = false;
-    now = &busy;
-    over = true;
-    make_attempts(0);
-    tell_held(0, COOKIE - 1, 0);
-    for (int i = 0; i < 3; i++) {
-        tell_held(0, COOKIE, 0);
-        say_gone();
-    }
-    tell_held(0, COOKIE, 0);
-    tell_held(0, COOKIE, packets[0].label);
-    assert_int_equal(sockets_made, 0);
-    assert_int_equal(attempts_open(attempts), 2);
-    all_is_told();
-    assert_int_equal(sockets_made, 2);
-    assert_int_equal(attempts_open(attempts), 2);
-    all_is_told();
-    assert_int_equal(sockets_made, 2);
-    tell_held(0, COOKIE + 1, 0); /* nor is it at the end */
-    assert_string_equal(seen, "");
-    expect_nothing_left(files);
-    over = false;
-}
-
-/* More than the table holds go to the listener, and there is room again when one has gone. */
-static void a_full_table_lets_in(void **state)
-{
-    static const struct scenario full = {.name = "a full table"};
-    unsigned files = open_files();
-
-    (void)state;
-    gone = false;
-    now = &full;
-    over = true;
-    make_attempts(0);
-    for (uint64_t i = 0; i < ATTEMPTS_MAX; i++)
-        hold(0, COOKIE + i, 0);
-    assert_string_equal(seen, "");
-    hold(0, COOKIE - 1, 0);
-    assert_string_equal(seen, "syn");
-    assert_int_equal(atomic_load(&limits.connections), ATTEMPTS_MAX);
-    say_gone();
-    hold(0, COOKIE - 1, 0);
-    assert_string_equal(seen, "syn");
-    assert_int_equal(sockets_made, ATTEMPTS_MAX + 1);
-    expect_nothing_left(files);
-    over = false;
-}
-
-/* For the next agent, which accepts, would dial once more. */
-static void who_retires_lets_in(void **state)
-{
-    static const struct scenario retired = {.name = "retired"};
-    unsigned files = open_files();
-
-    (void)state;
-    gone = false;
-    now = &retired;
-    make_attempts(0);
-    attempts_retire(attempts);
-    hold(0, COOKIE, 0);
-    assert_string_equal(seen, "syn");
-    assert_int_equal(sockets_made, 0);
-    expect_nothing_left(files);
-}
-
-/* Of two pods one leaves the other a fifth of the table. */
-static void a_pod_leaves_room_to_others(void **state)
-{
-    static const struct scenario full = {.name = "two pods"};
-    unsigned files = open_files();
-    uint64_t cookie = COOKIE;
-
-    (void)state;
-    gone = false;
-    now = &full;
-    over = true;
-    pods_registered = 2;
-    make_attempts(0);
-    for (whose = 1; !seen[0]; cookie++)
-        hold(0, cookie, 0);
-    assert_int_equal(atomic_load(&pod_of[1].attempts), ATTEMPTS_MAX * 4 / 5 + 1);
-    seen[0] = 0;
-    for (whose = 2; !seen[0]; cookie++)
-        hold(0, cookie, 0);
-    assert_in_range(atomic_load(&pod_of[2].attempts), 2600, 2700);
-    assert_true(attempts_are_in(attempts, NETNS));
-    assert_false(attempts_are_in(attempts, NETNS + 1));
-    whose = 0;
-    pods_registered = 0;
-    expect_nothing_left(files);
-    assert_int_equal(atomic_load(&pod_of[1].attempts) + atomic_load(&pod_of[2].attempts), 0);
-    assert_int_equal(atomic_load(&pod_of[1].refs), 1);
-    over = false;
-}
-
 /* A socket of the kernel's own: what its errors and its TCP_INFO say. */
 static void by_tcp(void **state)
 {
@@ -476,59 +240,11 @@ static void by_tcp(void **state)
     }
 }
 
-static void syns_are_held_while_we_are_there_to_send_them(void **state)
-{
-    static const struct scenario waking = {.name = "awake"};
-    unsigned files = open_files();
-    uint64_t first;
-
-    (void)state;
-    now = &waking;
-    held_until = 1;
-    make_attempts(0);
-    assert_int_equal(held_until, 1); /* without CAP_NET_RAW */
-    expect_nothing_left(files);
-    assert_int_equal(held_until, 0);
-    may_send = true;
-    hurry = true;
-    make_attempts(0);
-    first = held_until;
-    assert_true(first > clock_read_ns(CLOCK_BOOTTIME));
-    assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
-    assert_true(held_until > first);
-    hurry = false;
-    may_send = false;
-    expect_nothing_left(files);
-    assert_int_equal(held_until, 0);
-}
-
-static int begin(void **state)
-{
-    static const struct scenario none = {.name = "none"};
-
-    (void)state;
-    now = &none;
-    base = event_base_new();
-    return base ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    event_base_free(base);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_scenario),
-        cmocka_unit_test(who_has_given_up_already_is_not_dialled_for),
-        cmocka_unit_test(a_full_table_lets_in),
-        cmocka_unit_test(who_retires_lets_in),
-        cmocka_unit_test(a_pod_leaves_room_to_others),
         cmocka_unit_test(by_tcp),
-        cmocka_unit_test(syns_are_held_while_we_are_there_to_send_them),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
