@@ -11,64 +11,14 @@ import ssl
 import struct
 import sys
 
-SITE, NAMES, OTHER, LOOPBACK = "203.0.113.10", "203.0.113.53", "203.0.113.54", "127.0.0.1"
+from policy_bypass_words import ALLOWED, CAFILE, DENIED, SITE, WORD, answers, hello, record, say, tcp, tls
+
+NAMES, OTHER, LOOPBACK = "203.0.113.53", "203.0.113.54", "127.0.0.1"
 SITE6, ROUTER, ROUTER6 = "2001:db8:2::10", "192.0.2.1", "2001:db8:1::1"
-WORD = b"secret"
-DENIED = b"GET /secret HTTP/1.1\r\nHost: good.example\r\n\r\n"
-ALLOWED = b"GET /ok HTTP/1.1\r\nHost: good.example\r\n\r\n"
 CLOSED = 9000  # a port of the site that no rule allows
 UNREAD = 7000  # one where nothing is read
 FASTOPEN, NO_COOKIE, MPTCP, SCTP, UDPLITE = 0x20000000, 34, 262, 132, 136
-
-
-# ---- what the program has -----------------------------------------------------------------------------
-
-
-def tcp(address=SITE, port=443, family=socket.AF_INET):
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(30)
-    sock.connect((address, port))
-    return sock
-
-
-def tls(sock=None, name="good.example", context=None, alpn=("http/1.1",)):
-    context = context or ssl.create_default_context(cafile=CAFILE)
-    context.set_alpn_protocols(list(alpn))
-    return context.wrap_socket(sock or tcp(), server_hostname=name)
-
-
-def answers(sock, wanted=1):
-    """The status of each answer, until there are so many or the connection ends; "nothing" when it does without one."""
-    got = b""
-    try:
-        while got.count(b"HTTP/1.") < wanted and (more := sock.recv(65536)):
-            got += more
-    except OSError:
-        pass
-    return " ".join(line.split(b" ")[1].decode() for line in got.split(b"\n") if line.startswith(b"HTTP/1.")) or "nothing"
-
-
-def say(sock, data=DENIED, wanted=1):
-    sock.sendall(data)
-    return answers(sock, wanted)
-
-
-def hello(*extensions, legacy=0x0303):
-    """A ClientHello by hand."""
-    name = b"good.example"
-    sni = struct.pack(">HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
-    all_of = sni + bytes.fromhex("000a000400020017" "000d00040002" "0403") + b"".join(extensions)
-    body = struct.pack(">H", legacy) + bytes(32) + b"\0" + bytes.fromhex("0002c02b0100")
-    body += struct.pack(">H", len(all_of)) + all_of
-    message = b"\x01" + struct.pack(">I", len(body))[1:] + body
-    return b"\x16\x03\x01" + struct.pack(">H", len(message)) + message
-
-
-def record(kind, data):
-    return bytes((kind, 3, 3)) + struct.pack(">H", len(data)) + data
-
-
-# ---- the ways -----------------------------------------------------------------------------------------
+LENDER, CURLY = os.environ.get("LENDER", ""), os.environ.get("CURLY", "")
 
 
 def asks():
@@ -491,12 +441,7 @@ def inherited():
     return say(socket.socket(fileno=int(os.environ["INHERITED"])))
 
 
-CAFILE, LENDER, CURLY = "", os.environ.get("LENDER", ""), os.environ.get("CURLY", "")
-
-
-def program(cafile, ways):
-    global CAFILE
-    CAFILE = cafile
+def program(ways):
     for way in ways:
         try:
             went = globals()[way]() or "sent"
@@ -505,4 +450,4 @@ def program(cafile, ways):
         print(way, went, flush=True)
 
 
-program(sys.argv[1], sys.argv[2:])
+program(sys.argv[2:])
