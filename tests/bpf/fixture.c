@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/compile.h"
 #include "sallyport.skel.h"
 
 struct fixture fx;
@@ -250,6 +251,31 @@ int register_open(void **state)
     (void)state;
     register_pod((struct pods_settings){.open_when_down = true});
     return 0;
+}
+
+struct policy_view *view_of(const char *yaml)
+{
+    CLEANUP(policy_list_fini) struct policy_list list = {0};
+    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
+    CLEANUP(faults_fini) struct faults faults = {0};
+    CLEANUP(pod_unref)
+    struct pod *pod = pod_new(bed_cgroup_id(&fx.bed, "pod"), "", "pod", NULL, 0);
+    struct policy_view *view;
+
+    if (yaml[0] && policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
+        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
+    set = policy_set_new(list.list, list.len, 1);
+    assert_non_null(set);
+    view = policy_view_new(set, pod);
+    assert_non_null(view);
+    return view;
+}
+
+void use_policy(const char *yaml)
+{
+    CLEANUP(policy_view_unref) struct policy_view *view = view_of(yaml);
+
+    assert_ok(pods_use_view(fx.pods, bed_cgroup_id(&fx.bed, "pod"), view, &fx.err));
 }
 
 static int follow_options(void)

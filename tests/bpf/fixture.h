@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "bed.h"
+#include "policy/view.h"
 #include "proxy/keeper/keeper.h"
 #include "proxy/doors/origin.h"
 #include "proxy/pods/pods.h"
@@ -37,6 +38,11 @@ int register_default(void **state);  /* the default ports */
 int register_open(void **state);     /* ... and open when the agent is down */
 int register_loopback(void **state); /* all ports, loopback too */
 int unregister(void **state);
+
+/* What the policies of a file, in YAML, make of the pod "pod"; "": there are none. */
+struct policy_view *view_of(const char *yaml);
+/* They are in force for it from now on. */
+void use_policy(const char *yaml);
 
 /* What a program does; if it stays, it leaves its socket to the report. */
 struct dial {

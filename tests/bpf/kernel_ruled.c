@@ -12,9 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "heard.h"
 #include "judged.h"
-#include "policy/compile.h"
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_rules.h"
 #include "proxy/enforce/kernel_spells.h"
@@ -374,16 +372,9 @@ enum { FIRST = 1000, SETS_MAX = 1000 };
 
 static struct policy_table *table_of(const char *yaml, struct binaries *binaries)
 {
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
+    CLEANUP(policy_view_unref) struct policy_view *view = view_of(yaml);
     struct policy_table *table = NULL;
 
-    assert_int_equal(policy_compile(&list, span_of_text(yaml), "test.yaml", &faults), 0);
-    set = policy_set_new(list.list, list.len, 1);
-    view = policy_view_new(set, pods_find(fx.pods, bed_cgroup_id(&fx.bed, "pod")));
-    assert_non_null(view);
     assert_ok(policy_table_new(&table, view, binaries, &fx.err));
     return table;
 }

@@ -14,8 +14,6 @@
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
-#include "policy/compile.h"
-#include "policy/view.h"
 #include "sallyport.skel.h"
 
 static uint64_t pod_id(void)
@@ -23,42 +21,19 @@ static uint64_t pod_id(void)
     return bed_cgroup_id(&fx.bed, "pod");
 }
 
-static struct pod *make_pod(void)
-{
-    struct pod *pod = pod_new(pod_id(), "", "pod", NULL, 0);
-
-    assert_non_null(pod);
-    return pod;
-}
-
-static struct policy_view *view_of(const char *spec)
-{
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
-    CLEANUP(pod_unref) struct pod *pod = make_pod();
-    struct policy_view *view;
-    char text[512];
-
-    snprintf(text, sizeof(text),
-             "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec: {%s}\n",
-             spec);
-    if (policy_compile(&list, span_of_text(text), "p.yaml", &faults) < 0)
-        fail_msg("%s", faults.list[0].text);
-    set = policy_set_new(list.list, list.len, 1);
-    assert_non_null(set);
-    view = policy_view_new(set, pod);
-    assert_non_null(view);
-    return view;
-}
-
 static void begin(enum policy_route route, const char *spec)
 {
-    CLEANUP(policy_view_unref) struct policy_view *view = spec ? view_of(spec) : NULL;
-    CLEANUP(pod_unref) struct pod *pod = make_pod();
+    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
+    CLEANUP(pod_unref) struct pod *pod = pod_new(pod_id(), "", "pod", NULL, 0);
     const struct pods_settings settings = {
         .route = route, .ports = pods_default_ports, .ports_len = pods_default_ports_len};
+    char text[512];
 
+    assert_non_null(pod);
+    snprintf(text, sizeof(text),
+             "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec: {%s}\n",
+             spec ? spec : "");
+    view = spec ? view_of(text) : NULL;
     assert_ok(pods_add(fx.pods, pod, &settings, view, &fx.err));
 }
 

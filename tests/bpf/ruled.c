@@ -14,32 +14,12 @@
 
 #include "base/clock.h"
 #include "heard.h"
-#include "policy/compile.h"
 #include "proxy/dns/names.h"
 #include "proxy/enforce/kernel_rules.h"
 #include "sallyport.skel.h"
 
 #define POLICY(name)                                                                               \
     "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: " name "}\nspec:\n"
-
-/* ---- what is in force ---- */
-
-static void use(const char *yaml)
-{
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
-    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
-
-    if (yaml[0] && policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
-        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
-    set = policy_set_new(list.list, list.len, 1);
-    view = policy_view_new(set, pods_find(fx.pods, id));
-    assert_non_null(view);
-    assert_ok(pods_use_view(fx.pods, id, view, &fx.err));
-    heard_forget();
-}
 
 static size_t entries(const struct bpf_map *map)
 {
@@ -66,16 +46,17 @@ static void a_connect_is_judged_by_address_and_port(void **state)
     CLEANUP(fd_close) int server = serve(fx.bed.world, SOCK_STREAM, AF_INET, "0.0.0.0", 9000);
 
     (void)state;
-    use(POLICY("a") "  egress:\n  - toCIDR: [198.51.100.0/24]\n"
-                    "    toPorts: [{ports: [{port: \"9000\", protocol: TCP}]}]\n");
+    use_policy(POLICY("a") "  egress:\n  - toCIDR: [198.51.100.0/24]\n"
+                           "    toPorts: [{ports: [{port: \"9000\", protocol: TCP}]}]\n");
+    heard_forget();
     assert_int_equal(connect_from_pod("198.51.100.1", 9000), 0);
     assert_int_equal(connect_from_pod("198.51.100.1", 9001), -EPERM);
     assert_int_equal(connect_from_pod("192.0.2.254", 9000), -EPERM);
     assert_int_equal(heard_count(ABI_SOCKET_DENIED, 0), 2);
-    use(POLICY("a") "  onDeny: reset\n  egressDeny:\n  - toCIDR: [198.51.100.0/24]\n");
+    use_policy(POLICY("a") "  onDeny: reset\n  egressDeny:\n  - toCIDR: [198.51.100.0/24]\n");
     assert_int_equal(connect_from_pod("198.51.100.1", 9000), -ECONNREFUSED);
     assert_int_equal(connect_from_pod("192.0.2.254", 9000), 0);
-    use(POLICY("a") "  mode: monitor\n  egress: []\n");
+    use_policy(POLICY("a") "  mode: monitor\n  egress: []\n");
     assert_int_equal(connect_from_pod("198.51.100.1", 9000), 0);
     assert_true(server >= 0);
 }
@@ -87,7 +68,8 @@ static void what_policies_want_to_read_is_steered(void **state)
     struct origin origin;
 
     (void)state;
-    use(POLICY("a") "  egress:\n  - toPorts: [{ports: [{port: \"9000\"}], rules: {http: [{}]}}]\n");
+    use_policy(
+        POLICY("a") "  egress:\n  - toPorts: [{ports: [{port: \"9000\"}], rules: {http: [{}]}}]\n");
     report = dial_from_pod(dial);
     assert_steered(&dial, &report, &origin);
 }
@@ -98,14 +80,14 @@ static void one_table_after_the_other_and_none_is_left(void **state)
 
     (void)state;
     for (int i = 0; i < 3; i++) {
-        use(POLICY("a") "  egress: [{toCIDR: [198.51.100.0/24]}]\n");
+        use_policy(POLICY("a") "  egress: [{toCIDR: [198.51.100.0/24]}]\n");
         usleep(1100000); /* what is no more in use is kept for a second */
     }
-    use(POLICY("a") "  egress: []\n");
+    use_policy(POLICY("a") "  egress: []\n");
     assert_true(entries(bpf->maps.policy_rules) <= 2);
-    use("");
+    use_policy("");
     usleep(1100000);
-    use("");
+    use_policy("");
     assert_int_equal(entries(bpf->maps.policy_rules), 0);
     assert_int_equal(entries(bpf->maps.policy_nets), 0);
     assert_int_equal(entries(bpf->maps.policy_ports), 0);
@@ -135,7 +117,7 @@ static void a_name_opens_what_it_was_resolved_to(void **state)
     (void)state;
     assert_ok(names_new(&names, &fx.err));
     kernel_rules_learn_names(pods_rules(fx.pods), names);
-    use(policy);
+    use_policy(policy);
     assert_int_equal(connect_from_pod("198.51.100.1", 9000), -EPERM);
     resolve(names, "b.example.com.", "198.51.100.1", 300);
     assert_int_equal(connect_from_pod("198.51.100.1", 9000), -EPERM);
@@ -144,7 +126,7 @@ static void a_name_opens_what_it_was_resolved_to(void **state)
     assert_steered(&dial, &report, &origin);
     assert_int_equal(connect_from_pod("198.51.100.1", 9001), -EPERM);
     assert_int_equal(connect_from_pod("192.0.2.254", 9000), -EPERM);
-    use(policy); /* by what was resolved before they were in force, too */
+    use_policy(policy); /* by what was resolved before they were in force, too */
     report = dial_from_pod(dial);
     assert_steered(&dial, &report, &origin);
     kernel_rules_learn_names(pods_rules(fx.pods), NULL);
@@ -215,7 +197,7 @@ static void a_policy_may_be_for_some_programs(void **state)
             memmove(at + strlen(programs), at + 4, strlen(at + 4) + 1);
             memcpy(at, programs, strlen(programs));
         }
-        use(yaml);
+        use_policy(yaml);
         assert_int_equal(shell("listed", dials) == 0, cases[i].listed);
         assert_int_equal(shell("other", dials) == 0, cases[i].other);
         assert_int_equal(shell("listed", has_other_dial) == 0, cases[i].other_by_listed);

@@ -14,8 +14,6 @@
 #include "base/cleanup.h"
 #include "heard.h"
 #include "judged.h"
-#include "policy/compile.h"
-#include "policy/view.h"
 #include "sallyport.skel.h"
 
 struct spoken spoken[ABI_DIRECTIONS];
@@ -233,23 +231,6 @@ void spoken_spell(const struct abi_spelling *spelling)
     put_verdict(RULES, ELSEWHERE, 0, IPPROTO_TCP, 0, 0);
     put(spells, &where, spelling);
     judge_pod_by(RULES);
-}
-
-void use_policy(const char *yaml)
-{
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(policy_view_unref) struct policy_view *view = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
-    uint64_t id = bed_cgroup_id(&fx.bed, "pod");
-
-    if (policy_compile(&list, span_of_text(yaml), "test.yaml", &faults) < 0)
-        fail_msg("%s", faults.len ? faults.list[0].text : "out of memory");
-    set = policy_set_new(list.list, list.len, 1);
-    view = policy_view_new(set, pods_find(fx.pods, id));
-    assert_non_null(view);
-    assert_ok(pods_use_view(fx.pods, id, view, &fx.err));
-    heard_forget();
 }
 
 /* ---- the group ---- */

@@ -74,8 +74,6 @@ struct report speak_to_pod(int (*work)(int fd, const void *arg), const void *arg
 
 /* Connects are allowed; requests of the pod from now on as this says. */
 void spoken_spell(const struct abi_spelling *spelling);
-/* ... as this policy does. */
-void use_policy(const char *yaml);
 
 /* Ways to send; 0 or a negative errno. */
 int send_all(int fd, const void *bytes, size_t len, size_t pieces);

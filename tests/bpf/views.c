@@ -7,8 +7,6 @@
 
 #include "base/cleanup.h"
 #include "bpf/abi.h"
-#include "policy/compile.h"
-#include "policy/view.h"
 #include "sallyport.skel.h"
 
 #define POLICY(spec)                                                                               \
@@ -19,22 +17,6 @@
 static uint64_t pod_id(void)
 {
     return bed_cgroup_id(&fx.bed, "pod");
-}
-
-static struct policy_view *view_of(const char *text)
-{
-    CLEANUP(policy_list_fini) struct policy_list list = {0};
-    CLEANUP(policy_set_unref) struct policy_set *set = NULL;
-    CLEANUP(faults_fini) struct faults faults = {0};
-    CLEANUP(pod_unref) struct pod *pod = pod_new(pod_id(), "", "pod", NULL, 0);
-    struct policy_view *view;
-
-    if (policy_compile(&list, span_of_text(text), "p.yaml", &faults) < 0)
-        fail_msg("%s", faults.list[0].text);
-    set = policy_set_new(list.list, list.len, 1);
-    view = policy_view_new(set, pod);
-    assert_non_null(view);
-    return view;
 }
 
 static uint32_t flags(void)
