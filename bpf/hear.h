@@ -1,7 +1,7 @@
 /* hear: what is said in one go is read step by step, as its spell does (spell.h); what anybody
  * wants to see of it is told (say.h), and a request that may not go is found.
  *
- * Who includes this has defined before what differs between what is sent and what was received:
+ * Who includes this defines what differs between what is sent and what was received:
  *
  *   hear_turn()       goes on to the next element of memory, behind side->end: false, there is none
  *   hear_fetch()      len bytes (SPELL_PIECE at most) from side->at on into side->piece

@@ -265,7 +265,7 @@ struct {
     __type(value, __u64);
 } enrolled SEC(".maps") __weak;
 
-/* Written by sockops and sockets, read by connect and proxy/kernel/backend.c. */
+/* Written by sockops, sockopt, sockets and ktls, read by connect and proxy/kernel/backend.c. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, _ABI_ROUTE_COUNT_MAX);

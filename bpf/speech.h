@@ -1,8 +1,10 @@
 /* speech: what is known of a connection whose plain text is read in the kernel, kept on its socket
  * from before its SYN leaves, or from the moment that it was accepted.
  *
- * Made by sockops.bpf.c; its sending side is send.bpf.c's, which has the socket locked, and
- * packets.bpf.c's once the socket has left; its receiving side is packets.bpf.c's. */
+ * Made by sockops.bpf.c, or by adopt.h if it is older than its pod. Its sending side is
+ * send.bpf.c's, which has the socket locked; once the socket has left, packets.bpf.c's, and
+ * ktls.bpf.c's when the kernel encrypts. Its receiving side is packets.bpf.c's, and ktls.bpf.c's
+ * when the kernel decrypts (keyed.h). */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,8 @@
 /* route: which route the connections of a program take, as far as policies say.
  *
  * Pure. Called by:  table_lines.c, for the kernel, which knows the program and what its own
- * back-end can do; kernel route's warnings by command/policy_check.c, enforce/sources.c. */
+ * back-end can do; proxy/flow/verdict.c, proxy/pods/existing_heard.c and proxy/kernel/ for one
+ * program; the kernel route's warnings by command/policy_check.c, enforce/sources.c. */
 #pragma once
 
 #include "policy/decide.h"

@@ -14,7 +14,7 @@
  * - for a name that egressDeny has: it is denied at every port;
  * - behind SPELLING_RULES rules.
  * TLS is known to be there or not; its server name is taken to be the host.
- * Pure. Called by:  table_lines.c. */
+ * Pure. Called by:  table.c, table_lines.c; proxy/kernel/automaton.c, which makes rows of it. */
 #pragma once
 
 #include "policy/decide.h"

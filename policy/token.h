@@ -2,7 +2,7 @@
  *
  * Claims are read, not verified: who would forge one tells only on himself. An unreadable one is
  * none. Pure.
- * Called by:  proxy/flow/inspection.c, with what jwt.h found in a header field or a body. */
+ * Called by:  proxy/flow/finding.c, with what jwt.h found in a header field or a body. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,9 @@
 /* exchange: one request and its answer, whichever HTTP carries them: facts in, a verdict and the
  * events out. Never touches a socket, nor what reads the bytes.
  *
- * Called by:  request.c for HTTP/1, streams.c for HTTP/2: begin, then refused, or answered; end in
- *             any case. body and trailers as they go by, in between.
+ * Called by:  request.c for HTTP/1, streams_told.c for HTTP/2, and ../kernel/stream_*.c for either:
+ *             begin, then refused, or answered; end in any case. body and trailers as they go by,
+ *             in between.
  * Leads to:   report.c, which tells. */
 #pragma once
 

@@ -18,8 +18,8 @@ struct relay;
 bool request_feed_up(struct flow *flow);
 bool request_feed_down(struct flow *flow);
 
-/* For ../kernel/stream_http1.c, too. What a head says, as facts that borrow from base, fields and
- * authority. */
+/* For ../kernel/stream_http1_told.c, too. What a head says, as facts that borrow from base, fields
+ * and authority. */
 struct facts_request request_facts(const struct http1_head *head, const uint8_t *base,
                                    struct facts_field fields[HTTP1_FIELDS_MAX],
                                    struct authority_parts *authority);

@@ -1,7 +1,7 @@
 /* tap: what a flow gives to those who asked for its bytes or its keys; nothing, as a rule.
  *
- * Called by:  flow.c at its ends, relay.c for what the program says and hears, worker.c.
- * Leads to:   proxy/capture/. */
+ * Called by:  flow.c at its ends; relay.c, streams.c and ../kernel/stream.c for what the program
+ * says and hears; ../capture/captures.c. Leads to:   proxy/capture/. */
 #pragma once
 
 #include <openssl/ssl.h>

@@ -3,7 +3,8 @@
  *
  * diag_take() and the requests are pure: a dump's bytes in, sockets out. The netlink socket belongs
  * to the namespace in which it was opened, whoever uses it later.
- * Called by:  keeper/inside.c opens one; pods/existing.c asks. */
+ * Called by:  keeper/inside.c opens one; pods/existing.c, kernel/ends.c and telemetry/counts.c
+ *             ask. */
 #pragma once
 
 #include <linux/inet_diag.h>

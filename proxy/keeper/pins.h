@@ -4,7 +4,7 @@
  * A set is a subdirectory; its name tells what is in it: the number of the abi, a digest of the
  * programs, and the cgroup they are attached to. So a set of the same name is the same, and can be
  * used as it is. It gets its name when it is whole: one that an agent died over is called "new".
- * Called by:  hooks.c. */
+ * Called by:  hooks.c; kernel/backend.c and options.c, for what they keep in the main set. */
 #pragma once
 
 #include <bpf/libbpf.h>

@@ -40,7 +40,7 @@ bool program_saw(struct program_use *use, enum program_sight sight)
 
 enum { TLS12 = 0x0303, TLS13 = 0x0304 };
 
-/* What OpenSSL hands to the kernel (facts: 3.0 and later, Linux 6.1 and later). */
+/* What OpenSSL hands to the kernel (3.0 and later, on Linux 6.1 and later). */
 static const char *why_not_this_suite(const struct program_facts *facts)
 {
     const char *cipher = facts->cipher;

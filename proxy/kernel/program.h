@@ -61,7 +61,7 @@ struct program_way {          /* beside what was seen of it */
     enum policy_route pod;    /* as its pod's settings have it */
     enum policy_way policies; /* ... as policies do */
     bool passes;              /* what comes to the proxy is passed on unread */
-    bool plain, ktls, sure;   /* what the kernel can here: enum abi_route_can */
+    bool plain, ktls, sure;   /* what the kernel can here: enum abi_route_flags */
     bool http2;               /* it was seen to speak that */
 };
 /* As the kernel decides it (bpf/bypass.h). *why: in words. */

@@ -3,7 +3,7 @@
  * Control thread. Connections of the kernel route come as records of sockets, in a ring buffer of
  * their own (../identity/); what they say is copied here, once, into batches for the worker that
  * has the stream. What a worker cannot take in time is lost, and counted for its stream. Called by:
- * agent.c, identity.c (records), its own loop (bytes). Leads to:   stream.c; ring_handover.c. The
+ * agent.c, identity.c (records), its own loop (bytes). Leads to:   lane.h; ring_handover.c. The
  * kernel's side: bpf/say.h. */
 #pragma once
 

@@ -3,7 +3,7 @@
  * back here: what is read has gone, or the kernel has refused it.
  *
  * A stream is a flow without legs (FLOW_WATCHING), on its worker's thread.
- * Called by:  ring.c, piece by piece; flow.c at the end.
+ * Called by:  lane.c, piece by piece; flow.c at the end; flow/report.c and row.c, for what it is.
  * Leads to:   stream_tls.c, stream_http1.c, stream_http2.c, by what is spoken; ../flow/exchange.c.
  */
 #pragma once

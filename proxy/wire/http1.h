@@ -3,8 +3,8 @@
  * llhttp in strict mode, plus a guard for what it lets through and two servers could read
  * differently. Pure: bytes in, events out; no socket, no clock. The caller keeps the bytes of a
  * head contiguous until it was told, and forwards exactly what was consumed.
- * Called by:  flow/request.c for both directions of a relay; tests/fuzz.
- * Same code for the kernel route later. */
+ * Called by:  flow/request.c for both directions of a relay; kernel/stream_http1.c for those of a
+ *             connection that it only hears; telemetry/admin.c; tests/fuzz. */
 #pragma once
 
 #include "base/span.h"

@@ -1,7 +1,7 @@
 /* http2_preface: does a connection begin as HTTP/2 does (RFC 9113 section 3.4)?
  *
  * Pure: bytes in, an answer out. What follows is proxy/http2's to read.
- * Called by:  flow/peek.c and flow/relay.c, where no ALPN has settled it. */
+ * Called by:  flow/peek.c, flow/relay.c and kernel/stream.c, where no ALPN has settled it. */
 #pragma once
 
 #include "base/span.h"

@@ -2,7 +2,7 @@
  * how it is set up, as "t13d1516h2_8daaf6152771_e5627efa2ab1".
  *
  * Pure: facts in, text out. The digest is the caller's, for this folder knows no OpenSSL.
- * Called by:  flow/peek.c.
+ * Called by:  flow/peek.c; ../handshakes/hello_verdict.c.
  * Leads to:   flow/report.c, which tells it. */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* unreachable: the bytes of the messages. That the kernel makes of them what it should is seen in
- * tests/unit/proxy/resolver.c. */
+ * tests/unit/dns/resolver.c. */
 #include "proxy/dns/unreachable.h"
 
 #include <errno.h>
