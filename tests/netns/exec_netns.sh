@@ -86,8 +86,8 @@ cat >"$T/enter.sh" <<SH
 set -eu
 held() { ls /proc/\$PPID/fd | wc -l; } # our parent is sallyport
 until_held() { for _ in {1..150}; do [ "\$(held)" "\$@" ] && return; sleep 0.1; done; echo "held: \$(held), not \$*"; exit 1; }
-fetch() { # the agent needs a moment to get there, until which a connect is refused
-    ip netns exec $POD curl -sS --retry 5 --retry-all-errors -o /dev/null \\
+fetch() { # the agent needs a moment to get there, until which a connect is refused, as curl says each time
+    ip netns exec $POD curl -sS --stderr "$T/curl.err" --retry 5 --retry-all-errors -o /dev/null \\
         -w '%{http_code} %{local_ip}\n' --resolve origin.test:443:203.0.113.10 https://origin.test/\$1
 }
 before=\$(held)
