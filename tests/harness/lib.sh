@@ -243,7 +243,13 @@ leftovers() {
     find /proc -maxdepth 2 -name exe -lname "$SALLYPORT" -printf 'process %p\n' 2>/dev/null || true
 }
 
-# expect_leftovers FILE: the same as when `leftovers >FILE` was made. The kernel frees programs and
+# note_leftovers FILE: what is there before a test. What an earlier one had is freed, and its keeper ends,
+# a moment after its end: so until two looks see the same.
+# shellcheck disable=SC2317 # called by wait_for
+settled() { leftovers >"$1" && sleep 0.3 && leftovers | cmp -s - "$1"; }
+note_leftovers() { wait_for 20 settled "$1"; }
+
+# expect_leftovers FILE: the same as when `note_leftovers FILE` was called. The kernel frees programs and
 # cgroups a moment after their last user is gone.
 expect_leftovers() {
     local _

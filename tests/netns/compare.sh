@@ -13,8 +13,7 @@ nginx_server "$port" origin
 nginx_server "$plain"
 start_nginx
 echo hello >"$T/www/hello"
-settled() { leftovers >"$T/before" && sleep 0.3 && leftovers | cmp -s - "$T/before"; }
-wait_for 20 settled
+note_leftovers "$T/before"
 
 # compare STATUS [OPTION... --] CMD...: into $T/out, $T/page.html, $T/report.json, with the servers' root trusted
 compare() {

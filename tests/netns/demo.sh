@@ -21,7 +21,7 @@ expect_status "where there is no apt" 125 env PATH="$T/bin" "$demo" 2>"$T/usage"
 expect_grep "what to do there" 'no apt-get here: install what deploy/deps lists' "$T/usage"
 
 expect_status "the first run, which may build" 0 "$demo" >"$T/first" 2>"$T/first.err"
-leftovers >"$T/before"
+note_leftovers "$T/before"
 
 begin=$SECONDS
 expect_status "the second run" 0 "$demo" >"$T/again" 2>"$T/again.err"

@@ -18,8 +18,7 @@ done
 expect_status "without root" 125 setpriv --reuid 65534 --clear-groups "$compare" 2>"$T/usage"
 expect_grep "what to do" 'must be root.* sudo deploy/compare$' "$T/usage"
 
-settled() { leftovers >"$T/before" && sleep 0.3 && leftovers | cmp -s - "$T/before"; }
-wait_for 20 settled
+note_leftovers "$T/before"
 
 # reported DIR: what both ways have in common
 reported() {

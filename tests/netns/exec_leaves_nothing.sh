@@ -15,7 +15,7 @@ nginx_server "$bad" expired
 start_nginx
 head -c 1000000 /dev/urandom >"$T/www/file"
 host_bundle=$(stat -Lc '%i %s %Y' "$bundle" && sha256sum "$bundle")
-leftovers >"$T/before"
+note_leftovers "$T/before"
 
 nothing_left() {
     expect_leftovers "$T/before"

@@ -11,7 +11,7 @@ read -r port <<<"$(free_ports 1)"
 nginx_server "$port" origin
 start_nginx
 echo small >"$T/www/small"
-leftovers >"$T/before"
+note_leftovers "$T/before"
 
 # One line for each attempt: "ok", or the errno's name, of connecting every 100 ms.
 cat >"$T/connect.py" <<'PY'

@@ -5,9 +5,7 @@
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 
-# The kernel frees what an earlier test had a moment after its end: until two looks see the same.
-settled() { leftovers >"$T/before" && sleep 0.3 && leftovers | cmp -s - "$T/before"; }
-wait_for 20 settled
+note_leftovers "$T/before"
 PROBE=("${CLEAN[@]}" "$SALLYPORT" probe)
 
 # probe WHAT WANTED [PROGRAM ARGS...]: run by PROGRAM, both forms, into $T/text and $T/json.
