@@ -131,20 +131,21 @@ echo "ok: what is found"
 
 # ---- what is found, and not to go -----------------------------------------------------------------
 
-# says it, and is about to say more
+# says it, and is about to say more, until a file comes
 cat >"$T/says.py" <<'PY'
-import http.client, sys, time
+import http.client, os, sys, time
 connection = http.client.HTTPConnection("203.0.113.10", timeout=20)
 connection.request("POST", "/post/" + sys.argv[1], sys.argv[2])
 print(connection.getresponse().status, flush=True)
-time.sleep(float(sys.argv[3]))
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.01)
 PY
 policy 'onDeny: freeze' 'inspect: {bodies: [{patterns: [payment-card], action: deny}]}'
-expect_eq "a body, freeze: the end of who was thawed" 0 "$(frozen_and_thawed /usr/bin/python3 "$T/says.py" late "$CARD" 0)"
+expect_eq "a body, freeze: the end of who was thawed" 0 "$(frozen_and_thawed /usr/bin/python3 "$T/says.py" late "$CARD" "$T/frozen.over")"
 expect_eq "a body, freeze: told" "deny freeze enforce body payment-card request 15" "$(decided)"
 expect_eq "a body, freeze: why" "the request has payment-card in its body; it had gone already" "$(why)"
 policy 'onDeny: sigkill' 'inspect: {tokens: deny}'
-expect_status "a token, sigkill" 137 on_route kernel /usr/bin/python3 "$T/says.py" taken "$TOKEN" 600
+expect_status "a token, sigkill" 137 on_route kernel /usr/bin/python3 "$T/says.py" taken "$TOKEN" "$T/never"
 expect_eq "a token, sigkill: told" "deny sigkill enforce token token-exfiltration request 0" "$(decided)"
 expect_grep "a token, sigkill: why" "; it had gone already\$" <(why)
 policy 'inspect: {bodies: [{patterns: [payment-card], action: deny}]}'
