@@ -93,18 +93,19 @@ fetch() { # the agent needs a moment to get there, until which a connect is refu
 before=\$(held)
 for _ in {1..100}; do unshare -n true; done
 until_held -le \$((before + 10))
-for _ in {1..20}; do unshare -n sleep 3 & done
+for _ in {1..20}; do unshare -n sleep 60 & done
 until_held -ge \$((before + 80)) # each is entered
+kill \$(jobs -p)
 until_held -le \$((before + 10))
 fetch first
 until_held -le \$((before + 10))
 fetch second
-ip netns exec $POD sleep 2 &
+ip netns exec $POD sleep 60 &
 until_held -ge \$((before + 4))
 sleep 1 # more than two looks: somebody lives there
 [ "\$(held)" -ge \$((before + 4)) ] || echo "left while inhabited"
 fetch third
-wait
+kill \$(jobs -p)
 SH
 cp "$T/www/file" "$T/www/first"
 cp "$T/www/file" "$T/www/second"
