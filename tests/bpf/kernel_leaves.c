@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -393,7 +394,7 @@ static void what_waited_for_the_keys_does_not_leave(void **state)
     assert_true(spoken[ABI_TX].flags & ABI_SAID_UNSEEN);
 }
 
-/* ---- keys while another thread sends ---- */
+/* ---- keys while another process sends ---- */
 
 static int goes_on[2]; /* a pipe: the other end may read */
 
@@ -405,11 +406,16 @@ static int wait_to_read(int fd)
     return read(goes_on[0], &byte, 1) == 1 ? 0 : -errno;
 }
 
-static void *send_much(void *arg)
+/* A process of its own, not a thread: see kernel_denied.c. */
+static pid_t start_sending_much(int fd)
 {
     static const char much[1 << 20];
+    pid_t pid = fork();
 
-    return say(*(int *)arg, much, sizeof(much)) == 0 ? arg : NULL;
+    if (pid)
+        return pid;
+    alarm(120); /* as who has begun it */
+    _exit(say(fd, much, sizeof(much)) < 0);
 }
 
 /* There is no TLS on the socket, so the kernel says no, too, but in other words. */
@@ -423,18 +429,17 @@ static int hand_over_keys(int fd)
 
 static int hand_over_keys_amid_a_send(int fd, const void *arg)
 {
-    int code = say(fd, HELLO, sizeof(HELLO) - 1);
-    pthread_t thread;
-    void *all;
+    int code = say(fd, HELLO, sizeof(HELLO) - 1), status;
+    pid_t sending;
 
     (void)arg;
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int));
-    if (code < 0 || hand_over_keys(fd) == -EPERM || pthread_create(&thread, NULL, send_much, &fd))
+    if (code < 0 || hand_over_keys(fd) == -EPERM || (sending = start_sending_much(fd)) < 0)
         return -EBUSY;
     for (int i = 0; i < SOON_MS && hand_over_keys(fd) != -EPERM; i++)
         poll(NULL, 0, 1);
     code = hand_over_keys(fd);
-    if (write(goes_on[1], "x", 1) != 1 || pthread_join(thread, &all) || !all)
+    if (write(goes_on[1], "x", 1) != 1 || waitpid(sending, &status, 0) != sending || status)
         return -EPIPE;
     return code == -EPERM && hand_over_keys(fd) != -EPERM ? 0 : -EBUSY;
 }

@@ -67,6 +67,7 @@ void spoken_read(uint64_t cookie)
 
 /* Who listens answers at once and then reads to the end. */
 struct listening {
+    pthread_barrier_t begun;
     int server, fd;
     struct span answer;
     size_t len;
@@ -88,6 +89,24 @@ static void *listen_to_it(void *arg)
         listening->len += (size_t)n;
     close(fd);
     return NULL;
+}
+
+static void *begin_to_listen(void *arg)
+{
+    struct listening *listening = arg;
+
+    pthread_barrier_wait(&listening->begun);
+    return listen_to_it(listening);
+}
+
+/* It has begun by then: while a thread begins it has locks of the heap, and a process that is
+ * forked meanwhile would have them for ever. */
+static void start_listening(pthread_t *thread, struct listening *listening)
+{
+    assert_int_equal(pthread_barrier_init(&listening->begun, NULL, 2), 0);
+    assert_int_equal(pthread_create(thread, NULL, begin_to_listen, listening), 0);
+    pthread_barrier_wait(&listening->begun);
+    pthread_barrier_destroy(&listening->begun);
 }
 
 /* Whose other end has given up without a word. */
@@ -125,7 +144,7 @@ struct report speak(int (*work)(int fd, const void *arg), const void *arg, struc
 
     if (spoken_room)
         setsockopt(server, SOL_SOCKET, SO_RCVBUF, &spoken_room, sizeof(spoken_room));
-    assert_int_equal(pthread_create(&thread, NULL, listen_to_it, &listening), 0);
+    start_listening(&thread, &listening);
     bed_run(&fx.bed, "pod", fx.bed.pod, do_speak, &speaking, &report);
     if (report.code == -ETIMEDOUT)
         stop_listening(&listening);
