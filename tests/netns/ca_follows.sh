@@ -54,7 +54,8 @@ background "${CLEAN[@]}" SSL_CERT_FILE="$T/ca.pem" "$SALLYPORT" run --runtime-di
     --cgroup-root "$CGROUP" -o json --events-file "$EVENTS" --client-certificates "$T/certs" --loopback \
     --ports all --admin-address '' 2>"$T/agent.err"
 AGENT=$!
-wait_for 30 sallyport pods add --runtime-dir "$T/run" --cgroup "$CGROUP/pod" --name test/pod >"$T/out" 2>&1
+wait_for 30 sallyport pods add --runtime-dir "$T/run" --cgroup "$CGROUP/pod" \
+    --netns /proc/self/ns/net --name test/pod >"$T/out" 2>&1
 expect_status "the CA it made" 0 test -s "$STATE_DIRECTORY/ca/tls.crt"
 
 in_pod() { clean sh -ec 'echo 0 >"$0/cgroup.procs"; exec "$@"' "$CGROUP/pod" "$@"; }
