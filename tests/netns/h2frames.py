@@ -26,6 +26,7 @@ CODES = ("NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "
          "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED")
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MOST = (1 << 31) - 1
+SO_COOKIE = 57
 PATIENCE = 20 * int(os.environ.get("SALLYPORT_SLOW", "1"))
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
@@ -397,11 +398,12 @@ def serve(listener, wrap, behave):
 # ---- events -----------------------------------------------------------------------------------
 
 def told_of(path, kind):
-    """The events of a kind, by ends() and the stream."""
+    """The events of a kind, by cookie() and the stream."""
     with open(path, encoding="utf-8") as file:
         events = [json.loads(line)[kind] for line in file if f'{{"{kind}":' in line]
-    return {(f"{told['socket']['sport']} {told['socket']['dport']}", told.get("stream")): told for told in events}
+    return {(told["socket"]["cookie"], told.get("stream")): told for told in events}
 
 
-def ends(sock):
-    return f"{sock.getsockname()[1]} {sock.getpeername()[1]}"
+def cookie(sock):
+    """Its name in events. Its ports may be another one's as soon as it is closed."""
+    return str(struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0])

@@ -316,7 +316,7 @@ def outcome(peer):
 def act(number, case, port, tls):
     faults = []
     with connect(port, tls) as sock:
-        here = ends(sock)
+        here = cookie(sock)
         peer = Peer(sock, generous="past the window" not in case.name)
         peer.send(headers(1, *head(f"/{number}")))
         peer.until(lambda: outcome(peer))
@@ -341,7 +341,7 @@ LATE_ASKS = {1: "/lie", 3: "/next", 5: "/lie", 7: "/next", 9: "/quit"}
 
 def late(port, tls):
     with connect(port, tls) as sock:
-        here = ends(sock)
+        here = cookie(sock)
         peer = Peer(sock)
         for number, path in LATE_ASKS.items():
             peer.send(headers(number, *head(path)))

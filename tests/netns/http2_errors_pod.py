@@ -318,7 +318,7 @@ class Speaker(Peer):
 
 def act(number, case, port, tls):
     with connect(port, tls) as sock:
-        here = ends(sock)
+        here = cookie(sock)
         peer = Speaker(number, sock, greet=case.section != "3.4")
         if callable(case.says):
             case.says(peer)

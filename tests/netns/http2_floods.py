@@ -150,7 +150,7 @@ def behave(sock):
 
 def from_pod(which, port, tls):
     with connect(port, tls) as sock:
-        here = ends(sock)
+        here = cookie(sock)
         peer = Peer(sock)
         peer.ask(1, *head("/ok"))
         met = flood(peer, which, 3)
@@ -160,7 +160,7 @@ def from_pod(which, port, tls):
 
 def from_upstream(which, port, tls):
     with connect(port, tls) as sock:
-        here = ends(sock)
+        here = cookie(sock)
         peer = Peer(sock)
         stream = peer.ask(1, *head(f"/flood/{UPSTREAM.index(which)}"))
         if "taken" not in which.codes:  # the stream may be over before the flood is
