@@ -140,20 +140,20 @@ static __always_inline void note_keys(struct bpf_sockopt *ctx, const struct tls_
     tell_keys(ctx, info, pod, cookie, direction, unread);
 }
 
-/* A server that lets the kernel wait for the first bytes (nginx's `deferred`, Apache as it comes),
- * or take some with a SYN (TCP fast open): those come before there is a connection that they could
- * be told of. So it has it without that. */
+/* A server that lets the kernel wait for the first bytes (nginx's `deferred`, Apache as it comes):
+ * those come before there is a connection that they could be told of. So it has it without that.
+ * (So do those that a client sends with its SYN, or with the ACK behind it: they are not heard.) */
 static __always_inline void take_at_once(struct bpf_sockopt *ctx)
 {
     const struct abi_pod *pod;
-    int *much = ctx->optval; /* how long it waits; how many may be taken so */
+    int *seconds = ctx->optval; /* how long it waits */
     __u64 id;
 
-    if ((void *)(much + 1) > ctx->optval_end || !(route_can() & ABI_ROUTE_PLAIN))
+    if ((void *)(seconds + 1) > ctx->optval_end || !(route_can() & ABI_ROUTE_PLAIN))
         return;
     pod = pod_of_current(&id);
     if (pod && pod->flags & ABI_POD_KERNEL)
-        *much = 0;
+        *seconds = 0;
 }
 
 SEC("cgroup/setsockopt")
