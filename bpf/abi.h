@@ -275,6 +275,7 @@ struct abi_socket {
     __u64 tx, rx;  /* bytes the program wrote and read so far */
     __u64 lost[2]; /* CLOSE: by enum abi_direction, bytes that were to come up (struct abi_said) and
                       did not, of which no later piece could tell */
+    __u64 untold;  /* CLOSE: how many ABI_SAID_DENIED did not */
 };
 enum abi_socket_flags {
     ABI_SOCKET_STEERED = 1 << 0, /* it comes to one of our listeners */
@@ -285,7 +286,7 @@ enum abi_socket_flags {
     ABI_SOCKET_JUDGED = 1 << 5,  /* by rules */
     ABI_SOCKET_KERNEL = 1 << 6,  /* what it says is read in the kernel: struct abi_said */
 };
-_Static_assert(sizeof(struct abi_socket) == 128, "abi_socket: see proxy/sockets.c");
+_Static_assert(sizeof(struct abi_socket) == 136, "abi_socket: see proxy/sockets.c");
 
 /* A steered connection's SYN (hold.h). */
 struct abi_syn {
@@ -398,6 +399,7 @@ enum abi_route_count {
     ABI_ROUTE_ENROLLED, /* connections that are heard now, about: past ABI_ENROLLED_MAX no more are
                            begun, and go to the proxy */
     ABI_ROUTE_UNHEARD,  /* ... that were to be heard, and could not */
+    ABI_ROUTE_UNTOLD,   /* ABI_SAID_DENIED that did not come up */
     _ABI_ROUTE_COUNT_MAX,
 };
 enum { ABI_ENROLLED_MAX = 64000 };

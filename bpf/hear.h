@@ -14,6 +14,7 @@
 
 #include <bpf/bpf_core_read.h>
 
+#include "bpf/bypass.h"
 #include "bpf/kernel.h"
 #include "bpf/say.h"
 #include "bpf/spelling.h"
@@ -51,6 +52,18 @@ static __always_inline void hear_begin(struct speech_side *side, __u32 size)
     side->size = size;
     side->flags = 0;
     side->refusal = HEAR_GOES;
+}
+
+/* This could not be told. Of what was refused nothing follows that might tell it: the end of the
+ * connection does, and who looks at what is counted for all need not wait for that. */
+static __always_inline void hear_untold(struct speech *speech, struct speech_side *side, __u32 len,
+                                        __u32 kind)
+{
+    side->lost += len;
+    if (kind != ABI_SAID_DENIED)
+        return;
+    __sync_fetch_and_add(&speech->sides[ABI_TX].untold, 1);
+    count_route(ABI_ROUTE_UNTOLD, 1);
 }
 
 /* What is wanted and was not told. */

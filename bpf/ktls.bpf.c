@@ -81,7 +81,7 @@ static void hear_tell(struct hearing *hearing, struct speech_side *side, enum ab
         len = ABI_SAID_MAX; /* is never more */
 #define LOAD(to, len) MEMORY_READ(&talker->memory, to, len, side->since)
     if (!SAY(hearing->speech, side, talker->direction, kind, len, LOAD))
-        side->lost += len;
+        hear_untold(hearing->speech, side, len, kind);
 }
 
 static long step_sent(__u32 turn, struct hearing *hearing)

@@ -70,7 +70,7 @@ __weak __noinline int tell_packet(struct __sk_buff *skb, struct speech *speech, 
         side->flags |= ABI_SAID_HELD;
 #define LOAD(to, len) !bpf_skb_load_bytes(skb, from, to, len)
     if (!SAY(speech, side, number == ABI_RX ? ABI_RX : ABI_TX, kind, len, LOAD))
-        side->lost += len;
+        hear_untold(speech, side, len, kind);
     return 0;
 }
 

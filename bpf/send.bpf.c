@@ -112,7 +112,7 @@ __weak __noinline int tell_sent(struct sk_msg_md *msg, struct speech *speech, __
 #define LOAD(to, len) !bpf_probe_read_kernel(to, len, (const void *)side->from)
     if (!show(msg, side, side->since, side->since + len) ||
         !SAY(speech, side, ABI_TX, kind, len, LOAD))
-        side->lost += len;
+        hear_untold(speech, side, len, kind);
     return 0;
 }
 

@@ -106,12 +106,15 @@ __weak __noinline bool quic_is_refused(__u32 quic, const struct ip *to, __u32 po
 static __always_inline void note_lost(struct abi_socket *record, struct speech *heard)
 {
     record->lost[ABI_TX] = record->lost[ABI_RX] = 0;
+    record->untold = 0;
     if (!heard)
         return;
     for (int i = 0; i < ABI_DIRECTIONS; i++) {
         record->lost[i] = heard->sides[i].lost;
         heard->sides[i].lost = 0;
     }
+    record->untold = heard->sides[ABI_TX].untold;
+    heard->sides[ABI_TX].untold = 0;
 }
 
 /* A record with all but addresses of our side, counts and what the kind adds; NULL: no room. */

@@ -415,8 +415,10 @@ static __always_inline void end_speech(struct speech *speech)
     struct speech *going_on = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
 
     for (int i = 0; going_on && i < ABI_DIRECTIONS; i++)
-        if (going_on->sides[i].keyed) /* else it is what it was when keys came */
+        if (going_on->sides[i].keyed) { /* else it is what it was when keys came */
             speech->sides[i].lost += going_on->sides[i].lost;
+            speech->sides[i].untold += going_on->sides[i].untold;
+        }
     bpf_map_delete_elem(&keyed, &speech->origin.cookie);
     speech->closed = true;
 }

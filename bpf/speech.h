@@ -40,6 +40,7 @@ struct speech_side { /* one direction of it */
     __u32 shown; /* send.bpf.c: so much of the message is shown as it is ... */
     __u64 from;  /* ... and where what is shown now lies */
     __u64 skipped, lost;      /* bytes that were not told, and for which reason: struct abi_said */
+    __u64 untold;             /* denials that were not: struct abi_socket */
     struct spell_piece piece; /* what is looked at just now (hear.h); last: see below */
 };
 

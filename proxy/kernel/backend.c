@@ -333,11 +333,21 @@ int backend_said(const struct backend *backend)
     return backend->bpf ? bpf_map__fd(backend->bpf->maps.said) : -1;
 }
 
-uint64_t backend_unheard(const struct backend *backend)
+static uint64_t count_of(const struct backend *backend, enum abi_route_count what)
 {
-    const uint32_t which = ABI_ROUTE_UNHEARD;
+    const uint32_t which = what;
     uint64_t count = 0;
 
     bpf_map_lookup_elem(bpf_map__fd(backend->main->maps.route_counts), &which, &count);
     return count;
+}
+
+uint64_t backend_unheard(const struct backend *backend)
+{
+    return count_of(backend, ABI_ROUTE_UNHEARD);
+}
+
+uint64_t backend_untold(const struct backend *backend)
+{
+    return count_of(backend, ABI_ROUTE_UNTOLD);
 }

@@ -37,5 +37,7 @@ const char *backend_words(const struct backend *backend);
 const char *backend_why(const struct backend *backend);
 /* How many connections were to be heard, and could not. */
 uint64_t backend_unheard(const struct backend *backend);
+/* How many denials the kernel had no room to tell. */
+uint64_t backend_untold(const struct backend *backend);
 /* The ring buffer of struct abi_said; -1: none. Borrowed. */
 int backend_said(const struct backend *backend);

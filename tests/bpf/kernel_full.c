@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "heard.h"
+#include "ktls_keys.h"
 #include "sallyport.skel.h"
 
 static const char get[] = "GET /a HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
@@ -143,6 +144,106 @@ static void so_is_what_a_connection_ends_with(void **state)
     assert_int_equal(spoken[ABI_TX].len + spoken[ABI_TX].lost + closed->lost[ABI_TX], arrived.len);
 }
 
+/* ---- what is denied while it is full ---- */
+
+#define ONLY_THESE                                                                                 \
+    "apiVersion: sallyport.io/v1\nkind: TrafficPolicy\nmetadata: {name: p}\nspec:\n"               \
+    "  route: kernel\n  egress:\n  - toEntities: [all]\n"                                          \
+    "    toPorts:\n    - rules: {http: [{path: /}, {path: /a}]}\n"
+
+static int say_get(int fd, const void *arg)
+{
+    (void)arg;
+    return send_all(fd, get, strlen(get), SIZE_MAX);
+}
+
+static int say_denied(int fd, const void *unused)
+{
+    const char denied[] = "GET /none HTTP/1.1\r\nHost: a.example.com\r\n\r\n";
+
+    (void)unused;
+    return send_all(fd, denied, strlen(denied), SIZE_MAX);
+}
+
+static int fill_ring_and_say_denied(int fd, const void *unused)
+{
+    int code = fill_ring_alone(fd, unused);
+
+    return code == 0 ? say_denied(fd, unused) : code;
+}
+
+static uint64_t untold_before;
+
+/* What is urgent does not leave, which its send does not show. Its end is what the other end waits
+ * for. */
+static int fill_ring_and_say_urgently(int fd, const void *unused)
+{
+    int code = fill_ring_alone(fd, unused);
+
+    if (code == 0 && send(fd, get, strlen(get), MSG_OOB | MSG_NOSIGNAL) < 0)
+        code = -errno;
+    for (int i = 0; i < 10 * SOON_MS && code == 0 && backend_untold(backend) == untold_before; i++)
+        poll(NULL, 0, 1);
+    return code < 0 ? code : -ETIMEDOUT;
+}
+
+static void assert_denied(int (*work)(int fd, const void *arg), int code, uint64_t untold)
+{
+    const struct abi_socket *closed;
+    struct report report;
+
+    write_head();
+    use_policy(ONLY_THESE);
+    untold_before = backend_untold(backend);
+    report = speak(work, NULL, (struct span){0});
+    assert_int_equal(report.code, code);
+    closed = heard_one(ABI_SOCKET_CLOSE, report.cookie);
+    assert_int_equal(closed->untold, untold);
+    assert_int_equal(backend_untold(backend) - untold_before, untold);
+    assert_int_equal(spoken[ABI_TX].denied, !untold);
+}
+
+static void what_was_denied_is_counted_by_its_end(void **state)
+{
+    (void)state;
+    assert_denied(fill_ring_and_say_denied, -EACCES, 1);
+}
+
+static void also_what_was_as_it_left(void **state)
+{
+    (void)state;
+    assert_denied(fill_ring_and_say_urgently, -ETIMEDOUT, 1);
+}
+
+/* Where an LSM program refuses it, the connection goes on. */
+static int fill_ring_by_ktls(int fd, const void *unused)
+{
+    bool by_lsm = strcmp(backend_name(backend), "lsm") == 0;
+    int code = start_tls(fd);
+
+    if (code == 0)
+        code = fill_ring_alone(fd, unused);
+    for (int i = 0; i < 2 && code == 0; i++)
+        code = say_denied(fd, unused) == (by_lsm ? -EPERM : -EACCES) ? 0 : -EEXIST;
+    return code == 0 && by_lsm ? say_get(fd, unused) : code;
+}
+
+static void what_was_denied_to_who_lets_the_kernel_encrypt(void **state)
+{
+    (void)state;
+    if (!kernel_has_tls())
+        skip();
+    spoken_prepare = answer_tls;
+    assert_denied(fill_ring_by_ktls, 0, strcmp(backend_name(backend), "lsm") == 0 ? 2 : 1);
+    spoken_prepare = NULL;
+}
+
+static void where_there_is_room_it_is_told(void **state)
+{
+    (void)state;
+    assert_denied(say_denied, -EACCES, 0);
+}
+
 /* ---- the sockhash ---- */
 
 static void set_count(enum abi_route_count which, uint64_t count)
@@ -161,12 +262,6 @@ static uint64_t count_of(enum abi_route_count which)
 
     assert_int_equal(bpf_map_lookup_elem(fd, &key, &count), 0);
     return count;
-}
-
-static int say_get(int fd, const void *arg)
-{
-    (void)arg;
-    return send_all(fd, get, strlen(get), SIZE_MAX);
 }
 
 static void who_was_heard_is_not_counted_any_more(void **state)
@@ -312,6 +407,10 @@ int main(void)
         spoken_test(what_finds_the_ring_full_is_counted),
         spoken_test(nor_is_its_body_of_interest),
         spoken_test(so_is_what_a_connection_ends_with),
+        spoken_test(what_was_denied_is_counted_by_its_end),
+        spoken_test(also_what_was_as_it_left),
+        spoken_test(what_was_denied_to_who_lets_the_kernel_encrypt),
+        spoken_test(where_there_is_room_it_is_told),
         spoken_test(who_was_heard_is_not_counted_any_more),
         spoken_test(who_finds_no_place_goes_to_the_proxy),
         spoken_test(who_cannot_be_heard_says_nothing),
