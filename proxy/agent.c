@@ -156,12 +156,14 @@ static void kernel_stats(const struct agent *agent, struct agent_kernel_stats *s
 {
     struct programs_stats programs = {0};
     struct ring_stats ring = {0};
+    uint64_t untold = 0; /* by the kernel */
 
     if (agent->backend) {
         stats->backend = backend_name(agent->backend);
         stats->backend_words = backend_words(agent->backend);
         stats->backend_why = backend_why(agent->backend);
         stats->unheard = backend_unheard(agent->backend);
+        untold = backend_untold(agent->backend);
     }
     if (agent->ring)
         ring_stats(agent->ring, &ring);
@@ -171,7 +173,8 @@ static void kernel_stats(const struct agent *agent, struct agent_kernel_stats *s
     stats->opened = ring.opened;
     stats->bytes = ring.bytes;
     stats->lost = ring.lost;
-    stats->refused = ring.denied;
+    stats->untold = ring.untold + untold;
+    stats->refused = ring.denied + untold;
     stats->programs = programs.ktls;
     stats->bypassing = programs.bypasses;
 }

@@ -109,7 +109,7 @@ struct agent_kernel_stats { /* the kernel route */
     /* kernel/backend.h; NULL: --listen, which has none */
     const char *backend, *backend_words, *backend_why;
     size_t open; /* connections read there now */
-    uint64_t opened, bytes, lost, refused, unheard;
+    uint64_t opened, bytes, lost, refused, untold, unheard;
     size_t programs, bypassing; /* that let the kernel encrypt; ... and bypass the proxy by that */
 };
 struct agent_stats {

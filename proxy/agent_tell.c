@@ -23,6 +23,7 @@ static void tell_kernel(json_t *answer, const struct agent_kernel_stats *stats)
     json_object_set_new(kernel, "bytes", json_integer((json_int_t)stats->bytes));
     json_object_set_new(kernel, "bytes_lost", json_integer((json_int_t)stats->lost));
     json_object_set_new(kernel, "refused", json_integer((json_int_t)stats->refused));
+    json_object_set_new(kernel, "refused_untold", json_integer((json_int_t)stats->untold));
     json_object_set_new(kernel, "unheard", json_integer((json_int_t)stats->unheard));
     json_object_set_new(answer, "kernel_route", kernel);
 }

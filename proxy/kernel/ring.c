@@ -189,6 +189,7 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         entry->lost[i] += record->lost[i];
         ring->stats.lost += record->lost[i];
     }
+    entry->untold += record->untold;
     ring_note_over(ring, entry, record->time_ns);
 }
 
@@ -240,6 +241,8 @@ static void pass_on(struct ring *ring, struct entry *entry, const struct abi_sai
     }
     *lost += said->skipped + said->lost + said->len;
     ring->stats.lost += said->len;
+    entry->untold += said->kind == ABI_SAID_DENIED;
+    ring->stats.untold += said->kind == ABI_SAID_DENIED;
 }
 
 /* That a connection began is told by another ring buffer, before anything that is said in it. */
@@ -266,10 +269,12 @@ static int on_said(void *arg, void *data, size_t len)
     if (said->time_ns >= ring->caught_ns || !ring_find(ring, said->cookie, said->time_ns))
         catch_up(ring);
     entry = ring_find(ring, said->cookie, said->time_ns);
-    if (entry)
+    if (entry) {
         pass_on(ring, entry, said);
-    else
-        ring->stats.lost += said->len; /* that it began was lost, or is an agent's before us */
+    } else { /* that it began was lost, or is an agent's before us */
+        ring->stats.lost += said->len;
+        ring->stats.untold += said->kind == ABI_SAID_DENIED;
+    }
     return ++ring->pieces < TURN_PIECES ? 0 : -EAGAIN;
 }
 
@@ -278,6 +283,7 @@ static void end(struct ring *ring, struct entry *entry)
     struct stream_closing closing = {
         .time_ns = entry->over ? entry->over_ns : clock_read_ns(CLOCK_BOOTTIME),
         .goes_on = !entry->over,
+        .untold = entry->untold,
     };
 
     memcpy(closing.lost, entry->lost, sizeof(closing.lost));

@@ -57,7 +57,8 @@ void ring_drain(struct ring *ring);
 /* So far, but for streams: those that are open. */
 struct ring_stats {
     uint64_t streams, opened, pieces, bytes, denied;
-    uint64_t lost; /* bytes that did not come, for which there was no room, or of connections that
-                      nobody knows, for that they began was lost, or an agent's before us */
+    uint64_t lost;   /* bytes that did not come, for which there was no room, or of connections that
+                        nobody knows, for that they began was lost, or an agent's before us */
+    uint64_t untold; /* of denied, those that for these reasons nobody is told of */
 };
 void ring_stats(const struct ring *ring, struct ring_stats *out);

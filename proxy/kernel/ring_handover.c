@@ -73,7 +73,11 @@ static json_t *row_of(const struct entry *entry, bool settled)
 /* Its worker writes down what it knows of it. */
 static void end_here(struct ring *ring, struct entry *entry)
 {
-    struct stream_closing closing = {.time_ns = clock_read_ns(CLOCK_BOOTTIME), .goes_on = true};
+    struct stream_closing closing = {
+        .time_ns = clock_read_ns(CLOCK_BOOTTIME),
+        .goes_on = true,
+        .untold = entry->untold,
+    };
 
     entry->state = calloc(1, sizeof(*entry->state));
     closing.state = entry->state;

@@ -22,6 +22,7 @@ struct entry {
     bool over;
     uint64_t over_ns;
     uint64_t lost[ABI_DIRECTIONS];         /* bytes that its worker has not been told of */
+    uint64_t untold;                       /* denials that it has not */
     struct abi_ktls *ktls[ABI_DIRECTIONS]; /* that what was said before is to come before */
     struct stream_state *state;            /* as its worker wrote it down, of ring->handed */
 };

@@ -362,16 +362,23 @@ static void tell_undecided(struct flow *flow)
         stream_turns_opaque(flow, relay->up.len ? OPAQUE_UNKNOWN : OPAQUE_SERVER_FIRST);
 }
 
-/* Beside whatever else went wrong, of which enough is left out that the number is not. */
+/* Beside whatever else went wrong, of which enough is left out that the numbers are not. */
 static void tell_lost(struct flow *flow)
 {
-    uint64_t lost = flow->stream->up.lost + flow->stream->down.lost;
+    uint64_t lost = flow->stream->up.lost + flow->stream->down.lost, untold = flow->stream->untold;
+    char bytes[96] = "", denials[64] = "";
     struct err other = flow->why;
 
+    if (!lost && !untold)
+        return;
     if (lost)
-        err_set(&flow->why, other.text[0] ? other.code : -ENOBUFS,
-                "%.400s%s%" PRIu64 " bytes of the connection were lost on their way to the agent",
-                other.text, other.text[0] ? "; " : "", lost);
+        snprintf(bytes, sizeof(bytes),
+                 "%" PRIu64 " bytes of the connection were lost on their way to the agent", lost);
+    if (untold)
+        snprintf(denials, sizeof(denials), "%s%" PRIu64 " denials of it could not be told",
+                 lost ? "; " : "", untold);
+    err_set(&flow->why, other.text[0] ? other.code : -ENOBUFS, "%.340s%s%s%s", other.text,
+            other.text[0] ? "; " : "", bytes, denials);
 }
 
 /* The kernel programs ask by whose rules it is, and then hear no more of it (bpf/spelling.h). */
@@ -392,6 +399,7 @@ void kernel_stream_closed(struct flow *flow, const struct stream_closing *closin
     for (unsigned i = 0; i < ABI_DIRECTIONS; i++)
         if (closing->lost[i])
             lose(flow, (i == ABI_TX) != flow->stream->opening.accepted, closing->lost[i]);
+    flow->stream->untold = closing->untold;
     if (closing->state)
         kernel_stream_leave(flow, closing->state);
     flow_watched(flow);

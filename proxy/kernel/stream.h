@@ -48,6 +48,7 @@ void stream_state_free(struct stream_state **state);
 struct stream_closing {
     uint64_t time_ns;              /* boot clock */
     uint64_t lost[ABI_DIRECTIONS]; /* bytes at its end */
+    uint64_t untold;               /* denials that were lost, too */
     bool goes_on;                  /* its program has not closed it: nobody listens any more */
     struct stream_state *state;    /* ... to be written down, borrowed; NULL: for nobody */
 };

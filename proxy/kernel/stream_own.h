@@ -36,6 +36,7 @@ struct stream {
     bool explained;                       /* ... and another one they do not */
     const char *why_unexplained;          /* ... why that is not decided there */
     bool undecided;                       /* what was refused the proxy might have let go */
+    uint64_t untold;                      /* denials that nobody told us of */
     uint64_t unsent;                      /* what was asked from here on has not gone: up.at */
     uint64_t asked_at[RELAY_PENDING_MAX]; /* where the heads begin of those that wait: up.at */
     unsigned unowed;                      /* answers to come before theirs, for which was no room */

@@ -101,6 +101,11 @@ static double kernel_refused(void *arg)
     return (double)((struct telemetry *)arg)->stats.kernel.refused;
 }
 
+static double kernel_untold(void *arg)
+{
+    return (double)((struct telemetry *)arg)->stats.kernel.untold;
+}
+
 static double kernel_programs(void *arg)
 {
     return (double)((struct telemetry *)arg)->stats.kernel.programs;
@@ -261,6 +266,8 @@ static const struct metrics_reading readings[] = {
      kernel_unheard, NULL},
     {"sallyport_kernel_refused_total", "What was refused there, before it left.", METRICS_COUNTER,
      NULL, kernel_refused, NULL},
+    {"sallyport_kernel_untold_refusals_total", "What was refused there, and no event told of.",
+     METRICS_COUNTER, NULL, kernel_untold, NULL},
     {"sallyport_kernel_programs", "Programs that let the kernel encrypt.", METRICS_GAUGE,
      "what=\"known\"", kernel_programs, NULL},
     {"sallyport_kernel_programs", "Programs that let the kernel encrypt.", METRICS_GAUGE,

@@ -1,10 +1,10 @@
 """kernel_lost.py serve HOST: listens, tells its port, and answers every head that begins with "GET /answered".
 kernel_lost.py ask HOST PORT AGENT EVENTS: while the process AGENT stands still it asks for more than the kernel
-keeps for it: COUNT heads of some 800 kB. When what is said is told in EVENTS again it asks once more, and closes
-within another head."""
+keeps for it: COUNT heads of some 800 kB, and LITTLE for what room they leave; and then, by a connection of its own,
+for what it may not. When what is said is told in EVENTS again it asks once more, and closes within another head."""
 import os, signal, socket, sys, threading, time
 
-COUNT = 20
+COUNT, LITTLE = 20, 400
 FIELDS = b"".join(b"X-%d: %s\r\n" % (i, b"v" * 8000) for i in range(100))
 
 
@@ -27,14 +27,25 @@ def request(path, fields=b""):
     return b"GET /%s HTTP/1.1\r\nHost: a.example\r\n%s\r\n" % (path, fields)
 
 
+def is_denied(sock):
+    try:
+        sock.sendall(request(b"denied"))
+    except PermissionError:
+        return True
+
+
 def ask(address, agent, events):
-    sock, other = socket.create_connection(address), socket.create_connection(address)
-    for each in sock, other:
+    sock, other, third = [socket.create_connection(address) for _ in range(3)]
+    for each in sock, other, third:
         each.sendall(request(b"answered/before"))
         each.recv(1000)
     os.kill(agent, signal.SIGSTOP)
     for i in range(COUNT):
         sock.sendall(request(b"%d" % i, FIELDS))
+    for i in range(LITTLE):
+        sock.sendall(request(b"little"))
+    assert is_denied(third)
+    third.close()
     os.kill(agent, signal.SIGCONT)
     while b"/answered/again" not in open(events, "rb").read():
         other.sendall(request(b"answered/again"))
@@ -42,7 +53,7 @@ def ask(address, agent, events):
         time.sleep(0.05)
     sock.sendall(request(b"after"))
     sock.sendall(b"GET /unfinished HTTP/1.1\r\n")
-    print(sum(len(request(b"%d" % i, FIELDS)) for i in range(COUNT)))
+    print(sum(len(request(b"%d" % i, FIELDS)) for i in range(COUNT)) + (LITTLE + 1) * len(request(b"little")))
 
 
 if sys.argv[1] == "serve":

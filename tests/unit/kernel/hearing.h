@@ -47,6 +47,7 @@ static struct flow *hearing;
 static struct pod hearing_pod = {.cgroup_id = 7, .space = (char *)"", .name = (char *)""};
 static char heard[1 << 16];
 static uint64_t hearing_ns, heard_tx, heard_rx;
+static uint64_t hearing_untold;               /* denials, as its end says */
 static unsigned heard_undecided, heard_http2; /* early words */
 
 static inline void heard_add(const char *ahead, const char *text)
@@ -212,6 +213,7 @@ static inline void hearing_opens(bool accepted, bool midway)
     heard[0] = 0;
     heard_undecided = heard_http2 = 0;
     hearing_ns = 1000;
+    hearing_untold = 0;
     assert_non_null(stream);
     hearing = flow_watch(worker, &origin, NULL, &hearing_pod, stream, !accepted);
     assert_non_null(hearing);
@@ -246,7 +248,11 @@ static inline void hears(const struct piece *piece)
 
 static inline void hearing_ends(bool goes_on)
 {
-    const struct stream_closing closing = {.time_ns = hearing_ns += 1000000, .goes_on = goes_on};
+    const struct stream_closing closing = {
+        .time_ns = hearing_ns += 1000000,
+        .goes_on = goes_on,
+        .untold = hearing_untold,
+    };
     struct flow *flow = hearing;
 
     kernel_stream_closed(flow, &closing);

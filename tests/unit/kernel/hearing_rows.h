@@ -8,7 +8,8 @@ struct row {
     bool accepted, midway;
     const char *policy; /* a spec, NULL: none */
     struct piece pieces[PIECES_MAX];
-    bool whole; /* is not to be cut */
+    bool whole;      /* is not to be cut */
+    uint64_t untold; /* denials, as its end says */
     const char *want;
 };
 
@@ -30,6 +31,7 @@ static inline void row_ends(const struct row *row)
 {
     uint64_t said[ABI_DIRECTIONS] = {0};
 
+    hearing_untold = row->untold;
     hearing_closes();
     assert_string_equal(heard, row->want);
     for (const struct piece *piece = row->pieces; is_piece(piece); piece++)

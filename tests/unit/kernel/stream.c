@@ -94,6 +94,15 @@ static const struct row rows[] = {
      .pieces = {{ABI_TX, BYTES("GET /a HT"), ABI_SAID_BEGINS, .lost = 38}},
      .want = "closed plaintext error: closed within a request's head, of which 9 bytes had come; "
              "38 bytes of the connection were lost on their way to the agent\n"},
+    {"a denial that could not be told", .pieces = {UP(GET("/a")), DOWN(FINE("0", ""))}, .untold = 1,
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext error: 1 denials of it could not be told\n"},
+    {"... beside what else is wrong, and lost", .whole = true,
+     .pieces = {{ABI_TX, BYTES("GET /a HT"), ABI_SAID_BEGINS, .lost = 38}}, .untold = 2,
+     .want =
+         "closed plaintext error: closed within a request's head, of which 9 bytes had come; "
+         "38 bytes of the connection were lost on their way to the agent; 2 denials of it could "
+         "not be told\n"},
     {"begun before anybody listened", .midway = true, .whole = true,
      .pieces = {UP("the rest of a body"),
                 {ABI_TX, BYTES(GET("/a")), ABI_SAID_BEGINS},
