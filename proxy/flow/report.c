@@ -12,9 +12,7 @@
 
 uint64_t report_now(const struct flow *flow)
 {
-    uint64_t now = flow_event_now();
-
-    return flow->said_ns ? now - clock_read_ns(CLOCK_BOOTTIME) + flow->said_ns : now;
+    return flow->said_ns ? flow->said_ns + clock_wall_ahead_ns() : flow_event_now();
 }
 
 struct flow_event *report_new(const struct flow *flow, enum flow_event_kind kind)

@@ -91,7 +91,7 @@ static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_
 /* The wall clock may be set at any time; times of events follow it. */
 static void follow_clock(struct identity *identity)
 {
-    uint64_t is = clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+    uint64_t is = clock_wall_ahead_ns();
     uint64_t off =
         is > identity->host.wall_ns ? is - identity->host.wall_ns : identity->host.wall_ns - is;
 
@@ -268,7 +268,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
     identity->pods = pods;
     identity->producer = producer;
     identity->host.node_name = node_name;
-    identity->host.wall_ns = clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+    identity->host.wall_ns = clock_wall_ahead_ns();
     identity->sweep_len = IDENTITY_SWEEP_MIN;
     identity->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (identity->wake_fd < 0)
