@@ -23,8 +23,9 @@
 
 enum { SWEEP_MIN = 4096, DNS_PORT = 53 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
-/* What an agent says that is ending comes when that gets round to it. */
-static const uint64_t elsewhere_wait_ns = 5000 * 1000000ull;
+/* What an agent says that is ending comes when that gets round to it; what was said on the kernel
+ * route, when its worker does. */
+static const uint64_t busy_wait_ns = 5000 * 1000000ull;
 static const uint64_t nobodys_ns = 600 * 1000000000ull;
 
 static int by_key(const void *a, const void *b)
@@ -75,7 +76,7 @@ static uint64_t wall_ns(const struct sockets *sockets, uint64_t boot_ns)
 {
     if (sockets->parts.identity)
         return identity_wall_ns(sockets->parts.identity, boot_ns);
-    return boot_ns + clock_read_ns(CLOCK_REALTIME) - clock_read_ns(CLOCK_BOOTTIME);
+    return boot_ns + clock_wall_ahead_ns();
 }
 
 /* NULL when out of memory. */
@@ -352,16 +353,19 @@ static bool may_be_accepted(const struct tracked *entry)
 }
 
 /* A record of the kernel's may be read long after it was made, as what was said is: so it is from
- * here on that its flow is waited for. */
+ * here on that its flow is waited for. One that stands between two ends may go on without this one;
+ * who listens has but to be told that it is over. */
 static uint64_t due_ns(const struct sockets *sockets, struct tracked *entry, uint64_t now)
 {
+    bool ends = entry->elsewhere || entry->route == ROUTE_KERNEL;
+
     if (sockets->accepts_none && may_be_accepted(entry))
         return UINT64_MAX;
     if (!entry->has_flow || entry->flow_done)
         return 0;
     if (entry->route == ROUTE_KERNEL && sockets->heard_ns <= entry->closed_ns)
         entry->waits_ns = now;
-    return entry->waits_ns + (entry->elsewhere ? elsewhere_wait_ns : flow_wait_ns);
+    return entry->waits_ns + (ends ? busy_wait_ns : flow_wait_ns);
 }
 
 static void sweep(struct sockets *sockets);

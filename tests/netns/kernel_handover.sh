@@ -27,6 +27,8 @@ now() { /usr/bin/python3 -c 'import time; print(time.clock_gettime_ns(time.CLOCK
 events_now() { wc -l <"$EVENTS"; }
 has_more() { [ "$(events_now)" -ge $((seen + 1000)) ]; }
 more() { seen=$(events_now); wait_for 30 has_more; }
+# all of what ended before; a close comes behind what was said
+has_told() { [[ $(tail -n 500 "$EVENTS" | grep '^{"process_close".*}$' | tail -n 1 | jq -r .time) > "$1" ]]; }
 
 begin_load() { # OUT
     mkfifo "$T/stop"
@@ -76,7 +78,9 @@ began=$(now)
 begin_load killed
 lost=0
 for ((round = 0; round < KILLS; round++)); do
-    more
+    # what it found, too: what it has read and not told goes with it
+    wait_for 30 has_told "$(date -u -d '2 seconds' +%FT%T)"
+    lost=$((lost + $(ask_status .kernel_route.bytes_lost)))
     agent_down KILL
     echo "$began $(now)" >>"$T/lives"
     sleep 0.5 # of connections of which no agent has heard
@@ -85,7 +89,7 @@ for ((round = 0; round < KILLS; round++)); do
 done
 more
 end_load
-lost=$(ask_status .kernel_route.bytes_lost)
+lost=$((lost + $(ask_status .kernel_route.bytes_lost)))
 judge "$KILLS killed" killed "$T/lives"
 pods remove pod
 agent_down

@@ -176,12 +176,14 @@ static void what_is_yet_to_be_heard_is_waited_for(void **state)
     accepted(1, 81);
     record = record_of(ABI_SOCKET_CLOSE, 1, 81);
     sockets_on_record(sockets, &record);
-    later_ms += 2000;
-    assert_in_range(step(), 1, 500);
+    later_ms += 6000;
+    assert_in_range(step(), 4000, 5000);
     sockets_heard(sockets, record.time_ns + 1);
-    assert_in_range(step(), 1, 500); /* its worker has it now */
+    assert_in_range(step(), 4000, 5000); /* its worker has it now, and may be busy */
+    later_ms += 4000;
+    assert_in_range(step(), 1, 1000);
     expect_told("connect 1 kernel\n");
-    later_ms += 500;
+    later_ms += 1000;
     assert_int_equal(step(), -1);
     expect_told("close 1 kernel 0/0\n");
 }
@@ -202,7 +204,7 @@ static void one_that_goes_on_waits_for_who_listens_now(void **state)
     step();
     record = record_of(ABI_SOCKET_CLOSE, 1, 443);
     sockets_on_record(sockets, &record);
-    assert_in_range(step(), 1, 500);
+    assert_in_range(step(), 1, 5000);
     expect_told("connect 1 proxy\n");
     flow_done(1, 443, "lost");
     assert_int_equal(step(), -1);
