@@ -237,6 +237,12 @@ int hear_received(struct __sk_buff *skb)
     return ALLOW;
 }
 
+/* In this order: what it was when it was closed is noted before its keys go. */
+static __always_inline bool was_encrypted(const struct sock *sock, const struct speech *speech)
+{
+    return is_encrypted(sock) || speech->encrypted;
+}
+
 /* Up to where the bytes in the packet are to be read here: what waited to be sent when the kernel
  * was given the keys still is, what lies behind it the kernel encrypted, and ktls.bpf.c reads. */
 static __always_inline __u32 own_end(struct bpf_sock *sk, struct speech *speech,
@@ -247,7 +253,7 @@ static __always_inline __u32 own_end(struct bpf_sock *sk, struct speech *speech,
 
     if (!sock || !speech->sides[ABI_TX].keying)
         return end;
-    if (!is_encrypted(sock)) {
+    if (!was_encrypted(sock, speech)) {
         if (before <= 0)
             note_alone(&speech->sides[ABI_TX]);
         return end;

@@ -17,6 +17,7 @@
 
 #include "bpf/bypass.h"
 #include "bpf/detour.h"
+#include "bpf/encrypted.h"
 #include "bpf/ending.h"
 #include "bpf/hello.h"
 #include "bpf/hold.h"
@@ -409,8 +410,9 @@ static __always_inline void tell_older(const struct abi_socket *noted, const voi
     bpf_ringbuf_submit(record, 0);
 }
 
-/* It is over where it went on, too. */
-static __always_inline void end_speech(struct speech *speech)
+/* It is over where it went on, too. What waits to leave still will, when the kernel's TLS is off
+ * the socket. */
+static __always_inline void end_speech(struct speech *speech, const void *sk)
 {
     struct speech *going_on = bpf_map_lookup_elem(&keyed, &speech->origin.cookie);
 
@@ -420,6 +422,7 @@ static __always_inline void end_speech(struct speech *speech)
             speech->sides[i].untold += going_on->sides[i].untold;
         }
     bpf_map_delete_elem(&keyed, &speech->origin.cookie);
+    speech->encrypted = is_encrypted(sk);
     speech->closed = true;
 }
 
@@ -432,7 +435,7 @@ int tell_release(struct bpf_sock *ctx)
     struct speech *speech = bpf_sk_storage_get(&speeches, ctx, NULL, 0);
 
     if (speech)
-        end_speech(speech);
+        end_speech(speech, ctx);
     if (speech && speech->asks && connection && !connection->closed &&
         is_to_be_heard(&connection->origin))
         end_left(&connection->origin);

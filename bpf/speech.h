@@ -62,8 +62,9 @@ struct speech {
     __u8 doubted; /* while no rules judged it, more than a body was heard that may not have left */
     __u8 mixed;   /* what send.bpf.c heard last was more than a body */
     __u8 told[ABI_DIRECTIONS]; /* that keys were handed over */
-    __u8 reread; /* sides[LEAVING] is where the last that was said ends, or on its way there */
-    __u8 closed; /* by its program: nobody waits for what comes yet */
+    __u8 reread;    /* sides[LEAVING] is where the last that was said ends, or on its way there */
+    __u8 closed;    /* by its program: nobody waits for what comes yet */
+    __u8 encrypted; /* ... by the kernel, what it sent last: from then on its keys do not show */
     /* the sequence number from which on the kernel encrypts, if it took the keys */
     __u32 keyed_from;
     struct spell_ties ties;

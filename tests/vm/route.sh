@@ -60,7 +60,7 @@ remove() { sallyport policy remove --runtime-dir "$T/run" "$1" >"$T/out"; }
 # before anybody has used it the module's counters may not be there
 encrypted() { { cat /proc/net/tls_stat 2>/dev/null || true; } | awk '$1 == "TlsTxSw" { n = $2 } END { print n + 0 }'; }
 
-for part in ktls golden http2 acts auto why taken odd; do
+for part in ktls closing golden http2 acts auto why taken odd; do
     # shellcheck source=/dev/null
     . "$HERE/route/$part.sh"
 done
