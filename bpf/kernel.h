@@ -140,6 +140,7 @@ struct signal_struct {
 };
 
 struct task_struct {
+    unsigned int flags;
     int pid, tgid;
     int exit_code;
     __u64 start_boottime;
@@ -152,6 +153,7 @@ struct task_struct {
     struct pid *thread_pid;
     const struct cred *cred;
     struct css_set *cgroups;
+    void *worker_private; /* of a thread of the kernel's: what it is besides */
 };
 
 struct sock_common {

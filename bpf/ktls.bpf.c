@@ -487,7 +487,7 @@ int BPF_PROG(guard_pages, struct file *file, int mask)
     socket = bpf_sock_from_file(file);
     sk = socket ? socket->sk : NULL;
     before = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
-    if (!before || !before->asks || !before->leaves || writes())
+    if (!before || !before->asks || !before->leaves || !sends_pages())
         return 0;
     speech = find_keyed(before);
     if (!speech)

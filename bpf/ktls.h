@@ -22,6 +22,16 @@ struct socket {
 struct pt_regs___here {
     unsigned long orig_ax;
 };
+struct io_wq_work {
+    unsigned int flags;
+};
+struct io_worker { /* a thread of io_uring's that may block */
+    struct io_wq_work *cur_work;
+};
+struct io_kiocb {
+    __u8 opcode;
+    struct io_wq_work work;
+};
 
 #pragma clang attribute pop
 
@@ -58,17 +68,48 @@ static __always_inline bool is_spliced(struct msghdr *msg)
     return BPF_CORE_READ(msg, msg_flags) & MSG_SPLICE_PAGES;
 }
 
-/* Whether the system call is one that writes what the program has in its memory: then it passes by
- * judge_send. What io_uring does has another number, or none. */
-static __always_inline bool writes(void)
+/* Whether the worker writes, of all it may be at: only there does io_uring splice, for that may
+ * block. What cannot be read is no write. */
+static __always_inline bool worker_writes(const struct io_worker *worker)
 {
-    enum { WRITE = 1, PWRITE64 = 18, WRITEV = 20, PWRITEV = 296, PWRITEV2 = 328 }; /* x86-64 */
-    const struct pt_regs___here *registers =
-        (const void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-    unsigned long call = BPF_CORE_READ(registers, orig_ax);
+    enum { WRITEV = 2, WRITE_FIXED = 5, WRITE = 23 }; /* IORING_OP_ */
+    const struct io_kiocb *request;
+    const void *work;
+    __u8 operation;
 
-    return call == WRITE || call == WRITEV || call == PWRITE64 || call == PWRITEV ||
-           call == PWRITEV2;
+    if (!bpf_core_field_exists(struct io_worker, cur_work) ||
+        !bpf_core_field_exists(struct io_kiocb, work))
+        return false;
+    work = BPF_CORE_READ(worker, cur_work);
+    if (!work)
+        return false;
+    request = work - bpf_core_field_offset(struct io_kiocb, work);
+    operation = BPF_CORE_READ(request, opcode);
+    return operation == WRITEV || operation == WRITE_FIXED || operation == WRITE;
+}
+
+/* Whether who writes to a file sends pages, on kernels where those pass by judge_send: sendfile and
+ * splice, of each of x86's tables. All else that writes to a socket comes to judge_send, whichever
+ * system call it belongs to: of what io_uring puts off that is any, and none in its own threads. */
+static __always_inline bool sends_pages(void)
+{
+    enum { PF_IO_WORKER = 0x10, X32 = 1 << 30 };
+    enum { SENDFILE = 40, SPLICE = 275 };
+    enum { I386_SENDFILE = 187, I386_SENDFILE64 = 239, I386_SPLICE = 313 };
+    struct task_struct *task = bpf_get_current_task_btf();
+    const struct pt_regs___here *registers = (const void *)bpf_task_pt_regs(task);
+    const struct io_worker *worker;
+    __u32 call; /* the kernel ignores the half above, which a program may set */
+
+    if (BPF_CORE_READ(task, flags) & PF_IO_WORKER) {
+        if (!bpf_core_field_exists(task->worker_private))
+            return true;
+        worker = BPF_CORE_READ(task, worker_private);
+        return worker && !worker_writes(worker); /* none: it polls for requests, and never blocks */
+    }
+    call = (__u32)BPF_CORE_READ(registers, orig_ax) & ~X32;
+    return call == SENDFILE || call == SPLICE || call == I386_SENDFILE || call == I386_SENDFILE64 ||
+           call == I386_SPLICE;
 }
 
 /* Whether what came is data of the other program's own: the kernel tells who asks the record's

@@ -86,7 +86,7 @@ int as_another_type(int fd, struct span text)
     return by_records(fd, text, 0, 126);
 }
 
-static int file_of(struct span text)
+int ways_file(struct span text)
 {
     int fd = memfd_create("said", MFD_CLOEXEC);
 
@@ -98,7 +98,7 @@ static int file_of(struct span text)
 /* As much at a time as the kernel takes. */
 int by_sendfile(int fd, struct span text)
 {
-    CLEANUP(fd_close) int file = file_of(text);
+    CLEANUP(fd_close) int file = ways_file(text);
     size_t sent = 0;
 
     while (sent < text.len) {
@@ -114,7 +114,7 @@ int by_sendfile(int fd, struct span text)
 /* ... and a pipe. */
 int by_splice(int fd, struct span text)
 {
-    CLEANUP(fd_close) int file = file_of(text);
+    CLEANUP(fd_close) int file = ways_file(text);
     size_t sent = 0;
     int ends[2];
 

@@ -7,6 +7,8 @@
 
 /* Of what a send of len bytes came to. */
 int ways_result(ssize_t sent, size_t len);
+/* A file that has it, to be closed; -1: there is none. */
+int ways_file(struct span text);
 
 int by_send(int fd, struct span text);
 int by_writev(int fd, struct span text);
