@@ -19,11 +19,12 @@ struct span exchange_path(struct span target)
     scheme = target.data[0] == '/' ? NULL : memmem(target.data, target.len, "://", 3);
     if (scheme) {
         size_t skip = (size_t)(scheme - target.data) + 3;
-        const uint8_t *slash = memchr(target.data + skip, '/', target.len - skip);
 
-        if (!slash)
+        while (skip < target.len && target.data[skip] != '/' && target.data[skip] != '?')
+            skip++;
+        if (skip == target.len || target.data[skip] == '?') /* a slash behind it is the query's */
             return BYTES("/");
-        target = span_of(slash, target.len - (size_t)(slash - target.data));
+        target = span_of(target.data + skip, target.len - skip);
     }
     end = memchr(target.data, '?', target.len);
     return end ? span_of(target.data, (size_t)(end - target.data)) : target;

@@ -17,6 +17,7 @@ static const struct {
     {"nothing but a query", BYTES("/?"), BYTES("/")},
     {"absolute form", BYTES("http://a.example/b?c"), BYTES("/b")},
     {"absolute form without a path", BYTES("http://a.example"), BYTES("/")},
+    {"... but with a query", BYTES("http://a.example?/b"), BYTES("/")},
     {"an URL within a path", BYTES("/http://a.example/b"), BYTES("/http://a.example/b")},
     {"asterisk form", BYTES("*"), BYTES("*")},
     {"CONNECT's", BYTES("a.example:443"), BYTES("a.example:443")},
