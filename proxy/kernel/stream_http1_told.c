@@ -304,18 +304,23 @@ static void answer_ends(struct flow *flow)
     exchange_end(flow, &relay->answering, NULL);
 }
 
+/* It was the answer to what waits for one all the same: the next is another's. */
 static void answer_is_odd(struct flow *flow)
 {
-    const char *reason = http1_reason(flow->relay.response);
     struct relay *relay = &flow->relay;
+    bool owed = relay->down.in_head && !flow->stream->unowed && relay->pending_len;
+    struct exchange *exchange = owed ? &stream_oldest(relay)->exchange : &relay->answering;
+    struct err odd;
 
-    if (relay->down.in_head && relay->pending_len && !stream_oldest(relay)->exchange.event) {
+    err_set(&odd, -EPROTO, "the upstream's answer could not be read: %s",
+            http1_reason(relay->response));
+    if (!flow->why.text[0] && (!owed || exchange->event)) /* else it was told, perhaps as refused */
+        flow->why = odd;
+    exchange_end(flow, exchange, odd.text);
+    if (owed)
         stream_drop_oldest(relay);
-        return; /* what it answers was told, perhaps as refused */
-    }
-    if (!flow->why.text[0])
-        err_set(&flow->why, -EPROTO, "the upstream's answer could not be read: %s", reason);
-    exchange_end(flow, &flow->relay.answering, flow->why.text);
+    else if (relay->down.in_head && flow->stream->unowed)
+        flow->stream->unowed--;
 }
 
 /* ---- what the parser has found ---- */

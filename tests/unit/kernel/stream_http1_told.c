@@ -6,6 +6,7 @@
 #define CHUNKED         "Transfer-Encoding: chunked\r\n\r\n"
 #define LOST            "were lost on their way to the agent"
 #define MANY            "too many requests without an answer"
+#define UNREADABLE      "the upstream's answer could not be read: "
 #define FINE_ALONE                                                                                 \
     "egress: [{toCIDR: [203.0.113.0/24], toPorts: [{rules: {http: [{path: /fine}]}}]}]"
 #define MONITORED "mode: monitor\n  " FINE_ALONE
@@ -102,6 +103,19 @@ static const struct row {
              "POST a.example /a #2 plaintext deny error: " BY_RULE "no rule allows POST /a\n"
              "GET a.example /fine #1 200 after 2000000 plaintext\n"
              "closed plaintext\n"},
+    {"one whose answer is no HTTP, before another one",
+     .pieces = {UP(GET("/a")),
+                DOWN("\r\n" FINE("5", "hello")),
+                UP(GET("/b")),
+                {ABI_RX, BYTES(FINE("1", "b")), ABI_SAID_BEGINS}},
+     .want = "GET a.example /a #1 plaintext error: " UNREADABLE "a protocol other than HTTP\n"
+             "GET a.example /b #2 200 down 1 after 1000000 plaintext\n"
+             "closed plaintext error: " UNREADABLE "a protocol other than HTTP\n"},
+    {"... with a second one, of which nobody knows what it is",
+     .pieces = {UP(GET("/a") GET("/b")), DOWN("HTTP/1.1 200 OK\n\n"), DOWN(FINE("1", "b"))},
+     .want = "GET a.example /a #1 plaintext error: " UNREADABLE "an LF without its CR\n"
+             "GET a.example /b #2 plaintext error: " UNREADABLE "an LF without its CR\n"
+             "closed plaintext error: " UNREADABLE "an LF without its CR\n"},
     {"one whose answer cannot be seen, before what becomes of the next", .policy = FINE_ALONE,
      .pieces = {{ABI_TX, BYTES(GET("/fine")), ABI_SAID_KTLS},
                 {ABI_TX, BYTES(GET("/a")), ABI_SAID_KTLS, .denied = true},
