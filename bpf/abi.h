@@ -285,6 +285,7 @@ enum abi_socket_flags {
     ABI_SOCKET_ALLOWED = 1 << 4, /* DENIED: only told */
     ABI_SOCKET_JUDGED = 1 << 5,  /* by rules */
     ABI_SOCKET_KERNEL = 1 << 6,  /* what it says is read in the kernel: struct abi_said */
+    ABI_SOCKET_FIN = 1 << 7, /* CLOSE: the other side had said all, and what it said was heard */
 };
 _Static_assert(sizeof(struct abi_socket) == 136, "abi_socket: see proxy/sockets.c");
 

@@ -34,7 +34,7 @@ static __always_inline bool note(struct bpf_sock *sk, const struct abi_origin *o
     if (!noted)
         return false;
     if (noted->told)
-        tell_connection(ABI_SOCKET_CLOSE, noted, bpf_sk_storage_get(&speeches, sk, NULL, 0));
+        tell_connection(ABI_SOCKET_CLOSE, noted, bpf_sk_storage_get(&speeches, sk, NULL, 0), false);
     forget(sk, origin->cookie);
     __builtin_memset(noted, 0, sizeof(*noted));
     noted->origin = *origin;

@@ -143,10 +143,24 @@ static __always_inline struct abi_socket *begin_record(enum abi_record_kind kind
     return record;
 }
 
+enum { SOCK_DONE = 1 }; /* include/net/sock.h: the other side's FIN came */
+
+/* Before its program closes it. What the kernel decrypts is heard as it is read, all else as it
+ * comes. */
+static __always_inline bool fin_came(const void *sk, const struct speech *heard)
+{
+    const struct tcp_sock *tcp = sk;
+    const struct sock *sock = sk;
+
+    if (!heard || !(BPF_CORE_READ(sock, __sk_common.skc_flags) >> SOCK_DONE & 1))
+        return false;
+    return !heard->told[ABI_RX] || BPF_CORE_READ(tcp, copied_seq) == BPF_CORE_READ(tcp, rcv_nxt);
+}
+
 /* heard: what is known of what it said; NULL: nothing. */
 static __always_inline void tell_connection(enum abi_record_kind kind,
                                             const struct connection *connection,
-                                            struct speech *heard)
+                                            struct speech *heard, bool fin)
 {
     struct abi_socket *record = begin_record(kind, &connection->origin);
 
@@ -157,7 +171,7 @@ static __always_inline void tell_connection(enum abi_record_kind kind,
     record->protocol = IPPROTO_TCP;
     record->flags = (connection->steered ? ABI_SOCKET_STEERED : 0) |
                     (connection->judged ? ABI_SOCKET_JUDGED : 0) |
-                    (connection->bypassed ? ABI_SOCKET_KERNEL : 0);
+                    (connection->bypassed ? ABI_SOCKET_KERNEL : 0) | (fin ? ABI_SOCKET_FIN : 0);
     record->error = connection->error;
     record->tx = connection->tx;
     record->rx = connection->rx;
@@ -184,8 +198,6 @@ static __always_inline void tell_exchange(enum abi_record_kind kind, const struc
     record->rx = peer->rx;
     bpf_ringbuf_submit(record, 0);
 }
-
-enum { SOCK_DONE = 1 }; /* include/net/sock.h: the other side's FIN came */
 
 /* What the program wrote and read so far, by its own calls: not what was acknowledged, nor what
  * waits unread. By sequence numbers, of which SYN and FIN take one each (RFC 9293 section 3.4). */

@@ -404,6 +404,7 @@ static __always_inline void tell_older(const struct abi_socket *noted, const voi
     record->kind = ABI_SOCKET_CLOSE;
     record->time_ns = bpf_ktime_get_boot_ns();
     record->error = BPF_CORE_READ(sock, sk_err);
+    record->flags |= fin_came(sk, heard) ? ABI_SOCKET_FIN : 0;
     note_lost(record, heard);
     if (!connected_again)
         count_older(record, sk);
@@ -442,7 +443,7 @@ int tell_release(struct bpf_sock *ctx)
     if (connection && connection->told) {
         count_connection(connection, ctx);
         connection->told = false; /* the kernel may close it later, with nobody at it */
-        tell_connection(ABI_SOCKET_CLOSE, connection, speech);
+        tell_connection(ABI_SOCKET_CLOSE, connection, speech, fin_came(ctx, speech));
     }
     if (noted)
         tell_older(noted, ctx, speech, connection);

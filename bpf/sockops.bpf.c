@@ -99,7 +99,7 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct bpf_sock
     connection->src_port = WORD(ctx->local_port);
     connection->first_tx = BPF_CORE_READ(tcp, write_seq);
     connection->told = true;
-    tell_connection(ABI_SOCKET_CONNECT, connection, NULL);
+    tell_connection(ABI_SOCKET_CONNECT, connection, NULL, false);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
     if (connection->bypassed)
         begin_speech(sk, connection);
@@ -137,6 +137,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 {
     __u32 state = WORD(ctx->args[1]);
     const struct sock *sock = tcp;
+    struct speech *heard;
 
     if (state == BPF_TCP_FIN_WAIT1 || state == BPF_TCP_LAST_ACK)
         connection->fin_sent = true; /* it will have a sequence number */
@@ -160,7 +161,8 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
     if (connection->told &&
         (BPF_CORE_READ_BITFIELD_PROBED(sock, sk_kern_sock) || !BPF_CORE_READ(sock, sk_socket))) {
         connection->told = false;
-        tell_connection(ABI_SOCKET_CLOSE, connection, bpf_sk_storage_get(&speeches, sk, NULL, 0));
+        heard = bpf_sk_storage_get(&speeches, sk, NULL, 0);
+        tell_connection(ABI_SOCKET_CLOSE, connection, heard, fin_came(tcp, heard));
     }
 }
 
@@ -317,7 +319,7 @@ static __always_inline void on_accept(struct bpf_sock_ops *ctx, struct bpf_sock 
     connection->first_rx = BPF_CORE_READ(tcp, copied_seq);
     connection->established = connection->told = connection->bypassed = true;
     connection->accepted = true;
-    tell_connection(ABI_SOCKET_ACCEPT, connection, NULL);
+    tell_connection(ABI_SOCKET_ACCEPT, connection, NULL, false);
     call_for(ctx, BPF_SOCK_OPS_STATE_CB_FLAG, 0);
     enrol(ctx, sk, connection);
 }

@@ -34,13 +34,18 @@ void relay_fini(struct relay *relay, struct worker *worker)
     lookups_fini(&relay->lookups);
 }
 
+const char *relay_why_unanswered(const struct flow *flow)
+{
+    if (flow->why.text[0])
+        return flow->why.text;
+    return flow->relay.down.ended ? "the server closed without an answer" : NULL;
+}
+
 void relay_tell_unanswered(struct flow *flow)
 {
     struct relay *relay = &flow->relay;
-    const char *why = relay->down.ended ? "the server closed without an answer" : NULL;
+    const char *why = relay_why_unanswered(flow);
 
-    if (flow->why.text[0])
-        why = flow->why.text;
     streams_end(flow);
     exchange_end(flow, &relay->answering, flow->why.text[0] ? flow->why.text : NULL);
     exchange_end(flow, &relay->rest, NULL);

@@ -83,6 +83,8 @@ struct relay {
 
 void relay_init(struct relay *relay, enum relay_kind kind);
 void relay_fini(struct relay *relay, struct worker *worker); /* at ease with a zeroed one */
+/* Why requests that wait for their answers get none, at the end; NULL: nobody knows. */
+const char *relay_why_unanswered(const struct flow *flow);
 /* Tells requests that were never answered; before relay_fini. */
 void relay_tell_unanswered(struct flow *flow);
 

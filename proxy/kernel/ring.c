@@ -171,6 +171,16 @@ void ring_adopt(struct ring *ring, const struct abi_socket *record)
         begin(ring, record, true);
 }
 
+/* Other errors than a reset may be our own doing. */
+static enum stream_ended ended_by(const struct abi_socket *record)
+{
+    if (record->flags & ABI_SOCKET_FIN)
+        return STREAM_ENDED_THERE;
+    if (record->error == ECONNRESET)
+        return STREAM_ENDED_RESET;
+    return record->error ? STREAM_ENDED_UNKNOWN : STREAM_ENDED_HERE;
+}
+
 void ring_on_socket(struct ring *ring, const struct abi_socket *record)
 {
     struct entry *entry;
@@ -190,6 +200,7 @@ void ring_on_socket(struct ring *ring, const struct abi_socket *record)
         ring->stats.lost += record->lost[i];
     }
     entry->untold += record->untold;
+    entry->ended = ended_by(record);
     ring_note_over(ring, entry, record->time_ns);
 }
 
@@ -282,6 +293,7 @@ static void end(struct ring *ring, struct entry *entry)
 {
     struct stream_closing closing = {
         .time_ns = entry->over ? entry->over_ns : clock_read_ns(CLOCK_BOOTTIME),
+        .ended = entry->ended,
         .goes_on = !entry->over,
         .untold = entry->untold,
     };

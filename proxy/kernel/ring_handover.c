@@ -53,14 +53,14 @@ static json_t *row_of(const struct entry *entry, bool settled)
 {
     const struct origin *origin = &entry->origin;
     json_t *row =
-        json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "cookie",
-                  (json_int_t)origin->cookie, "src", handover_address(&origin->src), "dst",
-                  handover_address(&origin->dst), "pod", (json_int_t)origin->pod, "cgroup",
+        json_pack("{s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:o}",
+                  "cookie", (json_int_t)origin->cookie, "src", handover_address(&origin->src),
+                  "dst", handover_address(&origin->dst), "pod", (json_int_t)origin->pod, "cgroup",
                   (json_int_t)origin->cgroup, "netns", (json_int_t)origin->netns_cookie, "pid",
                   (json_int_t)origin->pid, "start_ns", (json_int_t)origin->start_ns, "time_ns",
                   (json_int_t)origin->time_ns, "began_ns", (json_int_t)entry->began_ns, "over_ns",
-                  (json_int_t)(entry->over ? entry->over_ns : 0), "accepted", (int)entry->accepted,
-                  "keys", keys_out(entry));
+                  (json_int_t)(entry->over ? entry->over_ns : 0), "ended", (int)entry->ended,
+                  "accepted", (int)entry->accepted, "keys", keys_out(entry));
 
     if (row && settled && entry->state && entry->state->known &&
         json_object_set_new(row, "state", state_out(entry->state)) < 0) {
@@ -228,6 +228,7 @@ bool ring_take_over(struct ring *ring, const json_t *row)
     if (!entry)
         return false;
     keys_in(json_object_get(row, "keys"), entry);
+    entry->ended = handover_choice(row, "ended", STREAM_ENDED_MAX);
     if (over_ns)
         ring_note_over(ring, entry, over_ns);
     return true;

@@ -21,6 +21,7 @@ struct entry {
     bool known; /* its process is */
     bool over;
     uint64_t over_ns;
+    enum stream_ended ended;
     uint64_t lost[ABI_DIRECTIONS];         /* bytes that its worker has not been told of */
     uint64_t untold;                       /* denials that it has not */
     struct abi_ktls *ktls[ABI_DIRECTIONS]; /* that what was said before is to come before */

@@ -382,14 +382,58 @@ static void tell_lost(struct flow *flow)
 }
 
 /* The kernel programs ask by whose rules it is, and then hear no more of it (bpf/spelling.h). */
-static void tell_removed(struct flow *flow)
+static bool was_removed(const struct flow *flow)
 {
     const struct pod *pod = flow->facts.who.pod;
     uint64_t removed_ns = pod ? atomic_load(&pod->removed_ns) : 0;
 
-    if (removed_ns && flow->said_ns > removed_ns && !flow->goes_on && !flow->why.text[0])
+    return removed_ns && flow->said_ns > removed_ns;
+}
+
+static void tell_removed(struct flow *flow)
+{
+    if (was_removed(flow) && !flow->goes_on && !flow->why.text[0])
         err_set(&flow->why, -ESTALE,
                 "its pod was removed while it was open: what it said from then on was not read");
+}
+
+/* All that was said before was heard: what was not answered then, was not. */
+static bool hears_end(const struct flow *flow)
+{
+    const struct stream *stream = flow->stream;
+
+    return stream_hears_answers(stream) && !stream->down.waits && !stream->down.lost &&
+           !was_removed(flow);
+}
+
+/* What its program is asked, that program answers. */
+static bool server_ended(const struct stream *stream, enum stream_ended ended)
+{
+    return ended == (stream->opening.accepted ? STREAM_ENDED_HERE : STREAM_ENDED_THERE);
+}
+
+/* Whether a request waits for its answer, or for more of it. */
+static bool awaits(const struct flow *flow)
+{
+    const struct relay *relay = &flow->relay;
+
+    if (flow->stream->kind == STREAM_HTTP2)
+        return stream_http2_waits(flow->stream);
+    return flow->stream->kind == STREAM_HTTP1 &&
+           (relay->pending_len || (relay->response && !relay->down.in_head));
+}
+
+/* As relay_note_failure() tells it. */
+static void note_ended(struct flow *flow, enum stream_ended ended)
+{
+    const struct stream *stream = flow->stream;
+
+    if (!hears_end(flow))
+        return;
+    flow->relay.down.ended = server_ended(stream, ended);
+    if (ended == STREAM_ENDED_RESET && !stream->opening.accepted && awaits(flow) &&
+        !flow->why.text[0])
+        err_sys(&flow->why, -ECONNRESET, "the upstream's side");
 }
 
 void kernel_stream_closed(struct flow *flow, const struct stream_closing *closing)
@@ -402,6 +446,8 @@ void kernel_stream_closed(struct flow *flow, const struct stream_closing *closin
     flow->stream->untold = closing->untold;
     if (closing->state)
         kernel_stream_leave(flow, closing->state);
+    if (!closing->goes_on)
+        note_ended(flow, closing->ended);
     flow_watched(flow);
 }
 
@@ -423,5 +469,5 @@ void kernel_stream_end(struct flow *flow)
     stream_tls_tell(flow);
     if (stream->unread)
         facts_set_opaque(&flow->facts, OPAQUE_UNKNOWN); /* told, and judged, where it began */
-    stream_http2_end(flow, flow->why.text[0] ? flow->why.text : NULL);
+    stream_http2_end(flow, relay_why_unanswered(flow));
 }

@@ -45,12 +45,22 @@ struct stream_state {
 };
 void stream_state_free(struct stream_state **state);
 
+/* Which end was the first to end it, as far as its program's kernel knew when that closed it. */
+enum stream_ended {
+    STREAM_ENDED_UNKNOWN,
+    STREAM_ENDED_HERE,  /* the pod's side */
+    STREAM_ENDED_THERE, /* by FIN */
+    STREAM_ENDED_RESET, /* there, too */
+    STREAM_ENDED_MAX,
+};
+
 struct stream_closing {
     uint64_t time_ns;              /* boot clock */
     uint64_t lost[ABI_DIRECTIONS]; /* bytes at its end */
     uint64_t untold;               /* denials that were lost, too */
-    bool goes_on;                  /* its program has not closed it: nobody listens any more */
-    struct stream_state *state;    /* ... to be written down, borrowed; NULL: for nobody */
+    enum stream_ended ended;
+    bool goes_on;               /* its program has not closed it: nobody listens any more */
+    struct stream_state *state; /* ... to be written down, borrowed; NULL: for nobody */
 };
 
 /* NULL: no memory. */

@@ -293,6 +293,6 @@ void stream_http1_end(struct flow *flow)
         return;
     if (http1_eof(relay->response) == HTTP1_DONE)
         stream_http1_whole(flow, false);
-    else if (!flow->why.text[0])
+    else if (relay->down.ended && !flow->why.text[0]) /* else its program did not wait for all */
         err_set(&flow->why, -EPROTO, "the upstream's answer was cut short");
 }

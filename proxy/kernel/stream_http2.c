@@ -295,6 +295,11 @@ void stream_http2_denied(struct flow *flow)
         flow->stream->kind = STREAM_RAW;
 }
 
+bool stream_http2_waits(const struct stream *stream)
+{
+    return stream->http2 && stream->http2->open;
+}
+
 void stream_http2_end(struct flow *flow, const char *error)
 {
     struct stream_http2 *http2 = TAKE(flow->stream->http2);

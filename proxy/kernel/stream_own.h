@@ -136,5 +136,7 @@ void stream_http2_feed(struct flow *flow, bool up, struct span bytes);
 void stream_http2_skip(struct flow *flow, bool up, uint64_t len);
 void stream_http2_lost(struct flow *flow, bool up);
 void stream_http2_denied(struct flow *flow);
+/* Whether a request was not answered in full. */
+bool stream_http2_waits(const struct stream *stream);
 /* Tells what is open. error: NULL, or why it is over. */
 void stream_http2_end(struct flow *flow, const char *error);

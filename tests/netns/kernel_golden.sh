@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Promise: what is told of plain HTTP, and of TLS, on the kernel route is what is told on the proxy route: the same
 # clients do the same on either, and the events are equal, field by field, but for the route, ports,
-# cookies and times, and of HTTP/2, which the proxy speaks itself, the bytes on the wire. Nor does it
-# matter how what is said is cut into pieces. What a server's pod hears, here Apache's, is what its
-# clients said.
+# cookies and times, and of HTTP/2, which the proxy speaks itself, the bytes on the wire: also of what a server
+# leaves unanswered. Nor does it matter how what is said is cut into pieces. What a server's pod hears, here
+# Apache's, is what its clients said.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/apache.sh
@@ -42,7 +42,9 @@ background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --
 apache_conf 203.0.113.10:8081
 background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --ports all -o json \
     --events-file "$T/heard" -- apache2 -f "$T/apache.conf" -DFOREGROUND 2>"$T/apache.err"
-for port in $((8443 + SEEDS)) 8081; do
+background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --ports all -o json \
+    --events-file "$T/closed" -- /usr/bin/python3 "$HERE/kernel_golden_ends.py" serve 203.0.113.10 8082
+for port in $((8443 + SEEDS)) 8081 8082; do
     wait_for 20 "${IN_UPSTREAM[@]}" bash -c "exec 3<>/dev/tcp/203.0.113.10/$port"
 done
 
@@ -77,6 +79,9 @@ for i in a none; do curl --http2-prior-knowledge -o 22 \$p/\$i; done
 curl --http2-prior-knowledge -T small -o 24 \$p/dav/h2
 /usr/bin/python3 -c "import urllib.request as u; u.urlopen('\$p/a').read(); u.urlopen(u.Request('\$p/dav/py', b'0' * 100000, method='PUT')).read()"
 /usr/bin/python3 $HERE/kernel_replay.py ask 203.0.113.10 8443 1
+/usr/bin/python3 $HERE/kernel_golden_ends.py ask 203.0.113.10 8082
+curl --http2-prior-knowledge http://203.0.113.10:8082/none && exit 1
+exit 0
 WORK
 
 run_on() { # ROUTE: its events, without what may differ, in $T/ROUTE
@@ -100,6 +105,22 @@ expect_eq "requests" true "$(jq -s '[.[].process_http // empty] | length > 30' "
 expect_eq "WebSockets" 1 "$(grep -c process_websocket "$T/proxy")"
 diff "$T/proxy" "$T/kernel" | cut -c 1-1500 >&9 || fail "the routes tell differently"
 echo "ok: both routes tell the same of $(grep -c process_http "$T/kernel") requests"
+
+# who asks hears, and who is asked: what a server leaves unanswered
+CLOSED="the server closed without an answer" RESET="the upstream's side: Connection reset by peer"
+expect_eq "what is told of who closes, or resets" "$(printf '%s\n' \
+    "- the upstream's answer was cut short" "- $RESET" "- $RESET" "/none $CLOSED" "/none $CLOSED" "/none $CLOSED" "/reset $RESET" "/reset $RESET")" \
+    "$(jq -r '.process_http // .process_close // empty | select(.error and .socket.dport == 8082) | "\(.url // "-") \(.error)"' \
+        "$T/kernel" | LC_ALL=C sort)"
+unanswered() { jq -r '.process_http // empty | select(.error) | "\(.url) \(.error)"' "$T/closed"; }
+all_unanswered() { [ "$(unanswered | wc -l)" -ge 8 ]; }
+wait_for 20 all_unanswered
+expect_eq "what the server's pod is told as" "$(printf '%s\n' "      4 /none $CLOSED" "      4 /reset $CLOSED")" "$(unanswered | sort | uniq -c)"
+clean "${IN_POD[@]}" "$SALLYPORT" exec --route kernel --ports all -o json --events-file "$EVENTS" \
+    -- /usr/bin/python3 "$HERE/kernel_golden_ends.py" leave 203.0.113.10 8082 2>"$T/client.err" || fail "leaving: $(cat "$T/client.err")"
+expect_eq "what is told of a program that does not wait for all" "200 no error" \
+    "$(events '[.[] | .process_http.code // empty, (.process_close // empty | .error // "no error")] | join(" ")')"
+echo "ok: who ends a connection before its answer is told by both routes"
 
 # ---- TLS that programs encrypt by themselves ------------------------------------------
 

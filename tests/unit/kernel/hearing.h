@@ -47,7 +47,8 @@ static struct flow *hearing;
 static struct pod hearing_pod = {.cgroup_id = 7, .space = (char *)"", .name = (char *)""};
 static char heard[1 << 16];
 static uint64_t hearing_ns, heard_tx, heard_rx;
-static uint64_t hearing_untold;               /* denials, as its end says */
+static uint64_t hearing_untold; /* denials, as its end says */
+static enum stream_ended hearing_ended;
 static unsigned heard_undecided, heard_http2; /* early words */
 
 static inline void heard_add(const char *ahead, const char *text)
@@ -214,6 +215,7 @@ static inline void hearing_opens(bool accepted, bool midway)
     heard_undecided = heard_http2 = 0;
     hearing_ns = 1000;
     hearing_untold = 0;
+    hearing_ended = STREAM_ENDED_UNKNOWN;
     assert_non_null(stream);
     hearing = flow_watch(worker, &origin, NULL, &hearing_pod, stream, !accepted);
     assert_non_null(hearing);
@@ -250,6 +252,7 @@ static inline void hearing_ends(bool goes_on)
 {
     const struct stream_closing closing = {
         .time_ns = hearing_ns += 1000000,
+        .ended = hearing_ended,
         .goes_on = goes_on,
         .untold = hearing_untold,
     };

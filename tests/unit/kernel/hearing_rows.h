@@ -10,6 +10,7 @@ struct row {
     struct piece pieces[PIECES_MAX];
     bool whole;      /* is not to be cut */
     uint64_t untold; /* denials, as its end says */
+    enum stream_ended ended;
     const char *want;
 };
 
@@ -20,6 +21,7 @@ static inline void row_begins(const struct row *row)
     snprintf(text, sizeof(text), POLICY("p", "  %s\n"), row->policy ? row->policy : "");
     policed_use(row->policy ? text : NULL);
     hearing_opens(row->accepted, row->midway);
+    hearing_ended = row->ended;
 }
 
 static inline bool is_piece(const struct piece *piece)

@@ -1,6 +1,9 @@
 /* What a stream of the kernel route tells, whatever pieces it comes in. */
 #include "tests/unit/kernel/hearing_rows.h"
 
+#define CLOSED "the server closed without an answer"
+#define RESET  "the upstream's side: Connection reset by peer"
+
 #define F4  "a: b\r\na: b\r\na: b\r\na: b\r\n"
 #define F16 F4 F4 F4 F4
 
@@ -33,9 +36,45 @@ static const struct row rows[] = {
              "closed plaintext\n"},
     {"no answer", .pieces = {UP(GET("/a"))},
      .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
-    {"an answer cut short", .pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
+    {"an answer cut short", .ended = STREAM_ENDED_THERE,
+     .pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
      .want = "GET a.example /a #1 200 down 5 after 1000000 plaintext\n"
              "closed plaintext error: the upstream's answer was cut short\n"},
+    {"... by its program, which does not wait", .ended = STREAM_ENDED_HERE,
+     .pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
+     .want = "GET a.example /a #1 200 down 5 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"... by a reset", .ended = STREAM_ENDED_RESET,
+     .pieces = {UP(GET("/a")), DOWN(FINE("5", "he"))},
+     .want = "GET a.example /a #1 200 down 5 after 1000000 plaintext\n"
+             "closed plaintext error: " RESET "\n"},
+    {"a server that closes instead of an answer", .ended = STREAM_ENDED_THERE,
+     .pieces = {UP(GET("/a") GET("/b")), DOWN(FINE("0", "")), UP(GET("/c"))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "GET a.example /b #2 plaintext error: " CLOSED "\n"
+             "GET a.example /c #3 plaintext error: " CLOSED "\n"
+             "closed plaintext\n"},
+    {"... that resets", .ended = STREAM_ENDED_RESET, .pieces = {UP(GET("/a"))},
+     .want = "GET a.example /a #1 plaintext error: " RESET "\n"
+             "closed plaintext error: " RESET "\n"},
+    {"... behind its last answer", .ended = STREAM_ENDED_RESET,
+     .pieces = {UP(GET("/a")), DOWN(FINE("0", ""))},
+     .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
+             "closed plaintext\n"},
+    {"... and was asked for another protocol", .ended = STREAM_ENDED_THERE,
+     .pieces = {UP("GET /x " KEEPS "Upgrade: foo\r\nConnection: upgrade\r\n\r\n")},
+     .want = "GET a.example /x #1 plaintext error: " CLOSED "\nclosed plaintext\n"},
+    {"a program that does not wait for its answer", .ended = STREAM_ENDED_HERE,
+     .pieces = {UP(GET("/a"))}, .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
+    {"a pod's server that closes instead of an answer", .accepted = true,
+     .ended = STREAM_ENDED_HERE, .pieces = {{ABI_RX, BYTES(GET("/a"))}},
+     .want = "GET a.example /a #1 plaintext error: " CLOSED "\nclosed plaintext\n"},
+    {"... whose client does not wait for it", .accepted = true, .ended = STREAM_ENDED_THERE,
+     .pieces = {{ABI_RX, BYTES(GET("/a"))}},
+     .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
+    {"... but resets", .accepted = true, .ended = STREAM_ENDED_RESET,
+     .pieces = {{ABI_RX, BYTES(GET("/a"))}},
+     .want = "GET a.example /a #1 plaintext\nclosed plaintext\n"},
     {"a server", .accepted = true,
      .pieces = {{ABI_RX, BYTES(GET("/a"))}, {ABI_TX, BYTES(FINE("0", ""))}},
      .want = "GET a.example /a #1 200 after 1000000 plaintext\n"
@@ -83,6 +122,7 @@ static const struct row rows[] = {
              "agent\n"},
     {"too little to tell what it is", .pieces = {UP("GE")}, .want = "closed opaque/unknown\n"},
     {"a lost answer, and a request that is not answered", .whole = true,
+     .ended = STREAM_ENDED_RESET,
      .pieces = {UP(GET("/a") GET("/b")), {ABI_RX, BYTES("x"), .lost = 38}},
      .want = "GET a.example /a #1 plaintext error: bytes of answers were lost on their way to the "
              "agent\n"
@@ -116,7 +156,7 @@ static const struct row rows[] = {
              "before\n"},
 
     /* by kTLS */
-    {"keys for what is sent alone: answers are not seen",
+    {"keys for what is sent alone: answers are not seen", .ended = STREAM_ENDED_THERE,
      .pieces = {{ABI_TX, .keys = 0x0304},
                 {ABI_TX, BYTES(GET("/a")), ABI_SAID_KTLS},
                 {ABI_TX, BYTES(GET("/b")), ABI_SAID_KTLS}},
@@ -145,7 +185,8 @@ static const struct row rows[] = {
     {"closed within a head", .pieces = {UP("GET /a " KEEPS)},
      .want =
          "closed plaintext error: closed within a request's head, of which 34 bytes had come\n"},
-    {"closed within an answer's head", .pieces = {UP(GET("/a")), DOWN("HTTP/1.1 200 OK\r\n")},
+    {"closed within an answer's head", .ended = STREAM_ENDED_THERE,
+     .pieces = {UP(GET("/a")), DOWN("HTTP/1.1 200 OK\r\n")},
      .want = "GET a.example /a #1 plaintext error: the upstream's answer was cut short\n"
              "closed plaintext error: the upstream's answer was cut short\n"},
 

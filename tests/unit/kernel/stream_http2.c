@@ -172,24 +172,42 @@ static const struct scene {
     uint32_t table_size;
     unsigned lines; /* 0: want says them */
     const char *want;
+    enum stream_ended ended;
 } scenes[] = {
     {"two requests", two_requests, 0, 0,
      "GET a.example /a #1 200 plaintext\n"
-     "POST a.example /b #3 404 up 70000 plaintext\nclosed plaintext\n"},
+     "POST a.example /b #3 404 up 70000 plaintext\nclosed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
     {"at once", at_once, 0, 0,
      "GET a.example /b #3 200 plaintext\n"
-     "GET a.example /a #1 500 plaintext\nclosed plaintext\n"},
+     "GET a.example /a #1 500 plaintext\nclosed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
     {"reset by either", reset, 0, 0,
      "GET a.example /a #1 plaintext error: the upstream did not take the request: REFUSED_STREAM\n"
      "GET a.example /b #3 plaintext error: the program reset the stream: CANCEL\n"
-     "closed plaintext\n"},
+     "closed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
     {"a call", call, 0, 0,
      "POST a.example /shop.Cart/Add #1 200 up 5 plaintext\n"
-     "grpc shop.Cart/Add OK up 1 down 2\nclosed plaintext\n"},
-    {"left open", left_open, 0, 0, "GET a.example /a #1 plaintext\nclosed plaintext\n"},
-    {"many", many, 0, 61, NULL},
-    {"many, and large tables", many, 65536, 61, NULL},
-    {"many, and no tables", many, 1, 61, NULL},
+     "grpc shop.Cart/Add OK up 1 down 2\nclosed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
+    {"left open", left_open, 0, 0, "GET a.example /a #1 plaintext\nclosed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
+    {"... by a server that closes", left_open, 0, 0,
+     "GET a.example /a #1 plaintext error: the server closed without an answer\n"
+     "closed plaintext\n",
+     STREAM_ENDED_THERE},
+    {"... that resets", left_open, 0, 0,
+     "GET a.example /a #1 plaintext error: the upstream's side: Connection reset by peer\n"
+     "closed plaintext error: the upstream's side: Connection reset by peer\n",
+     STREAM_ENDED_RESET},
+    {"reset behind the last answer", two_requests, 0, 0,
+     "GET a.example /a #1 200 plaintext\n"
+     "POST a.example /b #3 404 up 70000 plaintext\nclosed plaintext\n",
+     STREAM_ENDED_RESET},
+    {"many", many, 0, 61, NULL, STREAM_ENDED_THERE},
+    {"many, and large tables", many, 65536, 61, NULL, STREAM_ENDED_THERE},
+    {"many, and no tables", many, 1, 61, NULL, STREAM_ENDED_THERE},
 };
 
 static void expect(const struct scene *scene)
@@ -217,6 +235,7 @@ static void streams_are_told(void **state)
         scenes[i].play();
         for (unsigned seed = 0; seed < 20; seed++) {
             hearing_opens(false, false);
+            hearing_ended = scenes[i].ended;
             hears_all(seed ? 1 + 3 * seed * seed : SIZE_MAX, seed ? &seed : NULL);
             expect(&scenes[i]);
         }
