@@ -63,6 +63,7 @@ static void anything_may_be_said(void **state)
                 piece.bytes.len = 1 + (unsigned)rand_r(&seed) % piece.bytes.len;
             hears(&piece);
         }
+        hearing_ended = (enum stream_ended)((unsigned)rand_r(&seed) % STREAM_ENDED_MAX);
         hearing_closes();
         assert_non_null(strstr(heard, "closed"));
     }
