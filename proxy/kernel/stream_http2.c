@@ -25,6 +25,8 @@ struct stream_http2 {
     struct http2_watch *up, *down;
     LIST_HEAD(, asked) rows[ROWS];
     unsigned open;
+    int32_t last;    /* the highest stream of the program's, over or not */
+    bool unfollowed; /* ... of which there were too many to tell them all */
 };
 
 static bool ready(struct stream *stream)
@@ -89,6 +91,13 @@ static struct asked *add(struct flow *flow, int32_t id)
     return asked;
 }
 
+/* The program began it, and it was told: what comes of it now that it is over was on its way when
+ * one side reset it. What a server began (a push) is told by its answer. */
+static bool was_told(const struct stream_http2 *http2, int32_t id)
+{
+    return id % 2 && id <= http2->last && !http2->unfollowed;
+}
+
 /* ---- what is said ---- */
 
 static void request_seen(struct flow *flow, const struct http2_told *told)
@@ -110,10 +119,13 @@ static void request_seen(struct flow *flow, const struct http2_told *told)
     }
     asked = add(flow, told->stream);
     if (!asked) {
+        stream->http2->unfollowed = true;
         if (!flow->why.text[0])
             err_set(&flow->why, -ENOBUFS, "too many streams are open to follow them all");
         return;
     }
+    if (told->stream > stream->http2->last)
+        stream->http2->last = told->stream;
     if (!stream->opening.accepted)
         verdict_request(flow, &request, &decision);
     exchange_begin(flow, &asked->exchange, &request);
@@ -138,6 +150,8 @@ static void answer_seen(struct flow *flow, const struct http2_told *told)
     if (answer.code < 200)
         return; /* its request is still open */
     if (!asked) {
+        if (was_told(flow->stream->http2, told->stream))
+            return;
         asked = add(flow, told->stream);
         if (!asked)
             return;
@@ -154,8 +168,10 @@ static void head_seen(struct flow *flow, bool up, const struct http2_told *told)
 {
     struct asked *asked = find(flow->stream->http2, told->stream);
 
-    if (up && !asked) {
-        request_seen(flow, told);
+    if (up && !asked) { /* or late trailers */
+        if (told->head.method.len || flow->stream->denied ||
+            !was_told(flow->stream->http2, told->stream))
+            request_seen(flow, told);
         return;
     }
     if (!up && (!asked || !asked->answered)) {

@@ -44,7 +44,9 @@ background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --
     --events-file "$T/heard" -- apache2 -f "$T/apache.conf" -DFOREGROUND 2>"$T/apache.err"
 background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --ports all -o json \
     --events-file "$T/closed" -- /usr/bin/python3 "$HERE/kernel_golden_ends.py" serve 203.0.113.10 8082
-for port in $((8443 + SEEDS)) 8081 8082; do
+background "${CLEAN[@]}" "${IN_UPSTREAM[@]}" "$SALLYPORT" exec --route kernel --ports all -o json \
+    --events-file "$T/reset" -- /usr/bin/python3 "$HERE/http2_resets.py" serve 203.0.113.10 8083
+for port in $((8443 + SEEDS)) 8081 8082 8083; do
     wait_for 20 "${IN_UPSTREAM[@]}" bash -c "exec 3<>/dev/tcp/203.0.113.10/$port"
 done
 
@@ -79,6 +81,7 @@ for i in a none; do curl --http2-prior-knowledge -o 22 \$p/\$i; done
 curl --http2-prior-knowledge -T small -o 24 \$p/dav/h2
 /usr/bin/python3 -c "import urllib.request as u; u.urlopen('\$p/a').read(); u.urlopen(u.Request('\$p/dav/py', b'0' * 100000, method='PUT')).read()"
 /usr/bin/python3 $HERE/kernel_replay.py ask 203.0.113.10 8443 1
+(cd $HERE && /usr/bin/python3 http2_resets.py ask 203.0.113.10 8083)
 /usr/bin/python3 $HERE/kernel_golden_ends.py ask 203.0.113.10 8082
 curl --http2-prior-knowledge http://203.0.113.10:8082/none && exit 1
 exit 0
@@ -93,7 +96,7 @@ run_on() { # ROUTE: its events, without what may differ, in $T/ROUTE
         "$(events '[.[].process_connect // empty | .route] | unique | join(" ")')"
     jq -c 'del(.time, .seq, .node_name) | map_values(
         del(.parent) | .process |= {binary, arguments: (.arguments // "")[:80]}
-        | (.process.arguments | test("--http2|chunked/a|packed")) as $other # servers cut it as they like
+        | (.process.arguments | test("--http2|http2_resets|chunked/a|packed")) as $other # servers cut it as they like
         | del(.route, .visibility, .latency_ns, .duration_ns, .socket.sport, .socket.cookie, .time)
         | if $other then del(.tx, .rx) else . end
         | if .response_headers then .response_headers |= map(select(.key | ascii_downcase != "date")) else . end)' \
@@ -151,6 +154,24 @@ diff <(offers "$T/proxy.clear") <(offers "$T/kernel.tls") | cut -c 1-1500 >&9 ||
 expect_eq "what there is to tell" "10 4 3" "$(jq -s '[length, (map(select(.resumed)) | length), (map(select(.server)) | length)] | join(" ")' -r "$T/kernel.tls")"
 expect_eq "what the proxy alone tells" true "$(jq -s 'all(.alpn and .server.sha256)' "$T/proxy.tls")"
 echo "ok: both routes tell the same of TLS that the programs encrypt by themselves"
+
+resets() { # FILE: of streams that one side resets while the other's words are on their way
+    jq -r '.process_http // empty | select(.socket.dport == 8083) | "\(.method) \(.path) \(.code) \(.error)"' "$1" |
+        sort | uniq -c | sed 's/^ *//'
+}
+cat >"$T/wanted" <<'WANTED'
+21 GET /answered 200 null
+20 POST /given-up null the program reset the stream: CANCEL
+20 POST /not-taken null the upstream did not take the request: REFUSED_STREAM
+WANTED
+for route in proxy kernel; do
+    resets "$T/$route" | diff "$T/wanted" - >&9 || fail "streams that were reset, on route $route: told wrong"
+done
+has_answered() { [ "$(grep -c '"path":"/answered"' "$T/reset")" -ge 42 ]; }
+wait_for 20 has_answered
+expect_eq "what the server's pod is told of twice, or without a method" 0 "$(jq -s '[.[].process_http // empty]
+    | length - (map(select(.method) | [.socket, .stream]) | unique | length)' "$T/reset")"
+echo "ok: a stream that is reset is told once, on either side"
 
 # Apache is on the kernel route, by whichever its clients come
 exchanges() { # FILE

@@ -9,6 +9,7 @@
 static nghttp2_session *client, *server;
 static size_t to_send[2]; /* of a body */
 static const char *trailers;
+static bool trailers_up; /* they are the client's */
 
 #define NV(key, text)                                                                              \
     {                                                                                              \
@@ -27,7 +28,7 @@ static ssize_t body(nghttp2_session *session, int32_t id, uint8_t *out, size_t l
     if (*left)
         return (ssize_t)most;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (trailers && session == server) {
+    if (trailers && session == (trailers_up ? client : server)) {
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         nghttp2_submit_trailer(session, id, fields, 1);
     }
@@ -86,6 +87,7 @@ static void peers_begin(uint32_t table_size)
 
     said_len = bytes_len = 0;
     trailers = NULL;
+    trailers_up = false;
     assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
     assert_int_equal(nghttp2_session_client_new(&client, callbacks, NULL), 0);
     assert_int_equal(nghttp2_session_server_new(&server, callbacks, NULL), 0);
@@ -137,6 +139,47 @@ static void reset(void)
     pump();
 }
 
+/* What was on its way when a stream was reset: it crosses the reset, and its receiver drops it. */
+static void crosses(enum abi_direction first, enum abi_direction second)
+{
+    const uint8_t *data;
+    ssize_t n;
+
+    for (int i = 0; i < 2; i++) {
+        enum abi_direction direction = i ? second : first;
+
+        while ((n = nghttp2_session_mem_send(direction == ABI_TX ? client : server, &data)) > 0)
+            say(direction, data, (size_t)n);
+    }
+}
+
+static void answers_cross_the_reset(void)
+{
+    ask("GET", "/a", "", 0);
+    ask("POST", "/b", "", 5);
+    pump();
+    nghttp2_submit_rst_stream(client, NGHTTP2_FLAG_NONE, 1, NGHTTP2_CANCEL);
+    nghttp2_submit_rst_stream(client, NGHTTP2_FLAG_NONE, 3, NGHTTP2_CANCEL);
+    trailers = "0";
+    answer(3, "200", "", 0);
+    answer(1, "200", "application/grpc", 5);
+    crosses(ABI_TX, ABI_RX);
+    ask("GET", "/c", "", 0);
+    crosses(ABI_TX, ABI_RX);
+}
+
+static void requests_cross_the_reset(void)
+{
+    trailers = "0";
+    trailers_up = true;
+    ask("POST", "/a", "text/plain", 5);
+    move(client, server, ABI_TX); /* the head */
+    nghttp2_submit_rst_stream(server, NGHTTP2_FLAG_NONE, 1, NGHTTP2_REFUSED_STREAM);
+    crosses(ABI_RX, ABI_TX);
+    ask("GET", "/b", "", 0);
+    crosses(ABI_TX, ABI_RX);
+}
+
 static void call(void)
 {
     ask("POST", "/shop.Cart/Add", "application/grpc", 5); /* an empty message */
@@ -186,6 +229,15 @@ static const struct scene {
      "GET a.example /a #1 plaintext error: the upstream did not take the request: REFUSED_STREAM\n"
      "GET a.example /b #3 plaintext error: the program reset the stream: CANCEL\n"
      "closed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
+    {"reset while the answers were on their way", answers_cross_the_reset, 0, 0,
+     "GET a.example /a #1 plaintext error: the program reset the stream: CANCEL\n"
+     "POST a.example /b #3 up 5 plaintext error: the program reset the stream: CANCEL\n"
+     "GET a.example /c #5 plaintext\nclosed plaintext\n",
+     STREAM_ENDED_UNKNOWN},
+    {"reset while the request was on its way", requests_cross_the_reset, 0, 0,
+     "POST a.example /a #1 plaintext error: the upstream did not take the request: "
+     "REFUSED_STREAM\nGET a.example /b #3 plaintext\nclosed plaintext\n",
      STREAM_ENDED_UNKNOWN},
     {"a call", call, 0, 0,
      "POST a.example /shop.Cart/Add #1 200 up 5 plaintext\n"
