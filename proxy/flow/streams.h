@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "policy/facts.h"
+#include "proxy/flow/exchange.h"
 
 struct authority_parts;
 struct flow;
@@ -19,6 +20,10 @@ enum flow_state;
  * False: it names whom it is for in a way that two servers could read differently. */
 bool streams_facts(int32_t id, const struct http2_head *head, struct authority_parts *authority,
                    struct facts_request *request);
+/* Whether whom it is for makes sense; named: as streams_facts() has found. Its reason is static;
+ * NULL where it does. */
+struct exchange_decision streams_judge(const struct flow *flow, bool named,
+                                       const struct facts_request *request);
 /* The step of FLOW_RELAYING, for HTTP/2. */
 enum flow_state streams_run(struct flow *flow);
 /* The program is asked to go on over another connection, where this one is HTTP/2's; called again,

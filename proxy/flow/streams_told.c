@@ -54,27 +54,36 @@ bool streams_facts(int32_t id, const struct http2_head *head, struct authority_p
     return named || !asked.data;
 }
 
+struct exchange_decision streams_judge(const struct flow *flow, bool named,
+                                       const struct facts_request *request)
+{
+    if (!named)
+        return (struct exchange_decision){VERDICT_DENY, 400, "an authority that makes no sense"};
+    return exchange_judge(&flow->facts, request);
+}
+
 static bool on_request(void *arg, struct http2_stream *stream, int32_t id,
                        const struct http2_head *head, struct http2_refusal *refusal)
 {
     struct flow *flow = arg;
     struct asked *asked = calloc(1, sizeof(*asked));
-    struct exchange_decision decision = {VERDICT_DENY, 400, "an authority that makes no sense"};
+    struct exchange_decision decision;
     struct authority_parts authority;
     struct facts_request request;
     char address[ADDR_TEXT_MAX];
+    bool named;
 
     if (!asked)
         return false;
     flow->relay.requests++;
     verdict_next(flow);
     http2_stream_set_user(stream, asked);
-    if (streams_facts(id, head, &authority, &request)) {
+    named = streams_facts(id, head, &authority, &request);
+    if (named)
         exchange_name(flow, &request, address);
-        decision = exchange_judge(&flow->facts, &request);
-        if (decision.verdict != VERDICT_DENY)
-            verdict_request(flow, &request, &decision);
-    }
+    decision = streams_judge(flow, named, &request);
+    if (decision.verdict != VERDICT_DENY)
+        verdict_request(flow, &request, &decision);
     asked->connect =
         span_equal(request.method, BYTES("CONNECT")) && !websocket_asked(request.upgrade);
     exchange_begin(flow, &asked->exchange, &request);

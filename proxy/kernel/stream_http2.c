@@ -100,18 +100,32 @@ static bool was_told(const struct stream_http2 *http2, int32_t id)
 
 /* ---- what is said ---- */
 
+/* What has gone. Where its head makes no sense, no rule can say whom it was for. */
+static void judge_head(struct flow *flow, const struct facts_request *request, const char *odd)
+{
+    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
+
+    if (flow->stream->opening.accepted)
+        return;
+    if (odd)
+        verdict_settle_unseen(flow, odd, request);
+    else
+        verdict_request(flow, request, &decision);
+}
+
 static void request_seen(struct flow *flow, const struct http2_told *told)
 {
     struct stream *stream = flow->stream;
-    struct exchange_decision decision = {.verdict = VERDICT_ALLOW};
     struct authority_parts authority;
     struct facts_request request;
     char address[ADDR_TEXT_MAX];
     struct asked *asked;
+    const char *odd;
+    bool named;
 
     verdict_next(flow);
     flow->relay.requests++;
-    streams_facts(told->stream, &told->head, &authority, &request);
+    named = streams_facts(told->stream, &told->head, &authority, &request);
     exchange_name(flow, &request, address);
     if (stream->denied) {
         stream_deny(flow, &request);
@@ -126,9 +140,11 @@ static void request_seen(struct flow *flow, const struct http2_told *told)
     }
     if (told->stream > stream->http2->last)
         stream->http2->last = told->stream;
-    if (!stream->opening.accepted)
-        verdict_request(flow, &request, &decision);
+    odd = streams_judge(flow, named, &request).reason;
+    judge_head(flow, &request, odd);
     exchange_begin(flow, &asked->exchange, &request);
+    if (odd && asked->exchange.event)
+        asked->exchange.event->error = flow_event_text(asked->exchange.event, span_of_text(odd));
     verdict_onto(flow, asked->exchange.event);
     if (!stream->opening.accepted)
         exchange_inspect(flow, &asked->exchange, &request);

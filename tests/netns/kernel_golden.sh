@@ -255,4 +255,21 @@ closed within a request's head, of which 39 bytes had come
 too many fields
 WANTED
 diff "$T/wanted" "$T/got" >&9 || fail "in pieces, several at once or without an end: told wrong"
+sed -i 's/^spec:/&\n  mode: monitor/; s/"80"/"8080"/' "$T/policy.yaml"
+clean PYTHONPATH="$HERE" "${IN_POD[@]}" "$SALLYPORT" exec --policy "$T/policy.yaml" -o json --events-file "$EVENTS" \
+    -- /usr/bin/python3 -Bc 'from h2frames import *
+client = Peer(socket.create_connection(("203.0.113.10", 8080)))
+client.ask(1, *head("/a", ("host", "b.example"), scheme="http", authority="a.example"))
+client.ask(3, *head("/a", scheme="http", authority="a:b"))
+client.ask(5, *head("/a", scheme="http", authority="a.example"))' 2>"$T/client.err" || fail "odd HTTP/2: $(cat "$T/client.err")"
+jq -r '.process_policy // .process_http // empty | "\(.stream) \(.verdict) \(.mode) \(.point) \(.reason // .error)"' \
+    "$EVENTS" | sort >"$T/got"
+sort >"$T/wanted" <<'WANTED'
+null alert monitor visibility Host is not :authority
+1 alert null null Host is not :authority
+null alert monitor visibility an authority that makes no sense
+3 alert null null an authority that makes no sense
+5 allow null null null
+WANTED
+diff "$T/wanted" "$T/got" >&9 || fail "HTTP/2 that makes no sense: told wrong where nothing is refused"
 echo "ok: so is what makes no sense, what is said in pieces, several at once, and what has no end"

@@ -358,6 +358,48 @@ static void so_does_what_makes_no_sense(void **state)
                                "read: it does not begin with SETTINGS\n");
 }
 
+/* What the proxy refuses has gone here: no rule can say whom it was for. */
+static void so_is_whom_nobody_can_name(void **state)
+{
+    static const struct {
+        const char *authority, *host, *want;
+    } heads[] = {
+        {"a.example", "a.example", "GET a.example /fine #1 200 plaintext\n"},
+        {"a.example", "b.example",
+         "policy alert reject visibility GET: Host is not :authority\n"
+         "GET a.example /fine #1 200 plaintext alert error: Host is not :authority\n"},
+        {"a:b", "a.example",
+         "policy alert reject visibility GET: an authority that makes no sense\n"
+         "GET /fine #1 200 plaintext alert error: an authority that makes no sense\n"},
+    };
+
+    (void)state;
+    policed_use(POLICY("p", "  mode: monitor\n  egress: [{toCIDR: [203.0.113.0/24], "
+                            "toPorts: [{rules: {http: [{path: /fine}]}}]}]\n"));
+    for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+        const nghttp2_nv fields[] = {NV(":method", "GET"), NV(":scheme", "http"),
+                                     NV(":authority", heads[i].authority), NV(":path", "/fine"),
+                                     NV("host", heads[i].host)};
+        char want[1024];
+
+        print_message("  %s, %s\n", heads[i].authority, heads[i].host);
+        peers_begin(0);
+        assert_true(nghttp2_submit_request(client, NULL, fields, ARRAY_SIZE(fields), NULL, NULL) >
+                    0);
+        pump();
+        answer(1, "200", "", 0);
+        pump();
+        hearing_opens(false, false);
+        hears_all(SIZE_MAX, NULL);
+        hearing_closes();
+        without_latency(heard);
+        snprintf(want, sizeof(want), "%sclosed plaintext\n", heads[i].want);
+        assert_string_equal(heard, want);
+        peers_end();
+    }
+    policed_use(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +407,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_skipped_is_counted, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(what_is_lost_ends_the_reading, hearing_begin, hearing_end),
         cmocka_unit_test_setup_teardown(so_does_what_makes_no_sense, hearing_begin, hearing_end),
+        cmocka_unit_test_setup_teardown(so_is_whom_nobody_can_name, hearing_begin, hearing_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
