@@ -23,9 +23,8 @@
 
 enum { SWEEP_MIN = 4096, DNS_PORT = 53 };
 static const uint64_t flow_wait_ns = 500 * 1000000ull;
-/* What an agent says that is ending comes when that gets round to it; what was said on the kernel
- * route, when its worker does. */
-static const uint64_t busy_wait_ns = 5000 * 1000000ull;
+/* What an agent says that is ending comes when that gets round to it. */
+static const uint64_t elsewhere_wait_ns = 5000 * 1000000ull;
 static const uint64_t nobodys_ns = 600 * 1000000000ull;
 
 static int by_key(const void *a, const void *b)
@@ -331,13 +330,9 @@ void sockets_on_record(void *arg, const struct abi_socket *record)
 
 void sockets_collect(struct sockets *sockets)
 {
+    sockets->heard_ns = sockets->said_ns;
     sockets_take_done(sockets);
     sockets->beyond = NULL;
-}
-
-void sockets_heard(struct sockets *sockets, uint64_t until_ns)
-{
-    sockets->heard_ns = until_ns;
 }
 
 void sockets_accept_none(struct sockets *sockets)
@@ -353,19 +348,16 @@ static bool may_be_accepted(const struct tracked *entry)
 }
 
 /* A record of the kernel's may be read long after it was made, as what was said is: so it is from
- * here on that its flow is waited for. One that stands between two ends may go on without this one;
- * who listens has but to be told that it is over. */
+ * here on that its flow is waited for. */
 static uint64_t due_ns(const struct sockets *sockets, struct tracked *entry, uint64_t now)
 {
-    bool ends = entry->elsewhere || entry->route == ROUTE_KERNEL;
-
     if (sockets->accepts_none && may_be_accepted(entry))
         return UINT64_MAX;
     if (!entry->has_flow || entry->flow_done)
         return 0;
     if (entry->route == ROUTE_KERNEL && sockets->heard_ns <= entry->closed_ns)
         entry->waits_ns = now;
-    return entry->waits_ns + (ends ? busy_wait_ns : flow_wait_ns);
+    return entry->waits_ns + (entry->elsewhere ? elsewhere_wait_ns : flow_wait_ns);
 }
 
 static void sweep(struct sockets *sockets);
@@ -467,7 +459,7 @@ int sockets_new(struct sockets **out, const struct sockets_parts *parts, struct 
         return err_set(err, -ENOMEM, "table of sockets");
     sockets->parts = *parts;
     sockets->sweep_len = SWEEP_MIN;
-    sockets->heard_ns = UINT64_MAX;
+    sockets->said_ns = sockets->heard_ns = UINT64_MAX;
     sockets->released_tail = &sockets->released;
     sockets->done_tail = &sockets->done;
     pthread_mutex_init(&sockets->lock, NULL);

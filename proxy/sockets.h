@@ -88,8 +88,9 @@ void sockets_flow_done(struct sockets *sockets, struct sockets_flow **flow);
  * belong to one of them must be seen to: connections that wait to be accepted, datagrams in our
  * listeners. */
 void sockets_collect(struct sockets *sockets);
-/* What was said on the kernel route before this time (boot clock) is with its workers: until then a
- * close is not told whose flow is yet to hear it. UINT64_MAX, as in the beginning: nobody reads. */
+/* What was said on the kernel route before this time (boot clock) its workers have handled: until
+ * then a close is not told whose flow is yet to hear it. UINT64_MAX, as in the beginning: nobody
+ * reads. From the next sockets_collect() on. */
 void sockets_heard(struct sockets *sockets, uint64_t until_ns);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */

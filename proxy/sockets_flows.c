@@ -146,3 +146,8 @@ void sockets_retire(struct sockets *sockets,
     sockets->pass_on = pass_on;
     sockets->pass_on_arg = arg;
 }
+
+void sockets_heard(struct sockets *sockets, uint64_t until_ns)
+{
+    sockets->said_ns = until_ns;
+}

@@ -46,7 +46,8 @@ struct sockets {
     /* Set: the sockets are another agent's, and what becomes of flows is told there. */
     void (*pass_on)(void *arg, const struct sockets_flow *flows);
     void *pass_on_arg;
-    uint64_t heard_ns; /* sockets_heard() */
+    uint64_t said_ns;  /* sockets_heard() */
+    uint64_t heard_ns; /* ... and what workers had said of flows by then was taken */
     bool accepts_none; /* sockets_accept_none() */
     int wake_fd;
     pthread_mutex_t lock;

@@ -50,7 +50,9 @@ struct seat {
 struct lane {
     struct worker_visit visit; /* first */
     struct worker *worker;
-    struct batch *filling; /* control thread only */
+    struct batch *filling; /* control thread only, as the next two */
+    uint64_t sent, marked; /* batches */
+    atomic_uint_fast64_t handled;
     atomic_size_t waiting; /* bytes on their way */
     sem_t settled;         /* the worker has come to the mark */
     pthread_mutex_t lock;
@@ -66,6 +68,7 @@ static void push(struct lane *lane, struct batch *batch)
 {
     bool post;
 
+    lane->sent++;
     pthread_mutex_lock(&lane->lock);
     *lane->last = batch;
     lane->last = &batch->next;
@@ -235,6 +238,16 @@ void lane_close(struct lane *lane, struct seat *seat, const struct stream_closin
     push(lane, batch);
 }
 
+void lane_mark(struct lane *lane)
+{
+    lane->marked = lane->sent;
+}
+
+bool lane_is_past_mark(const struct lane *lane)
+{
+    return atomic_load(&lane->handled) >= lane->marked;
+}
+
 bool lane_settle(struct lane *lane, uint64_t until_ns)
 {
     const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
@@ -361,6 +374,7 @@ static void on_visit(struct worker *worker, struct worker_visit *visit)
             handle(lane, item);
         }
         give_back(lane, batch);
+        atomic_fetch_add(&lane->handled, 1);
         batch = next;
     }
 }

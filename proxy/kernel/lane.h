@@ -43,6 +43,10 @@ void lane_process(struct lane *lane, struct seat *seat, struct process *process)
 void lane_close(struct lane *lane, struct seat *seat, const struct stream_closing *closing);
 /* What was put in since goes on its way. */
 void lane_send(struct lane *lane);
-/* The same, and waits until the worker has handled it; false: it has not by then (clock_ns()), or
- * there is no memory. Once. */
+/* Of what was sent: the worker is past the mark when it has handled what was sent before that was
+ * set, and said what became of it. Before any was set it is. */
+void lane_mark(struct lane *lane);
+bool lane_is_past_mark(const struct lane *lane);
+/* The same as lane_send(), and waits until the worker has handled it; false: it has not by then
+ * (clock_ns()), or there is no memory. Once. */
 bool lane_settle(struct lane *lane, uint64_t until_ns);

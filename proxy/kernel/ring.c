@@ -329,6 +329,25 @@ static uint64_t heard_until(const struct ring *ring, enum ringbuf_turn turn, uin
     return ring->read_ns > SLACK_NS ? ring->read_ns - SLACK_NS : 0;
 }
 
+static bool are_past_mark(const struct ring *ring)
+{
+    for (unsigned i = 0; i < ring->parts.workers_len; i++)
+        if (!lane_is_past_mark(ring->lanes[i]))
+            return false;
+    return true;
+}
+
+/* A worker may have seconds of it to go through: heard is what it has. */
+static void move_marks(struct ring *ring, uint64_t sent_ns)
+{
+    if (!are_past_mark(ring))
+        return;
+    sockets_heard(ring->parts.sockets, ring->marked_ns);
+    ring->marked_ns = sent_ns;
+    for (unsigned i = 0; i < ring->parts.workers_len; i++)
+        lane_mark(ring->lanes[i]);
+}
+
 static enum ringbuf_turn drain(struct ring *ring)
 {
     enum ringbuf_turn turn;
@@ -343,9 +362,9 @@ static enum ringbuf_turn drain(struct ring *ring)
     ring->draining = false;
     heard_ns = heard_until(ring, turn, heard_ns);
     end_those_over(ring, heard_ns);
-    sockets_heard(ring->parts.sockets, heard_ns);
     for (unsigned i = 0; i < ring->parts.workers_len; i++)
         lane_send(ring->lanes[i]);
+    move_marks(ring, heard_ns);
     return turn;
 }
 

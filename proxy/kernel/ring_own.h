@@ -42,6 +42,7 @@ struct ring {
     bool held, stopped, draining;
     uint64_t caught_ns; /* boot clock: up to when connections are known */
     uint64_t read_ns;   /* ... when the latest piece was said */
+    uint64_t marked_ns; /* ... before when all was said that is before the marks in the lanes */
     struct ring_stats stats;
 };
 

@@ -1,5 +1,6 @@
 /* Promise: nobody takes a ring buffer for read while a record of it is being written, behind which
- * others lie: a connection does not end before what was said on it. */
+ * others lie: a connection does not end before what was said on it; and nobody takes what workers
+ * have yet to handle for heard. */
 #include <errno.h>
 #include <event2/event.h>
 #include <netinet/in.h>
@@ -38,6 +39,8 @@ static struct pod pod = {.space = (char *)"shop", .name = (char *)"cart"};
 /* ---- in the place of what ring.c leads to: what is told, in order ---- */
 
 static char told[256];
+static bool lane_is_behind; /* what it was sent */
+static uint64_t heard_ns;
 
 static void tell(const char *what, uint64_t number)
 {
@@ -91,6 +94,17 @@ void lane_send(struct lane *lane)
     (void)lane;
 }
 
+void lane_mark(struct lane *lane)
+{
+    (void)lane;
+}
+
+bool lane_is_past_mark(const struct lane *lane)
+{
+    (void)lane;
+    return !lane_is_behind;
+}
+
 void lane_refuse(struct lane *lane, const struct lane_opening *opening)
 {
     (void)lane, (void)opening;
@@ -134,7 +148,8 @@ void identity_flow_end(struct identity *identity, struct process **process)
 
 void sockets_heard(struct sockets *sockets, uint64_t until_ns)
 {
-    (void)sockets, (void)until_ns;
+    (void)sockets;
+    heard_ns = until_ns;
 }
 
 void sockets_accepted(struct sockets *sockets, const struct origin *origin, struct process *process,
@@ -305,19 +320,26 @@ static void end_connection(struct ring *ring, uint64_t cookie)
     ring_on_socket(ring, &record);
 }
 
-static void test_a_connection_ends_behind_what_was_said(void **state)
+static struct ring *new_ring(struct event_base *base)
 {
-    struct worker *const workers[] = {(struct worker *)&pod};
+    static struct worker *const workers[] = {(struct worker *)&pod};
     const struct ring_parts parts = {
-        .base = *state,
+        .base = base,
         .said_fd = bpf_map__fd(bpf->maps.said),
         .workers = workers,
         .workers_len = 1,
     };
-    CLEANUP(ring_free) struct ring *ring = NULL;
+    struct ring *ring = NULL;
     struct err err;
 
     assert_int_equal(ring_new(&ring, &parts, &err), 0);
+    return ring;
+}
+
+static void test_a_connection_ends_behind_what_was_said(void **state)
+{
+    CLEANUP(ring_free) struct ring *ring = new_ring(*state);
+
     begin_connection(ring, 1);
     begin_connection(ring, 2);
     begin_slowly(1);
@@ -330,6 +352,28 @@ static void test_a_connection_ends_behind_what_was_said(void **state)
     assert_string_equal(told, "said 1; said 2; closed 2; ");
     ring_stop(ring);
     assert_string_equal(told, "said 1; said 2; closed 2; closed 1; ");
+}
+
+static void test_heard_is_what_workers_have_handled(void **state)
+{
+    CLEANUP(ring_free) struct ring *ring = new_ring(*state);
+    uint64_t said_ns;
+
+    begin_connection(ring, 1);
+    say(1);
+    end_connection(ring, 1);
+    said_ns = clock_read_ns(CLOCK_BOOTTIME);
+    ring_drain(ring);
+    assert_string_equal(told, "said 1; closed 1; ");
+    lane_is_behind = true;
+    for (int i = 0; i < 3; i++)
+        ring_drain(ring);
+    assert_true(heard_ns < said_ns);
+    lane_is_behind = false;
+    ring_drain(ring);
+    assert_true(heard_ns >= said_ns && heard_ns != UINT64_MAX);
+    ring_stop(ring);
+    assert_true(heard_ns == UINT64_MAX);
 }
 
 /* ---- set-up ---- */
@@ -354,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_turn_says_what_is_left, begin, end),
         cmocka_unit_test_setup_teardown(test_a_connection_ends_behind_what_was_said, begin, end),
+        cmocka_unit_test_setup_teardown(test_heard_is_what_workers_have_handled, begin, end),
     };
 
     if (sched_getaffinity(0, sizeof(may), &may) < 0 || CPU_COUNT(&may) < 2) {

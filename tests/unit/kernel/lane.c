@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 
@@ -210,6 +211,34 @@ static void what_has_no_room_is_lost(void **state)
     sem_destroy(&is_there);
 }
 
+/* Not when it was merely sent: its worker may have much to do before. */
+static void a_mark_is_passed_when_what_is_before_it_was_told(void **state)
+{
+    struct worker_visit busy = {.fn = wait_there};
+    struct seat *seat = open_seat();
+
+    (void)state;
+    assert_true(lane_is_past_mark(lane));
+    sem_init(&is_there, 0, 0);
+    sem_init(&may_go_on, 0, 0);
+    worker_visit(worker, &busy);
+    sem_wait(&is_there);
+    assert_true(ask(seat, 0, 0));
+    close_seat(seat);
+    assert_true(lane_is_past_mark(lane)); /* an older one */
+    lane_mark(lane);
+    assert_false(lane_is_past_mark(lane));
+    assert_int_equal(closed, 0);
+    sem_post(&may_go_on);
+    while (!lane_is_past_mark(lane))
+        sched_yield();
+    finish();
+    assert_int_equal(heard, 1);
+    assert_int_equal(closed, 1);
+    sem_destroy(&may_go_on);
+    sem_destroy(&is_there);
+}
+
 static struct stream_state *leave(struct seat *seat)
 {
     struct stream_state *left = calloc(1, sizeof(*left));
@@ -315,6 +344,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_comes_in_order, begin, end),
         cmocka_unit_test_setup_teardown(what_has_no_room_is_lost, begin, end),
+        cmocka_unit_test_setup_teardown(a_mark_is_passed_when_what_is_before_it_was_told, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(it_is_read_on_where_it_was_left, begin, end),
         cmocka_unit_test_setup_teardown(what_was_not_read_is_not_read_there_either, begin, end),
         cmocka_unit_test_setup_teardown(within_a_body_the_next_head_is_waited_for, begin, end),
