@@ -30,6 +30,7 @@ void agent_before_exits(void *arg)
     struct agent *agent = arg;
 
     sockets_collect(agent->sockets);
+    identity_heard(agent->identity, sockets_heard_until(agent->sockets));
     if (!agent->draining) {
         doors_accept(agent->doors);
         resolver_drain(agent->resolver);

@@ -92,6 +92,7 @@ void sockets_collect(struct sockets *sockets);
  * then a close is not told whose flow is yet to hear it. UINT64_MAX, as in the beginning: nobody
  * reads. From the next sockets_collect() on. */
 void sockets_heard(struct sockets *sockets, uint64_t until_ns);
+uint64_t sockets_heard_until(const struct sockets *sockets);
 /* Tells the closes that are due. Returns how many milliseconds until the next is due at the latest,
  * -1 when none waits. */
 int sockets_step(struct sockets *sockets);

@@ -151,3 +151,8 @@ void sockets_heard(struct sockets *sockets, uint64_t until_ns)
 {
     sockets->said_ns = until_ns;
 }
+
+uint64_t sockets_heard_until(const struct sockets *sockets)
+{
+    return sockets->heard_ns;
+}

@@ -64,6 +64,14 @@ static void tell_exit(struct identity *identity, struct table_entry *entry)
     entry->waits = false;
 }
 
+/* As its closes, it waits from when its flows may have ended. */
+static uint64_t due_ns(const struct identity *identity, struct table_entry *entry, uint64_t now)
+{
+    if (identity->heard_ns <= entry->exit_ns)
+        entry->read_ns = now;
+    return entry->read_ns + exit_wait_ns;
+}
+
 /* Tells the exits that are due before `now`, of those until `accepted`, and forgets those who ended
  * long enough ago. Returns when the next one is due, or UINT64_MAX. */
 static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_t now)
@@ -71,10 +79,11 @@ static uint64_t tell_exits(struct identity *identity, uint64_t accepted, uint64_
     uint64_t next = UINT64_MAX;
 
     for (struct table_entry *entry = identity->table.ended; entry; entry = entry->next) {
-        uint64_t due = entry->read_ns + exit_wait_ns;
+        uint64_t due;
 
         if (!entry->waits)
             continue;
+        due = due_ns(identity, entry, now);
         if (entry->exit_ns > accepted)
             next = now;
         else if (now >= due || atomic_load(&entry->process->life->flows) == 0)
@@ -136,8 +145,14 @@ static void read_all(struct identity *identity)
     }
 }
 
+void identity_heard(struct identity *identity, uint64_t until_ns)
+{
+    identity->heard_ns = until_ns;
+}
+
 void identity_finish(struct identity *identity)
 {
+    identity->heard_ns = UINT64_MAX;
     read_all(identity);
     tell_lost(identity);
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
@@ -151,6 +166,7 @@ void identity_pause(struct identity *identity, bool pause)
 void identity_retire(struct identity *identity)
 {
     identity_before_exits(identity, NULL, NULL);
+    identity->heard_ns = UINT64_MAX;
     read_all(identity);
     tell_lost(identity);
     tell_exits(identity, UINT64_MAX, UINT64_MAX);
@@ -270,6 +286,7 @@ int identity_new(struct identity **out, struct sallyport_bpf *bpf, struct pods *
     identity->host.node_name = node_name;
     identity->host.wall_ns = clock_wall_ahead_ns();
     identity->sweep_len = IDENTITY_SWEEP_MIN;
+    identity->heard_ns = UINT64_MAX;
     identity->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (identity->wake_fd < 0)
         return err_sys(err, -errno, "process table: eventfd");

@@ -3,7 +3,7 @@
  *
  * Reads the ring buffer that bpf/process.bpf.c fills, tells `process` and `exit` events on the bus,
  * and keeps the table by (pid, start time). A process's exit is told only after the close of its
- * flows, at most 500 ms later. */
+ * flows, at most 500 ms later than they are due. */
 #pragma once
 
 #include <stdint.h>
@@ -75,6 +75,9 @@ int identity_step(struct identity *identity);
 /* Reads and handles what the kernel has sent by now, unless that is being done: for who is told of
  * something by another ring buffer, and knows nothing of it yet. */
 void identity_catch_up(struct identity *identity);
+/* As sockets_heard_until(): an exit from then on waits for flows that are yet to hear what was
+ * said. */
+void identity_heard(struct identity *identity, uint64_t until_ns);
 /* Tells all waiting exits now; for take-down. */
 void identity_finish(struct identity *identity);
 

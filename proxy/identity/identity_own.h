@@ -22,6 +22,7 @@ struct identity {
     bool reading;      /* a record of the ring, inside which no other can be */
     size_t records;    /* handled in this turn */
     uint64_t lost;     /* by the kernel, and told */
+    uint64_t heard_ns; /* identity_heard() */
     uint64_t sweep_ns; /* when to look for processes whose exit was lost; 0: no need */
     size_t sweep_len;  /* ... and from how many on */
     void (*on_exec)(void *arg, const struct identity_begin *begin);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "told.h"
 
 static int go_pipe[2];
@@ -82,6 +83,28 @@ static void an_exit_waits_half_a_second_at_most(void **state)
     expect_events(2);
     assert_in_range(exited - events[1]->time_ns, 499 * 1000000, 2000000000);
     identity_flow_end(identity, &flow);
+}
+
+/* Longer, where what was said is yet to be heard. */
+static void an_exit_waits_for_what_is_yet_to_be_heard(void **state)
+{
+    struct process *flow;
+    pid_t pid = start_sleep();
+
+    (void)state;
+    flow = identity_flow_begin(identity, events[0]->process->pid, 0, pod.cgroup_id);
+    assert_non_null(flow);
+    identity_heard(identity, 0);
+    end_process(pid);
+    for (int i = 0; i < 2; i++) {
+        assert_in_range(identity_step(identity), 1, 500);
+        sleep_ms(600);
+    }
+    identity_heard(identity, clock_read_ns(CLOCK_BOOTTIME));
+    expect_events(1);
+    identity_flow_end(identity, &flow);
+    assert_int_equal(identity_step(identity), -1);
+    expect_events(2);
 }
 
 /* Its sockets go over to the next image. */
@@ -304,6 +327,7 @@ int main(void)
         TEST(an_exit_waits_for_its_flows),
         TEST(an_exit_read_by_a_flows_begin_is_told_without_waiting),
         TEST(an_exit_waits_half_a_second_at_most),
+        TEST(an_exit_waits_for_what_is_yet_to_be_heard),
         TEST(an_exit_waits_for_flows_of_earlier_images),
         TEST(take_down_tells_the_exits_that_wait),
         TEST(flows_end_on_other_threads),

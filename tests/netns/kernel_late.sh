@@ -33,6 +33,10 @@ expect_eq "those whose close says what they lost" $((AFTER + 1)) \
     "$(told ".[-1].error | test(\"^[1-9][0-9]* $OF_IT\$\")")"
 expect_eq "... which is all" "$(sallyport status --runtime-dir "$T/run" -o json | jq .kernel_route.bytes_lost)" \
     "$(jq "[.[][-1].error | capture(\"(?<n>[0-9]+) $OF_IT\").n | tonumber] | add" "$T/connections")"
+wait_for 20 grep -q process_exit "$EVENTS"
+expect_eq "what is told after the program's end" 0 \
+    "$(jq -n '[inputs | keys[] | select(startswith("process_"))] | index("process_exit") as $at |
+        .[$at:] | map(select(. != "process_exit")) | length' "$EVENTS")"
 pods remove pod
 agent_down
 echo "ok: $BEFORE connections told whole before their close, $((AFTER + 1)) with what they lost"
