@@ -392,7 +392,7 @@ enum abi_route_flags {
     ABI_ROUTE_KTLS = 1 << 1,  /* what the kernel encrypts is seen, too, and can be refused */
     ABI_ROUTE_LEAVE = 1 << 2, /* a socket in a sockhash cannot become kTLS: it leaves with its first
                                  TLS record */
-    ABI_ROUTE_SURE = 1 << 3,  /* what is refused of kTLS cannot be changed after it was looked at */
+    ABI_ROUTE_SURE = 1 << 3,  /* what may not go of kTLS can neither change once seen nor hide */
 };
 
 /* route_counts, by these: written by the programs. */

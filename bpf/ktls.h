@@ -1,5 +1,5 @@
 /* ktls: what the kernel knows of a send or receive beside its bytes: of which records they are, and
- * how they come. ktls.bpf.c's alone. */
+ * how they come. ktls.bpf.c's and records.bpf.c's alone. */
 #pragma once
 
 #include <stdbool.h>

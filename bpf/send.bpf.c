@@ -17,6 +17,7 @@
 #include "bpf/encrypted.h"
 #include "bpf/hear.h"
 #include "bpf/keyed.h"
+#include "bpf/typed.h"
 
 enum { STEPS_MAX = 1 << 20 }; /* a message has half as many bytes */
 
@@ -143,27 +144,55 @@ static __always_inline void notice_keys(struct sk_msg_md *msg, struct speech_sid
     __builtin_memset(&side->spell, 0, sizeof(side->spell));
 }
 
-/* What the program has the kernel encrypt as a record of another type comes here, too, a record at
- * a time, and nothing says so: known by its shape, and only where a head cannot have such bytes. */
-static __always_inline bool is_control(struct hearing *hearing, struct speech_side *side)
+/* What the program has the kernel encrypt as a record of another type than data comes here, too. */
+enum control { CONTROL_NONE, CONTROL_PASSES, CONTROL_REFUSED };
+
+/* As a record of which type this would be one of TLS's own messages, by its shape; 0: of none. */
+static __always_inline __u8 control_shape(struct hearing *hearing, struct speech_side *side)
 {
-    const struct spell *spell = &side->spell;
     const struct sk_msg *kernels = hearing->from;
     __u32 n = side->size < MESSAGE_HEAD ? 2 : MESSAGE_HEAD;
     __u8 head[MESSAGE_HEAD] = {}, type;
 
-    if (!side->keyed ||
-        (spell->mode > SPELL_HEAD && spell->mode != SPELL_FRAMES && spell->mode != SPELL_LAST) ||
-        side->size < n || spell->at || !show(hearing->from, side, 0, n) ||
+    if (side->size < n || !show(hearing->from, side, 0, n) ||
         bpf_probe_read_kernel(head, n, (const void *)side->from))
-        return false;
+        return 0;
     type = control_type(head, side->size,
-                        spell->mode == SPELL_FIRST && !side->finished &&
+                        side->spell.mode == SPELL_FIRST && !side->spell.at && !side->finished &&
                             is_tls12(BPF_CORE_READ(kernels, sk)));
     if (type == HANDSHAKE_RECORD && head[0] == MESSAGE_FINISHED)
         side->finished = true;
-    return type || (head[0] == MESSAGE_TICKET && !hearing->speech->asks &&
-                    is_whole_message(head, side->size));
+    if (!type && head[0] == MESSAGE_TICKET && !hearing->speech->asks &&
+        is_whole_message(head, side->size))
+        type = HANDSHAKE_RECORD;
+    return type;
+}
+
+/* Where a head cannot have such bytes the shape is enough. Within a body it could have any, and the
+ * other end counts none of them that come so: there the send says what it is (typed.h), and where
+ * nobody noted that, nothing goes that could be either. */
+static __always_inline enum control find_control(struct hearing *hearing, struct speech_side *side)
+{
+    const struct sk_msg *kernels = hearing->from;
+    const struct spell *spell = &side->spell;
+    bool between = !spell->at && (spell->mode <= SPELL_HEAD || spell->mode == SPELL_FRAMES ||
+                                  spell->mode == SPELL_LAST),
+         noted = route_can() & ABI_ROUTE_SURE;
+    __u8 type = DATA_RECORD, shape;
+
+    if (!side->keyed || (!between && spell->mode >= SPELL_RAW))
+        return CONTROL_NONE; /* nobody counts */
+    if (!between && noted) {
+        type = type_in_turn(BPF_CORE_READ(kernels, sk));
+        if (type == DATA_RECORD && !hearing->speech->untyped)
+            return CONTROL_NONE;
+    }
+    shape = control_shape(hearing, side);
+    if (between || (noted && shape && shape == type))
+        return shape ? CONTROL_PASSES : CONTROL_NONE;
+    if (is_judged_speech(hearing->speech) && (noted || shape))
+        return CONTROL_REFUSED;
+    return type == DATA_RECORD ? CONTROL_NONE : CONTROL_PASSES;
 }
 
 /* Whether what was not shown to us is but of a body that nobody looks into. */
@@ -230,6 +259,7 @@ int hear_sent(struct sk_msg_md *msg)
     struct hearing hearing = {.from = msg, .side = ABI_TX};
     struct bpf_sock *sk = msg->sk;
     struct speech_side *side;
+    enum control control;
     __u32 missed;
 
     hearing.speech = sk ? bpf_sk_storage_get(&speeches, sk, NULL, 0) : NULL;
@@ -243,7 +273,8 @@ int hear_sent(struct sk_msg_md *msg)
     side = &hearing.speech->sides[ABI_TX];
     hear_begin(side, msg->size);
     side->shown = first_shown(msg);
-    if (is_control(&hearing, side))
+    control = find_control(&hearing, side);
+    if (control == CONTROL_PASSES)
         return SK_PASS;
     missed = unheard(sk, hearing.speech);
     if (missed && !is_of_body(hearing.speech, side, missed))
@@ -257,7 +288,10 @@ int hear_sent(struct sk_msg_md *msg)
         side->since = 0;
         side->at = msg->size < ODD_MAX ? msg->size : ODD_MAX;
     } else {
-        hear_rules(hearing.speech, side);
+        if (control == CONTROL_REFUSED)
+            hear_refused(side, HEAR_UNSEEN);
+        else
+            hear_rules(hearing.speech, side);
         if (!side->refusal)
             bpf_loop(STEPS_MAX, step, &hearing, 0);
     }

@@ -65,6 +65,8 @@ struct speech {
     __u8 reread;    /* sides[LEAVING] is where the last that was said ends, or on its way there */
     __u8 closed;    /* by its program: nobody waits for what comes yet */
     __u8 encrypted; /* ... by the kernel, what it sent last: from then on its keys do not show */
+    __u8 untyped;   /* a record of another type than data that could not be noted: records.bpf.c */
+    __u8 pad[2];
     /* the sequence number from which on the kernel encrypts, if it took the keys */
     __u32 keyed_from;
     struct spell_ties ties;

@@ -251,7 +251,8 @@ static uint32_t flags_of(const struct kernel_means *means)
 {
     switch (kernel_route_choose(means)) {
     case KERNEL_ROUTE_SOCKMAP:
-        return ABI_ROUTE_PLAIN | (means->ktls ? ABI_ROUTE_KTLS | ABI_ROUTE_SURE : 0);
+        return ABI_ROUTE_PLAIN | (means->ktls ? ABI_ROUTE_KTLS : 0) |
+               (means->ktls && means->fentry ? ABI_ROUTE_SURE : 0);
     case KERNEL_ROUTE_LSM:
         return ABI_ROUTE_PLAIN | ABI_ROUTE_KTLS | ABI_ROUTE_LEAVE;
     case KERNEL_ROUTE_NONE:

@@ -24,10 +24,13 @@ void tracers_choose(struct route_bpf *bpf, const struct kernel_means *means)
     bool received = means->ktls && means->fentry && route != KERNEL_ROUTE_NONE;
     bool sent = route == KERNEL_ROUTE_LSM;
     bool pages = sent && has_sendpage();
+    bool typed = received && route == KERNEL_ROUTE_SOCKMAP;
 
     bpf_program__set_autoload(bpf->progs.begin_receive, received);
     bpf_program__set_autoload(bpf->progs.end_receive, received);
     bpf_program__set_autoload(bpf->progs.end_splice, received);
+    bpf_program__set_autoload(bpf->progs.note_type, typed);
+    bpf_program__set_autoload(bpf->progs.forget_type, typed);
     bpf_program__set_autoload(bpf->progs.begin_send, sent);
     bpf_program__set_autoload(bpf->progs.end_send, sent);
     bpf_program__set_autoload(bpf->progs.judge_send, sent);

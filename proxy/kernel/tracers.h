@@ -1,4 +1,4 @@
-/* tracers: which programs of bpf/ktls.bpf.c fit this kernel.
+/* tracers: which programs of bpf/ktls.bpf.c and bpf/records.bpf.c fit this kernel.
  *
  * Called by:  backend.c, before the object is loaded: all others are left out. */
 #pragma once

@@ -103,6 +103,10 @@ static int load(struct sallyport_bpf *sallyport, struct route_bpf *route)
     int code;
 
     tracers_choose(route, &means);
+    if (means.fentry) { /* of a back-end that none of the kernels has which these figures are of */
+        bpf_program__set_autoload(route->progs.note_type, means.ktls);
+        bpf_program__set_autoload(route->progs.forget_type, means.ktls);
+    }
     bpf_program__set_autoload(sallyport->progs.refuse_family, means.lsm);
     code = ask_for_logs(sallyport->obj);
     if (code == 0)

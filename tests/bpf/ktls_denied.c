@@ -34,6 +34,12 @@
 #define POST          POST_HEAD "hi"
 #define CHUNKED       "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 #define FINISHED(len) "\x14\0\0" len "123456789012"
+#define POST4_HEAD    "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+#define POST8_HEAD    "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n"
+#define POST32_HEAD   "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 32\r\n\r\n"
+#define NO_HOST       "GET /b HTTP/1.1\r\n\r\n" /* as a request of its own, no rule fits it */
+#define CANCELED      "\x01\x5a"                /* an alert that servers pass over: RFC 8446, 6.1 */
+#define CANCELED8     CANCELED CANCELED CANCELED CANCELED CANCELED CANCELED CANCELED CANCELED
 /* no rule can be made that this fits */
 #define ODD "POST /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
 
@@ -61,7 +67,7 @@ struct script { /* what is sent, one after the other, whatever comes of it */
         int (*by)(int fd, struct span text);
         struct span text;
         bool goes;
-    } sends[4];
+    } sends[6];
 };
 
 /* How the first send that went otherwise than it should did. */
@@ -140,6 +146,53 @@ static const struct denial {
      {0},
      false},
     {"the end of a connection", {JUDGED}, {{{as_an_alert, BYTES("\x01\0"), true}}}, {0}, false},
+    {"alerts within a body, which servers do not count",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST4_HEAD), true},
+       {as_an_alert, BYTES(CANCELED), true},
+       {by_send, BYTES("hi"), true},
+       {as_an_alert, BYTES(CANCELED), true},
+       {by_send, BYTES("hi" GET), true}}},
+     BYTES(POST4_HEAD "hihi" GET),
+     false},
+    {"... and which hide a head behind it",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST32_HEAD), true},
+       {as_alerts, BYTES(CANCELED8 CANCELED8), true},
+       {by_send, BYTES("GET /a HTTP/1.1\r\nHost: a\r\nX: yyy" NO_HOST), false}}},
+     BYTES(POST32_HEAD),
+     false},
+    {"what would be an alert, as data of a body",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST4_HEAD), true},
+       {by_send, BYTES(CANCELED), true},
+       {as_data, BYTES(CANCELED), true},
+       {by_send, BYTES(GET), true}}},
+     BYTES(POST4_HEAD CANCELED CANCELED GET),
+     false},
+    {"... whose record an alert ends",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST4_HEAD), true},
+       {by_send_more, BYTES(CANCELED), true},
+       {as_an_alert, BYTES(CANCELED), true},
+       {by_send, BYTES("hi" GET), true}}},
+     BYTES(POST4_HEAD CANCELED "hi" GET),
+     false},
+    {"a message of a handshake within a body",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST8_HEAD), true}, {as_a_handshake, BYTES("\x0b\x00\x00\x04text"), false}}},
+     BYTES(POST8_HEAD),
+     false},
+    {"a part of an alert within a body",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST8_HEAD), true}, {as_an_alert, BYTES("\x01"), false}}},
+     BYTES(POST8_HEAD),
+     false},
+    {"two alerts within a body, as one",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST8_HEAD), true}, {as_an_alert, BYTES(CANCELED CANCELED), false}}},
+     BYTES(POST8_HEAD),
+     false},
     {"denied, of a file", {DENIED}, {{{by_sendfile, BYTES(GET), false}}}, {0}, false},
     {"denied, of a pipe", {DENIED}, {{{by_splice, BYTES(GET), false}}}, {0}, false},
     {"it fits, of a pipe", {JUDGED, .rules = 1}, {{{by_splice, BYTES(GET), false}}}, {0}, true},
@@ -192,6 +245,13 @@ static const struct denial of_tls13[] = {
      {JUDGED},
      {{{as_a_handshake, BYTES(FINISHED("\x0c")), false}}},
      {0},
+     false},
+    {"new keys within a body",
+     {JUDGED, .rules = 1},
+     {{{by_send, BYTES(POST_HEAD), true},
+       {as_a_handshake, BYTES("\x18\0\0\x01\0"), true},
+       {by_send, BYTES("hi" GET), true}}},
+     BYTES(POST GET),
      false},
     {"new keys", {JUDGED}, {{{as_a_handshake, BYTES("\x18\0\0\x01\x01"), true}}}, {0}, false},
     {"... asked for by a letter",

@@ -26,6 +26,12 @@ int by_send(int fd, struct span text)
     return ways_result(send(fd, text.data, text.len, MSG_NOSIGNAL), text.len);
 }
 
+/* Its record is not sent yet. */
+int by_send_more(int fd, struct span text)
+{
+    return ways_result(send(fd, text.data, text.len, MSG_NOSIGNAL | MSG_MORE), text.len);
+}
+
 int by_writev(int fd, struct span text)
 {
     const struct iovec parts[] = {{(void *)text.data, 2},
@@ -74,6 +80,15 @@ int as_an_alert_and_data(int fd, struct span text)
 int as_an_alert(int fd, struct span text)
 {
     return by_records(fd, text, 0, 21);
+}
+
+int as_alerts(int fd, struct span text)
+{
+    int code = 0;
+
+    for (size_t at = 0; at < text.len && code == 0; at += 2)
+        code = as_an_alert(fd, (struct span){text.data + at, 2});
+    return code;
 }
 
 int as_a_handshake(int fd, struct span text)

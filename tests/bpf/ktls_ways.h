@@ -11,10 +11,12 @@ int ways_result(ssize_t sent, size_t len);
 int ways_file(struct span text);
 
 int by_send(int fd, struct span text);
+int by_send_more(int fd, struct span text);
 int by_writev(int fd, struct span text);
 int as_data(int fd, struct span text);
 int as_an_alert_and_data(int fd, struct span text);
 int as_an_alert(int fd, struct span text);
+int as_alerts(int fd, struct span text); /* each of two bytes */
 int as_a_handshake(int fd, struct span text);
 int as_another_type(int fd, struct span text);
 int by_sendfile(int fd, struct span text);

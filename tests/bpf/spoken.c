@@ -16,6 +16,8 @@
 #include "judged.h"
 #include "sallyport.skel.h"
 
+enum { DATA_RECORD = 23 }; /* RFC 8446, 5.1 */
+
 struct spoken spoken[ABI_DIRECTIONS];
 struct spoken_arrived arrived;
 int (*spoken_prepare)(int fd);
@@ -73,6 +75,25 @@ struct listening {
     size_t len;
 };
 
+/* As recv(), but of what the kernel decrypts the data alone: who does not ask for the record's type
+ * gets no other. */
+static ssize_t receive_data(int fd, void *to, size_t room)
+{
+    char control[CMSG_SPACE(1)];
+    struct iovec part = {to, room};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    const struct cmsghdr *type;
+    ssize_t n;
+
+    do {
+        message.msg_control = control;
+        message.msg_controllen = sizeof(control);
+        n = recvmsg(fd, &message, 0);
+        type = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    } while (type && *CMSG_DATA(type) != DATA_RECORD);
+    return n;
+}
+
 static void *listen_to_it(void *arg)
 {
     struct listening *listening = arg;
@@ -84,8 +105,8 @@ static void *listen_to_it(void *arg)
         return NULL;
     if (listening->answer.len)
         send_all(fd, listening->answer.data, listening->answer.len, listening->answer.len);
-    while ((n = recv(fd, arrived.bytes + listening->len, sizeof(arrived.bytes) - listening->len,
-                     0)) > 0)
+    while ((n = receive_data(fd, arrived.bytes + listening->len,
+                             sizeof(arrived.bytes) - listening->len)) > 0)
         listening->len += (size_t)n;
     close(fd);
     return NULL;
