@@ -393,6 +393,8 @@ enum abi_route_flags {
     ABI_ROUTE_LEAVE = 1 << 2, /* a socket in a sockhash cannot become kTLS: it leaves with its first
                                  TLS record */
     ABI_ROUTE_SURE = 1 << 3,  /* what may not go of kTLS can neither change once seen nor hide */
+    ABI_ROUTE_OLDER = 1 << 4, /* programs of another version are still there: what began while pods
+                                 were both's is in their sockhash, and has no room in ours */
 };
 
 /* route_counts, by these: written by the programs. */

@@ -19,6 +19,7 @@
 enum {
     TOLD_MAX = 500,
     EPERM = 1,
+    EBUSY = 16,
     EPROTONOSUPPORT = 93,
     ENETUNREACH = 101,
     ECONNREFUSED = 111,

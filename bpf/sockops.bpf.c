@@ -196,12 +196,23 @@ static __always_inline bool has_left(const struct speech *speech)
     return route_can() & ABI_ROUTE_LEAVE && speech->sides[ABI_TX].spell.mode == SPELL_TLS;
 }
 
+/* Puts it into the sockhash. A connection that began while programs of another version had its pod,
+ * too, is in theirs: it is read as it leaves (packets.bpf.c), as if it had left ours. False: nobody
+ * would see what it says. */
+static __always_inline bool find_room(struct bpf_sock_ops *ctx, struct connection *connection)
+{
+    __u64 cookie = connection->origin.cookie;
+    long code = bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
+
+    connection->enrolled = code == 0;
+    return code == 0 || (code == -EBUSY && route_can() & ABI_ROUTE_OLDER);
+}
+
 /* What it says will be seen by send.bpf.c and packets.bpf.c. */
 static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
                                   struct connection *connection)
 {
     struct speech *speech = bpf_sk_storage_get(&speeches, sk, NULL, 0);
-    __u64 cookie = connection->origin.cookie;
 
     if (!speech)
         speech = begin_speech(sk, connection);
@@ -211,11 +222,10 @@ static __always_inline void enrol(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
     }
     speech->sides[ABI_RX].next = connection->first_rx;
     speech->leaves = has_left(speech);
-    if (!speech->leaves && bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY)) {
+    if (!speech->leaves && !find_room(ctx, connection)) {
         give_up(ctx, connection);
         return;
     }
-    connection->enrolled = !speech->leaves;
     count_route(ABI_ROUTE_ENROLLED, connection->enrolled);
     if (route_can() & ABI_ROUTE_LEAVE)
         call_for(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, 0);

@@ -24,13 +24,18 @@
  * connected to. */
 enum { OLDER_SECONDS = 60, FLUSH_MS = 1000 };
 
+static void remove_older(struct agent *agent)
+{
+    keeper_remove_older(agent->keeper);
+    if (agent->backend)
+        backend_is_alone(agent->backend);
+}
+
 static void on_older_due(evutil_socket_t fd, short what, void *arg)
 {
-    struct agent *agent = arg;
-
     (void)fd;
     (void)what;
-    keeper_remove_older(agent->keeper);
+    remove_older(arg);
 }
 
 static bool is_registered(void *pods, uint64_t id)
@@ -51,7 +56,7 @@ void agent_restored(struct agent *agent)
     doors_look_soon(agent->doors); /* some that were adopted may be deserted */
     agent->older_due = evtimer_new(agent->base, on_older_due, agent);
     if (!agent->older_due || event_add(agent->older_due, &wait) < 0)
-        keeper_remove_older(agent->keeper);
+        remove_older(agent);
 }
 
 void agent_await(struct agent *agent)

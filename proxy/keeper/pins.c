@@ -327,6 +327,14 @@ static bool has_our_abi(const char *set)
     return strncmp(set, abi, strlen(abi)) == 0;
 }
 
+int pins_open_map(const char *pin_dir, const char *set, const struct bpf_map *like)
+{
+    CLEANUP(fd_close)
+    int fd = has_our_abi(set) ? open_older_map(pin_dir, set, bpf_map__name(like)) : -1;
+
+    return fd >= 0 && fits(fd, like) ? fd_take(&fd) : -1;
+}
+
 static bool open_older(const char *pin_dir, const char *set, struct pins_older *out)
 {
     struct pins_older older = {.origins_fd = -1, .askers_fd = -1};

@@ -35,6 +35,9 @@ void pins_name(char out[PINS_NAME_MAX], const void *file, size_t size, uint64_t 
  * such set; anything else: it is no whole set, and what is wrong. */
 int pins_adopt(struct pins *pins, const char *pin_dir, const char *name, uint64_t cgroup_id,
                struct err *err);
+/* A map of a set of the same abi, which may be another build's, that is like the one that was
+ * opened: a descriptor; negative: there is none. */
+int pins_open_map(const char *pin_dir, const char *set, const struct bpf_map *like);
 /* Gives a set that is not whole another name, by which pins_find_older() finds what is left. */
 void pins_demote(const char *pin_dir, const char *name);
 /* Pins what was loaded and attached. */

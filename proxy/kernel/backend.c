@@ -29,6 +29,7 @@ struct backend {
     struct sallyport_bpf *main; /* borrowed */
     struct route_bpf *bpf;      /* NULL: none */
     struct kernel_means means;
+    uint32_t can; /* enum abi_route_flags */
     struct bpf_link *links[LINKS_MAX];
     size_t links_len;
     int sk_msg;             /* the program that is attached to `enrolled`; -1: none */
@@ -64,6 +65,17 @@ static int share_maps(struct backend *backend, struct err *err)
             return err_sys(err, code, "sharing the BPF map %s", name);
     }
     return 0;
+}
+
+/* Connections that programs of another version hear say it there (sk_msg's stay with the socket),
+ * and what has come of a head may be told by those, and its rest by ours: in order, in one ring. */
+static void share_ring(struct backend *backend, const char *set)
+{
+    struct bpf_map *said = backend->bpf->maps.said;
+    CLEANUP(fd_close) int fd = pins_open_map(backend->set_dir, set, said);
+
+    if (fd >= 0 && bpf_map__reuse_fd(said, fd) < 0)
+        log_warn("what was said before %s/%s is not read", backend->set_dir, backend->name);
 }
 
 static int open_object(struct backend *backend, struct err *err)
@@ -174,31 +186,38 @@ static int adopt(struct backend *backend, uint64_t cgroup_id, struct err *err)
     return code < 0 ? code : attach_sk_msg(backend, err);
 }
 
-/* Other programs than these go: two would hear the same. */
-static void remove_others(const struct backend *backend)
+static void each_other(struct backend *backend, void (*visit)(struct backend *, const char *set))
 {
     DIR *dir = opendir(backend->set_dir);
     struct dirent *entry;
 
     while (dir && (entry = readdir(dir)))
         if (strncmp(entry->d_name, "abi", 3) == 0 && strcmp(entry->d_name, backend->name) != 0)
-            pins_remove(backend->set_dir, entry->d_name);
+            visit(backend, entry->d_name);
     if (dir)
         closedir(dir);
+}
+
+static void remove_set(struct backend *backend, const char *set)
+{
+    pins_remove(backend->set_dir, set);
 }
 
 static int keep(struct backend *backend, struct err *err)
 {
     struct pins pins = pins_of(backend);
 
-    remove_others(backend);
+    each_other(backend, remove_set); /* two would hear the same */
     return pins_keep(&pins, backend->set_dir, backend->name, err);
 }
 
 static int begin_anew(struct backend *backend, int cgroup_fd, struct err *err)
 {
-    int code = load(backend, err);
+    int code;
 
+    if (*backend->set_dir)
+        each_other(backend, share_ring);
+    code = load(backend, err);
     if (code == 0)
         code = attach(backend, cgroup_fd, err);
     if (code == 0 && *backend->set_dir)
@@ -265,6 +284,7 @@ int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, bool
                 struct err *err)
 {
     struct backend *backend = calloc(1, sizeof(*backend));
+    uint32_t older;
     int code;
 
     if (!backend)
@@ -288,9 +308,16 @@ int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, bool
     }
     if (code < 0)
         detach(backend);
-    say_what_there_is(backend, code < 0 ? 0 : flags_of(&backend->means));
+    backend->can = code < 0 ? 0 : flags_of(&backend->means);
+    older = backend->can && keeper_older(keeper, 0) ? ABI_ROUTE_OLDER : 0;
+    say_what_there_is(backend, backend->can | older);
     *out = backend;
     return 0;
+}
+
+void backend_is_alone(struct backend *backend)
+{
+    say_what_there_is(backend, backend->can);
 }
 
 void backend_leave(struct backend *backend)

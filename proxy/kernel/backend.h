@@ -22,6 +22,8 @@ struct keeper;
  * memory: else see backend_name(). `keeper` is borrowed. */
 int backend_new(struct backend **out, struct keeper *keeper, int cgroup_fd, bool named,
                 struct err *err);
+/* The programs of another version are gone: keeper_remove_older(). */
+void backend_is_alone(struct backend *backend);
 /* backend_free() shall leave all to the next agent, where it is kept. */
 void backend_leave(struct backend *backend);
 /* From now on no connection takes the kernel route; those that did are no longer heard. */
