@@ -242,7 +242,7 @@ static void read_denied(struct flow *flow, bool up, const struct abi_said *said,
         unread = false;
     }
     if (unread)
-        stream_denied_unread(flow, again);
+        stream_denied_unread(flow, said);
     else if (stream->kind == STREAM_HTTP1 && !frames)
         stream_http1_denied(flow);
     else if (stream->kind == STREAM_HTTP2)

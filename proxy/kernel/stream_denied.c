@@ -159,10 +159,12 @@ void stream_denied(struct flow *flow)
     stream->explained = false;
 }
 
-void stream_denied_unread(struct flow *flow, bool again)
+void stream_denied_unread(struct flow *flow, const struct abi_said *said)
 {
+    bool again = said->flags & ABI_SAID_AGAIN, ktls = said->flags & ABI_SAID_KTLS;
+
     flow->stream->undecided = true;
-    if (flow->stream->tls && flow->facts.visibility != VISIBILITY_KTLS)
+    if (flow->stream->tls && !ktls && flow->facts.visibility != VISIBILITY_KTLS)
         stream_tls_tell(flow);
     else if (again || flow->stream->kind == STREAM_HTTP1)
         judge_unread(flow, "what was to leave could not be read as it was said", NULL);

@@ -73,8 +73,8 @@ void stream_deny_odd(struct flow *flow, struct exchange *exchange, const char *r
 bool stream_has_denied(const struct stream *stream);
 /* That was all of what it refused at once. */
 void stream_denied(struct flow *flow);
-/* It has refused what was not read; again: for it was not what had been said. */
-void stream_denied_unread(struct flow *flow, bool again);
+/* It has refused what was not read; ABI_SAID_AGAIN: for it was not what had been said. */
+void stream_denied_unread(struct flow *flow, const struct abi_said *said);
 /* Those that were read before and have not gone either, in one send with it. */
 void stream_unsent(struct flow *flow);
 

@@ -140,6 +140,14 @@ static const struct row rows[] = {
      .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
              "policy deny reject visibility: it is neither TLS nor HTTP\n"
              "closed ktls error: " BY_RULE "it is neither TLS nor HTTP\n"},
+    {"... as what went before it was not", .policy = NO_RULE, .whole = true,
+     .pieces = {{ABI_TX, .keys = 0x0304},
+                {ABI_TX, BYTES("\1\2\3\4\5"), ABI_SAID_KTLS},
+                {ABI_TX, BYTES(GET("/fine")), ABI_SAID_UNSEEN | ABI_SAID_KTLS, .denied = true}},
+     .want = "tls TLS1.3 TLS_AES_128_GCM_SHA256 ktls\n"
+             "policy alert visibility: it is neither TLS nor HTTP; it had gone already\n"
+             "policy deny reject visibility: it is neither TLS nor HTTP\n"
+             "closed opaque/unknown error: " BY_RULE "it is neither TLS nor HTTP\n"},
     {"refused, with too little of it to know what it is", .policy = NO_RULE, .whole = true,
      .pieces = {{ABI_TX, BYTES("DELETE"), .denied = true}},
      .want = "policy deny reject visibility: " NO_REQUEST "\n"
