@@ -1,7 +1,7 @@
-"""A pod's program that asks without end over many connections, in the clear: kernel_handover.py HOST PORT OUT
+"""A pod's program that asks without end over many connections, in the clear: kernel_handover.py HOST PORT OUT [whole]
 
 Some threads open a connection for each request, or for a few that go one behind the other without waiting, some keep
-one for a while, one goes round many that are open all the time. Each request asks for a path of its own. Goes on until stdin ends, then writes
+one for a while, one goes round many that are open all the time; one sends heads in two pieces, but for `whole`. Each request asks for a path of its own. Goes on until stdin ends, then writes
 a line of JSON for each connection: when it was connected and closed (boot clock, ns), its port, its
 paths.
 """
@@ -9,6 +9,7 @@ import json, socket, sys, threading, time
 
 PAUSE = 0.005  # so that an agent with sanitizers can follow
 host, port, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+in_pieces = sys.argv[4:] != ["whole"]
 over = threading.Event()
 told, lock, failures = [], threading.Lock(), []
 
@@ -103,7 +104,7 @@ def go_on(what):
             failures.append(repr(error))
 
 
-threads = [threading.Thread(target=go_on, args=(what,)) for what in (short, short, kept, kept, slow, many)]
+threads = [threading.Thread(target=go_on, args=(what,)) for what in (short, short, kept, kept, *([slow] if in_pieces else []), many)]
 for thread in threads:
     thread.start()
 sys.stdin.read()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Promise: while programs ask over many connections on the kernel route, an agent of another build takes the
-# place: no program notices anything, whichever of its kernel programs are others; where those are only the route's, each request is
-# told once.
+# place: no program notices anything, whichever of its kernel programs are others, with rules about requests or without; where
+# those programs are only the route's, each request is told once.
 # shellcheck source=../harness/lib.sh
 . "$(dirname "$0")/../harness/lib.sh"
 # shellcheck source=../harness/agent.sh
@@ -31,7 +31,7 @@ replace_by() { # BUILD
     agents+=("$old")
 }
 
-# upgrade main|route: back and forth between two builds, while a program asks
+# upgrade main|route [whole]: back and forth between two builds, while a program asks
 upgrade() {
     local agents=() lost=0 load round pid
     /usr/bin/python3 "$HERE/other_build.py" "$SALLYPORT" "$T/other" "$1"
@@ -39,7 +39,7 @@ upgrade() {
     : >"$EVENTS"
     mkfifo "$T/stop"
     "${IN_CGROUP[@]}" "$CGROUPS/pod" "${CLEAN[@]}" /usr/bin/python3 "$HERE/kernel_handover.py" \
-        127.0.0.1 "$port" "$T/asked" <"$T/stop" >"$T/load.out" 2>"$T/load.err" &
+        127.0.0.1 "$port" "$T/asked" "${@:2}" <"$T/stop" >"$T/load.out" 2>"$T/load.err" &
     load=$!
     PIDS+=("$load")
     exec 7>"$T/stop"
@@ -65,5 +65,16 @@ agent_up
 pods add --cgroup "$CGROUPS/pod" --netns /proc/self/ns/net --name pod --ports all --loopback --route kernel
 upgrade route
 upgrade main
+cat >"$T/rules.yaml" <<YAML
+apiVersion: sallyport.io/v1
+kind: TrafficPolicy
+metadata: {name: ruled}
+spec:
+  egress: [{toCIDR: [127.0.0.0/8], toPorts: [{ports: [{port: "$port"}], rules: {http: [{method: GET, path: /n/.*}]}}]}]
+YAML
+sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/applied"
+# where rules judge, a head of which half was sent when another agent comes is refused: README
+upgrade route whole
+upgrade main whole
 pods remove pod
 agent_down
