@@ -7,30 +7,26 @@
 #include "bpf/ktls.h"
 #include "bpf/typed.h"
 
-/* What cannot be noted is not known for what it is: of that connection nothing within a body is. */
-static __always_inline void note_untyped(struct sock *sk)
-{
-    __u64 cookie = bpf_get_socket_cookie(sk);
-    struct speech *speech = bpf_map_lookup_elem(&keyed, &cookie);
-
-    if (speech)
-        speech->untyped = true;
-}
-
 SEC("?fentry/tls_sw_sendmsg")
 int BPF_PROG(note_type, struct sock *sk, struct msghdr *msg)
 {
     __u64 thread = bpf_get_current_pid_tgid();
     struct typed note = {.sk = (__u64)sk, .msg = (__u64)msg, .type = sent_type(msg)};
+    __u64 cookie;
+    struct speech *speech;
 
     if (note.type == DATA_RECORD) {
         if (bpf_map_lookup_elem(&typed, &thread)) /* its end was not seen */
             bpf_map_delete_elem(&typed, &thread);
         return 0;
     }
+    cookie = bpf_get_socket_cookie(sk);
+    speech = bpf_map_lookup_elem(&keyed, &cookie);
     note.size = BPF_CORE_READ(msg, msg_iter.count);
-    if (bpf_map_update_elem(&typed, &thread, &note, BPF_ANY))
-        note_untyped(sk);
+    /* what cannot be noted is not known for what it is: of its connection nothing within a body is
+     */
+    if (speech && bpf_map_update_elem(&typed, &thread, &note, BPF_ANY))
+        speech->untyped = true;
     return 0;
 }
 

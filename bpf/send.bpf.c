@@ -168,9 +168,9 @@ static __always_inline __u8 control_shape(struct hearing *hearing, struct speech
     return type;
 }
 
-/* Where a head cannot have such bytes the shape is enough. Within a body it could have any, and the
- * other end counts none of them that come so: there the send says what it is (typed.h), and where
- * nobody noted that, nothing goes that could be either. */
+/* The send says what it is (typed.h). Where nobody noted that, its shape does where a head cannot
+ * have such bytes. Within a body it could have any, and the other end counts none of them that come
+ * so: there nothing goes that could be either. */
 static __always_inline enum control find_control(struct hearing *hearing, struct speech_side *side)
 {
     const struct sk_msg *kernels = hearing->from;
@@ -180,9 +180,9 @@ static __always_inline enum control find_control(struct hearing *hearing, struct
          noted = route_can() & ABI_ROUTE_SURE;
     __u8 type = DATA_RECORD, shape;
 
-    if (!side->keyed || (!between && spell->mode >= SPELL_RAW))
+    if (!side->keyed || (!between && spell->mode >= SPELL_RAW && spell->mode != SPELL_FRAMES))
         return CONTROL_NONE; /* nobody counts */
-    if (!between && noted) {
+    if (noted) {
         type = type_in_turn(BPF_CORE_READ(kernels, sk));
         if (type == DATA_RECORD && !hearing->speech->untyped)
             return CONTROL_NONE;
