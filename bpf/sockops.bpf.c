@@ -197,15 +197,17 @@ static __always_inline bool has_left(const struct speech *speech)
 }
 
 /* Puts it into the sockhash. A connection that began while programs of another version had its pod,
- * too, is in theirs: it is read as it leaves (packets.bpf.c), as if it had left ours. False: nobody
- * would see what it says. */
+ * too, is in theirs: it is read as it leaves (packets.bpf.c), unless the kernel can encrypt it
+ * there (which it cannot where sockets leave, for that). False: nobody would see what it says. */
 static __always_inline bool find_room(struct bpf_sock_ops *ctx, struct connection *connection)
 {
     __u64 cookie = connection->origin.cookie;
     long code = bpf_sock_hash_update(ctx, &enrolled, &cookie, BPF_ANY);
+    __u32 can = route_can();
 
     connection->enrolled = code == 0;
-    return code == 0 || (code == -EBUSY && route_can() & ABI_ROUTE_OLDER);
+    return code == 0 || (code == -EBUSY && can & ABI_ROUTE_OLDER &&
+                         (can & ABI_ROUTE_LEAVE || !(can & ABI_ROUTE_KTLS)));
 }
 
 /* What it says will be seen by send.bpf.c and packets.bpf.c. */

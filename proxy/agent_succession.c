@@ -1,6 +1,7 @@
 /* An agent goes on with what another one left, or makes way. */
 #include "proxy/agent_own.h"
 
+#include "base/log.h"
 #include "proxy/doors/attempts.h"
 #include "proxy/capture/captures.h"
 #include "proxy/doors/doors.h"
@@ -33,9 +34,12 @@ static void remove_older(struct agent *agent)
 
 static void on_older_due(evutil_socket_t fd, short what, void *arg)
 {
+    struct agent *agent = arg;
+
     (void)fd;
     (void)what;
-    remove_older(arg);
+    if (!agent->made_way) /* else they, and what the programs here can, are its successor's */
+        remove_older(agent);
 }
 
 static bool is_registered(void *pods, uint64_t id)
@@ -49,6 +53,9 @@ void agent_restored(struct agent *agent)
 
     pods_sweep(agent->pods);
     resolving_sweep(agent->resolving, is_registered, agent->pods);
+    if (agent->backend && keeper_older(agent->keeper, 0))
+        log_warn("the kernel programs before were of another version: connections of the kernel "
+                 "route that are open are neither told nor judged any more");
     keeper_disarm_older(agent->keeper);
     lifecycle_restored(agent->lifecycle);
     if (!agent->awaits)

@@ -68,14 +68,19 @@ static int share_maps(struct backend *backend, struct err *err)
 }
 
 /* Connections that programs of another version hear say it there (sk_msg's stay with the socket),
- * and what has come of a head may be told by those, and its rest by ours: in order, in one ring. */
-static void share_ring(struct backend *backend, const char *set)
+ * and what has come of a head may be told by those, and its rest by ours: in order, in one ring.
+ * They ask which sends are of another type than data, and ours note it. */
+static void share_with(struct backend *backend, const char *set)
 {
-    struct bpf_map *said = backend->bpf->maps.said;
-    CLEANUP(fd_close) int fd = pins_open_map(backend->set_dir, set, said);
+    struct bpf_map *const shared[] = {backend->bpf->maps.said, backend->bpf->maps.typed};
 
-    if (fd >= 0 && bpf_map__reuse_fd(said, fd) < 0)
-        log_warn("what was said before %s/%s is not read", backend->set_dir, backend->name);
+    for (size_t i = 0; i < ARRAY_SIZE(shared); i++) {
+        CLEANUP(fd_close) int fd = pins_open_map(backend->set_dir, set, shared[i]);
+
+        if (fd >= 0 && bpf_map__reuse_fd(shared[i], fd) < 0)
+            log_warn("the BPF map %s of %s is not that of the programs before",
+                     bpf_map__name(shared[i]), backend->name);
+    }
 }
 
 static int open_object(struct backend *backend, struct err *err)
@@ -151,10 +156,15 @@ static int attach(struct backend *backend, int cgroup_fd, struct err *err)
     return code == 0 && link_of_last ? attach_link(last, cgroup_fd, link_of_last, err) : code;
 }
 
-static void detach(struct backend *backend)
+static void close_links(struct backend *backend)
 {
     while (backend->links_len)
         bpf_link__destroy(backend->links[--backend->links_len]);
+}
+
+static void detach(struct backend *backend)
+{
+    close_links(backend);
     if (backend->sk_msg >= 0 && !backend->leaving)
         bpf_prog_detach2(backend->sk_msg, bpf_map__fd(backend->main->maps.enrolled),
                          BPF_SK_MSG_VERDICT);
@@ -216,7 +226,7 @@ static int begin_anew(struct backend *backend, int cgroup_fd, struct err *err)
     int code;
 
     if (*backend->set_dir)
-        each_other(backend, share_ring);
+        each_other(backend, share_with);
     code = load(backend, err);
     if (code == 0)
         code = attach(backend, cgroup_fd, err);
@@ -323,6 +333,8 @@ void backend_is_alone(struct backend *backend)
 void backend_leave(struct backend *backend)
 {
     backend->leaving = *backend->set_dir && backend->bpf;
+    if (backend->leaving)
+        close_links(backend); /* or two sets would hear each message of what the kernel encrypts */
 }
 
 void backend_free(struct backend **backend)

@@ -1,15 +1,15 @@
-"""A pod's program that asks without end over many connections, in the clear: kernel_handover.py HOST PORT OUT [whole]
+"""A pod's program that asks without end over many connections, in the clear: kernel_handover.py HOST PORT OUT [whole|refused]
 
 Some threads open a connection for each request, or for a few that go one behind the other without waiting, some keep
-one for a while, one goes round many that are open all the time; one sends heads in two pieces, but for `whole`. Each request asks for a path of its own. Goes on until stdin ends, then writes
-a line of JSON for each connection: when it was connected and closed (boot clock, ns), its port, its
-paths.
+one for a while, one goes round many that are open all the time; one sends heads in two
+pieces, but not if all are to be `whole`; or what rules have `refused`, which must have no answer. Each request asks for
+a path of its own. Goes on until stdin ends, then writes a line of JSON for each connection: when it was connected and
+closed (boot clock, ns), its port, its paths.
 """
 import json, socket, sys, threading, time
 
 PAUSE = 0.005  # so that an agent with sanitizers can follow
 host, port, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-in_pieces = sys.argv[4:] != ["whole"]
 over = threading.Event()
 told, lock, failures = [], threading.Lock(), []
 
@@ -93,6 +93,26 @@ def many(turn):
         connection.close()
 
 
+def refused(turn):
+    """What rules do not allow, on a connection of its own and behind what they do: it has no answer."""
+    with socket.create_connection((host, port), timeout=60) as sock:
+        heard = b""
+        try:
+            if turn % 2:
+                sock.sendall(f"GET /n/first HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                while not heard.endswith(b"asked for\n") and (more := sock.recv(1000)):
+                    heard += more
+                time.sleep(turn % 40 * PAUSE)
+            heard = b""
+            sock.sendall(f"DELETE /n/denied HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            heard = sock.recv(1000)
+        except OSError:
+            pass
+    if heard:
+        raise ValueError(f"what no rule allows was answered by {heard!r}")
+    time.sleep(PAUSE)
+
+
 def go_on(what):
     turn = 0
     try:
@@ -104,7 +124,9 @@ def go_on(what):
             failures.append(repr(error))
 
 
-threads = [threading.Thread(target=go_on, args=(what,)) for what in (short, short, kept, kept, *([slow] if in_pieces else []), many)]
+modes = {"": [slow], "whole": [], "refused": [refused]}
+threads = [threading.Thread(target=go_on, args=(what,))
+           for what in (short, short, kept, kept, *modes["".join(sys.argv[4:])], many)]
 for thread in threads:
     thread.start()
 sys.stdin.read()

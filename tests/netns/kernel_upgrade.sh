@@ -31,7 +31,7 @@ replace_by() { # BUILD
     agents+=("$old")
 }
 
-# upgrade main|route [whole]: back and forth between two builds, while a program asks
+# upgrade main|route [whole|refused]: back and forth between two builds, while a program asks
 upgrade() {
     local agents=() lost=0 load round pid
     /usr/bin/python3 "$HERE/other_build.py" "$SALLYPORT" "$T/other" "$1"
@@ -74,7 +74,7 @@ spec:
 YAML
 sallyport policy apply --runtime-dir "$T/run" "$T/rules.yaml" >"$T/applied"
 # where rules judge, a head of which half was sent when another agent comes is refused: README
-upgrade route whole
+upgrade route refused
 upgrade main whole
 pods remove pod
 agent_down
