@@ -23,8 +23,7 @@ int BPF_PROG(note_type, struct sock *sk, struct msghdr *msg)
     cookie = bpf_get_socket_cookie(sk);
     speech = bpf_map_lookup_elem(&keyed, &cookie);
     note.size = BPF_CORE_READ(msg, msg_iter.count);
-    /* what cannot be noted is not known for what it is: of its connection nothing within a body is
-     */
+    /* what cannot be noted is not known for what it is: nothing within a body of it is, then */
     if (speech && bpf_map_update_elem(&typed, &thread, &note, BPF_ANY))
         speech->untyped = true;
     return 0;

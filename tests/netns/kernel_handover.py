@@ -1,10 +1,10 @@
 """A pod's program that asks without end over many connections, in the clear: kernel_handover.py HOST PORT OUT [whole|refused]
 
 Some threads open a connection for each request, or for a few that go one behind the other without waiting, some keep
-one for a while, one goes round many that are open all the time; one sends heads in two
-pieces, but not if all are to be `whole`; or what rules have `refused`, which must have no answer. Each request asks for
-a path of its own. Goes on until stdin ends, then writes a line of JSON for each connection: when it was connected and
-closed (boot clock, ns), its port, its paths.
+one for a while, one goes round many that are open all the time; one sends heads in two pieces, but not if all are to
+be `whole`; or what rules have `refused`, which must have no answer. Each request asks for a path of its own. Goes on
+until stdin ends, then writes a line of JSON for each connection: when it was connected and closed (boot clock, ns), its
+port, its paths.
 """
 import json, socket, sys, threading, time
 
